@@ -1,0 +1,57 @@
+# Every verb works from a clean clone: what it needs is installed into .venv first.
+PYTHON_IN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help lint format types generate verify test test-unit test-redis test-api controlplane demo bench lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv/.complete: requirements-dev.lock pyproject.toml
+	@scripts/venv
+
+lint: .venv/.complete ## ruff (lint and format) and the import contracts
+	$(PYTHON_IN)/ruff check .
+	$(PYTHON_IN)/ruff format --check .
+	$(PYTHON_IN)/lint-imports
+
+format: .venv/.complete ## let ruff mend and format the code
+	$(PYTHON_IN)/ruff check --fix .
+	$(PYTHON_IN)/ruff format .
+
+types: .venv/.complete ## mypy, strict
+	$(PYTHON_IN)/mypy
+
+generate: .venv/.complete ## write crds/ and the tables in docs/ from the models
+	$(PYTHON_IN)/python scripts/generate.py
+
+verify: .venv/.complete ## fail if `make generate` would change a file
+	$(PYTHON_IN)/python scripts/generate.py --check
+
+test: .venv/.complete controlplane ## all tests: unit, then on real servers, then on a real API server
+	@scripts/test-tiers unit redis api
+
+test-unit: .venv/.complete ## the tests without I/O
+	@scripts/test-tiers unit
+
+test-redis: .venv/.complete ## the tests on Valkey, and on Redis if redis-server is on PATH
+	@scripts/test-tiers redis
+
+test-api: .venv/.complete controlplane ## the tests on etcd and kube-apiserver
+	@scripts/test-tiers api
+
+controlplane: .venv/.complete ## build etcd and kube-apiserver, once, into a cache outside the checkout
+	@$(PYTHON_IN)/python -m stormfold.demo.building
+
+demo: .venv/.complete ## storms on a cluster of its own; CLUSTER=current uses that of KUBECONFIG
+	@$(PYTHON_IN)/stormfold demo $(DEMO_ARGS)
+
+bench: .venv/.complete controlplane ## the figures of benchmarks/
+	@for script in benchmarks/*.py; do $(PYTHON_IN)/python $$script || exit 1; done
+
+lock: .venv/.complete ## resolve the requirements of pyproject.toml anew into the lock files
+	@scripts/lock
+
+clean: ## remove .venv and caches of the checkout; the built control plane stays
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,264 @@
+"""Conditions of requests and policies, and every reason that a status can give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, Field
+
+from stormfold.api.resource import ApiModel, Count, as_map
+
+
+class ConditionType(StrEnum):
+    """The conditions that stormfold sets."""
+
+    STORM_DETECTED = "StormDetected"
+    SETTLED = "Settled"
+    RECOVERED = "Recovered"
+    TRUNCATED = "Truncated"
+    CLOSED = "Closed"
+    ACCEPTED = "Accepted"
+
+
+class ConditionStatus(StrEnum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(ApiModel):
+    """One finding about an object."""
+
+    type: Annotated[str, Field(min_length=1, max_length=316)]
+    """What the finding is about."""
+    status: ConditionStatus
+    """Whether it holds."""
+    observed_generation: Count | None = None
+    """Generation of the spec that the finding is about."""
+    last_transition_time: AwareDatetime
+    """When status changed last."""
+    reason: Annotated[
+        str, Field(min_length=1, max_length=1024, pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
+    ]
+    """Why, as one word; docs/reasons.md explains those of stormfold."""
+    message: Annotated[str, Field(max_length=32768)] = ""
+    """Why, as a sentence."""
+
+
+Conditions = Annotated[tuple[Condition, ...], Field(max_length=32, json_schema_extra=as_map("type"))]
+"""A status field of conditions, one per type."""
+
+
+def set_condition(conditions: Iterable[Condition], new: Condition) -> tuple[Condition, ...]:
+    """The conditions with `new` in the place of the one of its type, or behind all others.
+
+    `new.last_transition_time` is the present: it is kept only if `status` differs from what was there. Other
+    types, also those that somebody else set, stay as they are and where they are.
+    """
+    result = list(conditions)
+    for place, old in enumerate(result):
+        if old.type == new.type:
+            since = old.last_transition_time if old.status == new.status else new.last_transition_time
+            result[place] = new.model_copy(update={"last_transition_time": since})
+            return tuple(result)
+    return (*result, new)
+
+
+class Reason(StrEnum):
+    """Every reason that a condition, an Event or the status of a Signal can give; `where` it appears, and its
+    `meaning`."""
+
+    where: str
+    meaning: str
+
+    def __new__(cls, value: str, where: str, meaning: str) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.where = where
+        member.meaning = member.__doc__ = meaning
+        return member
+
+    SIGNAL_THRESHOLD_REACHED = (
+        "SignalThresholdReached",
+        "StormDetected is True",
+        "As many signals came within `threshold.within` as `threshold.signals` asks for.",
+    )
+    RESOURCE_THRESHOLD_REACHED = (
+        "ResourceThresholdReached",
+        "StormDetected is True",
+        "As many different targets were named within `threshold.within` as `threshold.resources` asks for.",
+    )
+    BELOW_THRESHOLD = (
+        "BelowThreshold",
+        "StormDetected is False; Signal is Discarded",
+        "The group stayed below the threshold. It has a request if `belowThreshold` is Request, none if it is Discard.",
+    )
+    QUIET = (
+        "Quiet",
+        "Settled is True",
+        "No signal came for `window.idle`; the counts are final unless another one comes.",
+    )
+    SIGNALS_ARRIVING = (
+        "SignalsArriving",
+        "Settled is False",
+        "The latest signal is younger than `window.idle`.",
+    )
+    ALL_RESOLVED = ("AllResolved", "Recovered is True", "The last signal of every instance was Resolved.")
+    STILL_FIRING = (
+        "StillFiring",
+        "Recovered is False",
+        "The last signal of at least one instance was Firing.",
+    )
+    INSTANCES_NOT_TRACKED = (
+        "InstancesNotTracked",
+        "Recovered is Unknown",
+        "There are more instances than are tracked, or Redis lost them, so nobody can say whether all are resolved.",
+    )
+    WITHIN_LIMIT = ("WithinLimit", "Truncated is False", "`status.affectedResources` lists every target.")
+    RESOURCE_LIMIT_REACHED = (
+        "ResourceLimitReached",
+        "Truncated is True",
+        "There are more targets than `limits.resources`: those with the most signals are listed, all are counted.",
+    )
+    NOT_CLOSED = (
+        "NotClosed",
+        "Closed is False",
+        "The next signal of the group is still counted in this request.",
+    )
+    REMEDIATION_FINISHED = (
+        "RemediationFinished",
+        "Closed is True",
+        "`status.remediation.phase` is terminal. The next signal opens another request.",
+    )
+    QUIET_FOR_CLOSE_AFTER = ("QuietForCloseAfter", "Closed is True", "No signal came for `closeAfter`.")
+    MAX_DURATION_REACHED = (
+        "MaxDurationReached",
+        "Closed is True",
+        "The storm has lasted `window.maxDuration`. Signals that still come are counted in the next request.",
+    )
+    NEWER_EPOCH_OPENED = (
+        "NewerEpochOpened",
+        "Closed is True",
+        "A later storm of the same group is open, so this one can get no more signals.",
+    )
+    STORM_OPENED = ("StormOpened", "Event of a RemediationRequest", "The request was made.")
+    STORM_SETTLED = ("StormSettled", "Event of a RemediationRequest", "No signal came for `window.idle`.")
+    STORM_REOPENED = (
+        "StormReopened",
+        "Event of a RemediationRequest",
+        "A signal came after the storm had settled.",
+    )
+    STORM_CLOSED = (
+        "StormClosed",
+        "Event of a RemediationRequest",
+        "The storm is over for good; the message says why.",
+    )
+    COUNTED = ("Counted", "Signal is Folded", "The signal is counted in the request that its status names.")
+    TARGET_IN_OTHER_NAMESPACE = (
+        "TargetInOtherNamespace",
+        "Signal is Rejected",
+        "The target is in another namespace than the Signal, and only Signals in the operator's own one may name such.",
+    )
+    STARTS_IN_FUTURE = (
+        "StartsInFuture",
+        "Signal is Rejected",
+        "`spec.startsAt` lies in the future by more than clocks may differ.",
+    )
+    NO_POLICY_MATCHES = (
+        "NoPolicyMatches",
+        "Signal is Rejected",
+        "No accepted policy governs the signal. A ClusterStormPolicy with an empty `match` governs all.",
+    )
+    INVALID_SIGNAL = (
+        "InvalidSignal",
+        "Signal is Rejected",
+        "The spec cannot be read; the message says which field is at fault.",
+    )
+    NOTHING_FIRING = (
+        "NothingFiring",
+        "Signal is Discarded",
+        "A Resolved signal came for a group that has no open storm.",
+    )
+    NAMESPACE_TERMINATING = (
+        "NamespaceTerminating",
+        "Signal is Rejected",
+        "The namespace for the request is being deleted, so none can be made there.",
+    )
+    REQUEST_NAMESPACE_NOT_FOUND = (
+        "RequestNamespaceNotFound",
+        "Signal is Rejected",
+        "The namespace that the policy names in `requestNamespace` does not exist.",
+    )
+    VALID = ("Valid", "Accepted is True", "The policy is in force.")
+    INVALID_SPEC = (
+        "InvalidSpec",
+        "Accepted is False",
+        "The spec cannot be read, perhaps since it is older than the CRD; the message says which field is at fault.",
+    )
+    GLOB_MATCHES_NOTHING = (
+        "GlobMatchesNothing",
+        "Accepted is False",
+        "A glob in `match` can match no name or source at all.",
+    )
+    EMPTY_LABEL_NAME = (
+        "EmptyLabelName",
+        "Accepted is False",
+        "`groupBy` has `labels.` with no label behind it.",
+    )
+    INVALID_LABEL_NAME = (
+        "InvalidLabelName",
+        "Accepted is False",
+        "A label in `groupBy` or a selector has a name that no signal or namespace can have.",
+    )
+    UNKNOWN_GROUP_KEY = (
+        "UnknownGroupKey",
+        "Accepted is False",
+        "An entry of `groupBy` is none of the keys that exist.",
+    )
+    IDLE_LONGER_THAN_MAX_DURATION = (
+        "IdleLongerThanMaxDuration",
+        "Accepted is False",
+        "`window.idle` is longer than `window.maxDuration`, so that no storm would ever settle.",
+    )
+    IDLE_LONGER_THAN_CLOSE_AFTER = (
+        "IdleLongerThanCloseAfter",
+        "Accepted is False",
+        "`window.idle` is longer than `closeAfter`, so that storms would close before they settle.",
+    )
+    HOLD_LONGER_THAN_WITHIN = (
+        "HoldLongerThanWithin",
+        "Accepted is False",
+        "`hold` is longer than `threshold.within`.",
+    )
+    DURATION_NOT_POSITIVE = (
+        "DurationNotPositive",
+        "Accepted is False",
+        "One of `window.idle`, `window.maxDuration`, `closeAfter` and `threshold.within` is zero.",
+    )
+    REQUEST_NAMESPACE_MISSING = (
+        "RequestNamespaceMissing",
+        "Accepted is False",
+        "A ClusterStormPolicy whose `groupBy` does not contain `namespace` must say in `requestNamespace` where requests go.",
+    )
+
+
+def reasons_page() -> str:
+    """The page `docs/reasons.md`: every reason, where it appears, and what it means."""
+    rows = [f"| `{reason}` | {reason.where} | {reason.meaning} |" for reason in sorted(Reason)]
+    return "\n".join(
+        [
+            "<!-- Generated from operator/stormfold/api/conditions.py: change it there, then run `make generate`. -->",
+            "# Reasons",
+            "",
+            "What stormfold writes into `reason` of a condition, of an Event, and of a Signal's status.",
+            "",
+            "| reason | where | meaning |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )

@@ -1,0 +1,188 @@
+"""RemediationRequest: one storm, for whoever mends it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from stormfold.api.conditions import Conditions
+from stormfold.api.resource import MAX_INT, ApiModel, Count, Name, Namespace, Resource, as_map
+from stormfold.api.signal import Severity, Target
+from stormfold.api.stormpolicy import PolicySpec
+
+
+class GroupValue(ApiModel):
+    """One of the values that all signals of the storm share."""
+
+    key: Annotated[str, Field(min_length=1, max_length=320)]
+    """The entry of the policy's groupBy."""
+    value: Annotated[str, Field(max_length=256)] | None = None
+    """The value. Absent: the signals had no such label."""
+
+
+class PolicyKind(StrEnum):
+    """The kinds of policies."""
+
+    STORM_POLICY = "StormPolicy"
+    CLUSTER_STORM_POLICY = "ClusterStormPolicy"
+
+
+class PolicyRef(ApiModel):
+    """The policy under which the storm opened."""
+
+    kind: PolicyKind
+    """Kind of the policy."""
+    name: Name
+    """Name of the policy."""
+    namespace: Namespace | None = None
+    """Namespace of the policy. Absent: a ClusterStormPolicy has none."""
+    uid: Annotated[str, Field(max_length=63)]
+    """UID of the policy."""
+    generation: Count
+    """Generation of the policy's spec when the storm opened."""
+
+
+class RemediationRequestSpec(ApiModel):
+    """What was fixed when the storm opened. It never changes afterwards."""
+
+    gid: Annotated[str, Field(pattern="^[0-9a-f]{16}$", max_length=16)]
+    """Identity of the group: the same policy, keys and values give the same gid."""
+    epoch: Annotated[int, Field(ge=1, le=MAX_INT)]
+    """Which storm of this group it is: 1, 2, 3 and so on."""
+    group: Annotated[tuple[GroupValue, ...], Field(max_length=8, json_schema_extra=as_map("key"))] = ()
+    """What all signals of the storm have in common."""
+    overflow: bool = False
+    """True: this request collects the groups beyond the policy's limits.openStorms."""
+    policy_ref: PolicyRef
+    """The policy under which the storm opened."""
+    policy: PolicySpec
+    """The policy's spec when the storm opened: it holds for the whole storm, whatever becomes of the
+    policy."""
+    name: Name
+    """Name of the first signal."""
+    severity: Severity
+    """Severity of the first signal. The highest one seen is in the status."""
+    target: Target | None = None
+    """Target of the first signal, if it had one."""
+    opened_at: AwareDatetime
+    """When the storm opened."""
+
+
+class RequestPhase(StrEnum):
+    """Open: signals arrive. Settled: quiet, the counts are final unless another signal comes. Closed: over
+    for good."""
+
+    OPEN = "Open"
+    SETTLED = "Settled"
+    CLOSED = "Closed"
+
+
+class CountPrecision(StrEnum):
+    """Whether a count is exact or an estimate."""
+
+    EXACT = "Exact"
+    APPROXIMATE = "Approximate"
+
+
+class SignalCounts(ApiModel):
+    """How many signals the storm has."""
+
+    total: Count = 0
+    """All signals that were counted."""
+    firing: Count = 0
+    """Instances whose last signal was Firing."""
+    resolved: Count = 0
+    """Instances whose last signal was Resolved."""
+    approximate: bool = False
+    """True: firing and resolved are estimates, since there were more instances than are tracked, or Redis
+    lost them. The total is exact all the same."""
+    resource_version: Annotated[str, Field(pattern="^[0-9]*$", max_length=32)] | None = None
+    """The resourceVersion of the newest Signal that was counted, from which an emptied Redis is continued."""
+
+
+class AffectedResource(ApiModel):
+    """A target of signals of this storm."""
+
+    api_version: Annotated[str, Field(max_length=100)] = "v1"
+    """API group and version of the object."""
+    kind: Annotated[str, Field(min_length=1, max_length=63)]
+    """Kind of the object."""
+    namespace: Namespace | None = None
+    """Namespace of the object, if it has one."""
+    name: Name
+    """Name of the object."""
+    signals: Count = 0
+    """How many signals named it."""
+
+
+class Deadlines(ApiModel):
+    """When the storm goes on to its next phase by itself. Each moves as signals arrive, except expire."""
+
+    settle: AwareDatetime | None = None
+    """When it is Settled, if no signal comes: last signal plus window.idle."""
+    close: AwareDatetime | None = None
+    """When it is Closed, if no signal comes: last signal plus closeAfter."""
+    expire: AwareDatetime | None = None
+    """When it is Closed in any case: opening plus window.maxDuration."""
+
+
+class Remediation(ApiModel):
+    """What whoever mends the trouble reports about it. Any further fields may be added."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"maxProperties": 64})
+
+    phase: Annotated[str, Field(max_length=63)] | None = None
+    """How far it is. A terminal phase closes the storm; any other leaves it as it is."""
+    message: Annotated[str, Field(max_length=1024)] | None = None
+    """The same as a sentence."""
+
+
+class RemediationRequestStatus(ApiModel):
+    """What is known so far. Written by stormfold, except remediation."""
+
+    observed_generation: Count | None = None
+    """Generation of the spec that this status is about."""
+    phase: RequestPhase | None = None
+    """Open: signals arrive. Settled: quiet for window.idle, the counts are final unless another signal comes.
+    Closed: over; another signal opens the next request. A summary for eyes: programs read the conditions."""
+    signals: SignalCounts = Field(default_factory=SignalCounts)
+    """How many signals the storm has. No number ever goes back, except firing and resolved."""
+    severity: Severity | None = None
+    """The highest severity seen. It only rises."""
+    first_seen: AwareDatetime | None = None
+    """When the first signal arrived."""
+    last_seen: AwareDatetime | None = None
+    """When the latest signal arrived."""
+    affected_resources: Annotated[tuple[AffectedResource, ...], Field(max_length=100)] = ()
+    """The targets with the most signals, at most limits.resources of them."""
+    affected_resource_count: Count = 0
+    """How many different targets there are."""
+    affected_resource_count_precision: CountPrecision = CountPrecision.EXACT
+    """Exact up to limits.resources, Approximate beyond."""
+    truncated: bool = False
+    """True: affectedResources lists not all targets."""
+    rate_per_minute: Count = 0
+    """Signals per minute lately."""
+    revision: Count = 1
+    """Starts at 1, and is one more each time a signal reopens the settled storm."""
+    deadlines: Deadlines | None = None
+    """When the storm goes on to its next phase by itself."""
+    conditions: Conditions = ()
+    """StormDetected: the threshold was reached. Settled: quiet. Recovered: nothing fires any more. Truncated:
+    the list of resources is not complete. Closed: over for good."""
+    remediation: Remediation | None = None
+    """Written by whoever mends the trouble, never by stormfold."""
+
+
+class RemediationRequest(Resource):
+    """A storm of signals about one trouble, for a person, a workflow or an agent to mend."""
+
+    plural: ClassVar[str] = "remediationrequests"
+
+    spec: RemediationRequestSpec
+    """What was fixed when the storm opened: its group, its policy, its first signal. Immutable."""
+    status: RemediationRequestStatus | None = None
+    """What is known so far: how many signals, of what, since when, and whether it is over. Written by
+    stormfold, at most once a second, except remediation."""

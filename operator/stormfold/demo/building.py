@@ -1,0 +1,181 @@
+"""etcd and kube-apiserver built from their published Go modules, once, into a cache outside the checkout.
+
+The versions are those of `go/go.mod`, which is the only place that names them. A first build compiles about 1,300
+packages and takes some ten minutes on two cores, so every step reports progress. Two builders on one machine do
+not collide: one builds, the other waits at a file lock and then finds the result.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+MODULE = Path(__file__).parent / "go"
+OLDEST_GO = (1, 21)
+"""From here on `go` fetches by itself the newer toolchain that a go.mod asks for."""
+GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+PROGRESS_SECONDS = 3.0
+
+Progress = Callable[[str], None]
+"""Takes one line for the person who waits."""
+
+
+class BuildError(RuntimeError):
+    """The control plane cannot be built here; the message says what is missing or what `go` answered."""
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """The programs of a control plane."""
+
+    etcd: Path
+    kube_apiserver: Path
+    version: str
+    """Of Kubernetes, such as `v1.37.2`."""
+
+
+def to_stderr(line: str) -> None:
+    """Progress for a terminal or a build log."""
+    print(f"stormfold: {line}", file=sys.stderr, flush=True)
+
+
+def cache_home() -> Path:
+    """`$STORMFOLD_CACHE`, else `stormfold` in the user's cache folder."""
+    if own := os.environ.get("STORMFOLD_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stormfold"
+
+
+def ensure_binaries(progress: Progress = to_stderr) -> Binaries:
+    """The built programs, from the cache if they are there; blocks for minutes if they are not.
+
+    A crash leaves a temporary folder in the cache and no half result.
+
+    Raises:
+        BuildError: `go` is missing, too old, or failed.
+    """
+    version = _kubernetes_version()
+    home = cache_home() / "controlplane"
+    folder = home / f"{version}-{_fingerprint()}"
+    found = Binaries(folder / "etcd", folder / "kube-apiserver", version)
+    if folder.is_dir():
+        return found
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("another process is building the control plane; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            _build(folder, version, progress)
+    return found
+
+
+def _kubernetes_version() -> str:
+    found = re.search(r"^\s*k8s\.io/kubernetes (v\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
+    if found is None:
+        raise BuildError(f"{MODULE / 'go.mod'} does not require k8s.io/kubernetes")
+    return found[1]
+
+
+def _fingerprint() -> str:
+    """Changes with every file of the Go module, with the flags and with the kind of machine."""
+    digest = hashlib.blake2b(
+        repr((_build_flags(), GO_ENVIRONMENT, platform.machine())).encode(), digest_size=6
+    )
+    for path in sorted(p for p in MODULE.rglob("*") if p.is_file()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _build(folder: Path, version: str, progress: Progress) -> None:
+    go = _go()
+    started = time.monotonic()
+    progress(f"building etcd and kube-apiserver {version} from source: the first time takes about 10 minutes")
+    scratch = Path(tempfile.mkdtemp(prefix="building-", dir=folder.parent))
+    try:
+        for name, package in (("etcd", "./etcd"), ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")):
+            _build_one(go, name, package, scratch, progress)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    progress(f"control plane built in {time.monotonic() - started:.0f} s, kept in {folder}")
+
+
+def _go() -> str:
+    go = shutil.which("go")
+    wanted = f"Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer"
+    if go is None:
+        raise BuildError(f"`go` is not on PATH: install {wanted} (https://go.dev/dl), or use CLUSTER=current")
+    answer = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False)
+    number = re.match(r"go(\d+)\.(\d+)", answer.stdout.strip())
+    if number is None or (int(number[1]), int(number[2])) < OLDEST_GO:
+        said = answer.stdout.strip() or answer.stderr.strip()
+        raise BuildError(f"`{go}` is too old ({said}): install {wanted} (https://go.dev/dl)")
+    return go
+
+
+def _build_one(go: str, name: str, package: str, folder: Path, progress: Progress) -> None:
+    progress(f"{name}: looking at its modules (the first time downloads them)")
+    listed = _go_lines([go, "list", "-deps", package], name, progress, "modules downloaded: {}")
+    counted = f"{{}} of about {len(listed):,} packages compiled"
+    _go_lines([go, "build", *_build_flags(), "-o", str(folder / name), package], name, progress, counted)
+
+
+def _build_flags() -> list[str]:
+    """Flags of `go build`; the version is stamped in because a plain build calls itself v0.0.0."""
+    version = _kubernetes_version()
+    major, minor = version.removeprefix("v").split(".")[:2]
+    stamp = "k8s.io/component-base/version"
+    linked = f"-s -w -X {stamp}.gitVersion={version} -X {stamp}.gitMajor={major} -X {stamp}.gitMinor={minor}"
+    return ["-v", "-trimpath", "-ldflags", linked]
+
+
+def _go_lines(command: list[str], name: str, progress: Progress, counted: str) -> list[str]:
+    """What `go` printed, while the lines of its stderr are counted to `progress` every few seconds."""
+    environment = os.environ | GO_ENVIRONMENT
+    errors: list[str] = []
+    told = time.monotonic()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            command, cwd=MODULE, env=environment, stdout=output, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        with closing(process.stderr):
+            for line in process.stderr:
+                errors.append(line.rstrip())
+                if time.monotonic() - told >= PROGRESS_SECONDS:
+                    told = time.monotonic()
+                    progress(f"{name}: {counted.format(f'{len(errors):,}')}")
+        if process.wait() != 0:
+            raise BuildError(f"`go {command[1]}` of {name} failed:\n" + "\n".join(errors[-15:]))
+        output.seek(0)
+        return output.read().splitlines()
+
+
+def main() -> int:
+    """Build what is missing and say where it is: `python -m stormfold.demo.building`."""
+    try:
+        binaries = ensure_binaries()
+    except BuildError as error:
+        to_stderr(f"error: {error}")
+        return 1
+    to_stderr(f"control plane {binaries.version} is in {binaries.etcd.parent}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

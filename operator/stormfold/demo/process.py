@@ -1,0 +1,107 @@
+"""Servers as child processes: a loopback port, a log file, a start that is waited for, an end by process id."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+PORTS = range(20_000, 32_000)
+"""Where loopback ports are taken from: below the range that kernels hand to outgoing connections, so that no
+connection takes a server's port while the server is being restarted."""
+
+POLL_SECONDS = 0.02
+
+
+class ServerError(RuntimeError):
+    """A server did not come up, or went away; the message ends with the last lines of its log."""
+
+
+def free_port() -> int:
+    """A loopback TCP port that nothing listens on at this moment."""
+    while True:
+        port = random.choice(PORTS)  # noqa: S311 - a port, not a secret
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def tail(path: Path, lines: int = 15) -> str:
+    """The last lines of a log, or a word that there are none."""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return "\n".join(text.splitlines()[-lines:]) or "(its log is empty)"
+
+
+class Server:
+    """One server process in a session of its own, so that Ctrl-C reaches only the program that started it.
+
+    `environment` is added to this program's own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process id, also after the end."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is still there."""
+        return self._process.poll() is None
+
+    def wait_until(self, ready: Callable[[], bool], *, within_seconds: float) -> None:
+        """Return once `ready` says so; `OSError` from it means not yet.
+
+        Raises:
+            ServerError: the process ended, or the time is over.
+        """
+        deadline = time.monotonic() + within_seconds
+        while True:
+            with contextlib.suppress(OSError):
+                if ready():
+                    return
+            if not self.running:
+                raise ServerError(
+                    f"{self.name} ended with {self._process.returncode} while starting:\n{tail(self.log)}"
+                )
+            if time.monotonic() > deadline:
+                raise ServerError(f"{self.name} is not ready after {within_seconds:g} s:\n{tail(self.log)}")
+            time.sleep(POLL_SECONDS)
+
+    def kill(self) -> None:
+        """End the process at once, as a crash would; nothing if it has ended."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self, *, grace_seconds: float = 5.0) -> int:
+        """End the process politely, then at once; its exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self._process.returncode

@@ -1,0 +1,1 @@
+"""Third room: signals are folded into storms in Redis."""

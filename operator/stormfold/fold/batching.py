@@ -1,0 +1,434 @@
+"""Folder: arrivals → one batch per partition → the store; keeps what is not yet safe.
+
+What has been folded is kept here until its request holds it, so that it can be folded again when Redis turns out
+to have lost it. Groups share nothing, and the signals of one group are folded in the order of their
+resourceVersions: that is what makes `through` in a request's status enough to continue from.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter as Tally
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from stormfold.fold.errors import StoreFullError, StoreUnavailableError
+from stormfold.fold.store import Fold, Folded, FoldWord, StormStore
+from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.group import PARTITIONS, PolicyId, partition
+from stormfold.model.storm import Seed
+from stormfold.policy.routing import OpenStorms, Routed
+from stormfold.policy.version import PolicyVersion
+
+log = logging.getLogger(__name__)
+
+BATCH = 256
+"""The most signals in one call: what a script does without making other clients of Redis wait noticeably."""
+LINGER_SECONDS = 0.05
+"""How long a partition gathers signals before they are folded: a storm then costs few calls."""
+CLOSING_SECONDS = 0.1
+"""How long signals wait for a storm that is being closed before it is tried again."""
+MAX_HELD = 50_000
+"""The most signals that are kept here; beyond it the intake waits."""
+RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+"""Waits between tries while Redis does not answer."""
+STALE_SECONDS = 10.0
+"""What is not safe after this long is folded again: nothing happens if Redis kept it."""
+
+FOLDED = Counter("stormfold_signals_folded_total", "Signals that Redis has acknowledged, repeats included.")
+REJECTED = Counter("stormfold_signals_rejected_total", "Signals that no storm takes.", ["reason"])
+FOLD_SECONDS = Histogram(
+    "stormfold_fold_duration_seconds",
+    "One call of fold.lua, a batch for one partition.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+)
+FOLD_ERRORS = Counter(
+    "stormfold_fold_errors_total", "Calls of fold.lua that failed and are tried again.", ["reason"]
+)
+REFOLDED = Counter("stormfold_signals_refolded_total", "Signals folded again because Redis had lost them.")
+HELD = Gauge("stormfold_signals_unsafe", "Signals taken in whose request does not hold them yet.")
+OPEN_STORMS = Gauge("stormfold_storms_open", "Groups that have a storm or wait for one.")
+
+
+@dataclass(slots=True)
+class Storm:
+    """A storm as this process knows it."""
+
+    gid: str
+    version: PolicyVersion | None = None
+    overflow: bool = False
+    epoch: int = 0
+    """0: not folded into by this process; the next fold carries a seed."""
+    total: int = 0
+    unsafe: deque[tuple[int, int, Routed]] = field(default_factory=deque)
+    """(epoch, ordinal, signal) of what is folded but not safe, in order."""
+    queued: int = 0
+    """Signals that wait for their fold."""
+    since: float = 0.0
+    """When the oldest unsafe signal was folded, or folded again, by the monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What a group's latest request says, to continue from if Redis has lost the storm."""
+
+    seed: Seed
+    version: PolicyVersion
+    opening: str
+
+
+class Lane:
+    """The queue of one partition. One batch is under way at a time, so order is kept."""
+
+    def __init__(self) -> None:
+        self.queue: deque[Routed] = deque()
+        self.again: set[str] = set()
+        """Storms to be looked at even without a new signal."""
+        self.work = asyncio.Event()
+
+
+class Folder(OpenStorms):
+    """Takes arrivals in and tells, once each, what became of them."""
+
+    def __init__(
+        self,
+        store: StormStore,
+        *,
+        route: Callable[[Arrival, OpenStorms], Routed | Verdict],
+        continuation: Callable[[str], Continuation | None],
+        tell: Callable[[Arrival, Verdict], None],
+        safe_verdict: Callable[[str, int], Verdict],
+        hint: Callable[[int, int], None],
+    ) -> None:
+        """Connect the folder.
+
+        `continuation` gives what a group's request says, `safe_verdict` where a gid and epoch lead, `hint` takes a
+        partition and when something is due there, in Unix ms.
+        """
+        self._store = store
+        self._route = route
+        self._continuation = continuation
+        self._tell = tell
+        self._safe_verdict = safe_verdict
+        self._hint = hint
+        self._storms: dict[str, Storm] = {}
+        self._open: Tally[PolicyId] = Tally()
+        self._lanes = [Lane() for _ in range(PARTITIONS)]
+        self._held = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._memory = asyncio.Event()
+        self._memory.set()
+
+    # --- what routing asks
+
+    def is_open(self, gid: str) -> bool:
+        """Whether the group has a storm, or waits for one."""
+        return gid in self._storms
+
+    def open_count(self, policy: PolicyId) -> int:
+        """How many groups of a policy have one, without its overflow groups."""
+        return self._open[policy]
+
+    def versions_in_use(self) -> set[tuple[str, int]]:
+        """(uid, generation) of the policies that open storms hold to."""
+        return {storm.version.key for storm in self._storms.values() if storm.version}
+
+    # --- signals in
+
+    async def submit(self, arrival: Arrival) -> None:
+        """Route an arrival and queue it; waits while `MAX_HELD` signals are held."""
+        await self._room.wait()
+        self._enqueue(arrival)
+
+    def _enqueue(self, arrival: Arrival) -> None:
+        routed = self._route(arrival, self)
+        if isinstance(routed, Verdict):
+            REJECTED.labels(reason=routed.reason).inc()
+            self._tell(arrival, routed)
+            return
+        gid = routed.group.gid
+        storm = self._storms.get(gid)
+        if storm is None:
+            storm = self._open_storm(gid, routed.version, overflow=routed.group.overflow)
+        elif storm.version is None:
+            self._name_version(storm, routed.version)
+        storm.queued += 1
+        self._hold(1)
+        lane = self._lanes[routed.group.partition]
+        lane.queue.append(routed)
+        lane.work.set()
+
+    def _open_storm(self, gid: str, version: PolicyVersion | None, *, overflow: bool) -> Storm:
+        storm = self._storms[gid] = Storm(gid, overflow=overflow)
+        if version:
+            self._name_version(storm, version)
+        OPEN_STORMS.set(len(self._storms))
+        return storm
+
+    def _name_version(self, storm: Storm, version: PolicyVersion) -> None:
+        storm.version = version
+        if not storm.overflow:
+            self._open[version.id] += 1
+
+    def _drop_storm(self, storm: Storm) -> None:
+        del self._storms[storm.gid]
+        if storm.version and not storm.overflow:
+            self._open[storm.version.id] -= 1
+        OPEN_STORMS.set(len(self._storms))
+
+    def _hold(self, count: int) -> None:
+        self._held += count
+        HELD.set(self._held)
+        if self._held >= MAX_HELD:
+            self._room.clear()
+        else:
+            self._room.set()
+
+    def adopt(self, gids: Iterable[str], versions: Mapping[str, tuple[PolicyVersion, bool]]) -> None:
+        """Take over storms found at start: in Redis (`gids`), or as open requests (with version, and if overflow)."""
+        for gid in gids:
+            if gid not in self._storms:
+                self._open_storm(gid, None, overflow=False)
+        for gid, (version, overflow) in versions.items():
+            if gid in self._storms:
+                self._drop_storm(self._storms[gid])
+            self._open_storm(gid, version, overflow=overflow)
+            self.look_again(gid)
+
+    def look_again(self, gid: str) -> None:
+        """Make sure that Redis still has the storm, and give it back if not."""
+        if gid in self._storms:
+            lane = self._lanes[partition(gid)]
+            lane.again.add(gid)
+            lane.work.set()
+
+    def can_become_safe(self) -> bool:
+        """Whether something is unsafe that a request would hold; a group that waits for its threshold does not count."""
+        return any(
+            storm.unsafe and storm.version and not storm.version.terms.discard
+            for storm in self._storms.values()
+        )
+
+    def unsafe_gids(self) -> list[str]:
+        """Groups of which something is folded but not safe."""
+        return [storm.gid for storm in self._storms.values() if storm.unsafe]
+
+    def mistrust(self, gid: str, epoch: int, total: int, version: PolicyVersion) -> None:
+        """Redis is behind the group's request, which holds `total` signals: give the storm back."""
+        storm = self._storms.get(gid) or self._open_storm(gid, version, overflow=False)
+        storm.epoch, storm.total = max((storm.epoch, storm.total), (epoch, total))
+        self.look_again(gid)
+
+    def partition_lost(self, number: int) -> None:
+        """Redis has lost a partition: give its storms back."""
+        for gid in self._storms:
+            if partition(gid) == number:
+                self.look_again(gid)
+
+    def look_again_at_stale(self) -> None:
+        """Fold again what has waited too long, except where a group waits for its threshold."""
+        now = time.monotonic()
+        for storm in self._storms.values():
+            if storm.unsafe and now - storm.since > STALE_SECONDS:
+                storm.since = now
+                self.look_again(storm.gid)
+
+    def memory_full(self, full: bool) -> None:
+        """Stop folding while Redis has little memory left; the intake then fills up and waits."""
+        if full:
+            self._memory.clear()
+        else:
+            self._memory.set()
+
+    # --- words back
+
+    def written(self, gid: str, epoch: int, total: int) -> None:
+        """The request of that epoch holds `total` signals: those up to it are safe."""
+        storm = self._storms.get(gid)
+        if storm is None:
+            return
+        verdict: Verdict | None = None
+        while storm.unsafe and (
+            storm.unsafe[0][0] < epoch or (storm.unsafe[0][0] == epoch and storm.unsafe[0][1] <= total)
+        ):
+            of_epoch, _, routed = storm.unsafe.popleft()
+            if of_epoch < epoch:
+                self._release(routed, self._safe_verdict(gid, of_epoch))
+            else:
+                verdict = verdict or self._safe_verdict(gid, epoch)
+                self._release(routed, verdict)
+        if storm.unsafe:
+            storm.since = time.monotonic()
+
+    def closed(self, gid: str) -> None:
+        """The storm's request is closed: the next signal opens the next epoch."""
+        storm = self._storms.get(gid)
+        if storm is None:
+            return
+        storm.epoch = storm.total = 0
+        waiting = self._unqueue(storm)
+        if not storm.queued and not storm.unsafe:
+            self._drop_storm(storm)
+        for arrival in waiting:
+            self._enqueue(arrival)
+
+    def _unqueue(self, storm: Storm) -> list[Arrival]:
+        lane = self._lanes[partition(storm.gid)]
+        waiting = [routed.original for routed in lane.queue if routed.group.gid == storm.gid]
+        if waiting:
+            lane.queue = deque(routed for routed in lane.queue if routed.group.gid != storm.gid)
+            storm.queued -= len(waiting)
+            self._hold(-len(waiting))
+        return waiting
+
+    def released(self, gid: str, verdict: Verdict) -> None:
+        """No request takes the group's signals: tell all that were folded, and forget the group."""
+        storm = self._storms.get(gid)
+        if storm is None:
+            return
+        while storm.unsafe:
+            self._release(storm.unsafe.popleft()[2], verdict)
+        self.closed(gid)
+
+    def _release(self, routed: Routed, verdict: Verdict) -> None:
+        self._hold(-1)
+        self._tell(routed.original, verdict)
+
+    # --- batches out
+
+    async def run(self) -> None:
+        """Fold for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(PARTITIONS):
+                tasks.create_task(self._run_lane(number), name=f"fold-{number}")
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits for its fold."""
+        return not any(storm.queued for storm in self._storms.values())
+
+    async def _run_lane(self, number: int) -> None:
+        lane = self._lanes[number]
+        while True:
+            await lane.work.wait()
+            await asyncio.sleep(LINGER_SECONDS)
+            lane.work.clear()
+            while lane.queue or lane.again:
+                await self._memory.wait()
+                taken = [lane.queue.popleft() for _ in range(min(BATCH, len(lane.queue)))]
+                again, lane.again = lane.again, set()
+                await self._fold_batch(number, lane, taken, again)
+
+    async def _fold_batch(self, number: int, lane: Lane, taken: list[Routed], again: set[str]) -> None:
+        batches: dict[str, list[Routed]] = {gid: [] for gid in again if gid in self._storms}
+        for routed in taken:
+            batches.setdefault(routed.group.gid, []).append(routed)
+        closing = False
+        for gid, reply in (await self._fold(number, batches)).items():
+            if reply.word is FoldWord.LOST:
+                closing = await self._fold_again(number, gid, batches[gid]) or closing
+            else:
+                closing = self._note(gid, batches[gid], reply) or closing
+        if closing:
+            await asyncio.sleep(CLOSING_SECONDS)
+
+    async def _fold_again(self, number: int, gid: str, batch: list[Routed]) -> bool:
+        """Fold all that is not safe once more, in order and with a seed: Redis has lost the storm."""
+        while storm := self._storms.get(gid):
+            before = [routed for _, _, routed in storm.unsafe]
+            log.warning("Redis lost a storm, folding it again", extra={"gid": gid, "signals": len(before)})
+            REFOLDED.inc(len(before))
+            storm.epoch = storm.total = 0
+            storm.unsafe.clear()
+            storm.queued += len(before)
+            batch = before + batch
+            for start in range(0, max(1, len(batch)), BATCH):
+                piece = batch[start : start + BATCH]
+                reply = (await self._fold(number, {gid: piece})).get(gid)
+                if reply is None:
+                    return False
+                if reply.word is FoldWord.LOST:
+                    batch = batch[start:]
+                    break
+                if reply.word is FoldWord.CLOSING:
+                    return self._note(gid, batch[start:], reply)
+                self._note(gid, piece, reply)
+            else:
+                return False
+        return False
+
+    async def _fold(self, number: int, batches: Mapping[str, list[Routed]]) -> dict[str, Folded]:
+        folds = [fold for gid, routed in batches.items() if (fold := self._prepared(gid, routed))]
+        if not folds:
+            return {}
+        attempt = 0
+        while True:
+            try:
+                with FOLD_SECONDS.time():
+                    replies = await self._store.fold(number, folds, now_ms=int(time.time() * 1000))
+            except (StoreUnavailableError, StoreFullError) as exc:
+                reason = "full" if isinstance(exc, StoreFullError) else "unavailable"
+                FOLD_ERRORS.labels(reason=reason).inc()
+                if attempt == 0:
+                    log.warning("fold failed, trying again", extra={"partition": number, "error": str(exc)})
+                await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+                attempt += 1
+            else:
+                return {fold.gid: reply for fold, reply in zip(folds, replies, strict=True)}
+
+    def _prepared(self, gid: str, batch: list[Routed]) -> Fold | None:
+        storm = self._storms[gid]
+        request = None if storm.epoch else self._continuation(gid)
+        if request and not request.seed.closed:
+            version, opening = request.version, request.opening
+        elif batch:
+            version = batch[0].version
+            opening = version.opening(batch[0].group, batch[0].arrival).encoded()
+        elif storm.version:
+            version, opening = storm.version, ""
+        else:
+            return None  # Redis alone knows this group: it is looked at when it is due
+        return Fold(
+            gid,
+            version.terms,
+            opening,
+            [routed.arrival for routed in batch],
+            known_epoch=storm.epoch,
+            known_total=storm.total,
+            seed=request.seed if request else None,
+        )
+
+    def _note(self, gid: str, batch: list[Routed], reply: Folded) -> bool:
+        """Take in what fold said of one storm; True if its signals must wait until it is closed."""
+        storm = self._storms.get(gid)
+        if storm is None:
+            return False  # closed while we looked at it again
+        storm.queued -= len(batch)
+        if reply.word is FoldWord.CLOSING:
+            self._wait_for_closing(storm, batch)
+            return True
+        storm.epoch, storm.total = (reply.epoch, reply.total) if reply.open else (0, 0)
+        FOLDED.inc(len(batch))
+        if reply.due_ms:
+            self._hint(partition(gid), reply.due_ms)
+        if batch and not storm.unsafe:
+            storm.since = time.monotonic()
+        for routed, ordinal in zip(batch, reply.ordinals, strict=True):
+            if ordinal:
+                storm.unsafe.append((reply.epoch, ordinal, routed))
+            else:
+                self._release(routed, self._safe_verdict(gid, reply.epoch))
+        if not reply.open and not storm.queued and not storm.unsafe:
+            self._drop_storm(storm)
+        return False
+
+    def _wait_for_closing(self, storm: Storm, batch: list[Routed]) -> None:
+        # What waits is routed anew: the next storm opens under the policies of its own time.
+        waiting = [routed.original for routed in batch] + self._unqueue(storm)
+        self._hold(-len(batch))
+        for arrival in waiting:
+            self._enqueue(arrival)

@@ -1,0 +1,60 @@
+"""Every key name, and the fields of the storm hash.
+
+All keys of a partition share a hash tag, so that one script may touch them on Redis Cluster. Field names are short
+because a storm is kept small; this table is their only other name.
+
+| field | what |
+|---|---|
+| e s | epoch; state: o open, x closing, c closed |
+| t nf | signals counted; those of them that said Firing |
+| f r ti | instances tracked: firing, resolved, both |
+| xf xr | instances that are only estimated: firing, resolved |
+| v | highest severity, as a rank |
+| a z | firstSeen, lastSeen, ms |
+| o l | opened, last arrival, ms by the operator's clock |
+| ws wc d | the threshold's window: begin, firing signals in it, which threshold was reached |
+| m c0 c1 | minute of the Unix epoch, signals in it, signals in the one before |
+| rc tr hb | resources listed, 1 if there are more, least count of all |
+| ~… | one field for each listed resource: signals about it |
+| w lw q rev | total the request holds, when it was written, 1 if settled, revision |
+| p fl | newest resourceVersion counted; the floor at or below which nothing is counted |
+| k | the terms of the policy |
+| cr ct | why and when it began to close |
+"""
+
+PREFIX = "sf:"
+
+
+def due(partition: int) -> str:
+    """Sorted set of deadlines: member gid, score Unix ms."""
+    return f"{PREFIX}{{p{partition}}}:due"
+
+
+def checkpoint(partition: int) -> str:
+    """Hash: ingest shard → resourceVersion at or below which fold refuses; also which cluster the keys belong to."""
+    return f"{PREFIX}{{p{partition}}}:checkpoint"
+
+
+def storm(partition: int, gid: str) -> str:
+    """Hash: the metadata of a storm."""
+    return f"{PREFIX}{{p{partition}}}:storm:{gid}"
+
+
+def ids(partition: int, gid: str) -> str:
+    """Sorted set: uid/generation by resourceVersion of the signals counted and not yet forgotten."""
+    return f"{PREFIX}{{p{partition}}}:ids:{gid}"
+
+
+def hll(partition: int, gid: str) -> str:
+    """HyperLogLog of resources, made when there are more than are listed."""
+    return f"{PREFIX}{{p{partition}}}:hll:{gid}"
+
+
+def instances(partition: int, gid: str) -> str:
+    """Set of integers: 2i + 1 while instance i fires, 2i once it has resolved."""
+    return f"{PREFIX}{{p{partition}}}:instances:{gid}"
+
+
+def opening(partition: int, gid: str) -> str:
+    """String: what the request says of the signal that opened the storm."""
+    return f"{PREFIX}{{p{partition}}}:opening:{gid}"

@@ -1,0 +1,39 @@
+#!lua
+--[[
+  Take storms that are due and hide them from other replicas for a while.
+
+  KEYS[1]  due      zset  sf:{p<n>}:due; member gid, score Unix ms
+  KEYS[2]  storm    hash  sf:{p<n>}:storm:<gid>
+  KEYS[3]  hll      HyperLogLog  sf:{p<n>}:hll:<gid>
+  KEYS[4]  opening  string  sf:{p<n>}:opening:<gid>
+           KEYS[2] … KEYS[4] come once more for each further storm
+  ARGV[1]  now, Unix ms, the caller's clock
+  ARGV[2]  hidden until, Unix ms
+  ARGV[3]  gid, and so on, one for each storm
+
+  Returns     per storm {resources by HyperLogLog, opening, field, value, …}, or {} if another
+              replica has it, it is not due, or it is gone
+  Guarantees  what is not settled by ARGV[2] is due again, so the caller may die; O(fields) per storm
+]]
+local due_key = KEYS[1]
+local now, hidden_until = tonumber(ARGV[1]), ARGV[2]
+
+local claimed = {}
+for i = 3, #ARGV do
+  local gid = ARGV[i]
+  local k = 2 + (i - 3) * 3
+  local storm_key, hll_key, opening_key = KEYS[k], KEYS[k + 1], KEYS[k + 2]
+  local score = redis.call('ZSCORE', due_key, gid)
+  local snapshot = {}
+  if score and tonumber(score) <= now then
+    local storm = redis.call('HGETALL', storm_key)
+    if #storm == 0 then
+      redis.call('ZREM', due_key, gid)
+    else
+      redis.call('ZADD', due_key, hidden_until, gid)
+      snapshot = { redis.call('PFCOUNT', hll_key), redis.call('GET', opening_key) or '', unpack(storm) }
+    end
+  end
+  claimed[i - 2] = snapshot
+end
+return claimed

@@ -1,0 +1,294 @@
+#!lua
+--[[
+  Count a batch of signals into the storms of one partition, each signal once.
+
+  KEYS[1]  checkpoint  hash  sf:{p<n>}:checkpoint; field ingest shard, value resourceVersion
+  KEYS[2]  due         zset  sf:{p<n>}:due; member gid, score Unix ms
+  KEYS[3]  storm       hash  sf:{p<n>}:storm:<gid>; its fields are listed in keys.py
+  KEYS[4]  ids         zset  sf:{p<n>}:ids:<gid>; member uid/generation, score resourceVersion
+  KEYS[5]  hll         HyperLogLog  sf:{p<n>}:hll:<gid>
+  KEYS[6]  instances   set   sf:{p<n>}:instances:<gid>; 2i + 1 for firing, 2i for resolved
+  KEYS[7]  opening     string  sf:{p<n>}:opening:<gid>
+           KEYS[3] … KEYS[7] come once more for each further storm
+  ARGV[1]  now, Unix ms, the caller's clock
+  ARGV[2]  ingest shard
+  ARGV[3]  how many storms follow; for each of them:
+           gid, terms, opening, known epoch, known total, seed epoch, seed total,
+           n and n values: the seed as fields and values of the storm hash (n is 0: no seed),
+           m and for each of m signals: resourceVersion, uid/generation, firing 0|1,
+           severity 0…4, seen ms, resource or '', instance
+
+  Returns     per storm {word, epoch, total, open 0|1, next deadline in Unix ms or 0,
+              ordinal of each signal …}; ordinal 0: it was safe before
+              'counted'  the storm holds the signals
+              'lost'     Redis knows less than the caller: send it all again, with a seed
+              'closing'  the storm is being closed: nothing was counted, try again
+  Guarantees  atomic for the batch; a signal is counted once while its id is kept, and never if its
+              resourceVersion is not above the checkpoint or the storm's floor; the work per signal does
+              not grow with the storm
+]]
+local checkpoint_key, due_key = KEYS[1], KEYS[2]
+local now, shard, storms = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+
+local WRITE_INTERVAL_MS = 1000
+local MAX_INSTANCES = 512 -- what a set keeps as packed integers
+
+local checkpoint = tonumber(redis.call('HGET', checkpoint_key, shard) or '0')
+local at = 4 -- the next argument to read
+
+local function number(text) return tonumber(text or '0') or 0 end
+
+local function fields(key)
+  local flat = redis.call('HGETALL', key)
+  if #flat == 0 then return nil end
+  local map = {}
+  for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
+  return map
+end
+
+local function behind(map, epoch, total)
+  if not map then return true end
+  local e = number(map.e)
+  return e < epoch or (e == epoch and map.s ~= 'c' and number(map.t) < total)
+end
+
+-- Reads the signals of one storm from ARGV; gives those that nobody has counted, and the ordinals so far.
+local function read_signals(map, ids_key)
+  local m = tonumber(ARGV[at])
+  local first = at + 1
+  at = first + m * 7
+  local new, ordinals = {}, {}
+  if m == 0 then return new, ordinals end
+  local members = {}
+  for i = 0, m - 1 do members[i + 1] = ARGV[first + i * 7 + 1] end
+  local scores = redis.call('ZMSCORE', ids_key, unpack(members))
+  local floor = math.max(checkpoint, number(map.fl))
+  local total, seen = number(map.t), {}
+  for i = 1, m do
+    local a = first + (i - 1) * 7
+    if tonumber(ARGV[a]) <= floor then
+      ordinals[i] = 0
+    elseif scores[i] or seen[members[i]] then
+      ordinals[i] = map.s == 'c' and 0 or total + #new
+    else
+      seen[members[i]] = true
+      new[#new + 1] = a
+      ordinals[i] = -#new -- settled once the storm is open
+    end
+  end
+  return new, ordinals
+end
+
+local function open_next(map, terms)
+  return {
+    e = number(map.e) + 1, s = 'o', t = 0, nf = 0, f = 0, r = 0, xf = 0, xr = 0, ti = 0, v = 0,
+    o = now, ws = now, wc = 0, d = '', rc = 0, rev = 1, fl = number(map.fl), p = number(map.p), k = terms,
+  }
+end
+
+-- What each instance says last counts; an instance beyond MAX_INSTANCES is only estimated.
+local function count_instances(map, changed, last, order, instances_key)
+  local probe = {}
+  for _, i in ipairs(order) do
+    probe[#probe + 1] = string.format('%.0f', i * 2)
+    probe[#probe + 1] = string.format('%.0f', i * 2 + 1)
+  end
+  local held = redis.call('SMISMEMBER', instances_key, unpack(probe))
+  local f, r, xf, xr, ti = number(map.f), number(map.r), number(map.xf), number(map.xr), number(map.ti)
+  local add, remove = {}, {}
+  for n, i in ipairs(order) do
+    local was_resolved, was_firing = held[n * 2 - 1] == 1, held[n * 2] == 1
+    local as_resolved, as_firing = probe[n * 2 - 1], probe[n * 2]
+    if last[i] then
+      if was_resolved then r = r - 1; remove[#remove + 1] = as_resolved end
+      if was_resolved or (not was_firing and ti < MAX_INSTANCES) then
+        if not was_resolved then ti = ti + 1 end
+        f = f + 1
+        add[#add + 1] = as_firing
+      elseif not was_firing then
+        xf = xf + 1
+      end
+    else
+      if was_firing then
+        f = f - 1
+        remove[#remove + 1] = as_firing
+      elseif not was_resolved and xf > 0 then
+        xf = xf - 1 -- one of those that fired unnamed
+      end
+      if was_firing or (not was_resolved and ti < MAX_INSTANCES) then
+        if not was_firing then ti = ti + 1 end
+        r = r + 1
+        add[#add + 1] = as_resolved
+      elseif not was_resolved then
+        xr = xr + 1
+      end
+    end
+  end
+  if #remove > 0 then redis.call('SREM', instances_key, unpack(remove)) end
+  if #add > 0 then redis.call('SADD', instances_key, unpack(add)) end
+  changed.f, changed.r, changed.xf, changed.xr, changed.ti = f, r, xf, xr, ti
+end
+
+local function count_rate(map, changed, n)
+  local minute = math.floor(now / 60000)
+  local before = number(map.m)
+  if before == minute then
+    changed.c0 = number(map.c0) + n
+  else
+    changed.c1 = before == minute - 1 and number(map.c0) or 0
+    changed.c0 = n
+    changed.m = minute
+  end
+end
+
+local function threshold_reached(map, changed, limits, hll_key)
+  if changed.wc >= limits[1] then return 's' end
+  if limits[2] == 0 then return '' end
+  local resources = changed.rc or number(map.rc)
+  if (changed.tr or map.tr) == '1' then
+    resources = math.max(resources, number(map.hb), redis.call('PFCOUNT', hll_key))
+  end
+  return resources >= limits[2] and 'r' or ''
+end
+
+local function next_due(map, limits)
+  if number(map.w) > 0 then return math.max(now, number(map.lw) + WRITE_INTERVAL_MS) end
+  if number(map.nf) > 0 then
+    if map.d ~= '' then return now end
+    if limits[5] == 0 then return number(map.o) + limits[4] end
+  end
+  return number(map.ws) + limits[3]
+end
+
+local function count(map, new, ids_key, hll_key, instances_key)
+  local limits = {}
+  for part in string.gmatch(map.k, '%d+') do limits[#limits + 1] = tonumber(part) end
+  local resource_limit = limits[9]
+  local changed = {}
+  local listed, unlisted = number(map.rc), {}
+  local last, order, ids = {}, {}, {}
+  local firing, severity, through = 0, number(map.v), number(map.p)
+  local first_ms, last_ms = tonumber(map.a or ''), number(map.z)
+  for _, a in ipairs(new) do
+    local rv = tonumber(ARGV[a])
+    ids[#ids + 1], ids[#ids + 2] = ARGV[a], ARGV[a + 1]
+    through = math.max(through, rv)
+    local fires = ARGV[a + 2] == '1'
+    if fires then firing = firing + 1 end
+    severity = math.max(severity, tonumber(ARGV[a + 3]))
+    local seen = tonumber(ARGV[a + 4])
+    if not first_ms or seen < first_ms then first_ms = seen end
+    if seen > last_ms then last_ms = seen end
+    local resource = ARGV[a + 5]
+    if resource ~= '' then
+      local field = '~' .. resource
+      local signals = changed[field] or map[field]
+      if signals then
+        changed[field] = tonumber(signals) + 1
+      elseif listed < resource_limit then
+        listed = listed + 1
+        changed[field] = 1
+      else
+        unlisted[#unlisted + 1] = resource
+      end
+    end
+    local instance = tonumber(ARGV[a + 6])
+    if last[instance] == nil then order[#order + 1] = instance end
+    last[instance] = fires
+  end
+  redis.call('ZADD', ids_key, unpack(ids))
+  changed.rc = listed
+  if #unlisted > 0 then
+    if map.tr ~= '1' then
+      changed.tr = '1'
+      for _, from in ipairs({ map, changed }) do
+        for field in pairs(from) do
+          if string.byte(field) == 126 then unlisted[#unlisted + 1] = string.sub(field, 2) end
+        end
+      end
+    end
+    redis.call('PFADD', hll_key, unpack(unlisted))
+  end
+  count_instances(map, changed, last, order, instances_key)
+  count_rate(map, changed, #new)
+  changed.t = number(map.t) + #new
+  changed.nf = number(map.nf) + firing
+  changed.v, changed.p, changed.a, changed.z, changed.l = severity, through, first_ms, last_ms, now
+  if (map.d or '') == '' then
+    if now - number(map.ws) > limits[3] then
+      changed.ws, changed.wc = now, firing
+    else
+      changed.wc = number(map.wc) + firing
+    end
+    changed.d = threshold_reached(map, changed, limits, hll_key)
+  end
+  if map.q == '1' then
+    changed.q = ''
+    changed.rev = number(map.rev) + 1
+  end
+  return changed, limits
+end
+
+local function write(key, map)
+  local flat = {}
+  for field, value in pairs(map) do
+    flat[#flat + 1] = field
+    flat[#flat + 1] = type(value) == 'number' and string.format('%.0f', value) or value
+  end
+  redis.call('HSET', key, unpack(flat))
+end
+
+local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_key)
+  local gid, terms, opening = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local known_epoch, known_total = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+  local seed_epoch, seed_total, n = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
+  local seed_at = at + 8
+  at = seed_at + n
+  local map = fields(storm_key)
+  if behind(map, known_epoch, known_total) and (map or known_epoch > 0) then
+    at = at + 1 + tonumber(ARGV[at]) * 7
+    return { 'lost', 0, 0, 0, 0 }
+  end
+  if n > 0 and behind(map, seed_epoch, seed_total) then
+    redis.call('DEL', storm_key, ids_key, hll_key, instances_key)
+    redis.call('HSET', storm_key, unpack(ARGV, seed_at, seed_at + n - 1))
+    redis.call('SET', opening_key, opening)
+    map = fields(storm_key)
+    if map.s == 'o' then redis.call('ZADD', due_key, now, gid) end
+  elseif not map then
+    redis.call('DEL', ids_key, hll_key, instances_key)
+    map = { e = '0', s = 'c' }
+  end
+  if map.s == 'x' then
+    at = at + 1 + tonumber(ARGV[at]) * 7
+    return { 'closing', number(map.e), number(map.t), 0, 0 }
+  end
+  local new, ordinals = read_signals(map, ids_key)
+  local due = n > 0 and map.s == 'o' and now or 0
+  if #new > 0 then
+    local opens = map.s == 'c'
+    if opens then
+      map = open_next(map, terms)
+      redis.call('DEL', storm_key, hll_key, instances_key)
+      redis.call('SET', opening_key, opening)
+      write(storm_key, map)
+    end
+    local before = number(map.t)
+    local changed, limits = count(map, new, ids_key, hll_key, instances_key)
+    write(storm_key, changed)
+    for field, value in pairs(changed) do map[field] = value end
+    due = next_due(map, limits)
+    redis.call('ZADD', due_key, 'LT', string.format('%.0f', due), gid)
+    for i, ordinal in ipairs(ordinals) do
+      if ordinal < 0 then ordinals[i] = before - ordinal end
+    end
+  end
+  return { 'counted', number(map.e), number(map.t), map.s == 'o' and 1 or 0, due, unpack(ordinals) }
+end
+
+local replies = {}
+for s = 1, storms do
+  local k = 3 + (s - 1) * 5
+  replies[s] = fold_storm(KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4])
+end
+return replies

@@ -1,0 +1,58 @@
+#!lua
+--[[
+  Note how far a storm's request is written, and when to look at the storm next.
+
+  KEYS[1]  storm       hash  sf:{p<n>}:storm:<gid>
+  KEYS[2]  due         zset  sf:{p<n>}:due; member gid, score Unix ms
+  KEYS[3]  ids         zset  sf:{p<n>}:ids:<gid>
+  KEYS[4]  checkpoint  hash  sf:{p<n>}:checkpoint; field ingest shard, value resourceVersion
+  ARGV[1]  gid
+  ARGV[2]  epoch that was looked at
+  ARGV[3]  total that was looked at
+  ARGV[4]  1 if the request now holds that total, 0 if nothing was written
+  ARGV[5]  1 if this write made the request say that the storm has settled, else 0
+  ARGV[6]  next deadline, Unix ms
+  ARGV[7]  now, Unix ms, the caller's clock
+  ARGV[8]  ingest shard
+  ARGV[9]  resourceVersion up to which ids may be forgotten
+
+  Returns     'settled'  nothing came meanwhile: due at ARGV[6]
+              'more'     signals came meanwhile: due again at once, or a second after the last write
+              'gone'     Redis knows no such storm any more
+              'newer-epoch'  a later storm of the group has opened
+  Guarantees  never moves what is written backwards; what is trimmed is refused by fold from then on
+]]
+local storm, due, ids, checkpoint = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local gid, epoch, total = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local written, settled, deadline, now = ARGV[4] == '1', ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+local shard, trim = ARGV[8], tonumber(ARGV[9])
+local WRITE_INTERVAL_MS = 1000
+
+local current, counted, before, last_write = unpack(redis.call('HMGET', storm, 'e', 't', 'w', 'lw'))
+if not current then return 'gone' end
+if current ~= epoch then return 'newer-epoch' end
+
+if trim > tonumber(redis.call('HGET', checkpoint, shard) or '0') then
+  redis.call('HSET', checkpoint, shard, ARGV[9])
+end
+redis.call('ZREMRANGEBYSCORE', ids, '-inf', ARGV[9])
+if written then
+  redis.call('HSET', storm, 'w', math.max(tonumber(before or '0'), total), 'lw', ARGV[7])
+  last_write, before = ARGV[7], total
+end
+local more = tonumber(counted) > total
+if settled == '1' then
+  if more then
+    redis.call('HINCRBY', storm, 'rev', 1) -- reopened before we could note that it had settled
+  else
+    redis.call('HSET', storm, 'q', '1')
+  end
+end
+if more then
+  local has_request = tonumber(before or '0') > 0
+  local next_look = has_request and math.max(now, tonumber(last_write or '0') + WRITE_INTERVAL_MS) or now
+  redis.call('ZADD', due, string.format('%.0f', next_look), gid)
+  return 'more'
+end
+redis.call('ZADD', due, string.format('%.0f', deadline), gid)
+return 'settled'

@@ -1,0 +1,70 @@
+"""The Lua scripts, each held to its header."""
+
+import re
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib.resources import files
+from typing import Protocol
+
+from redis.exceptions import NoScriptError
+
+NAMES = ("fold", "claim", "settle", "close", "forget")
+
+
+class Client(Protocol):
+    """What a script needs of redis-py's clients, single or Cluster."""
+
+    async def execute_command(self, *args: str | int | bytes) -> object:
+        """Send one command to the server that owns its keys."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """One Lua script and what its header promises."""
+
+    name: str
+    body: str
+    keys: int
+    """How many KEYS the header names."""
+    repeated_keys: int
+    """How many of the last of them come again for each further storm; 0: none do."""
+
+    @property
+    def sha(self) -> str:
+        """The name under which a server keeps the script."""
+        return sha1(self.body.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, client: Client, keys: list[str], args: list[str | int]) -> object:
+        """Run it: one call to the server that owns the keys; a server that has forgotten it learns it anew.
+
+        Raises redis-py's exceptions: `store_errors` translates them.
+        """
+        extra = len(keys) - self.keys
+        if extra % self.repeated_keys if self.repeated_keys else extra:
+            raise ValueError(f"{self.name}.lua takes {self.keys} keys, not {len(keys)}")
+        try:
+            return await client.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await client.execute_command("EVAL", self.body, len(keys), *keys, *args)
+
+
+def header(body: str) -> str:
+    """The comment that opens a script."""
+    match = re.match(r"#!lua(?: flags=\S+)?\n--\[\[\n(.*?)\n\]\]\n", body, re.DOTALL)
+    if not match:
+        raise ValueError("a script begins with #!lua and its header")
+    return match[1]
+
+
+def load(name: str) -> Script:
+    """Read `lua/<name>.lua`; ValueError if its KEYS are not numbered 1, 2, 3 …"""
+    body = (files("stormfold.fold") / "lua" / f"{name}.lua").read_text()
+    text = header(body)
+    numbers = [int(n) for n in re.findall(r"^  KEYS\[(\d+)\]", text, re.MULTILINE)]
+    if numbers != list(range(1, len(numbers) + 1)):
+        raise ValueError(f"{name}.lua: KEYS are not numbered 1, 2, 3 …")
+    again = re.search(r"KEYS\[(\d+)\] … KEYS\[(\d+)\] come once more", text)
+    return Script(name, body, len(numbers), int(again[2]) - int(again[1]) + 1 if again else 0)
+
+
+FOLD, CLAIM, SETTLE, CLOSE, FORGET = (load(name) for name in NAMES)

@@ -1,0 +1,412 @@
+"""StormStore: the storms in Redis, and the only caller of the scripts.
+
+Every method may raise `StoreUnavailableError` (no answer, whether it was done is not known: all of them may be
+repeated), `StoreFullError` and `StoreConfigError`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from stormfold.fold import keys, scripts
+from stormfold.fold.connection import Connection, Memory
+from stormfold.fold.errors import StoreConfigError, store_errors
+from stormfold.model.arrival import Arrival, Target
+from stormfold.model.group import PARTITIONS, partition
+from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
+
+CLAIM_MS = 10_000
+"""How long a claimed storm is hidden from other replicas; what is not settled by then is due again."""
+CLAIMS_AT_ONCE = 32
+"""The most storms that one call claims."""
+REMEMBER_SECONDS = 7 * 24 * 3600
+"""How long the epoch of a closed storm stays in Redis. Only garbage collection: after it, the request's own epoch counts."""
+
+CLOSED_TOTAL = 2**53 - 1
+"""The total with which a closed request is newer than whatever Redis has of its epoch."""
+
+
+class FoldWord(StrEnum):
+    """What fold.lua says of one storm."""
+
+    COUNTED = "counted"
+    LOST = "lost"
+    CLOSING = "closing"
+
+
+class SettleWord(StrEnum):
+    """What settle.lua says."""
+
+    SETTLED = "settled"
+    MORE = "more"
+    GONE = "gone"
+    NEWER_EPOCH = "newer-epoch"
+
+
+class CloseWord(StrEnum):
+    """What close.lua says."""
+
+    CLOSING = "closing"
+    MOVED = "moved"
+    GONE = "gone"
+    NEWER_EPOCH = "newer-epoch"
+
+
+class ForgetWord(StrEnum):
+    """What forget.lua says."""
+
+    FORGOTTEN = "forgotten"
+    MOVED = "moved"
+    GONE = "gone"
+    NEWER_EPOCH = "newer-epoch"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """What is to be counted into one storm."""
+
+    gid: str
+    terms: Terms
+    opening: str
+    arrivals: Sequence[Arrival]
+    """In the order of their resourceVersions."""
+    known_epoch: int = 0
+    """The epoch that Redis must know; 0: the caller knows of no storm."""
+    known_total: int = 0
+    seed: Seed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What became of it."""
+
+    word: FoldWord
+    epoch: int
+    total: int
+    open: bool
+    due_ms: int
+    """When the storm is to be looked at next; 0 if nothing changed."""
+    ordinals: list[int]
+    """One for each arrival, 0 for what was safe before; empty unless counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a look at all partitions found."""
+
+    due: Mapping[int, list[str]]
+    """Partition → gids that are due, the earliest first."""
+    lost: frozenset[int]
+    """Partitions that Redis has lost: their mark is missing."""
+
+
+def encoded_resource(target: Target | None) -> str:
+    """The target as a field name of the storm hash; '' for none."""
+    if target is None:
+        return ""
+    api_version = "" if target.api_version == "v1" else target.api_version
+    return "\x1f".join((api_version, target.kind, target.namespace or "", target.name))
+
+
+def decoded_resource(text: str) -> Target:
+    """The target that `encoded_resource` wrote."""
+    api_version, kind, namespace, name = text.split("\x1f", 3)
+    return Target(api_version or "v1", kind, name, namespace or None)
+
+
+def _seed_fields(seed: Seed, terms: Terms) -> dict[str, str | int]:
+    if seed.closed:
+        return {"e": seed.epoch, "s": State.CLOSED, "fl": seed.through, "t": 0}
+    fields: dict[str, str | int] = {
+        "e": seed.epoch,
+        "s": State.OPEN,
+        "t": seed.total,
+        "nf": max(seed.firing, 1),
+        "xf": seed.firing,
+        "xr": seed.resolved,
+        "v": seed.severity,
+        "a": seed.first_ms,
+        "z": seed.last_ms,
+        "o": seed.opened_ms,
+        "l": seed.arrived_ms,
+        "ws": seed.opened_ms,
+        "d": seed.detected,
+        "rc": len(seed.resources),
+        "tr": "1" if seed.truncated else "",
+        "hb": seed.resource_count,
+        "w": seed.total,
+        "lw": seed.written_ms,
+        "q": "1" if seed.settled else "",
+        "rev": seed.revision,
+        "p": seed.through,
+        "fl": seed.through,
+        "k": terms.encoded(),
+    }
+    fields.update({"~" + encoded_resource(target): signals for target, signals in seed.resources.items()})
+    return fields
+
+
+def rate_per_minute(minute: int, in_it: int, before: int, now_ms: int) -> int:
+    """Signals in the minute before `now_ms`, from the counts of a clock minute and the one before it."""
+    current, past = divmod(now_ms, 60_000)
+    if current == minute:
+        return in_it + before * (60_000 - past) // 60_000
+    if current == minute + 1:
+        return in_it * (60_000 - past) // 60_000
+    return 0
+
+
+def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms: int) -> Snapshot:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+
+    def number(name: str) -> int:
+        return int(fields.get(name) or 0)
+
+    resources = sorted(
+        ((decoded_resource(name[1:]), int(signals)) for name, signals in fields.items() if name[0] == "~"),
+        key=lambda item: (-item[1], item[0].kind, item[0].namespace or "", item[0].name),
+    )
+    truncated = fields.get("tr") == "1"
+    return Snapshot(
+        gid=gid,
+        epoch=number("e"),
+        state=State(fields["s"]),
+        terms=Terms.decoded(fields["k"]),
+        opening=opening,
+        total=number("t"),
+        firing=number("f") + number("xf"),
+        resolved=number("r") + number("xr"),
+        firing_signals=number("nf"),
+        approximate=bool(number("xf") or number("xr")),
+        severity=number("v"),
+        first_ms=number("a"),
+        last_ms=number("z"),
+        opened_ms=number("o"),
+        arrived_ms=number("l"),
+        window_ms=number("ws"),
+        detected=Detected(fields.get("d", "")),
+        rate_per_minute=rate_per_minute(number("m"), number("c0"), number("c1"), now_ms),
+        resources=tuple(resources),
+        resource_count=max(distinct, number("hb"), number("rc")) if truncated else number("rc"),
+        truncated=truncated,
+        settled=fields.get("q") == "1",
+        revision=number("rev"),
+        through=number("p"),
+        written=number("w"),
+        written_ms=number("lw"),
+        close_reason=fields.get("cr", ""),
+        closed_ms=number("ct"),
+    )
+
+
+class StormStore:
+    """The storms of one cluster. `shard` is the ingest shard whose resourceVersions are folded."""
+
+    def __init__(self, connection: Connection, *, cluster: str, shard: int = 0) -> None:
+        self._connection = connection
+        self._client = connection.client
+        self._cluster = cluster
+        self._shard = str(shard)
+
+    async def _run(
+        self, doing: str, script: scripts.Script, key_names: list[str], args: list[str | int]
+    ) -> Any:
+        with store_errors(doing):
+            return await script(self._client, key_names, args)
+
+    async def fold(self, number: int, folds: Sequence[Fold], *, now_ms: int) -> list[Folded]:
+        """Count a batch into storms of partition `number`, atomically; one answer for each storm, in order."""
+        key_names = [keys.checkpoint(number), keys.due(number)]
+        args: list[str | int] = [now_ms, self._shard, len(folds)]
+        for fold in folds:
+            gid, seed = fold.gid, fold.seed
+            key_names += (
+                keys.storm(number, gid),
+                keys.ids(number, gid),
+                keys.hll(number, gid),
+                keys.instances(number, gid),
+                keys.opening(number, gid),
+            )
+            args += (gid, fold.terms.encoded(), fold.opening, fold.known_epoch, fold.known_total)
+            if seed:
+                fields = _seed_fields(seed, fold.terms)
+                total = CLOSED_TOTAL if seed.closed else seed.total
+                args += (seed.epoch, total, len(fields) * 2)
+                for field, value in fields.items():
+                    args += (field, value)
+            else:
+                args += (0, 0, 0)
+            args.append(len(fold.arrivals))
+            for arrival in fold.arrivals:
+                args += (
+                    arrival.ref.resource_version,
+                    arrival.occurrence,
+                    1 if arrival.firing else 0,
+                    arrival.severity.rank,
+                    arrival.seen_ms,
+                    encoded_resource(arrival.target),
+                    arrival.instance,
+                )
+        replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
+        return [
+            Folded(FoldWord(word), epoch, total, bool(is_open), due_ms, ordinals)
+            for word, epoch, total, is_open, due_ms, *ordinals in replies
+        ]
+
+    async def claim(self, number: int, gids: Sequence[str], *, now_ms: int) -> list[Snapshot]:
+        """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`.
+
+        What is not settled by then is claimed again, so the caller may die at any point.
+        """
+        key_names = [keys.due(number)]
+        for gid in gids:
+            key_names += (keys.storm(number, gid), keys.hll(number, gid), keys.opening(number, gid))
+        args: list[str | int] = [now_ms, now_ms + CLAIM_MS, *gids]
+        replies = await self._run(f"claiming in partition {number}", scripts.CLAIM, key_names, args)
+        return [
+            _snapshot(gid, reply[0], reply[1], reply[2:], now_ms)
+            for gid, reply in zip(gids, replies, strict=True)
+            if reply
+        ]
+
+    async def settle(
+        self, snapshot: Snapshot, *, written: bool, settled: bool, deadline_ms: int, now_ms: int, trim: int
+    ) -> SettleWord:
+        """Note that the storm was looked at, whether its request holds the snapshot, and when to look again.
+
+        `settled` says that this very write made the request say so. Ids at or below resourceVersion `trim` are
+        forgotten, and refused from then on.
+        """
+        gid, number = snapshot.gid, partition(snapshot.gid)
+        word = await self._run(
+            f"settling storm {gid}",
+            scripts.SETTLE,
+            [keys.storm(number, gid), keys.due(number), keys.ids(number, gid), keys.checkpoint(number)],
+            [
+                gid,
+                snapshot.epoch,
+                snapshot.total,
+                int(written),
+                int(settled),
+                deadline_ms,
+                now_ms,
+                self._shard,
+                trim,
+            ],
+        )
+        return SettleWord(word)
+
+    async def close(
+        self, snapshot: Snapshot, *, reason: str, expected_total: int | None, now_ms: int
+    ) -> tuple[CloseWord, Snapshot | None]:
+        """Freeze a storm that is to be closed; with `closing` comes its last snapshot.
+
+        With `expected_total`, a storm that has grown meanwhile is left open.
+        """
+        gid, number = snapshot.gid, partition(snapshot.gid)
+        reply = await self._run(
+            f"closing storm {gid}",
+            scripts.CLOSE,
+            [keys.storm(number, gid), keys.hll(number, gid), keys.opening(number, gid)],
+            [snapshot.epoch, -1 if expected_total is None else expected_total, reason, now_ms],
+        )
+        word = CloseWord(reply[0])
+        if word is not CloseWord.CLOSING:
+            return word, None
+        return word, _snapshot(gid, reply[1], reply[2], reply[3:], now_ms)
+
+    async def _forget(self, snapshot: Snapshot, why: str) -> ForgetWord:
+        gid, number = snapshot.gid, partition(snapshot.gid)
+        word = await self._run(
+            f"forgetting storm {gid}",
+            scripts.FORGET,
+            [
+                keys.storm(number, gid),
+                keys.due(number),
+                keys.ids(number, gid),
+                keys.hll(number, gid),
+                keys.instances(number, gid),
+                keys.opening(number, gid),
+            ],
+            [gid, snapshot.epoch, why, snapshot.total, REMEMBER_SECONDS],
+        )
+        return ForgetWord(word)
+
+    async def forget_closed(self, snapshot: Snapshot) -> ForgetWord:
+        """Drop a frozen storm whose request is closed; its epoch is remembered for `REMEMBER_SECONDS`."""
+        return await self._forget(snapshot, "closed")
+
+    async def discard(self, snapshot: Snapshot) -> ForgetWord:
+        """Drop a group that makes no request, unless it has grown since the snapshot."""
+        return await self._forget(snapshot, "discarded")
+
+    async def hasten(self, gid: str, *, now_ms: int) -> None:
+        """Make a storm due now, if there is one."""
+        with store_errors(f"hastening storm {gid}"):
+            await self._client.zadd(keys.due(partition(gid)), {gid: now_ms}, xx=True, lt=True)
+
+    async def sweep(self, *, now_ms: int) -> Sweep:
+        """Look at all partitions: which storms are due, and which partitions Redis has lost."""
+        with store_errors("looking for due storms"):
+            pipeline = self._pipeline()
+            for number in range(PARTITIONS):
+                pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=CLAIMS_AT_ONCE)
+                pipeline.hget(keys.checkpoint(number), "cluster")
+            answers = await pipeline.execute()
+        return Sweep(
+            due={number: gids for number in range(PARTITIONS) if (gids := answers[2 * number])},
+            lost=frozenset(number for number in range(PARTITIONS) if answers[2 * number + 1] is None),
+        )
+
+    async def due(self, numbers: Sequence[int], *, now_ms: int) -> dict[int, list[str]]:
+        """Partition → gids that are due there, the earliest first, at most `CLAIMS_AT_ONCE` each."""
+        with store_errors("looking for due storms"):
+            pipeline = self._pipeline()
+            for number in numbers:
+                pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=CLAIMS_AT_ONCE)
+            answers = await pipeline.execute()
+        return {number: gids for number, gids in zip(numbers, answers, strict=True) if gids}
+
+    async def open_gids(self) -> set[str]:
+        """The groups that have a storm, or wait for one."""
+        with store_errors("reading the open storms"):
+            pipeline = self._pipeline()
+            for number in range(PARTITIONS):
+                pipeline.zrange(keys.due(number), 0, -1)
+            return {gid for gids in await pipeline.execute() for gid in gids}
+
+    async def fence(self, partitions: Sequence[int], *, checkpoint: int) -> None:
+        """Mark partitions as this cluster's, and refuse what is at or below the checkpoint there.
+
+        Only the leader calls it, with the checkpoint of its Lease: nothing is trimmed above that.
+
+        Raises:
+            StoreConfigError: they hold the storms of another cluster.
+        """
+        with store_errors("fencing the partitions"):
+            pipeline = self._pipeline()
+            for number in partitions:
+                pipeline.hmget(keys.checkpoint(number), "cluster", self._shard)
+            answers = await pipeline.execute()
+            strangers = {owner for owner, _ in answers if owner} - {self._cluster}
+            if strangers:
+                raise StoreConfigError(
+                    f"Redis holds the storms of another cluster ({', '.join(sorted(strangers))}): "
+                    "give each cluster its own database or server"
+                )
+            pipeline = self._pipeline()
+            for number, (_, before) in zip(partitions, answers, strict=True):
+                pipeline.hset(
+                    keys.checkpoint(number),
+                    mapping={"cluster": self._cluster, self._shard: max(checkpoint, int(before or 0))},
+                )
+            await pipeline.execute()
+
+    async def memory(self) -> Memory:
+        """How full the fullest server is."""
+        return await self._connection.memory()
+
+    def _pipeline(self) -> Any:
+        pipeline = self._client.pipeline
+        return pipeline() if self._connection.is_cluster else pipeline(transaction=False)

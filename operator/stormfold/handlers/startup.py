@@ -1,0 +1,130 @@
+"""kopf in a thread of its own: how it is set up, begun and ended.
+
+kopf ends its whole operator on some ordinary answers of the API server (410 to a watch, an ERROR event with 500), and
+on its way out cancels every task of its event loop. So it gets a loop of its own, and is begun again.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+from prometheus_client import Counter
+
+from stormfold.handlers import policies, requests
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT_SECONDS = 10.0
+STOP_SECONDS = 5.0
+
+RESTARTS = Counter("stormfold_kopf_restarts_total", "How often kopf ended by itself and was begun again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """Where handlers hand over to. Called in the thread of our own event loop."""
+
+    policy_changed: Callable[[], None]
+    namespace_changed: Callable[[str, dict[str, str] | None], None]
+    request_changed: Callable[[dict[str, Any]], None]
+    request_deleted: Callable[[dict[str, Any]], None]
+
+
+class Backoffs:
+    """Waits between tries of one request, without an end: kopf gives up where the sequence ends."""
+
+    def __iter__(self) -> Iterator[float]:
+        seconds = 0.5
+        while True:
+            yield seconds
+            seconds = min(seconds * 2, LONGEST_WAIT_SECONDS)
+
+
+def settings() -> kopf.OperatorSettings:
+    """kopf's settings: few events, nothing written, patient with the API server."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    chosen.queueing.idle_timeout = 0.5
+    chosen.watching.server_timeout = 300
+    chosen.watching.client_timeout = 330
+    chosen.watching.connect_timeout = 10
+    chosen.watching.reconnect_backoff = 0.5
+    chosen.watching.chunk_size = 500
+    chosen.networking.request_timeout = 30
+    chosen.networking.connect_timeout = 5
+    chosen.networking.error_backoffs = Backoffs()
+    chosen.networking.enforce_retry_after = True
+    return chosen
+
+
+def registry(handover: Handover, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
+    """All handlers, each of which hands over to `loop`."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**kwargs) or kopf.login_via_client(**kwargs)
+
+    def hand_over(function: Callable[..., None], *args: Any) -> None:
+        loop.call_soon_threadsafe(function, *args)
+
+    policies.register(handlers, hand_over, handover.policy_changed, handover.namespace_changed)
+    requests.register(handlers, hand_over, handover.request_changed, handover.request_deleted)
+    return handlers
+
+
+class KopfThread:
+    """Runs kopf until it is cancelled; begins it again when it ends by itself."""
+
+    def __init__(self, handover: Handover) -> None:
+        self._handover = handover
+
+    async def run(self) -> None:
+        """Supervise for ever."""
+        loop = asyncio.get_running_loop()
+        wait = 0.5
+        while True:
+            began = loop.time()
+            error = await self._run_once(loop)
+            RESTARTS.inc()
+            log.warning("kopf ended, beginning it again", extra={"error": repr(error)})
+            wait = 0.5 if loop.time() - began > 60 else min(wait * 2, LONGEST_WAIT_SECONDS)
+            await asyncio.sleep(wait)
+
+    async def _run_once(self, loop: asyncio.AbstractEventLoop) -> BaseException | None:
+        stop = threading.Event()
+        ended: asyncio.Future[BaseException | None] = loop.create_future()
+
+        def end(error: BaseException | None) -> None:
+            if not ended.done():
+                ended.set_result(error)
+
+        def target() -> None:
+            error: BaseException | None = None
+            try:
+                asyncio.run(
+                    kopf.operator(
+                        registry=registry(self._handover, loop),
+                        settings=settings(),
+                        standalone=True,
+                        clusterwide=True,
+                        stop_flag=stop,
+                    )
+                )
+            except BaseException as exc:
+                error = exc
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(end, error)
+
+        thread = threading.Thread(target=target, name="kopf", daemon=True)
+        thread.start()
+        try:
+            return await asyncio.shield(ended)
+        finally:
+            stop.set()
+            await asyncio.to_thread(thread.join, STOP_SECONDS)

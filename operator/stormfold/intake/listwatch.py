@@ -1,0 +1,209 @@
+"""ListWatch: every change of a collection, in order, whatever the API server answers. It knows no kind.
+
+| answer | what follows |
+|---|---|
+| 410, as a status, as an event, or for a page | list again; what is missing then was deleted |
+| 429 | wait as long as it says, go on where we were |
+| 5xx, a cut connection, silence for 90 s, another ERROR event | go on where we were, at growing intervals |
+| 401, 403, 404 | say so, and try again: rights and CRDs may come |
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from prometheus_client import Counter, Gauge
+
+from stormfold.kube.client import KubeClient, error_in
+from stormfold.kube.errors import ApiError, GoneError, NotFoundError, RefusedError
+
+log = logging.getLogger(__name__)
+
+PAGE = 500
+"""Objects in one page of a list."""
+WATCH_SECONDS = (240, 300)
+"""How long a watch is asked to last, at random between the two: so that replicas do not reconnect together."""
+FIRST_WAIT_SECONDS = 0.2
+LONGEST_WAIT_SECONDS = 10.0
+FRESH_SECONDS = 120.0
+"""A watch that has heard nothing for longer is not fresh: bookmarks come each minute."""
+
+LAST_EVENT = Gauge(
+    "stormfold_watch_last_event_timestamp_seconds",
+    "When the watch last heard of the API server, bookmarks included.",
+    ["kind"],
+)
+LISTS = Counter("stormfold_lists_total", "Full lists that the watch had to begin with.", ["kind"])
+WATCH_ERRORS = Counter("stormfold_watch_errors_total", "Watches and lists that failed.", ["kind", "reason"])
+MISSED_DELETIONS = Counter("stormfold_missed_deletions_total", "Deletions noticed only by a list.", ["kind"])
+
+
+class UnorderedVersionsError(Exception):
+    """The API server's resourceVersions cannot be compared."""
+
+
+class Versioned(Protocol):
+    """What an item must tell of itself."""
+
+    @property
+    def uid(self) -> str:
+        """Which object it is."""
+
+    @property
+    def resource_version(self) -> int:
+        """Which version of it."""
+
+
+T = TypeVar("T", bound=Versioned)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[T]):
+    """The whole collection, in the order of resourceVersions, and the uids that have gone since the last change."""
+
+    items: list[T]
+    resource_version: int
+    gone: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed(Generic[T]):
+    """An object was added or changed."""
+
+    item: T
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """An object was deleted."""
+
+    uid: str
+    resource_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """All changes up to here have been seen."""
+
+    resource_version: int
+
+
+Change = Listed[T] | Changed[T] | Deleted | Reached
+
+
+def version_number(text: object) -> int:
+    """A resourceVersion as a number.
+
+    Raises:
+        UnorderedVersionsError: it is not a decimal integer, so that nothing can be said about what came before it.
+    """
+    if isinstance(text, str) and text.isascii() and text.isdigit():
+        return int(text)
+    raise UnorderedVersionsError(
+        f"the API server gives resourceVersion {text!r}; stormfold needs decimal integers, "
+        "as Kubernetes guarantees since 1.35 and gives with etcd in all versions"
+    )
+
+
+class ListWatch(Generic[T]):
+    """The changes of one collection. `parse` makes an item of an object, so that no list is held as JSON."""
+
+    def __init__(
+        self, client: KubeClient, path: str, *, kind: str, parse: Callable[[dict[str, Any]], T]
+    ) -> None:
+        self._client = client
+        self._path = path
+        self._kind = kind
+        self._parse = parse
+        self._known: set[str] = set()
+        self._heard = 0.0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the API server was heard of lately."""
+        return time.monotonic() - self._heard < FRESH_SECONDS
+
+    def _hear(self) -> None:
+        self._heard = time.monotonic()
+        LAST_EVENT.labels(kind=self._kind).set_to_current_time()
+
+    async def changes(self) -> AsyncIterator[Change[T]]:
+        """All changes, for ever, beginning with a `Listed`; whoever reads slowly slows the watch.
+
+        Raises:
+            UnorderedVersionsError: see `version_number`.
+        """
+        version: int | None = None
+        wait = FIRST_WAIT_SECONDS
+        while True:
+            try:
+                if version is None:
+                    listed = await self._list()
+                    version = listed.resource_version
+                    wait = FIRST_WAIT_SECONDS
+                    yield listed
+                async for event in self._client.watch(
+                    self._path,
+                    resourceVersion=str(version),
+                    allowWatchBookmarks="true",
+                    timeoutSeconds=str(random.randint(*WATCH_SECONDS)),  # noqa: S311 - spreads load, hides nothing
+                ):
+                    self._hear()
+                    change = self._change(event)
+                    version = (
+                        change.item.resource_version
+                        if isinstance(change, Changed)
+                        else change.resource_version
+                    )
+                    wait = FIRST_WAIT_SECONDS
+                    yield change
+            except GoneError:
+                WATCH_ERRORS.labels(kind=self._kind, reason="gone").inc()
+                version = None
+            except ApiError as exc:
+                reason = "refused" if isinstance(exc, RefusedError | NotFoundError) else "unavailable"
+                WATCH_ERRORS.labels(kind=self._kind, reason=reason).inc()
+                level = logging.ERROR if reason == "refused" else logging.WARNING
+                log.log(level, "watch failed, trying again", extra={"kind": self._kind, "error": str(exc)})
+            else:
+                continue  # the server ended the watch in good order
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311
+            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+
+    async def _list(self) -> Listed[T]:
+        LISTS.labels(kind=self._kind).inc()
+        items: list[T] = []
+        params = {"limit": str(PAGE)}
+        while True:
+            page = await self._client.get(self._path, **params)
+            self._hear()
+            items += (self._parse(item) for item in page.get("items") or ())
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                break
+            params["continue"] = metadata["continue"]
+        items.sort(key=lambda item: item.resource_version)
+        present = {item.uid for item in items}
+        gone = frozenset(self._known - present)
+        MISSED_DELETIONS.labels(kind=self._kind).inc(len(gone))
+        self._known = present
+        return Listed(items, version_number(metadata.get("resourceVersion")), gone)
+
+    def _change(self, event: dict[str, Any]) -> Changed[T] | Deleted | Reached:
+        kind, body = event.get("type"), event.get("object") or {}
+        metadata = body.get("metadata") or {}
+        match kind:
+            case "ADDED" | "MODIFIED":
+                item = self._parse(body)
+                self._known.add(item.uid)
+                return Changed(item)
+            case "DELETED":
+                self._known.discard(metadata["uid"])
+                return Deleted(metadata["uid"], version_number(metadata.get("resourceVersion")))
+            case "BOOKMARK":
+                return Reached(version_number(metadata.get("resourceVersion")))
+        raise error_in(event, self._path)

@@ -1,0 +1,135 @@
+"""Policies in: resources → PolicyVersions in force, and a condition on each that says whether it is."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import Gauge
+from pydantic import ValidationError
+
+from stormfold.api.conditions import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Reason,
+    set_condition,
+)
+from stormfold.api.resource import API_VERSION, ObjectMeta
+from stormfold.api.stormpolicy import ClusterStormPolicy, PolicySpec, PolicyStatus, StormPolicy
+from stormfold.kube import paths
+from stormfold.kube.client import KubeClient
+from stormfold.kube.errors import ApiError, ConflictError, NotFoundError
+from stormfold.kube.recorder import About, Recorder
+from stormfold.model.group import PolicyId
+from stormfold.policy.validation import Fault, faults
+from stormfold.policy.version import PolicyVersion
+
+log = logging.getLogger(__name__)
+
+RESYNC_SECONDS = 60.0
+"""How often policies are read without an event: deletions may be missed while disconnected."""
+GATHER_SECONDS = 0.1
+"""How long events are gathered: `kubectl apply` of many policies is one change."""
+KINDS = (StormPolicy, ClusterStormPolicy)
+
+POLICIES = Gauge("stormfold_policies", "Policies by whether they are in force.", ["accepted"])
+
+
+def examined(kind: str, body: dict[str, Any]) -> tuple[PolicyVersion | None, list[Fault]]:
+    """The policy as a version, and what is wrong with it; a version with faults must not be put in force."""
+    metadata = ObjectMeta.model_validate(body["metadata"])
+    identity = PolicyId(kind, metadata.namespace, metadata.name)
+    try:
+        spec = PolicySpec.model_validate(body.get("spec") or {})
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return None, [Fault(Reason.INVALID_SPEC, f"{where}: {first['msg']}")]
+    return PolicyVersion(identity, metadata.uid, metadata.generation, spec), faults(identity, spec)
+
+
+class PolicyIntake:
+    """Reads all policies whenever one may have changed. `in_force` hears of the accepted ones."""
+
+    def __init__(
+        self, client: KubeClient, recorder: Recorder, *, in_force: Callable[[list[PolicyVersion]], None]
+    ) -> None:
+        self._client = client
+        self._recorder = recorder
+        self._in_force = in_force
+        self._changed = asyncio.Event()
+
+    def changed(self) -> None:
+        """Some policy may have changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Follow changes for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(RESYNC_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            await asyncio.sleep(GATHER_SECONDS)
+            self._changed.clear()
+            try:
+                await self.sync()
+            except ApiError as exc:
+                log.warning("policies not read, trying again", extra={"error": str(exc)})
+                self._changed.set()
+                await asyncio.sleep(1)
+
+    async def sync(self) -> None:
+        """Read all policies, put the accepted ones in force, then write what each one's status should say."""
+        versions: list[PolicyVersion] = []
+        found: list[tuple[type[StormPolicy | ClusterStormPolicy], dict[str, Any], list[Fault]]] = []
+        for kind in KINDS:
+            bodies, _ = await self._client.list_all(paths.collection(kind.plural))
+            for body in bodies:
+                version, wrong = examined(kind.__name__, body)
+                if version and not wrong:
+                    versions.append(version)
+                found.append((kind, body, wrong))
+        self._in_force(versions)
+        POLICIES.labels(accepted="true").set(len(versions))
+        POLICIES.labels(accepted="false").set(len(found) - len(versions))
+        for kind, body, wrong in found:
+            await self._report(kind, body, wrong)
+
+    async def _report(
+        self, kind: type[StormPolicy | ClusterStormPolicy], body: dict[str, Any], wrong: list[Fault]
+    ) -> None:
+        metadata = ObjectMeta.model_validate(body["metadata"])
+        before = PolicyStatus.model_validate(body.get("status") or {})
+        fault = wrong[0] if wrong else None
+        accepted = Condition(
+            type=ConditionType.ACCEPTED,
+            status=ConditionStatus.FALSE if fault else ConditionStatus.TRUE,
+            reason=fault.reason if fault else Reason.VALID,
+            message="; ".join(w.message for w in wrong)[:2000] if wrong else "the policy is in force",
+            observed_generation=metadata.generation,
+            last_transition_time=datetime.now(UTC).replace(microsecond=0),
+        )
+        after = PolicyStatus(
+            observed_generation=metadata.generation, conditions=set_condition(before.conditions, accepted)
+        )
+        if after == before:
+            return
+        patch = {"metadata": {"resourceVersion": metadata.resource_version}, "status": after.manifest()}
+        try:
+            await self._client.merge_patch(
+                paths.status(kind.plural, metadata.name, metadata.namespace), patch
+            )
+        except (ConflictError, NotFoundError):
+            self._changed.set()
+            return
+        if fault:
+            log.warning(
+                "policy not accepted",
+                extra={"policy": metadata.name, "namespace": metadata.namespace, "reason": fault.reason},
+            )
+            about = About(API_VERSION, kind.__name__, metadata.name, metadata.namespace, metadata.uid)
+            self._recorder.record(about, "Warning", fault.reason, accepted.message)

@@ -1,0 +1,209 @@
+"""Signals: resources → arrivals, each occurrence once."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prometheus_client import Counter, Gauge
+from pydantic import ValidationError
+
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import SignalPhase, SignalSpec, SignalState
+from stormfold.intake.checkpoint import Progress, Taken
+from stormfold.intake.listwatch import Change, Changed, Deleted, Listed, Reached, version_number
+from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
+
+FUTURE = timedelta(minutes=5)
+"""How far `startsAt` may lie ahead: clocks differ."""
+
+RECEIVED = Counter(
+    "stormfold_signals_received_total", "Occurrences of signals taken in, each once.", ["source"]
+)
+REFUSED = Counter("stormfold_signals_refused_total", "Signals that are no arrivals.", ["reason"])
+LIVE = Gauge("stormfold_signals_live", "Signal resources in the cluster.")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A `Signal` resource as it was read."""
+
+    ref: SignalRef
+    created: int
+    """Unix seconds."""
+    marked: bool
+    """Its status says where this generation went."""
+    outcome: Arrival | Verdict
+    """What it says, or why it says nothing that can be counted."""
+
+    @property
+    def uid(self) -> str:
+        """Which object it is."""
+        return self.ref.uid
+
+    @property
+    def resource_version(self) -> int:
+        """Which version of it."""
+        return self.ref.resource_version
+
+
+class SignalParser:
+    """Reads `Signal` resources. `operator_namespace` is the one whose Signals may speak for others."""
+
+    def __init__(self, operator_namespace: str) -> None:
+        self._operator_namespace = operator_namespace
+
+    def __call__(self, body: dict[str, Any]) -> Seen:
+        """Read one; what is wrong with it becomes a `Rejected` verdict."""
+        metadata = body["metadata"]
+        status = body.get("status") or {}
+        generation = int(metadata.get("generation") or 1)
+        ref = SignalRef(
+            metadata.get("namespace", ""),
+            metadata["name"],
+            metadata["uid"],
+            generation,
+            version_number(metadata.get("resourceVersion")),
+        )
+        created = datetime.fromisoformat(metadata["creationTimestamp"])
+        return Seen(
+            ref,
+            int(created.timestamp()),
+            bool(status.get("phase")) and status.get("observedGeneration", 0) >= generation,
+            self._outcome(ref, created, body.get("spec") or {}),
+        )
+
+    def _outcome(self, ref: SignalRef, created: datetime, fields: dict[str, Any]) -> Arrival | Verdict:
+        try:
+            spec = SignalSpec.model_validate(fields)
+        except ValidationError as exc:
+            first = exc.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            return _rejected(Reason.INVALID_SIGNAL, f"spec.{where}: {first['msg']}")
+        target = spec.target
+        speaks_for = (target.namespace if target else None) or ref.namespace
+        if ref.namespace not in (speaks_for, self._operator_namespace):
+            return _rejected(
+                Reason.TARGET_IN_OTHER_NAMESPACE,
+                f"spec.target.namespace: {speaks_for!r} must be {ref.namespace!r}, the Signal's own namespace; "
+                f"only Signals in {self._operator_namespace!r} may speak for others",
+            )
+        now = datetime.now(UTC)
+        if spec.starts_at and spec.starts_at > now + FUTURE:
+            return _rejected(
+                Reason.STARTS_IN_FUTURE,
+                f"spec.startsAt: {spec.starts_at.isoformat()} must not lie more than 5 minutes ahead",
+            )
+        happened = created if ref.generation == 1 else now
+        return Arrival(
+            ref=ref,
+            name=spec.name,
+            namespace=speaks_for,
+            severity=spec.severity,
+            firing=spec.state is SignalState.FIRING,
+            target=Target(target.api_version, target.kind, target.name, target.namespace) if target else None,
+            labels=spec.labels,
+            source=spec.source,
+            seen_ms=int(happened.timestamp() * 1000),
+            fingerprint=spec.fingerprint or "",
+        )
+
+
+def _rejected(reason: Reason, message: str) -> Verdict:
+    return Verdict(SignalPhase.REJECTED, reason, message[:1024])
+
+
+class SignalIntake:
+    """Tells new occurrences from what was counted, and keeps the progress of the shard."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        *,
+        submit: Callable[[Arrival], Awaitable[None]],
+        concluded: Callable[[SignalRef, Verdict], None],
+        kept: Callable[[Seen], None],
+        changed: Callable[[SignalRef], None],
+        deleted: Callable[[str], None],
+    ) -> None:
+        """Connect the intake.
+
+        `submit` takes what is to be counted; `concluded` hears where an occurrence went, `kept` of one that was
+        counted before this process began, `changed` and `deleted` of Signals that are there or gone.
+        """
+        self._progress = progress
+        self._submit = submit
+        self._concluded = concluded
+        self._kept = kept
+        self._changed = changed
+        self._deleted = deleted
+        self._taken: dict[str, Taken] = {}
+        """uid → its latest occurrence."""
+        self._waiting: dict[tuple[str, int], Taken] = {}
+        """(uid, generation) → an occurrence that is not safe yet."""
+        self.listed = False
+        """Whether the first list has been taken in."""
+
+    async def take(self, change: Change[Seen]) -> None:
+        """Take in one change of the collection."""
+        match change:
+            case Listed(items, version, gone):
+                for uid in gone:
+                    self._forget(uid)
+                for item in items:
+                    await self._take_item(item)
+                self._progress.reach(version)
+                self.listed = True
+            case Changed(item):
+                await self._take_item(item)
+                self._progress.reach(item.resource_version)
+            case Deleted(uid, version):
+                self._forget(uid)
+                self._progress.reach(version)
+            case Reached(version):
+                self._progress.reach(version)
+        LIVE.set(len(self._taken))
+
+    def _forget(self, uid: str) -> None:
+        taken = self._taken.pop(uid, None)
+        if taken:
+            taken.gone = True
+        self._deleted(uid)
+
+    async def _take_item(self, seen: Seen) -> None:
+        ref = seen.ref
+        before = self._taken.get(ref.uid)
+        if before and ref.generation <= before.generation:
+            before.marked = before.marked or seen.marked
+            self._changed(ref)
+            return
+        if before is None and self._progress.counted_before(
+            ref.resource_version, generation=ref.generation, created=seen.created, marked=seen.marked
+        ):
+            self._taken[ref.uid] = Taken(
+                ref.resource_version, ref.generation, seen.created, safe=True, marked=seen.marked
+            )
+            self._kept(seen)
+            return
+        if before:
+            before.gone = True
+        taken = self._progress.take(ref.resource_version, generation=ref.generation, created=seen.created)
+        self._taken[ref.uid] = self._waiting[ref.uid, ref.generation] = taken
+        self._changed(ref)
+        if isinstance(seen.outcome, Verdict):
+            REFUSED.labels(reason=seen.outcome.reason).inc()
+            self.conclude(ref, seen.outcome)
+            return
+        RECEIVED.labels(source="signal").inc()
+        await self._submit(seen.outcome)
+
+    def conclude(self, ref: SignalRef, verdict: Verdict) -> None:
+        """An occurrence is safe: its request holds it, or its status will say why none does."""
+        self._waiting.pop((ref.uid, ref.generation)).safe = True
+        self._concluded(ref, verdict)
+
+    def marked(self, ref: SignalRef) -> None:
+        """The Signal's status now says where this occurrence went."""
+        taken = self._taken.get(ref.uid)
+        if taken and taken.generation == ref.generation:
+            taken.marked = True

@@ -1,0 +1,1 @@
+"""The API server's edge: its client, errors, Lease and Events."""

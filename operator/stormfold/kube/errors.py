@@ -1,0 +1,77 @@
+"""Errors of the API server's edge.
+
+ApiError
+├── ApiUnavailableError   no answer, or a 5xx: try again; whether it was done is not known
+├── ThrottledError        429 after all tries: slow down, and try again
+├── GoneError             410: the resourceVersion or continue token is too old: list again
+├── ConflictError         409: somebody else wrote: read again
+├── AlreadyExistsError    409: there is one of that name: adopt it
+├── NotFoundError         404: the object, its namespace or its kind is not there
+└── RefusedError          400, 401, 403, 405, 413, 415, 422: will not mend itself by a repetition
+"""
+
+from typing import Any
+
+
+class ApiError(Exception):
+    """The API server did not do what was asked. `status` is 0 if there was no answer."""
+
+    def __init__(self, doing: str, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{doing}: {message or reason or status}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+class ApiUnavailableError(ApiError):
+    """No answer, or one that says that it may go better later."""
+
+
+class ThrottledError(ApiError):
+    """Too many requests, even after the waits that the server asked for."""
+
+
+class GoneError(ApiError):
+    """What was asked from is too old."""
+
+
+class ConflictError(ApiError):
+    """The object has changed since it was read."""
+
+
+class AlreadyExistsError(ApiError):
+    """There is an object of that name."""
+
+
+class NotFoundError(ApiError):
+    """There is no such object, or no such kind."""
+
+
+class RefusedError(ApiError):
+    """Refused for good: by authentication, RBAC, admission or the schema."""
+
+    @property
+    def namespace_terminating(self) -> bool:
+        """Whether it was refused since the namespace is being deleted."""
+        return self.status == 403 and "being terminated" in self.message
+
+
+def error_of(doing: str, status: int, body: Any) -> ApiError:
+    """The error for an answer; `body` is a `Status` object, or whatever a proxy sent instead."""
+    details = body if isinstance(body, dict) else {}
+    reason = str(details.get("reason") or "")
+    message = str(details.get("message") or "")
+    match status:
+        case 404:
+            kind: type[ApiError] = NotFoundError
+        case 409:
+            kind = AlreadyExistsError if reason == "AlreadyExists" else ConflictError
+        case 410:
+            kind = GoneError
+        case 429:
+            kind = ThrottledError
+        case _ if status == 408 or status >= 500:
+            kind = ApiUnavailableError
+        case _:
+            kind = RefusedError
+    return kind(doing, status, reason, message or f"HTTP {status}")

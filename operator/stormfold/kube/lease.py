@@ -1,0 +1,200 @@
+"""Lease: which process leads an ingest shard, and how far everything is safe.
+
+The rules of client-go's leader election: a holder is obeyed until its Lease has not changed for its duration by our
+own clock, so clocks need not agree. The checkpoint rides on each renewal.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import Gauge
+
+from stormfold.kube import paths
+from stormfold.kube.client import KubeClient
+from stormfold.kube.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError, RefusedError
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "stormfold.dev/checkpoint"
+"""Annotation: the resourceVersion up to which every Signal of the shard is safe."""
+CREATED_BEFORE = "stormfold.dev/checkpoint-created-before"
+"""Annotation: Signals created before this time, by the API server's clock, have a resourceVersion up to the checkpoint
+at their creation, in Unix seconds."""
+DURATION_SECONDS = 4
+"""How long a Lease is obeyed without a sign of its holder: an upper bound of the fail-over time."""
+RENEW_SECONDS = 1.0
+"""How often it is renewed, and so how often the checkpoint is kept."""
+
+LEADING = Gauge("stormfold_ingest_leading", "1 while this process leads an ingest shard.", ["shard"])
+CHECKPOINT_GAUGE = Gauge(
+    "stormfold_checkpoint_resource_version", "The checkpoint as last written.", ["shard"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far an ingest shard is safe."""
+
+    resource_version: int = 0
+    created_before: int = 0
+    """Unix seconds; see `CREATED_BEFORE`."""
+
+
+class LeaseLostError(Exception):
+    """Another process leads, or may lead: stop leading."""
+
+
+class Lease:
+    """The Lease of one ingest shard."""
+
+    def __init__(self, client: KubeClient, *, namespace: str, shard: int, identity: str) -> None:
+        self._client = client
+        self._collection = paths.leases(namespace)
+        self._namespace = namespace
+        self.name = f"stormfold-ingest-{shard}"
+        self._shard = str(shard)
+        self._identity = identity
+        self._held: dict[str, Any] | None = None
+        self._renewed = 0.0
+
+    @property
+    def leading(self) -> bool:
+        """Whether the Lease is ours, with time left."""
+        return self._held is not None and time.monotonic() - self._renewed < DURATION_SECONDS
+
+    async def acquire(self) -> Checkpoint:
+        """Wait until the Lease is ours; gives the checkpoint that the last holder left."""
+        seen: tuple[Any, ...] = ()
+        since = 0.0
+        while True:
+            try:
+                lease = await self._read()
+                spec = lease["spec"]
+                holder = spec.get("holderIdentity") or ""
+                mark = (holder, spec.get("renewTime"), lease["metadata"].get("resourceVersion"))
+                if mark != seen:
+                    if holder not in ("", self._identity, *seen[:1]):
+                        log.info("waiting for the Lease", extra={"lease": self.name, "holder": holder})
+                    seen, since = mark, time.monotonic()
+                duration = spec.get("leaseDurationSeconds") or DURATION_SECONDS
+                if holder in ("", self._identity) or time.monotonic() - since > duration:
+                    started = time.monotonic()
+                    checkpoint = _checkpoint(lease)
+                    self._held = await self._write(lease, checkpoint, acquire=True)
+                    self._renewed = started
+                    LEADING.labels(shard=self._shard).set(1)
+                    log.info(
+                        "leading ingest",
+                        extra={"lease": self.name, "checkpoint": checkpoint.resource_version},
+                    )
+                    return checkpoint
+            except RefusedError:
+                raise
+            except ApiError as exc:
+                log.debug("Lease not acquired", extra={"lease": self.name, "error": str(exc)})
+            await asyncio.sleep(RENEW_SECONDS / 2)
+
+    async def keep(self, checkpoint: Callable[[], Checkpoint], kept: Callable[[Checkpoint], None]) -> None:
+        """Renew for as long as it can be done, with the checkpoint of the moment; `kept` hears what was written.
+
+        Raises:
+            LeaseLostError: somebody else has taken it.
+        """
+        while True:
+            await self.renew(checkpoint, kept)
+            await asyncio.sleep(RENEW_SECONDS)
+
+    async def renew(self, checkpoint: Callable[[], Checkpoint], kept: Callable[[Checkpoint], None]) -> None:
+        """Renew once; see `keep`."""
+        if self._held is None:
+            raise LeaseLostError(f"Lease {self.name} is not held")
+        started = time.monotonic()
+        current = checkpoint()
+        try:
+            self._held = await asyncio.wait_for(
+                self._write(self._held, current, acquire=False), timeout=DURATION_SECONDS / 2
+            )
+        except (ConflictError, NotFoundError) as exc:
+            lease = await self._read()
+            if lease["spec"].get("holderIdentity") != self._identity:
+                self._lose()
+                raise LeaseLostError(
+                    f"Lease {self.name} was taken by {lease['spec'].get('holderIdentity')!r}"
+                ) from exc
+            self._held = lease
+        except (ApiError, TimeoutError) as exc:
+            # Nobody else can have got an answer that we could see: go on until somebody takes it. Two leaders that
+            # overlap do no harm, fold tells what was counted.
+            log.warning("Lease not renewed, trying again", extra={"lease": self.name, "error": str(exc)})
+        else:
+            self._renewed = started
+            CHECKPOINT_GAUGE.labels(shard=self._shard).set(current.resource_version)
+            kept(current)
+
+    def _lose(self) -> None:
+        self._held = None
+        LEADING.labels(shard=self._shard).set(0)
+
+    async def release(self, checkpoint: Checkpoint) -> None:
+        """Leave the Lease to the next process, at once; errors are of no consequence, it runs out by itself."""
+        if self._held is None:
+            return
+        held, self._held = self._held, None
+        LEADING.labels(shard=self._shard).set(0)
+        try:
+            await self._write(held, checkpoint, acquire=False, holder="")
+        except ApiError as exc:
+            log.debug("Lease not released", extra={"lease": self.name, "error": str(exc)})
+
+    async def _read(self) -> dict[str, Any]:
+        try:
+            return await self._client.get(f"{self._collection}/{self.name}")
+        except NotFoundError:
+            pass
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self.name, "namespace": self._namespace},
+            "spec": {"holderIdentity": "", "leaseDurationSeconds": DURATION_SECONDS},
+        }
+        try:
+            return await self._client.create(self._collection, lease)
+        except AlreadyExistsError:
+            return await self._client.get(f"{self._collection}/{self.name}")
+
+    async def _write(
+        self, lease: dict[str, Any], checkpoint: Checkpoint, *, acquire: bool, holder: str | None = None
+    ) -> dict[str, Any]:
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        spec = dict(lease["spec"])
+        spec |= {
+            "holderIdentity": self._identity if holder is None else holder,
+            "leaseDurationSeconds": DURATION_SECONDS,
+            "renewTime": now,
+        }
+        if acquire:
+            spec["acquireTime"] = now
+            spec["leaseTransitions"] = (spec.get("leaseTransitions") or 0) + 1
+        metadata = dict(lease["metadata"])
+        metadata["annotations"] = (metadata.get("annotations") or {}) | {
+            CHECKPOINT: str(checkpoint.resource_version),
+            CREATED_BEFORE: str(checkpoint.created_before),
+        }
+        return await self._client.replace(
+            f"{self._collection}/{self.name}", {**lease, "metadata": metadata, "spec": spec}
+        )
+
+
+def _checkpoint(lease: dict[str, Any]) -> Checkpoint:
+    annotations = lease["metadata"].get("annotations") or {}
+
+    def number(name: str) -> int:
+        text = annotations.get(name, "")
+        return int(text) if text.isdigit() else 0
+
+    return Checkpoint(number(CHECKPOINT), number(CREATED_BEFORE))

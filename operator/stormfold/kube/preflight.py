@@ -1,0 +1,109 @@
+"""What must be there before anything runs: the API server, our CRDs, our rights."""
+
+import asyncio
+from typing import Any
+
+from stormfold.api.remediationrequest import RemediationRequest
+from stormfold.api.resource import GROUP, VERSION
+from stormfold.api.signal import Signal
+from stormfold.api.stormpolicy import ClusterStormPolicy, StormPolicy
+from stormfold.kube.client import KubeClient
+from stormfold.kube.errors import ApiError, ApiUnavailableError, NotFoundError
+from stormfold.kube.paths import GROUP_PATH
+
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+RIGHTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    (GROUP, Signal.plural, "", ("list", "watch", "delete")),
+    (GROUP, Signal.plural, "status", ("patch",)),
+    (GROUP, RemediationRequest.plural, "", ("get", "list", "watch", "create")),
+    (GROUP, RemediationRequest.plural, "status", ("patch",)),
+    (GROUP, StormPolicy.plural, "", ("list", "watch")),
+    (GROUP, StormPolicy.plural, "status", ("patch",)),
+    (GROUP, ClusterStormPolicy.plural, "", ("list", "watch")),
+    (GROUP, ClusterStormPolicy.plural, "status", ("patch",)),
+    ("", "namespaces", "", ("get", "list", "watch")),
+    ("", "events", "", ("create",)),
+)
+"""(API group, resource, subresource, verbs) that the operator uses in all namespaces."""
+LEASE_RIGHTS = ("get", "create", "update")
+
+
+class PreflightError(Exception):
+    """Something is missing; the message says what, and how to mend it."""
+
+
+async def preflight(client: KubeClient, *, namespace: str) -> str:
+    """Check everything; gives the cluster's identity, the uid of its namespace kube-system.
+
+    Raises:
+        PreflightError: the API server, a CRD, a right or the operator's namespace is missing.
+    """
+    try:
+        await _crds(client)
+        await _rights(client, namespace)
+        try:
+            await client.get(f"/api/v1/namespaces/{namespace}")
+        except NotFoundError as exc:
+            raise PreflightError(
+                f"namespace {namespace} does not exist: kubectl create namespace {namespace}, or set STORMFOLD_NAMESPACE"
+            ) from exc
+        kube_system = await client.get("/api/v1/namespaces/kube-system")
+    except ApiUnavailableError as exc:
+        raise PreflightError(
+            f"the API server at {client.host} does not answer ({exc.message}): check KUBECONFIG and the network"
+        ) from exc
+    except ApiError as exc:
+        if exc.status == 401:
+            raise PreflightError(
+                f"the API server at {client.host} does not know our credentials: mend KUBECONFIG or the service account"
+            ) from exc
+        raise PreflightError(f"the API server at {client.host} refused: {exc}") from exc
+    return str(kube_system["metadata"]["uid"])
+
+
+async def _crds(client: KubeClient) -> None:
+    wanted = {kind.plural for kind in (Signal, RemediationRequest, StormPolicy, ClusterStormPolicy)}
+    try:
+        served: dict[str, Any] = await client.get(GROUP_PATH)
+    except NotFoundError:
+        served = {}
+    missing = wanted - {resource["name"] for resource in served.get("resources", ())}
+    if missing:
+        names = ", ".join(f"{plural}.{GROUP}" for plural in sorted(missing))
+        raise PreflightError(f"CRDs are missing ({names}, version {VERSION}): kubectl apply -f crds/")
+
+
+async def _rights(client: KubeClient, namespace: str) -> None:
+    wanted = [
+        {"group": group, "resource": resource, "subresource": sub, "verb": verb}
+        for group, resource, sub, verbs in RIGHTS
+        for verb in verbs
+    ] + [
+        {"group": "coordination.k8s.io", "resource": "leases", "verb": verb, "namespace": namespace}
+        for verb in LEASE_RIGHTS
+    ]
+    denied = [
+        wish
+        for wish, answer in zip(
+            wanted, await asyncio.gather(*(_may(client, wish) for wish in wanted)), strict=True
+        )
+        if not answer
+    ]
+    if denied:
+        texts = ", ".join(
+            f"{wish['verb']} {wish['resource']}{'/' + wish['subresource'] if wish.get('subresource') else ''}"
+            for wish in denied
+        )
+        raise PreflightError(
+            f"RBAC denies {texts}: apply manifests/rbac.yaml, and run under its ServiceAccount"
+        )
+
+
+async def _may(client: KubeClient, wish: dict[str, str]) -> bool:
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": wish},
+    }
+    answer = await client.create(REVIEWS, review)
+    return bool(answer.get("status", {}).get("allowed"))

@@ -1,0 +1,137 @@
+"""Storm: what Redis knows of one, and what a lost one is continued from.
+
+Times are integer milliseconds of the Unix epoch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from stormfold.model.arrival import Target
+
+
+def request_name(gid: str, epoch: int) -> str:
+    """The name of a storm's RemediationRequest: a function of group and epoch, so that the API server is the lock."""
+    return f"storm-{gid}-{epoch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the policy said when the storm opened; a later change of the policy does not touch it."""
+
+    threshold_signals: int
+    threshold_resources: int
+    """0: no threshold on resources."""
+    within_ms: int
+    hold_ms: int
+    discard: bool
+    idle_ms: int
+    max_duration_ms: int
+    close_after_ms: int
+    resources: int
+    """The most resources that are listed by name."""
+
+    def encoded(self) -> str:
+        """Nine integers joined by commas, in the order of the fields: how Redis keeps them."""
+        return ",".join(
+            str(int(value))
+            for value in (
+                self.threshold_signals,
+                self.threshold_resources,
+                self.within_ms,
+                self.hold_ms,
+                self.discard,
+                self.idle_ms,
+                self.max_duration_ms,
+                self.close_after_ms,
+                self.resources,
+            )
+        )
+
+    @classmethod
+    def decoded(cls, text: str) -> "Terms":
+        """The terms that `encoded` wrote."""
+        n = [int(part) for part in text.split(",")]
+        return cls(n[0], n[1], n[2], n[3], bool(n[4]), n[5], n[6], n[7], n[8])
+
+
+class Detected(StrEnum):
+    """Which threshold made the group a storm; the values are what Redis stores."""
+
+    NO = ""
+    BY_SIGNALS = "s"
+    BY_RESOURCES = "r"
+
+
+class State(StrEnum):
+    """Where a storm is in Redis; the values are what Redis stores."""
+
+    OPEN = "o"
+    CLOSING = "x"
+    """Frozen: its last status is being written; signals of the group wait."""
+    CLOSED = "c"
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """All that a request's status says, to continue a storm that Redis has lost."""
+
+    epoch: int
+    closed: bool
+    total: int = 0
+    firing: int = 0
+    resolved: int = 0
+    severity: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+    opened_ms: int = 0
+    arrived_ms: int = 0
+    """The last arrival by the operator's clock, as near as the request knows: `lastSeen`."""
+    detected: Detected = Detected.NO
+    settled: bool = False
+    revision: int = 1
+    through: int = 0
+    """resourceVersion of the newest Signal counted: what is not above it is counted."""
+    resource_count: int = 0
+    truncated: bool = False
+    resources: Mapping[Target, int] = field(default_factory=dict)
+    written_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All of a storm's numbers, read atomically."""
+
+    gid: str
+    epoch: int
+    state: State
+    terms: Terms
+    opening: str
+    """What `request.rendering` wrote of the opening signal; opaque to Redis."""
+    total: int
+    firing: int
+    resolved: int
+    firing_signals: int
+    """Signals that said Firing, ever: a storm without one makes no request."""
+    approximate: bool
+    severity: int
+    first_ms: int
+    last_ms: int
+    opened_ms: int
+    arrived_ms: int
+    window_ms: int
+    """When the threshold's window began."""
+    detected: Detected
+    rate_per_minute: int
+    resources: tuple[tuple[Target, int], ...]
+    """Listed resources, the most signals first, at most `terms.resources`."""
+    resource_count: int
+    truncated: bool
+    settled: bool
+    revision: int
+    through: int
+    written: int
+    """The total that the request is known to have reached; 0 before it is made."""
+    written_ms: int
+    close_reason: str = ""
+    closed_ms: int = 0

@@ -1,0 +1,1 @@
+"""Second room: which storm a signal belongs to. Pure functions over values."""

@@ -1,0 +1,62 @@
+"""Router: the routing of the moment, and which versions of policies open storms still hold to."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from stormfold.model.arrival import Arrival, Verdict
+from stormfold.policy.index import PolicyIndex
+from stormfold.policy.matching import Labels
+from stormfold.policy.routing import OpenStorms, Routed, Routing
+from stormfold.policy.version import PolicyVersion
+
+DEFAULT_RETENTION_MS = 600_000
+"""How long a Signal is kept that no policy governs."""
+
+
+class Router:
+    """Routes arrivals; told of every change of policies and namespaces."""
+
+    def __init__(self) -> None:
+        self._routing = Routing(PolicyIndex())
+        self._namespaces: dict[str, Labels] = {}
+        self.in_use: Callable[[], set[tuple[str, int]]] = set
+        """(uid, generation) of the policies that open storms hold to."""
+
+    def route(self, arrival: Arrival, storms: OpenStorms) -> Routed | Verdict:
+        """Where the arrival goes, or why nowhere."""
+        return self._routing.route(arrival, storms)
+
+    def retention_ms(self, arrival: Arrival | None) -> int:
+        """How long a safe Signal is kept: as the policy that governs it now says."""
+        labels = self._namespaces.get(arrival.namespace, {}) if arrival else {}
+        version = self._routing.index.match(arrival, labels) if arrival else None
+        return version.spec.retention_ms if version else DEFAULT_RETENTION_MS
+
+    def update(self, versions: Iterable[PolicyVersion]) -> None:
+        """Put policies in force; what they replace is retained while a storm that it opened is open."""
+        before = (*self._routing.retained, *self._routing.index.versions)
+        self._routing = Routing(PolicyIndex(versions), (), self._namespaces)
+        self.retain(before)
+
+    def retain(self, versions: Iterable[PolicyVersion]) -> None:
+        """Retain those of the versions that are not in force and opened a storm that is open."""
+        index, in_use = self._routing.index, self.in_use()
+        current = {version.key for version in index.versions}
+        retained = {
+            version.key: version
+            for version in (*self._routing.retained, *versions)
+            if version.key in in_use and version.key not in current
+        }
+        in_order = sorted(retained.values(), key=lambda version: version.precedence)
+        self._routing = Routing(index, tuple(in_order), self._namespaces)
+
+    def namespaces_listed(self, labels: Mapping[str, Labels]) -> None:
+        """All namespaces and their labels."""
+        self._namespaces.clear()
+        self._namespaces.update(labels)
+
+    def namespace_changed(self, name: str, labels: Labels | None) -> None:
+        """A namespace has other labels, or None: it is gone."""
+        if labels is None:
+            self._namespaces.pop(name, None)
+        else:
+            self._namespaces[name] = labels

@@ -1,0 +1,82 @@
+"""Which storm an arrival goes to, with what is open now taken into account."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import SignalPhase
+from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.group import Group, PolicyId
+from stormfold.policy import grouping
+from stormfold.policy.index import PolicyIndex
+from stormfold.policy.matching import Labels
+from stormfold.policy.version import PolicyVersion
+
+NO_LABELS: Labels = {}
+
+
+class OpenStorms(Protocol):
+    """What routing must know of the storms that are open."""
+
+    def is_open(self, gid: str) -> bool:
+        """Whether the group has a storm, or waits for one."""
+
+    def open_count(self, policy: PolicyId) -> int:
+        """How many groups of a policy have one, without its overflow groups."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An arrival with the group it goes to, under the version of the policy that holds for it."""
+
+    original: Arrival
+    """As it came."""
+    arrival: Arrival
+    """As it is counted: with the severity that the policy maps it to."""
+    group: Group
+    version: PolicyVersion
+
+
+@dataclass(frozen=True)
+class Routing:
+    """The policies in force, those that open storms still hold to, and the labels of namespaces."""
+
+    index: PolicyIndex
+    retained: tuple[PolicyVersion, ...] = ()
+    """Versions that are no longer in force but opened a storm that is still open, in order of precedence."""
+    namespaces: Mapping[str, Labels] = field(default_factory=dict)
+
+    def route(self, arrival: Arrival, storms: OpenStorms) -> Routed | Verdict:
+        """Where the arrival goes, or why nowhere.
+
+        A storm goes on under what opened it: a retained version is asked first, but takes only what belongs to a
+        storm that is open. New groups beyond `limits.openStorms` go to the policy's overflow group, and go on
+        going there until it closes.
+        """
+        labels = self.namespaces.get(arrival.namespace, NO_LABELS)
+        for version in self.retained:
+            if version.governs(arrival, labels):
+                routed = _routed(arrival, version)
+                if storms.is_open(routed.group.gid):
+                    return routed
+        found = self.index.match(arrival, labels)
+        if found is None:
+            return Verdict(
+                SignalPhase.REJECTED,
+                Reason.NO_POLICY_MATCHES,
+                f"no accepted policy governs signal {arrival.name!r} of namespace {arrival.namespace!r}",
+            )
+        routed = _routed(arrival, found)
+        if storms.is_open(routed.group.gid):
+            return routed
+        overflow = grouping.overflow_group(routed.group)
+        if storms.is_open(overflow.gid) or storms.open_count(found.id) >= found.spec.limits.open_storms:
+            return replace(routed, group=overflow)
+        return routed
+
+
+def _routed(arrival: Arrival, version: PolicyVersion) -> Routed:
+    severity = version.spec.severity_map.get(arrival.severity, arrival.severity)
+    counted = arrival if severity is arrival.severity else replace(arrival, severity=severity)
+    return Routed(arrival, counted, version.group(counted), version)

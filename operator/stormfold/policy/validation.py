@@ -1,0 +1,104 @@
+"""What is wrong with a policy that the API server took."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import translate
+
+from stormfold.api.conditions import Reason
+from stormfold.api.stormpolicy import PolicySpec, Selector
+from stormfold.model.group import PolicyId
+
+LONGEST_NAME = 253
+LONGEST_SOURCE = 63
+LABEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,128}")
+"""What a key of a Signal's `spec.labels` can be: sources have their own rules, but none has white space in a name."""
+PLAIN_KEYS = frozenset(("name", "namespace", "severity", "source", "target.kind", "target.name"))
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong, with what to do about it."""
+
+    reason: Reason
+    message: str
+
+
+def _glob_faults(globs: tuple[str, ...], field: str, longest: int) -> Iterator[Fault]:
+    for glob in globs:
+        least = len(re.sub(r"\[[^\]]+\]", "?", glob).replace("*", ""))
+        if "(?!)" in translate(glob):
+            why = "it has an empty range such as [z-a]"
+        elif least > longest:
+            why = f"it takes no text under {least} characters, and the longest has {longest}"
+        elif glob != glob.strip():
+            why = "it begins or ends with white space"
+        else:
+            continue
+        yield Fault(Reason.GLOB_MATCHES_NOTHING, f"{field}: {glob!r} can match nothing: {why}")
+
+
+def _label_faults(names: list[str], field: str) -> Iterator[Fault]:
+    for name in names:
+        if not name.strip():
+            yield Fault(Reason.EMPTY_LABEL_NAME, f"{field}: must name a label behind 'labels.'")
+        elif not LABEL_NAME.fullmatch(name):
+            yield Fault(Reason.INVALID_LABEL_NAME, f"{field}: {name!r} must not contain white space")
+
+
+def _selector_names(selector: Selector | None) -> list[str]:
+    if selector is None:
+        return []
+    return [*selector.match_labels, *(expression.key for expression in selector.match_expressions)]
+
+
+def faults(policy: PolicyId, spec: PolicySpec) -> list[Fault]:
+    """Everything that is wrong, the worst first; empty: the policy is in force.
+
+    Much of it the CRD refuses as well; it is checked again for policies that are older than their CRD.
+    """
+    return list(_faults(policy, spec))
+
+
+def _faults(policy: PolicyId, spec: PolicySpec) -> Iterator[Fault]:
+    label_keys = [key.removeprefix("labels.") for key in spec.group_by if key.startswith("labels.")]
+    yield from _label_faults(label_keys, "groupBy")
+    for key in spec.group_by:
+        if not key.startswith("labels.") and key not in PLAIN_KEYS:
+            yield Fault(
+                Reason.UNKNOWN_GROUP_KEY,
+                f"groupBy: {key!r} must be one of {', '.join(sorted(PLAIN_KEYS))}, labels.<key>",
+            )
+    yield from _glob_faults(spec.match.names, "match.names", LONGEST_NAME)
+    yield from _glob_faults(spec.match.sources, "match.sources", LONGEST_SOURCE)
+    yield from _label_faults(_selector_names(spec.match.label_selector), "match.labelSelector")
+    yield from _label_faults(_selector_names(spec.match.namespace_selector), "match.namespaceSelector")
+    window = spec.window
+    for field, milliseconds in (
+        ("threshold.within", spec.threshold.within_ms),
+        ("window.idle", window.idle_ms),
+        ("window.maxDuration", window.max_duration_ms),
+        ("closeAfter", spec.close_after_ms),
+    ):
+        if milliseconds <= 0:
+            yield Fault(Reason.DURATION_NOT_POSITIVE, f"{field}: must be greater than 0")
+    if window.idle_ms > window.max_duration_ms:
+        yield Fault(
+            Reason.IDLE_LONGER_THAN_MAX_DURATION,
+            f"window.idle: {window.idle} must be less than or equal to window.maxDuration ({window.max_duration})",
+        )
+    if window.idle_ms > spec.close_after_ms:
+        yield Fault(
+            Reason.IDLE_LONGER_THAN_CLOSE_AFTER,
+            f"window.idle: {window.idle} must be less than or equal to closeAfter ({spec.close_after})",
+        )
+    if spec.hold_ms > spec.threshold.within_ms:
+        yield Fault(
+            Reason.HOLD_LONGER_THAN_WITHIN,
+            f"hold: {spec.hold} must be less than or equal to threshold.within ({spec.threshold.within})",
+        )
+    if not policy.namespace and not spec.request_namespace and "namespace" not in spec.group_by:
+        yield Fault(
+            Reason.REQUEST_NAMESPACE_MISSING,
+            "requestNamespace: must be set when groupBy does not contain 'namespace'",
+        )

@@ -1,0 +1,73 @@
+"""PolicyVersion: one generation of a policy, ready to be asked."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from stormfold.api.stormpolicy import BelowThreshold, PolicySpec
+from stormfold.model.arrival import Arrival
+from stormfold.model.group import Group, PolicyId
+from stormfold.model.opening import Opening
+from stormfold.model.storm import Terms
+from stormfold.policy import grouping
+from stormfold.policy.matching import Labels, Matcher, matcher
+
+
+@dataclass(frozen=True)
+class PolicyVersion:
+    """What a policy said at one generation. A storm goes on under the version that opened it."""
+
+    id: PolicyId
+    uid: str
+    generation: int
+    spec: PolicySpec
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """(uid, generation): which version of which policy."""
+        return self.uid, self.generation
+
+    @cached_property
+    def terms(self) -> Terms:
+        """The numbers that Redis keeps with each storm."""
+        spec = self.spec
+        return Terms(
+            threshold_signals=spec.threshold.signals,
+            threshold_resources=spec.threshold.resources or 0,
+            within_ms=spec.threshold.within_ms,
+            hold_ms=spec.hold_ms,
+            discard=spec.below_threshold is BelowThreshold.DISCARD,
+            idle_ms=spec.window.idle_ms,
+            max_duration_ms=spec.window.max_duration_ms,
+            close_after_ms=spec.close_after_ms,
+            resources=spec.limits.resources,
+        )
+
+    @cached_property
+    def spec_json(self) -> str:
+        """The spec without what is at its default, for `Opening`."""
+        return self.spec.model_dump_json(by_alias=True, exclude_defaults=True)
+
+    @cached_property
+    def _matcher(self) -> Matcher:
+        return matcher(self.spec.match)
+
+    @property
+    def precedence(self) -> tuple[bool, int, str]:
+        """Sorts versions: namespaced before cluster-wide, then the higher priority, then the name."""
+        return (not self.id.namespace, -self.spec.priority, self.id.name)
+
+    def governs(self, arrival: Arrival, namespace_labels: Labels) -> bool:
+        """Whether the policy takes the arrival: it speaks for the policy's namespace, and `match` takes it."""
+        if self.id.namespace and self.id.namespace != arrival.namespace:
+            return False
+        return self._matcher(arrival, namespace_labels)
+
+    def group(self, arrival: Arrival) -> Group:
+        """The arrival's group under this version; its severity is mapped already."""
+        return grouping.group(self.id, self.spec.group_by, self.spec.request_namespace, arrival)
+
+    def opening(self, group: Group, arrival: Arrival) -> Opening:
+        """What is fixed if the arrival opens a storm."""
+        return Opening(
+            group, self.uid, self.generation, self.spec_json, arrival.name, arrival.severity, arrival.target
+        )

@@ -1,0 +1,56 @@
+"""/livez, /readyz and /metrics."""
+
+from collections.abc import Callable
+
+import orjson
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, Info, generate_latest
+
+from stormfold import __version__
+
+Info("stormfold_build", "Which stormfold this is.").info({"version": __version__})
+
+
+class Probes:
+    """A small HTTP server. `not_ready` gives, for what is not as it should be, one sentence each by name."""
+
+    def __init__(self, *, host: str, port: int, not_ready: Callable[[], dict[str, str]]) -> None:
+        self._host = host
+        self._port = port
+        self._not_ready = not_ready
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises OSError if the port is taken."""
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/livez", self._livez),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner:
+            await self._runner.cleanup()
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        problems = self._not_ready()
+        return web.Response(
+            status=503 if problems else 200,
+            body=orjson.dumps(
+                {"ready": not problems, "problems": problems}, option=orjson.OPT_APPEND_NEWLINE
+            ),
+            content_type="application/json",
+        )
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

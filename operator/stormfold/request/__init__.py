@@ -1,0 +1,1 @@
+"""Fourth room: requests go out."""

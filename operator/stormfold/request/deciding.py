@@ -1,0 +1,210 @@
+"""What is to be done about a storm: Snapshot + what the consumer says + now → decision. Pure."""
+
+from dataclasses import dataclass
+
+from stormfold.api.conditions import Reason
+from stormfold.api.remediationrequest import RequestPhase
+from stormfold.model.storm import Detected, Snapshot, State
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing is to be written before the deadline."""
+
+    deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """The request is to say what the snapshot says."""
+
+    phase: RequestPhase
+    deadline_ms: int
+    """When to look again if no signal comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The storm is over."""
+
+    reason: Reason
+    only_at_total: bool
+    """Whether a signal that comes meanwhile keeps it open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The storm is frozen: its request is to say so, for good."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """The group makes no request."""
+
+    reason: Reason
+    message: str
+
+
+Decision = Wait | Write | Close | Finish | Discard
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a condition says."""
+
+    status: bool | None
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinesMs:
+    """When a storm goes on by itself, Unix ms."""
+
+    settle: int
+    close: int
+    expire: int
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 signal`, `2 signals`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def deadlines(storm: Snapshot) -> DeadlinesMs:
+    """The three deadlines, from the last arrival and the opening."""
+    terms = storm.terms
+    return DeadlinesMs(
+        settle=storm.arrived_ms + terms.idle_ms,
+        close=storm.arrived_ms + terms.close_after_ms,
+        expire=storm.opened_ms + terms.max_duration_ms,
+    )
+
+
+def decide(storm: Snapshot, *, has_request: bool, remediation_finished: bool, now_ms: int) -> Decision:
+    """What to do about a storm now.
+
+    `has_request` says whether its RemediationRequest is known to be there, `remediation_finished` whether the consumer
+    has reported a terminal phase in it.
+    """
+    if storm.state is State.CLOSING:
+        return Finish(Reason[storm.close_reason])
+    if not has_request and not storm.written:
+        return _before_request(storm, now_ms)
+    until = deadlines(storm)
+    if has_request and remediation_finished:
+        return Close(Reason.REMEDIATION_FINISHED, only_at_total=False)
+    if now_ms >= until.expire:
+        return Close(Reason.MAX_DURATION_REACHED, only_at_total=False)
+    if now_ms >= until.close:
+        return Close(Reason.QUIET_FOR_CLOSE_AFTER, only_at_total=True)
+    quiet = now_ms >= until.settle
+    deadline = min(until.expire, until.close, until.expire if quiet else until.settle)
+    if has_request and storm.written == storm.total and quiet == storm.settled:
+        return Wait(deadline)
+    return Write(RequestPhase.SETTLED if quiet else RequestPhase.OPEN, deadline)
+
+
+def _before_request(storm: Snapshot, now_ms: int) -> Decision:
+    terms = storm.terms
+    detected = storm.detected is not Detected.NO
+    if storm.firing_signals == 0 or (terms.discard and not detected):
+        deadline = storm.window_ms + terms.within_ms
+        if now_ms < deadline:
+            return Wait(deadline)
+        if storm.firing_signals == 0:
+            return Discard(
+                Reason.NOTHING_FIRING,
+                f"{plural(storm.total, 'signal')} said Resolved and none of the group said Firing",
+            )
+        return Discard(Reason.BELOW_THRESHOLD, below_threshold(storm))
+    hold = storm.opened_ms + terms.hold_ms
+    if not detected and now_ms < hold:
+        return Wait(hold)
+    until = deadlines(storm)
+    return Write(RequestPhase.OPEN, min(until.settle, until.expire))
+
+
+def below_threshold(storm: Snapshot) -> str:
+    """The sentence for a group that has not reached its threshold."""
+    terms = storm.terms
+    text = f"{plural(storm.firing_signals, 'signal')} within {_seconds(terms.within_ms)}, threshold {terms.threshold_signals}"
+    if terms.threshold_resources:
+        text += f"; {plural(storm.resource_count, 'resource')}, threshold {terms.threshold_resources}"
+    return text
+
+
+def storm_detected(storm: Snapshot) -> Finding:
+    """Whether the group has become a storm; once it has, it stays one."""
+    terms = storm.terms
+    match storm.detected:
+        case Detected.BY_SIGNALS:
+            return Finding(
+                True,
+                Reason.SIGNAL_THRESHOLD_REACHED,
+                f"{plural(terms.threshold_signals, 'signal')} came within {_seconds(terms.within_ms)}",
+            )
+        case Detected.BY_RESOURCES:
+            return Finding(
+                True,
+                Reason.RESOURCE_THRESHOLD_REACHED,
+                f"{plural(terms.threshold_resources, 'resource')} affected within {_seconds(terms.within_ms)}",
+            )
+    return Finding(False, Reason.BELOW_THRESHOLD, f"no storm: {below_threshold(storm)}")
+
+
+def settled(storm: Snapshot, phase: RequestPhase) -> Finding:
+    """Whether it is quiet; a closed storm is, whatever closed it."""
+    if phase is RequestPhase.OPEN:
+        return Finding(
+            False,
+            Reason.SIGNALS_ARRIVING,
+            f"{plural(storm.total, 'signal')} so far, {storm.rate_per_minute} in the last minute",
+        )
+    return Finding(True, Reason.QUIET, f"{plural(storm.total, 'signal')}; the counts are exact")
+
+
+def recovered(storm: Snapshot) -> Finding:
+    """Whether everything that fired has resolved."""
+    if storm.firing:
+        return Finding(False, Reason.STILL_FIRING, f"{storm.firing} firing, {storm.resolved} resolved")
+    if storm.approximate:
+        return Finding(
+            None,
+            Reason.INSTANCES_NOT_TRACKED,
+            f"about {storm.resolved} resolved; not every instance could be followed",
+        )
+    return Finding(True, Reason.ALL_RESOLVED, f"all {storm.resolved} resolved")
+
+
+def truncated(storm: Snapshot) -> Finding:
+    """Whether the list of resources is complete."""
+    if storm.truncated:
+        return Finding(
+            True,
+            Reason.RESOURCE_LIMIT_REACHED,
+            f"{len(storm.resources)} of about {plural(storm.resource_count, 'resource')} listed",
+        )
+    return Finding(False, Reason.WITHIN_LIMIT, f"{plural(storm.resource_count, 'resource')} listed")
+
+
+CLOSING_SENTENCES = {
+    Reason.REMEDIATION_FINISHED: "the consumer reported a terminal phase in status.remediation",
+    Reason.QUIET_FOR_CLOSE_AFTER: "no signal came for closeAfter",
+    Reason.MAX_DURATION_REACHED: "the storm has lasted window.maxDuration",
+    Reason.NEWER_EPOCH_OPENED: "a later storm of the group is open",
+}
+
+
+def closed(reason: Reason | None) -> Finding:
+    """Whether it is over, and why."""
+    if reason is None:
+        return Finding(False, Reason.NOT_CLOSED, "signals of the group are still counted here")
+    return Finding(True, reason, CLOSING_SENTENCES[reason])
+
+
+def _seconds(milliseconds: int) -> str:
+    whole, rest = divmod(milliseconds, 1000)
+    return f"{whole} s" if not rest else f"{milliseconds} ms"

@@ -1,0 +1,227 @@
+"""RequestIndex: the RemediationRequests as this process last saw them.
+
+Fed by a list at start, by kopf's events, and by our own writes; the higher resourceVersion wins. What it holds of
+a group is what an emptied Redis is continued from.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prometheus_client import Gauge
+
+from stormfold.api.remediationrequest import RemediationRequest, RemediationRequestSpec, RequestPhase
+from stormfold.fold.batching import Continuation
+from stormfold.model.arrival import Target
+from stormfold.model.group import Group, PolicyId
+from stormfold.model.opening import Opening
+from stormfold.model.storm import Detected, Seed
+from stormfold.policy.version import PolicyVersion
+
+STORMS = Gauge("stormfold_storms", "RemediationRequests by phase.", ["phase"])
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One RemediationRequest."""
+
+    resource: RemediationRequest
+    resource_version: int
+    deleted: bool = False
+
+    @property
+    def gid(self) -> str:
+        """The group's id."""
+        return self.resource.spec.gid
+
+    @property
+    def epoch(self) -> int:
+        """Which storm of the group it is."""
+        return self.resource.spec.epoch
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over for good."""
+        return self.resource.status is not None and self.resource.status.phase is RequestPhase.CLOSED
+
+    @property
+    def total(self) -> int:
+        """The signals that its status holds."""
+        return self.resource.status.signals.total if self.resource.status else 0
+
+    @property
+    def remediation_phase(self) -> str | None:
+        """What the consumer last reported."""
+        status = self.resource.status
+        return status.remediation.phase if status and status.remediation else None
+
+    @classmethod
+    def read(cls, body: dict[str, Any]) -> "Request":
+        """The request of an API object. Raises pydantic's ValidationError if it is none that we could have made."""
+        return cls(RemediationRequest.model_validate(body), int(body["metadata"]["resourceVersion"]))
+
+
+class RequestIndex:
+    """Per group, the latest request and those that are not closed."""
+
+    def __init__(
+        self,
+        *,
+        written: Callable[[str, int, int], None] = lambda gid, epoch, total: None,
+        needs_look: Callable[[str], None] = lambda gid: None,
+    ) -> None:
+        """`written` hears gid, epoch and total of each status seen; `needs_look` of groups that others have changed."""
+        self._requests: dict[str, dict[int, Request]] = {}
+        self.written = written
+        self.needs_look = needs_look
+
+    def get(self, gid: str, epoch: int) -> Request | None:
+        """The request of one storm, if it is there."""
+        request = self._requests.get(gid, {}).get(epoch)
+        return None if request is None or request.deleted else request
+
+    def latest(self, gid: str) -> Request | None:
+        """The group's request with the highest epoch, also one that was deleted while its storm was open."""
+        epochs = self._requests.get(gid)
+        return epochs[max(epochs)] if epochs else None
+
+    def open_requests(self) -> Iterator[Request]:
+        """The latest request of each group whose storm is open."""
+        for gid in list(self._requests):
+            request = self.latest(gid)
+            if request and not request.closed:
+                yield request
+
+    def open_before(self, gid: str, epoch: int) -> list[Request]:
+        """Requests of earlier storms of the group that are not closed."""
+        return [
+            r for e, r in self._requests.get(gid, {}).items() if e < epoch and not r.closed and not r.deleted
+        ]
+
+    def observe(self, request: Request) -> None:
+        """Take in a version of a request, unless a newer one is known."""
+        epochs = self._requests.setdefault(request.gid, {})
+        known = epochs.get(request.epoch)
+        if known and known.resource_version >= request.resource_version:
+            return
+        epochs[request.epoch] = request
+        self._prune(request.gid)
+        self.written(request.gid, request.epoch, request.total)
+        if known is None or request.remediation_phase != known.remediation_phase:
+            self.needs_look(request.gid)
+
+    def observe_deleted(self, request: Request) -> None:
+        """A request was deleted: while its storm is open it is remembered, to be made again."""
+        epochs = self._requests.get(request.gid, {})
+        known = epochs.get(request.epoch)
+        if known is None or known.deleted:
+            return
+        if known.resource.metadata.uid != request.resource.metadata.uid:
+            return  # it has been made again already
+        if known.closed:
+            del epochs[request.epoch]
+            if not epochs:
+                del self._requests[request.gid]
+            return
+        epochs[request.epoch] = replace(known, deleted=True)
+        self.needs_look(request.gid)
+
+    def _prune(self, gid: str) -> None:
+        epochs = self._requests[gid]
+        last = max(epochs)
+        for epoch in [e for e, r in epochs.items() if e < last and (r.closed or r.deleted)]:
+            del epochs[epoch]
+
+    def update_gauge(self) -> None:
+        """Count the requests by phase."""
+        phases = Tally(
+            (request.resource.status.phase if request.resource.status else None) or RequestPhase.OPEN
+            for epochs in self._requests.values()
+            for request in epochs.values()
+        )
+        for phase in RequestPhase:
+            STORMS.labels(phase=phase.value).set(phases[phase])
+
+    def continuation(self, gid: str) -> Continuation | None:
+        """What the group's latest request says, to continue from."""
+        request = self.latest(gid)
+        if request is None:
+            return None
+        return Continuation(
+            seed_of(request), version_of(request.resource.spec), opening_of(request).encoded()
+        )
+
+
+def version_of(spec: RemediationRequestSpec) -> PolicyVersion:
+    """The policy as it was when the storm opened."""
+    ref = spec.policy_ref
+    return PolicyVersion(
+        PolicyId(ref.kind, ref.namespace or "", ref.name), ref.uid, ref.generation, spec.policy
+    )
+
+
+def opening_of(request: Request) -> Opening:
+    """What was fixed when the storm opened."""
+    spec = request.resource.spec
+    version = version_of(spec)
+    target = spec.target
+    return Opening(
+        Group(
+            version.id,
+            tuple((item.key, item.value) for item in spec.group),
+            request.resource.metadata.namespace,
+            spec.overflow,
+        ),
+        version.uid,
+        version.generation,
+        version.spec_json,
+        spec.name,
+        spec.severity,
+        Target(target.api_version, target.kind, target.name, target.namespace) if target else None,
+    )
+
+
+def _ms(moment: Any) -> int:
+    return int(moment.timestamp() * 1000) if moment else 0
+
+
+def seed_of(request: Request) -> Seed:
+    """The storm as its request tells it."""
+    spec, status = request.resource.spec, request.resource.status
+    if status is None or status.phase is None:
+        # Made, but its status was never written: nothing is counted in it yet.
+        return Seed(epoch=request.epoch - 1, closed=True)
+    through = int(status.signals.resource_version or 0)
+    if request.closed:
+        return Seed(epoch=request.epoch, closed=True, through=through)
+    detected = next(
+        (c.reason for c in status.conditions if c.type == "StormDetected" and c.status == "True"), None
+    )
+    return Seed(
+        epoch=request.epoch,
+        closed=False,
+        total=status.signals.total,
+        firing=status.signals.firing,
+        resolved=status.signals.resolved,
+        severity=status.severity.rank if status.severity else 0,
+        first_ms=_ms(status.first_seen),
+        last_ms=_ms(status.last_seen),
+        opened_ms=_ms(spec.opened_at),
+        arrived_ms=_ms(status.deadlines.close) - spec.policy.close_after_ms
+        if status.deadlines and status.deadlines.close
+        else _ms(status.last_seen),
+        detected=Detected.NO
+        if detected is None
+        else Detected.BY_RESOURCES
+        if detected == "ResourceThresholdReached"
+        else Detected.BY_SIGNALS,
+        settled=status.phase is RequestPhase.SETTLED,
+        revision=status.revision,
+        through=through,
+        resource_count=status.affected_resource_count,
+        truncated=status.truncated,
+        resources={
+            Target(r.api_version, r.kind, r.name, r.namespace): r.signals for r in status.affected_resources
+        },
+    )

@@ -1,0 +1,336 @@
+"""Reconciler: claim → decide → write → settle; the word *safe* goes back through the index.
+
+A storm is due by Redis' sorted set. A hint says when a partition has something due; a sweep of all partitions each
+second finds what another replica left behind, and partitions that Redis has lost.
+"""
+
+import asyncio
+import heapq
+import logging
+import time
+from collections.abc import Callable, Collection
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from stormfold.api.conditions import Reason
+from stormfold.api.remediationrequest import RequestPhase
+from stormfold.api.signal import SignalPhase
+from stormfold.fold.batching import Folder
+from stormfold.fold.errors import StoreUnavailableError
+from stormfold.fold.store import CLAIMS_AT_ONCE, CloseWord, ForgetWord, SettleWord, StormStore
+from stormfold.kube.errors import ApiError
+from stormfold.model.arrival import Verdict
+from stormfold.model.group import partition
+from stormfold.model.storm import Snapshot
+from stormfold.request.deciding import Close, Discard, Finish, Wait, Write, decide
+from stormfold.request.index import RequestIndex, version_of
+from stormfold.request.writing import Outcome, RequestWriter
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 1.0
+STORMS_AT_ONCE = 16
+"""Storms that are worked on at the same time."""
+RETRY_SECONDS = 1.0
+"""When a storm is looked at again after the API server or Redis failed."""
+NAMESPACE_SECONDS = 60.0
+"""How long a request waits for its namespace to be made."""
+FULL = 0.9
+"""The share of maxmemory at which the intake stops."""
+
+CLAIMED = Counter("stormfold_storms_claimed_total", "Storms looked at since they were due.")
+FAILED = Counter(
+    "stormfold_storms_failed_total", "Looks at a storm that failed and are repeated.", ["reason"]
+)
+CLOSED = Counter("stormfold_storms_closed_total", "Storms closed.", ["reason"])
+DISCARDED = Counter("stormfold_groups_discarded_total", "Groups that made no request.", ["reason"])
+LAG = Histogram(
+    "stormfold_request_lag_seconds",
+    "From a storm's last arrival to the write that holds it.",
+    buckets=(0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60),
+)
+REDIS_MEMORY = Gauge(
+    "stormfold_redis_memory_ratio", "Used share of maxmemory of the fullest server; 0 without a limit."
+)
+REDIS_ANSWERED = Gauge("stormfold_redis_last_answer_timestamp_seconds", "When Redis last answered a sweep.")
+
+
+def now_ms() -> int:
+    """The operator's clock."""
+    return int(time.time() * 1000)
+
+
+class Reconciler:
+    """Works on what is due."""
+
+    def __init__(
+        self,
+        store: StormStore,
+        index: RequestIndex,
+        writer: RequestWriter,
+        *,
+        terminal_phases: Collection[str],
+        trim: Callable[[], int],
+        checkpoint: Callable[[], int],
+    ) -> None:
+        """`terminal_phases` are those of `status.remediation` after which nobody works on the storm any more; any
+        other, and none, is not terminal. `trim` gives the resourceVersion up to which ids may be forgotten, `checkpoint` the one the Lease carries."""
+        self._store = store
+        self._index = index
+        self._writer = writer
+        self._terminal_phases = frozenset(terminal_phases)
+        self._trim = trim
+        self._checkpoint = checkpoint
+        self._folder: Folder | None = None
+        self._hints: list[tuple[int, int]] = []
+        self._hinted = asyncio.Event()
+        self._busy: set[str] = set()
+        self._slots = asyncio.Semaphore(STORMS_AT_ONCE)
+        self._hasten: set[str] = set()
+        self._answered = 0.0
+
+    @property
+    def folder(self) -> Folder:
+        """Who folds; set once, by `connect`."""
+        assert self._folder is not None
+        return self._folder
+
+    def connect(self, folder: Folder) -> None:
+        """Name the folder that hears what is written and lost."""
+        self._folder = folder
+
+    @property
+    def redis_answered(self) -> float:
+        """When Redis last answered a sweep, by the monotonic clock."""
+        return self._answered
+
+    def hint(self, number: int, due_ms: int) -> None:
+        """Partition `number` has something due at that time."""
+        heapq.heappush(self._hints, (due_ms, number))
+        self._hinted.set()
+
+    def needs_look(self, gid: str) -> None:
+        """Somebody else has changed or deleted the group's request: look at its storm now."""
+        self._hasten.add(gid)
+        self._hinted.set()
+
+    async def run(self) -> None:
+        """Work for ever."""
+        next_sweep = 0.0
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    await self._hasten_all()
+                    if time.monotonic() >= next_sweep:
+                        await self._sweep(tasks)
+                        next_sweep = time.monotonic() + SWEEP_SECONDS
+                    await self._claim_hinted(tasks)
+                except StoreUnavailableError as exc:
+                    FAILED.labels(reason="redis").inc()
+                    log.warning("Redis does not answer, trying again", extra={"error": str(exc)})
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                await self._pause(next_sweep)
+
+    async def _pause(self, next_sweep: float) -> None:
+        seconds = next_sweep - time.monotonic()
+        if self._hints:
+            seconds = min(seconds, self._hints[0][0] / 1000 - time.time())
+        if self._hasten or seconds <= 0:
+            return
+        self._hinted.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hinted.wait()
+        except TimeoutError:
+            pass
+
+    async def _hasten_all(self) -> None:
+        while self._hasten:
+            gid = next(iter(self._hasten))
+            now = now_ms()
+            await self._store.hasten(gid, now_ms=now)
+            self._hasten.discard(gid)
+            self.hint(partition(gid), now)
+
+    async def _sweep(self, tasks: asyncio.TaskGroup) -> None:
+        found = await self._store.sweep(now_ms=now_ms())
+        self._answered = time.monotonic()
+        REDIS_ANSWERED.set_to_current_time()
+        self._index.update_gauge()
+        if found.lost:
+            log.warning("Redis has lost partitions, giving them back", extra={"partitions": len(found.lost)})
+            await self._store.fence(sorted(found.lost), checkpoint=self._checkpoint())
+            for number in found.lost:
+                self.folder.partition_lost(number)
+        self.folder.look_again_at_stale()
+        memory = await self._store.memory()
+        REDIS_MEMORY.set(memory.ratio)
+        full = memory.ratio >= FULL
+        if full:
+            log.error(
+                "Redis is almost full: intake waits; raise maxmemory", extra={"ratio": round(memory.ratio, 3)}
+            )
+        self.folder.memory_full(full)
+        for number, gids in found.due.items():
+            await self._claim(tasks, number, gids)
+
+    async def _claim_hinted(self, tasks: asyncio.TaskGroup) -> None:
+        now = now_ms()
+        numbers: set[int] = set()
+        while self._hints and self._hints[0][0] <= now:
+            numbers.add(heapq.heappop(self._hints)[1])
+        if numbers:
+            for number, gids in (await self._store.due(sorted(numbers), now_ms=now)).items():
+                await self._claim(tasks, number, gids)
+
+    async def _claim(self, tasks: asyncio.TaskGroup, number: int, gids: list[str]) -> None:
+        free = [gid for gid in gids if gid not in self._busy]
+        if not free:
+            return
+        self._busy.update(free)
+        try:
+            storms = await self._store.claim(number, free, now_ms=now_ms())
+        except BaseException:
+            self._busy.difference_update(free)
+            raise
+        self._busy.difference_update(set(free) - {storm.gid for storm in storms})
+        for storm in storms:
+            CLAIMED.inc()
+            tasks.create_task(self._reconcile(storm), name=f"storm-{storm.gid}")
+        if len(gids) == CLAIMS_AT_ONCE:
+            self.hint(number, now_ms())
+
+    async def _reconcile(self, storm: Snapshot) -> None:
+        try:
+            async with self._slots:
+                await self._act(storm)
+        except (ApiError, StoreUnavailableError) as exc:
+            FAILED.labels(reason="api" if isinstance(exc, ApiError) else "redis").inc()
+            log.warning("storm not reconciled, trying again", extra={"gid": storm.gid, "error": str(exc)})
+            await asyncio.sleep(RETRY_SECONDS)
+            self._hasten.add(storm.gid)
+        finally:
+            self._busy.discard(storm.gid)
+            self._hinted.set()
+
+    async def _act(self, storm: Snapshot) -> None:
+        request = self._index.get(storm.gid, storm.epoch)
+        decision = decide(
+            storm,
+            has_request=request is not None,
+            remediation_finished=request is not None and request.remediation_phase in self._terminal_phases,
+            now_ms=now_ms(),
+        )
+        match decision:
+            case Wait(deadline):
+                await self._settle(storm, written=False, settled=False, deadline_ms=deadline)
+            case Write(phase, deadline):
+                await self._write(storm, phase, deadline)
+            case Close(reason, only_at_total):
+                await self._close(storm, reason, only_at_total=only_at_total)
+            case Finish(reason):
+                await self._finish(storm, reason)
+            case Discard(reason, message):
+                await self._discard(storm, Verdict(SignalPhase.DISCARDED, reason, message))
+
+    async def _settle(self, storm: Snapshot, *, written: bool, settled: bool, deadline_ms: int) -> None:
+        word = await self._store.settle(
+            storm,
+            written=written,
+            settled=settled,
+            deadline_ms=deadline_ms,
+            now_ms=now_ms(),
+            trim=self._trim(),
+        )
+        if word is SettleWord.SETTLED:
+            self.hint(partition(storm.gid), deadline_ms)
+        elif word is SettleWord.MORE:
+            self.hint(partition(storm.gid), now_ms() + 1000 if written else now_ms())
+
+    async def _write(self, storm: Snapshot, phase: RequestPhase, deadline_ms: int) -> None:
+        outcome = await self._writer.write(storm, phase, closed_for=None, now_ms=now_ms())
+        match outcome:
+            case Outcome.WRITTEN:
+                if storm.total > storm.written:
+                    LAG.observe(max(0, now_ms() - storm.arrived_ms) / 1000)
+                settled = phase is RequestPhase.SETTLED and not storm.settled
+                await self._settle(storm, written=True, settled=settled, deadline_ms=deadline_ms)
+            case Outcome.BEHIND:
+                self._mistrust(storm)
+            case Outcome.TERMINATING:
+                await self._discard(
+                    storm,
+                    Verdict(
+                        SignalPhase.REJECTED,
+                        Reason.NAMESPACE_TERMINATING,
+                        "the namespace of the request is being deleted",
+                    ),
+                )
+            case Outcome.NO_NAMESPACE:
+                await self._wait_for_namespace(storm)
+
+    async def _wait_for_namespace(self, storm: Snapshot) -> None:
+        now = now_ms()
+        if now < storm.opened_ms + NAMESPACE_SECONDS * 1000:
+            await self._settle(storm, written=False, settled=False, deadline_ms=now + 1000)
+            return
+        await self._discard(
+            storm,
+            Verdict(
+                SignalPhase.REJECTED,
+                Reason.REQUEST_NAMESPACE_NOT_FOUND,
+                f"the namespace for the request was not there for {NAMESPACE_SECONDS:.0f} s; "
+                "create it, or mend requestNamespace of the policy",
+            ),
+        )
+
+    def _mistrust(self, storm: Snapshot) -> None:
+        request = self._index.latest(storm.gid)
+        if request is None:
+            return
+        log.warning(
+            "Redis is behind the request",
+            extra={"gid": storm.gid, "redis": storm.total, "request": request.total},
+        )
+        epoch = request.epoch + 1 if request.closed else request.epoch
+        total = 0 if request.closed else request.total
+        self.folder.mistrust(storm.gid, epoch, total, version_of(request.resource.spec))
+
+    async def _close(self, storm: Snapshot, reason: Reason, *, only_at_total: bool) -> None:
+        word, frozen = await self._store.close(
+            storm, reason=reason.name, expected_total=storm.total if only_at_total else None, now_ms=now_ms()
+        )
+        if frozen is not None:
+            await self._finish(frozen, reason)
+        elif word is CloseWord.MOVED:
+            self._hasten.add(storm.gid)
+
+    async def _finish(self, storm: Snapshot, reason: Reason) -> None:
+        outcome = await self._writer.write(storm, RequestPhase.CLOSED, closed_for=reason, now_ms=now_ms())
+        if outcome is Outcome.BEHIND:
+            self._mistrust(storm)
+            return
+        if await self._store.forget_closed(storm) is ForgetWord.FORGOTTEN:
+            CLOSED.labels(reason=reason.value).inc()
+        if outcome is not Outcome.WRITTEN:
+            self.folder.released(
+                storm.gid,
+                Verdict(
+                    SignalPhase.REJECTED, Reason.NAMESPACE_TERMINATING, "the namespace of the request is gone"
+                ),
+            )
+        self.folder.closed(storm.gid)
+
+    async def _discard(self, storm: Snapshot, verdict: Verdict) -> None:
+        word = await self._store.discard(storm)
+        if word is ForgetWord.FORGOTTEN:
+            DISCARDED.labels(reason=verdict.reason.value).inc()
+            self.folder.released(storm.gid, verdict)
+        elif word is ForgetWord.MOVED:
+            self._hasten.add(storm.gid)
+
+    async def drain(self) -> None:
+        """Make everything due that is not safe; whoever stops waits until it is."""
+        for gid in self.folder.unsafe_gids():
+            self.needs_look(gid)

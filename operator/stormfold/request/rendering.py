@@ -1,0 +1,182 @@
+"""Decision → what the RemediationRequest says. Pure."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from stormfold.api.conditions import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Reason,
+    set_condition,
+)
+from stormfold.api.remediationrequest import (
+    AffectedResource,
+    CountPrecision,
+    Deadlines,
+    GroupValue,
+    PolicyKind,
+    PolicyRef,
+    RemediationRequestSpec,
+    RemediationRequestStatus,
+    RequestPhase,
+    SignalCounts,
+)
+from stormfold.api.resource import API_VERSION
+from stormfold.api.signal import Target as ApiTarget
+from stormfold.api.stormpolicy import PolicySpec
+from stormfold.model.arrival import SEVERITIES
+from stormfold.model.opening import Opening
+from stormfold.model.storm import Snapshot, request_name
+from stormfold.request import deciding
+from stormfold.request.deciding import Finding
+
+GID_LABEL = "stormfold.dev/gid"
+POLICY_LABEL = "stormfold.dev/policy"
+MAX_LABEL = 63
+
+
+def moment(milliseconds: int) -> datetime:
+    """A time as the API writes it, to the second."""
+    return datetime.fromtimestamp(milliseconds // 1000, UTC)
+
+
+def manifest(storm: Snapshot, opening: Opening) -> dict[str, Any]:
+    """The object to create: all that never changes."""
+    group, policy, target = opening.group, opening.group.policy, opening.target
+    spec = RemediationRequestSpec(
+        gid=storm.gid,
+        epoch=storm.epoch,
+        group=tuple(GroupValue(key=key, value=value) for key, value in group.values),
+        overflow=group.overflow,
+        policy_ref=PolicyRef(
+            kind=PolicyKind(policy.kind),
+            name=policy.name,
+            namespace=policy.namespace or None,
+            uid=opening.policy_uid,
+            generation=opening.policy_generation,
+        ),
+        policy=PolicySpec.model_validate_json(opening.policy_spec),
+        name=opening.name,
+        severity=opening.severity,
+        target=ApiTarget(
+            api_version=target.api_version, kind=target.kind, name=target.name, namespace=target.namespace
+        )
+        if target
+        else None,
+        opened_at=moment(storm.opened_ms),
+    )
+    labels = {GID_LABEL: storm.gid, "app.kubernetes.io/managed-by": "stormfold"}
+    if len(policy.name) <= MAX_LABEL:
+        labels[POLICY_LABEL] = policy.name
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "RemediationRequest",
+        "metadata": {
+            "name": request_name(storm.gid, storm.epoch),
+            "namespace": group.request_namespace,
+            "labels": labels,
+        },
+        "spec": spec.manifest(),
+    }
+
+
+def status(
+    storm: Snapshot,
+    phase: RequestPhase,
+    *,
+    closed_for: Reason | None,
+    before: Iterable[Condition],
+    generation: int,
+    now_ms: int,
+) -> dict[str, Any]:
+    """The status, without `remediation`, which is the consumer's. `before` are the conditions there now."""
+    conditions = with_findings(
+        before,
+        {
+            ConditionType.STORM_DETECTED: deciding.storm_detected(storm),
+            ConditionType.SETTLED: deciding.settled(storm, phase),
+            ConditionType.RECOVERED: deciding.recovered(storm),
+            ConditionType.TRUNCATED: deciding.truncated(storm),
+            ConditionType.CLOSED: deciding.closed(closed_for),
+        },
+        generation=generation,
+        now_ms=now_ms,
+    )
+    until = deciding.deadlines(storm)
+    over = phase is RequestPhase.CLOSED
+    rendered = RemediationRequestStatus(
+        observed_generation=generation,
+        phase=phase,
+        signals=SignalCounts(
+            total=storm.total,
+            firing=storm.firing,
+            resolved=storm.resolved,
+            approximate=storm.approximate,
+            resource_version=str(storm.through),
+        ),
+        severity=SEVERITIES[storm.severity],
+        first_seen=moment(storm.first_ms),
+        last_seen=moment(storm.last_ms),
+        affected_resources=tuple(
+            AffectedResource(
+                api_version=target.api_version,
+                kind=target.kind,
+                namespace=target.namespace,
+                name=target.name,
+                signals=signals,
+            )
+            for target, signals in storm.resources
+        ),
+        affected_resource_count=storm.resource_count,
+        affected_resource_count_precision=CountPrecision.APPROXIMATE
+        if storm.truncated
+        else CountPrecision.EXACT,
+        truncated=storm.truncated,
+        rate_per_minute=storm.rate_per_minute if phase is RequestPhase.OPEN else 0,
+        revision=storm.revision,
+        deadlines=None
+        if over
+        else Deadlines(
+            settle=None if phase is RequestPhase.SETTLED else moment(until.settle),
+            close=moment(until.close),
+            expire=moment(until.expire),
+        ),
+        conditions=conditions,
+    ).manifest()
+    # A merge patch keeps what it does not name: a deadline that is no more has to be named.
+    rendered["deadlines"] = {"settle": None} | rendered["deadlines"] if not over else None
+    return rendered
+
+
+def with_findings(
+    before: Iterable[Condition], findings: dict[ConditionType, Finding], *, generation: int, now_ms: int
+) -> tuple[Condition, ...]:
+    """The conditions with what was found; those of others stay."""
+    conditions = tuple(before)
+    for kind, finding in findings.items():
+        conditions = set_condition(
+            conditions,
+            Condition(
+                type=kind,
+                status=ConditionStatus.UNKNOWN
+                if finding.status is None
+                else ConditionStatus.TRUE
+                if finding.status
+                else ConditionStatus.FALSE,
+                reason=finding.reason,
+                message=finding.message,
+                observed_generation=generation,
+                last_transition_time=moment(now_ms),
+            ),
+        )
+    return conditions
+
+
+def closed_conditions(
+    before: Iterable[Condition], reason: Reason, *, generation: int, now_ms: int
+) -> list[dict[str, Any]]:
+    """The conditions of a request that is closed without a new snapshot."""
+    findings = {ConditionType.CLOSED: deciding.closed(reason)}
+    return [c.manifest() for c in with_findings(before, findings, generation=generation, now_ms=now_ms)]

@@ -1,0 +1,129 @@
+"""Retention: safe Signals are deleted once they have been kept long enough, or their namespace has too many.
+
+A Signal is deleted at exactly the version that was counted: one that was changed meanwhile stays, and is counted.
+"""
+
+import asyncio
+import heapq
+import itertools
+import logging
+import time
+from collections import OrderedDict, defaultdict
+from dataclasses import replace
+
+from prometheus_client import Counter, Gauge
+
+from stormfold.api.signal import Signal
+from stormfold.kube import paths
+from stormfold.kube.client import KubeClient
+from stormfold.kube.errors import ApiError, ConflictError, NotFoundError
+from stormfold.model.arrival import SignalRef
+
+log = logging.getLogger(__name__)
+
+DELETIONS_AT_ONCE = 4
+"""Deletions under way at the same time: enough for hundreds a second, and little beside a storm's creates."""
+TICK_SECONDS = 1.0
+
+DELETIONS = Counter(
+    "stormfold_signal_deletions_total", "Deletions of Signals by what became of them.", ["outcome"]
+)
+KEPT = Gauge("stormfold_signals_kept", "Safe Signals that are still there.")
+
+
+class Retention:
+    """Keeps the book of safe Signals and deletes them. `per_namespace` is how many are kept at most."""
+
+    def __init__(self, client: KubeClient, *, per_namespace: int) -> None:
+        self._client = client
+        self._per_namespace = per_namespace
+        self._kept: dict[str, SignalRef] = {}
+        self._until: dict[str, float] = {}
+        self._of_namespace: defaultdict[str, OrderedDict[str, None]] = defaultdict(OrderedDict)
+        self._ends: list[tuple[float, int, str]] = []
+        self._order = itertools.count()
+        self._over: asyncio.Queue[str] = asyncio.Queue()
+        self._queued: set[str] = set()
+
+    def keep(self, ref: SignalRef, seconds: float) -> None:
+        """The Signal is safe: keep it so long from now, unless its namespace has too many."""
+        self._kept[ref.uid] = ref
+        of_namespace = self._of_namespace[ref.namespace]
+        of_namespace[ref.uid] = None
+        of_namespace.move_to_end(ref.uid)
+        self._end_at(ref.uid, time.monotonic() + seconds)
+        for uid in itertools.islice(of_namespace, max(0, len(of_namespace) - self._per_namespace)):
+            self._end(uid)
+        KEPT.set(len(self._kept))
+
+    def changed(self, ref: SignalRef) -> None:
+        """The Signal has a newer version; a raised generation is an occurrence that is not safe yet."""
+        known = self._kept.get(ref.uid)
+        if known is None:
+            return
+        if ref.generation > known.generation:
+            self.forget(ref.uid)
+        else:
+            self._kept[ref.uid] = replace(known, resource_version=ref.resource_version)
+
+    def forget(self, uid: str) -> None:
+        """The Signal is gone, or no longer safe."""
+        known = self._kept.pop(uid, None)
+        if known is None:
+            return
+        self._until.pop(uid, None)
+        of_namespace = self._of_namespace[known.namespace]
+        of_namespace.pop(uid, None)
+        if not of_namespace:
+            del self._of_namespace[known.namespace]
+        KEPT.set(len(self._kept))
+
+    def _end_at(self, uid: str, moment: float) -> None:
+        self._until[uid] = moment
+        heapq.heappush(self._ends, (moment, next(self._order), uid))
+
+    def _end(self, uid: str) -> None:
+        if uid not in self._queued:
+            self._queued.add(uid)
+            self._over.put_nowait(uid)
+
+    async def run(self) -> None:
+        """Delete for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(DELETIONS_AT_ONCE):
+                tasks.create_task(self._delete_for_ever(), name=f"retention-{number}")
+            while True:
+                now = time.monotonic()
+                while self._ends and self._ends[0][0] <= now:
+                    moment, _, uid = heapq.heappop(self._ends)
+                    if self._until.get(uid) == moment:
+                        self._end(uid)
+                await asyncio.sleep(TICK_SECONDS)
+
+    async def _delete_for_ever(self) -> None:
+        while True:
+            uid = await self._over.get()
+            ref = self._kept.get(uid)
+            self._queued.discard(uid)
+            if ref is None:
+                continue
+            try:
+                await self._client.delete(
+                    paths.item(Signal.plural, ref.name, ref.namespace),
+                    uid=ref.uid,
+                    resource_version=ref.resource_version,
+                )
+                DELETIONS.labels(outcome="deleted").inc()
+                self.forget(uid)
+            except NotFoundError:
+                DELETIONS.labels(outcome="gone").inc()
+                self.forget(uid)
+            except ConflictError:
+                # It was changed since: the watch will say how, and then it is either not safe or tried again.
+                DELETIONS.labels(outcome="changed").inc()
+                self._end_at(uid, time.monotonic() + TICK_SECONDS)
+            except ApiError as exc:
+                DELETIONS.labels(outcome="failed").inc()
+                log.debug("Signal not deleted, trying again", extra={"signal": ref.name, "error": str(exc)})
+                self._end_at(uid, time.monotonic() + 5 * TICK_SECONDS)
+                await asyncio.sleep(TICK_SECONDS)

@@ -1,0 +1,204 @@
+"""RequestWriter: makes a storm's request, or adopts it, and writes its status.
+
+Whoever writes carries the resourceVersion that it has read; a conflict means read again. An older snapshot never
+overwrites a newer one: the total of signals tells them apart.
+"""
+
+import logging
+from enum import Enum, auto
+from typing import Any
+
+from prometheus_client import Counter
+
+from stormfold.api.conditions import Reason
+from stormfold.api.remediationrequest import RemediationRequest, RequestPhase
+from stormfold.api.resource import API_VERSION
+from stormfold.kube import paths
+from stormfold.kube.client import KubeClient
+from stormfold.kube.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError
+from stormfold.kube.recorder import About, Recorder
+from stormfold.model.opening import Opening
+from stormfold.model.storm import Snapshot, request_name
+from stormfold.request import rendering
+from stormfold.request.index import Request, RequestIndex, opening_of
+
+log = logging.getLogger(__name__)
+
+TRIES = 5
+"""How often a write is tried again that met a conflict."""
+
+WRITES = Counter("stormfold_request_writes_total", "Writes of RemediationRequests.", ["operation", "outcome"])
+
+
+class Outcome(Enum):
+    """What became of a write."""
+
+    WRITTEN = auto()
+    """The request holds the snapshot."""
+    BEHIND = auto()
+    """The request holds more than the snapshot: Redis has lost something."""
+    TERMINATING = auto()
+    """The namespace is being deleted: there is no place for a request."""
+    NO_NAMESPACE = auto()
+    """The namespace does not exist."""
+
+
+class RequestWriter:
+    """Writes requests; all it knows of them is in the index."""
+
+    def __init__(self, client: KubeClient, index: RequestIndex, recorder: Recorder) -> None:
+        self._client = client
+        self._index = index
+        self._recorder = recorder
+
+    async def write(
+        self, storm: Snapshot, phase: RequestPhase, *, closed_for: Reason | None, now_ms: int
+    ) -> Outcome:
+        """Make the request say what the snapshot says; it is made if it is not there.
+
+        Raises:
+            ApiError: it could not be done, or it is not known whether it was; it may be tried again.
+        """
+        for earlier in self._index.open_before(storm.gid, storm.epoch):
+            await self._close_earlier(earlier, now_ms)
+        for _ in range(TRIES):
+            request = self._index.get(storm.gid, storm.epoch) or await self._create_or_adopt(storm)
+            if isinstance(request, Outcome):
+                return request
+            if request.closed and phase is not RequestPhase.CLOSED:
+                return Outcome.BEHIND
+            if request.total > storm.total:
+                return Outcome.BEHIND
+            try:
+                return await self._patch(request, storm, phase, closed_for, now_ms)
+            except ConflictError:
+                WRITES.labels(operation="patch", outcome="conflict").inc()
+                await self._read_again(request)
+            except NotFoundError:
+                WRITES.labels(operation="patch", outcome="missing").inc()
+                self._index.observe_deleted(request)
+                if phase is RequestPhase.CLOSED:
+                    return Outcome.WRITTEN  # somebody deleted it: over is over
+        raise ConflictError(
+            f"writing {request_name(storm.gid, storm.epoch)}", 409, "Conflict", f"changed {TRIES} times"
+        )
+
+    async def _create_or_adopt(self, storm: Snapshot) -> Request | Outcome:
+        body = self._manifest(storm)
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        try:
+            created = await self._client.create(paths.collection(RemediationRequest.plural, namespace), body)
+            WRITES.labels(operation="create", outcome="written").inc()
+        except AlreadyExistsError:
+            WRITES.labels(operation="create", outcome="adopted").inc()
+            created = await self._client.get(paths.item(RemediationRequest.plural, name, namespace))
+        except RefusedError as exc:
+            WRITES.labels(operation="create", outcome="refused").inc()
+            if exc.namespace_terminating:
+                return Outcome.TERMINATING
+            raise
+        except NotFoundError as exc:
+            WRITES.labels(operation="create", outcome="refused").inc()
+            if "namespaces " in exc.message:
+                return Outcome.NO_NAMESPACE
+            raise
+        request = Request.read(created)
+        self._index.observe(request)
+        return self._index.get(storm.gid, storm.epoch) or request
+
+    def _manifest(self, storm: Snapshot) -> dict[str, Any]:
+        if not storm.opening:
+            known = self._index.latest(storm.gid)
+            if known is None:
+                raise LookupError(f"nobody knows what opened storm {storm.gid}")
+            return rendering.manifest(storm, opening_of(known))
+        return rendering.manifest(storm, Opening.decoded(storm.opening))
+
+    async def _patch(
+        self, request: Request, storm: Snapshot, phase: RequestPhase, closed_for: Reason | None, now_ms: int
+    ) -> Outcome:
+        resource, before = request.resource, request.resource.status
+        status = rendering.status(
+            storm,
+            phase,
+            closed_for=closed_for,
+            before=before.conditions if before else (),
+            generation=resource.metadata.generation,
+            now_ms=now_ms,
+        )
+        body = {"metadata": {"resourceVersion": str(request.resource_version)}, "status": status}
+        path = paths.status(RemediationRequest.plural, resource.metadata.name, resource.metadata.namespace)
+        written = Request.read(await self._client.merge_patch(path, body))
+        WRITES.labels(operation="patch", outcome="written").inc()
+        self._record_transition(request, written)
+        self._index.observe(written)
+        return Outcome.WRITTEN
+
+    async def _read_again(self, request: Request) -> None:
+        metadata = request.resource.metadata
+        try:
+            body = await self._client.get(
+                paths.item(RemediationRequest.plural, metadata.name, metadata.namespace)
+            )
+        except NotFoundError:
+            self._index.observe_deleted(request)
+            return
+        again = Request.read(body)
+        if again.resource.metadata.uid != metadata.uid:
+            self._index.observe_deleted(request)
+        self._index.observe(again)
+
+    async def _close_earlier(self, request: Request, now_ms: int) -> None:
+        """Close the request of an epoch that is over; a crash between two steps of closing may leave one."""
+        resource, before = request.resource, request.resource.status
+        conditions = rendering.closed_conditions(
+            before.conditions if before else (),
+            Reason.NEWER_EPOCH_OPENED,
+            generation=resource.metadata.generation,
+            now_ms=now_ms,
+        )
+        path = paths.status(RemediationRequest.plural, resource.metadata.name, resource.metadata.namespace)
+        body = {
+            "metadata": {"resourceVersion": str(request.resource_version)},
+            "status": {"phase": RequestPhase.CLOSED.value, "deadlines": None, "conditions": conditions},
+        }
+        try:
+            self._index.observe(Request.read(await self._client.merge_patch(path, body)))
+        except ConflictError:
+            await self._read_again(request)
+            raise
+        except NotFoundError:
+            self._index.observe_deleted(request)
+
+    def _record_transition(self, before: Request, after: Request) -> None:
+        old = before.resource.status.phase if before.resource.status else None
+        status = after.resource.status
+        if status is None or status.phase == old:
+            return
+        counted = f"{status.signals.total} signals on {status.affected_resource_count} resources"
+        match old, status.phase:
+            case None, RequestPhase.OPEN:
+                reason, message = Reason.STORM_OPENED, counted
+            case _, RequestPhase.OPEN:
+                reason, message = Reason.STORM_REOPENED, f"{counted}; revision {status.revision}"
+            case _, RequestPhase.SETTLED:
+                reason, message = Reason.STORM_SETTLED, counted
+            case _:
+                why = next((c.message for c in status.conditions if c.type == "Closed"), "")
+                reason, message = Reason.STORM_CLOSED, f"{counted}: {why}"
+        metadata = after.resource.metadata
+        log.info(
+            "storm changed",
+            extra={
+                "gid": after.gid,
+                "epoch": after.epoch,
+                "phase": status.phase,
+                "signals": status.signals.total,
+            },
+        )
+        self._recorder.record(
+            About(API_VERSION, "RemediationRequest", metadata.name, metadata.namespace, metadata.uid),
+            "Normal",
+            reason,
+            message,
+        )

@@ -1,0 +1,51 @@
+"""Settings: each from an environment variable `STORMFOLD_…` or a flag of `stormfold run`; read here and nowhere else."""
+
+import os
+import socket
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_identity() -> str:
+    """The pod's name; outside of one, host and process: two on one host must not take each other's Lease."""
+    return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
+
+
+class Settings(BaseSettings):
+    """What can be set. The cluster is the one we run in, or else the current context of KUBECONFIG."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="STORMFOLD_",
+        use_attribute_docstrings=True,
+        frozen=True,
+        extra="ignore",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+    )
+
+    redis_url: Annotated[str, Field(min_length=1)] = "redis://127.0.0.1:6379/0"
+    """Where Redis or Valkey is: redis://, rediss:// (TLS), redis+cluster:// or redis+sentinel://host:port,…/service/db."""
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "stormfold-system"
+    """The operator's own namespace: its Lease lies there, and Signals in it may speak for other namespaces."""
+    identity: Annotated[str, Field(min_length=1, max_length=253)] = Field(default_factory=default_identity)
+    """The name under which the Lease is held; by default POD_NAME, or host and process id. Must differ between replicas."""
+    http_host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside
+    """Address for /livez, /readyz and /metrics."""
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port for /livez, /readyz and /metrics."""
+    marks_per_second: Annotated[int, Field(ge=1, le=1000)] = 20
+    """How many Signals a second get a status that says where they went."""
+    signals_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """How many counted Signals a namespace keeps at most, whatever its policy's retention; the oldest go first."""
+    terminal_phases: frozenset[str] = frozenset(
+        ("Succeeded", "Completed", "Failed", "Cancelled", "TimedOut", "Skipped", "Aborted")
+    )
+    """Phases of status.remediation that close a storm, as a JSON list. Any other phase leaves it open."""
+    grace_seconds: Annotated[float, Field(ge=0, le=600)] = 20.0
+    """How long SIGTERM waits for what was taken in to be written; keep it below terminationGracePeriodSeconds."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least severe messages that are logged."""
+    log_format: Literal["json", "text"] = "json"
+    """One JSON object a line, or text for eyes."""

@@ -1,0 +1,173 @@
+"""The API tier: a control plane for each worker, a clean slate, and an operator process for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from tests.harness import guard
+from tests.harness.api import Api
+from tests.harness.api_proxy import ApiProxy
+from tests.harness.kubectl import Kubectl
+from tests.harness.operator import OperatorProcess
+
+from stormfold.demo.building import ensure_binaries
+from stormfold.demo.controlplane import ControlPlane
+from stormfold.demo.process import tail
+from stormfold.demo.valkey import Valkey
+
+ROOT = Path(__file__).parents[2]
+OPERATOR_NAMESPACE = "stormfold-system"
+OWN_KINDS = ("Signal", "RemediationRequest", "StormPolicy", "ClusterStormPolicy", "Lease", "Event")
+
+_number = itertools.count(1)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the control plane if need be: here, since a first build takes longer than a test may."""
+    if any(item.path.is_relative_to(Path(__file__).parent) for item in session.items):
+        ensure_binaries()
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """etcd and kube-apiserver, with our CRDs established and the operator's namespace made."""
+    with ControlPlane(ensure_binaries(), audit=True) as running:
+        guard.own(running.url)
+        asyncio.run(_prepare(running))
+        yield running
+        guard.disown(running.url)
+
+
+async def _prepare(control_plane: ControlPlane) -> None:
+    kubectl = Kubectl(control_plane.kubeconfig)
+    await kubectl("apply", "-f", str(ROOT / "crds"))
+    await kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    await kubectl("create", "namespace", OPERATOR_NAMESPACE)
+
+
+@pytest.fixture
+async def api(control_plane: ControlPlane) -> AsyncIterator[Api]:
+    """A client of the API server, as `admin`, on a clean slate: what earlier tests left is gone."""
+    async with Api(control_plane) as client:
+        for kind in OWN_KINDS:
+            await client.delete_all(kind)
+        yield client
+
+
+@pytest.fixture
+def kubectl(control_plane: ControlPlane) -> Kubectl:
+    """kubectl, as `admin`."""
+    return Kubectl(control_plane.kubeconfig)
+
+
+class NewNamespace(Protocol):
+    """Makes a namespace with labels and gives its name."""
+
+    def __call__(self, **labels: str) -> Awaitable[str]: ...
+
+
+@pytest.fixture
+def new_namespace(api: Api) -> NewNamespace:
+    """For tests that need several; their names are used once."""
+
+    async def make(**labels: str) -> str:
+        name = f"team-{os.getpid()}-{next(_number)}"
+        await api.create(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        )
+        return name
+
+    return make
+
+
+@pytest.fixture
+async def namespace(new_namespace: NewNamespace) -> str:
+    """A fresh namespace."""
+    return await new_namespace()
+
+
+@pytest.fixture
+async def default_policy(api: Api, kubectl: Kubectl) -> None:
+    """The catch-all policy as it is shipped, after the slate was cleaned."""
+    await kubectl("apply", "-f", str(ROOT / "manifests" / "default-policy.yaml"))
+
+
+@pytest.fixture
+async def api_proxy(control_plane: ControlPlane) -> AsyncIterator[ApiProxy]:
+    """A proxy in front of the API server; give its kubeconfig to the operator."""
+    async with ApiProxy(control_plane).running() as proxy:
+        yield proxy
+
+
+class NewOperator(Protocol):
+    """Makes an operator process and, unless `start` is False, starts it and waits until it is ready."""
+
+    def __call__(
+        self,
+        *,
+        redis_url: str | None = None,
+        kubeconfig: Path | None = None,
+        environment: dict[str, str | None] | None = None,
+        identity: str = "test-0",
+        start: bool = True,
+        ready: bool = True,
+    ) -> Awaitable[OperatorProcess]: ...
+
+
+@pytest.fixture
+async def operator(
+    request: pytest.FixtureRequest, api: Api, control_plane: ControlPlane, valkey: Valkey, tmp_path: Path
+) -> AsyncIterator[NewOperator]:
+    """Starts operators on `valkey` and the control plane, or on what the test names; ends them with the test.
+
+    When the test fails, the end of each one's log is shown with the path of the whole.
+    """
+    made: list[OperatorProcess] = []
+
+    async def make(
+        *,
+        redis_url: str | None = None,
+        kubeconfig: Path | None = None,
+        environment: dict[str, str | None] | None = None,
+        identity: str = "test-0",
+        start: bool = True,
+        ready: bool = True,
+    ) -> OperatorProcess:
+        process = OperatorProcess(
+            redis_url=redis_url or valkey.url,
+            kubeconfig=kubeconfig or control_plane.kubeconfig,
+            log=tmp_path / f"operator-{len(made)}.log",
+            namespace=OPERATOR_NAMESPACE,
+            identity=identity,
+            environment=environment,
+        )
+        made.append(process)
+        if start:
+            await process.start(ready=ready)
+        return process
+
+    yield make
+    for process in made:
+        process.kill()
+        if process.log.exists():
+            text = f"{process.log}\n{tail(process.log, 60)}"
+            request.node.add_report_section("teardown", "operator log", text)
+
+
+Restart = Callable[[], Awaitable[None]]
+
+
+@pytest.fixture
+def restart_apiserver(control_plane: ControlPlane) -> Restart:
+    """Kills kube-apiserver and starts it again, without stopping the test's own loop."""
+
+    async def restart() -> None:
+        await asyncio.to_thread(control_plane.restart_apiserver)
+
+    return restart

@@ -1,0 +1,61 @@
+"""Waiting for the state of the world, the only way in which tests wait."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, overload
+
+import aiohttp
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.05
+NOT_YET = (OSError, TimeoutError, aiohttp.ClientError)
+"""From `read` these count as seen, not as a failure: a server that is being restarted answers so."""
+
+
+@overload
+async def eventually(
+    read: Callable[[], Awaitable[T]],
+    holds: Callable[[T], object] = ...,
+    *,
+    within: float = ...,
+    what: str = ...,
+) -> T: ...
+@overload
+async def eventually(
+    read: Callable[[], T],
+    holds: Callable[[T], object] = ...,
+    *,
+    within: float = ...,
+    what: str = ...,
+) -> T: ...
+async def eventually(
+    read: Callable[[], T | Awaitable[T]],
+    holds: Callable[[T], object] = bool,
+    *,
+    within: float = 15.0,
+    what: str = "",
+) -> T:
+    """What `read` gave as soon as `holds` says yes to it; `within` is in seconds.
+
+    Raises:
+        AssertionError: it did not come to hold in time; says `what` was waited for and what was last seen.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        seen: object
+        try:
+            answer = read()
+            value: T = await answer if inspect.isawaitable(answer) else answer
+            if holds(value):
+                return value
+            seen = value
+        except NOT_YET as error:
+            seen = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s: {what or 'the condition'}; last seen: {seen!r}")
+        await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,19 @@
+"""kubectl against a cluster of this test run, and no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.harness.guard import refuse_foreign
+
+from stormfold.demo import kubectl
+from stormfold.demo.kubectl import KubectlError
+
+__all__ = ["Kubectl", "KubectlError"]
+
+
+class Kubectl(kubectl.Kubectl):
+    """`await kubectl("get", "signals", "-A")` gives what it printed; errors raise `KubectlError`."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        super().__init__(refuse_foreign(kubeconfig))
