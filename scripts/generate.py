@@ -1,26 +1,105 @@
 #!/usr/bin/env python3
-"""Writes what is generated from the models: crds/ and docs/reasons.md. With --check, only says what would change."""
+"""Writes what is generated from the code: crds/ and the tables in docs/. With --check, only says what would change."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import sys
 from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
+from prometheus_client import REGISTRY
+from pydantic_core import PydanticUndefined
+
+import stormfold
 from stormfold.api.conditions import reasons_page
 from stormfold.api.crd import crds, render
+from stormfold.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+HEAD = "<!-- Generated from {source}: change it there, then run `make generate`. -->\n"
+
+
+def metrics_page() -> str:
+    """docs/metrics.md: every metric, its labels, and what it counts."""
+    for module in pkgutil.walk_packages(stormfold.__path__, "stormfold."):
+        if not module.name.startswith(("stormfold.demo", "stormfold.__main__")):
+            importlib.import_module(module.name)
+    rows = []
+    for collector in {id(c): c for c in REGISTRY._names_to_collectors.values()}.values():
+        name = getattr(collector, "_name", "")
+        if name.startswith("stormfold_"):
+            kind = collector._type
+            shown = name + {"counter": "_total", "info": "_info"}.get(kind, "")
+            labels = ", ".join(f"`{label}`" for label in collector._labelnames) or "–"
+            rows.append(f"| `{shown}` | {kind} | {labels} | {collector._documentation} |")
+    return "\n".join(
+        [
+            HEAD.format(source="the metrics in operator/stormfold/"),
+            "# Metrics",
+            "",
+            "What `/metrics` serves, beside the Python process's own. No label takes a value from a signal.",
+            "",
+            "| metric | type | labels | what |",
+            "|---|---|---|---|",
+            *sorted(rows),
+            "",
+        ]
+    )
+
+
+def settings_page() -> str:
+    """docs/settings.md: every setting, its default, and what it does."""
+    rows = [
+        f"| `STORMFOLD_{name.upper()}` | `--{name.replace('_', '-')}` | {_kind(field.annotation)} | {_default(field)} | "
+        f"{' '.join((field.description or '').split())} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return "\n".join(
+        [
+            HEAD.format(source="operator/stormfold/settings.py"),
+            "# Settings",
+            "",
+            "Each is an environment variable, or a flag of `stormfold run`, which wins.",
+            "What concerns storms is not here but in the policies: `kubectl explain stormpolicy.spec`.",
+            "",
+            "| variable | flag | type | default | what |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) in (frozenset, UnionType):
+        return "JSON list of text"
+    return {"str": "text", "int": "number", "float": "number"}[annotation.__name__]
+
+
+def _default(field: Any) -> str:
+    if field.default is PydanticUndefined:
+        return "POD_NAME, or host and process id"
+    if isinstance(field.default, frozenset):
+        return ", ".join(f"`{value}`" for value in sorted(field.default))
+    return f"`{field.default}`"
 
 
 def main() -> int:
     """0 if every file is as it should be, or was written; 1 if `--check` found a difference."""
     wanted = {ROOT / "crds" / name: render(crd) for name, crd in crds().items()}
     wanted[ROOT / "docs" / "reasons.md"] = reasons_page()
+    wanted[ROOT / "docs" / "metrics.md"] = metrics_page()
+    wanted[ROOT / "docs" / "settings.md"] = settings_page()
     stale = {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
     unknown = set((ROOT / "crds").glob("*.yaml")) - wanted.keys()
     if "--check" in sys.argv[1:]:
         for path in sorted(stale.keys() | unknown):
-            print(f"{path.relative_to(ROOT)} differs from the models: run `make generate`", file=sys.stderr)
+            print(f"{path.relative_to(ROOT)} differs from the code: run `make generate`", file=sys.stderr)
         return 1 if stale or unknown else 0
     for path in unknown:
         path.unlink()

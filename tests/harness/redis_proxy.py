@@ -26,8 +26,8 @@ class Rule:
 
     command: str
     """Upper case, or `*` for any."""
-    containing: bytes
-    """Must occur in one of the arguments: a script's SHA-1, a key, a value."""
+    containing: bytes | tuple[bytes, ...]
+    """Must occur in one of the arguments, each of several in one: a script's SHA-1, a key, a value."""
     times: int | None = 1
     """None: until the rule is removed."""
     when: When = "before"
@@ -50,8 +50,11 @@ class Rule:
         return (
             (self.times is None or self.hits < self.times)
             and self.command in {"*", words[0].decode(errors="replace").upper()}
-            and (not self.containing or any(self.containing in word for word in words[1:]))
+            and all(any(part in word for word in words[1:]) for part in self._parts() if part)
         )
+
+    def _parts(self) -> tuple[bytes, ...]:
+        return (self.containing,) if isinstance(self.containing, bytes) else self.containing
 
 
 class _CutError(Exception):
@@ -72,7 +75,12 @@ class RedisProxy:
         """How many commands of each name came from clients."""
 
     def hold(
-        self, command: str, containing: bytes = b"", *, when: When = "before", times: int | None = 1
+        self,
+        command: str,
+        containing: bytes | tuple[bytes, ...] = b"",
+        *,
+        when: When = "before",
+        times: int | None = 1,
     ) -> Rule:
         """Let the command wait until `release()`; `arrived` is set when it is there. Later ones queue behind it."""
         return self._add(Rule(command, containing, times, when, released=asyncio.Event()))

@@ -39,7 +39,6 @@ STALE_SECONDS = 10.0
 """What is not safe after this long is folded again: nothing happens if Redis kept it."""
 
 FOLDED = Counter("stormfold_signals_folded_total", "Signals that Redis has acknowledged, repeats included.")
-REJECTED = Counter("stormfold_signals_rejected_total", "Signals that no storm takes.", ["reason"])
 FOLD_SECONDS = Histogram(
     "stormfold_fold_duration_seconds",
     "One call of fold.lua, a batch for one partition.",
@@ -147,7 +146,6 @@ class Folder(OpenStorms):
     def _enqueue(self, arrival: Arrival) -> None:
         routed = self._route(arrival, self)
         if isinstance(routed, Verdict):
-            REJECTED.labels(reason=routed.reason).inc()
             self._tell(arrival, routed)
             return
         gid = routed.group.gid
@@ -217,9 +215,9 @@ class Folder(OpenStorms):
         """Groups of which something is folded but not safe."""
         return [storm.gid for storm in self._storms.values() if storm.unsafe]
 
-    def mistrust(self, gid: str, epoch: int, total: int, version: PolicyVersion) -> None:
+    def mistrust(self, gid: str, epoch: int, total: int, version: PolicyVersion, *, overflow: bool) -> None:
         """Redis is behind the group's request, which holds `total` signals: give the storm back."""
-        storm = self._storms.get(gid) or self._open_storm(gid, version, overflow=False)
+        storm = self._storms.get(gid) or self._open_storm(gid, version, overflow=overflow)
         storm.epoch, storm.total = max((storm.epoch, storm.total), (epoch, total))
         self.look_again(gid)
 

@@ -15,7 +15,8 @@ because a storm is kept small; this table is their only other name.
 | ws wc d | the threshold's window: begin, firing signals in it, which threshold was reached |
 | m c0 c1 | minute of the Unix epoch, signals in it, signals in the one before |
 | rc tr hb | resources listed, 1 if there are more, least count of all |
-| ~… | one field for each listed resource: signals about it |
+| b | base: the first listed resource, at most 64 bytes of it |
+| ~… | one field for each listed resource, as what differs from the base: signals about it |
 | w lw q rev | total the request holds, when it was written, 1 if settled, revision |
 | p fl | newest resourceVersion counted; the floor at or below which nothing is counted |
 | k | the terms of the policy |

@@ -20,7 +20,8 @@ FUTURE = timedelta(minutes=5)
 RECEIVED = Counter(
     "stormfold_signals_received_total", "Occurrences of signals taken in, each once.", ["source"]
 )
-REFUSED = Counter("stormfold_signals_refused_total", "Signals that are no arrivals.", ["reason"])
+REJECTED = Counter("stormfold_signals_rejected_total", "Signals that cannot be counted.", ["source", "reason"])
+DISCARDED = Counter("stormfold_signals_discarded_total", "Signals whose group made no request.", ["source", "reason"])
 LIVE = Gauge("stormfold_signals_live", "Signal resources in the cluster.")
 
 
@@ -191,7 +192,6 @@ class SignalIntake:
         self._taken[ref.uid] = self._waiting[ref.uid, ref.generation] = taken
         self._changed(ref)
         if isinstance(seen.outcome, Verdict):
-            REFUSED.labels(reason=seen.outcome.reason).inc()
             self.conclude(ref, seen.outcome)
             return
         RECEIVED.labels(source="signal").inc()
@@ -200,6 +200,10 @@ class SignalIntake:
     def conclude(self, ref: SignalRef, verdict: Verdict) -> None:
         """An occurrence is safe: its request holds it, or its status will say why none does."""
         self._waiting.pop((ref.uid, ref.generation)).safe = True
+        if verdict.phase is SignalPhase.REJECTED:
+            REJECTED.labels(source="signal", reason=verdict.reason.value).inc()
+        elif verdict.phase is SignalPhase.DISCARDED:
+            DISCARDED.labels(source="signal", reason=verdict.reason.value).inc()
         self._concluded(ref, verdict)
 
     def marked(self, ref: SignalRef) -> None:

@@ -108,7 +108,7 @@ class RequestIndex:
         epochs[request.epoch] = request
         self._prune(request.gid)
         self.written(request.gid, request.epoch, request.total)
-        if known is None or request.remediation_phase != known.remediation_phase:
+        if request.remediation_phase != (known.remediation_phase if known else None):
             self.needs_look(request.gid)
 
     def observe_deleted(self, request: Request) -> None:

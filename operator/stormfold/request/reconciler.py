@@ -16,7 +16,7 @@ from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.batching import Folder
-from stormfold.fold.errors import StoreUnavailableError
+from stormfold.fold.errors import StoreFullError, StoreUnavailableError
 from stormfold.fold.store import CLAIMS_AT_ONCE, CloseWord, ForgetWord, SettleWord, StormStore
 from stormfold.kube.errors import ApiError
 from stormfold.model.arrival import Verdict
@@ -29,6 +29,8 @@ from stormfold.request.writing import Outcome, RequestWriter
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
+HINTED_MS = 2000
+"""How far ahead a hint is kept."""
 STORMS_AT_ONCE = 16
 """Storms that are worked on at the same time."""
 RETRY_SECONDS = 1.0
@@ -105,9 +107,10 @@ class Reconciler:
         return self._answered
 
     def hint(self, number: int, due_ms: int) -> None:
-        """Partition `number` has something due at that time."""
-        heapq.heappush(self._hints, (due_ms, number))
-        self._hinted.set()
+        """Partition `number` has something due at that time; what lies farther ahead the sweep finds."""
+        if due_ms - now_ms() < HINTED_MS:
+            heapq.heappush(self._hints, (due_ms, number))
+            self._hinted.set()
 
     def needs_look(self, gid: str) -> None:
         """Somebody else has changed or deleted the group's request: look at its storm now."""
@@ -125,7 +128,7 @@ class Reconciler:
                         await self._sweep(tasks)
                         next_sweep = time.monotonic() + SWEEP_SECONDS
                     await self._claim_hinted(tasks)
-                except StoreUnavailableError as exc:
+                except (StoreUnavailableError, StoreFullError) as exc:
                     FAILED.labels(reason="redis").inc()
                     log.warning("Redis does not answer, trying again", extra={"error": str(exc)})
                     await asyncio.sleep(RETRY_SECONDS)
@@ -205,7 +208,7 @@ class Reconciler:
         try:
             async with self._slots:
                 await self._act(storm)
-        except (ApiError, StoreUnavailableError) as exc:
+        except (ApiError, StoreUnavailableError, StoreFullError) as exc:
             FAILED.labels(reason="api" if isinstance(exc, ApiError) else "redis").inc()
             log.warning("storm not reconciled, trying again", extra={"gid": storm.gid, "error": str(exc)})
             await asyncio.sleep(RETRY_SECONDS)
@@ -295,7 +298,8 @@ class Reconciler:
         )
         epoch = request.epoch + 1 if request.closed else request.epoch
         total = 0 if request.closed else request.total
-        self.folder.mistrust(storm.gid, epoch, total, version_of(request.resource.spec))
+        spec = request.resource.spec
+        self.folder.mistrust(storm.gid, epoch, total, version_of(spec), overflow=spec.overflow)
 
     async def _close(self, storm: Snapshot, reason: Reason, *, only_at_total: bool) -> None:
         word, frozen = await self._store.close(

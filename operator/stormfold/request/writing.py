@@ -77,8 +77,6 @@ class RequestWriter:
             except NotFoundError:
                 WRITES.labels(operation="patch", outcome="missing").inc()
                 self._index.observe_deleted(request)
-                if phase is RequestPhase.CLOSED:
-                    return Outcome.WRITTEN  # somebody deleted it: over is over
         raise ConflictError(
             f"writing {request_name(storm.gid, storm.epoch)}", 409, "Conflict", f"changed {TRIES} times"
         )

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 --[[
   Take storms that are due and hide them from other replicas for a while.
 
@@ -27,7 +27,7 @@ for i = 3, #ARGV do
   local snapshot = {}
   if score and tonumber(score) <= now then
     local storm = redis.call('HGETALL', storm_key)
-    if #storm == 0 then
+    if #storm == 0 or redis.call('HGET', storm_key, 's') == 'c' then
       redis.call('ZREM', due_key, gid)
     else
       redis.call('ZADD', due_key, hidden_until, gid)

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 --[[
   Freeze a storm that is to be closed, so that its last status can be written.
 

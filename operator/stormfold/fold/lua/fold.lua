@@ -32,6 +32,7 @@ local now, shard, storms = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 
 local WRITE_INTERVAL_MS = 1000
 local MAX_INSTANCES = 512 -- what a set keeps as packed integers
+local BASE_BYTES = 64 -- the longest value with which a hash stays packed
 
 local checkpoint = tonumber(redis.call('HGET', checkpoint_key, shard) or '0')
 local at = 4 -- the next argument to read
@@ -50,6 +51,27 @@ local function behind(map, epoch, total)
   if not map then return true end
   local e = number(map.e)
   return e < epoch or (e == epoch and map.s ~= 'c' and number(map.t) < total)
+end
+
+-- The largest n up to the given one at which the text may be cut: Python must be able to read both pieces as UTF-8.
+local function cut(text, n)
+  while n > 0 and n < #text and string.byte(text, n + 1) >= 128 and string.byte(text, n + 1) < 192 do n = n - 1 end
+  return n
+end
+
+local function base_of(resource) return string.sub(resource, 1, cut(resource, BASE_BYTES)) end
+
+-- A listed resource is kept without what it has in common with the storm's base: '~', how much that is, the rest.
+local function field_of(resource, base)
+  local ours, theirs = { string.byte(resource, 1, BASE_BYTES) }, { string.byte(base, 1, BASE_BYTES) }
+  local n = 0
+  while n < #theirs and ours[n + 1] == theirs[n + 1] do n = n + 1 end
+  n = cut(resource, n)
+  return '~' .. string.char(32 + n) .. string.sub(resource, n + 1)
+end
+
+local function resource_of(field, base)
+  return string.sub(base, 1, string.byte(field, 2) - 32) .. string.sub(field, 3)
 end
 
 -- Reads the signals of one storm from ARGV; gives those that nobody has counted, and the ordinals so far.
@@ -165,7 +187,8 @@ local function count(map, new, ids_key, hll_key, instances_key)
   for part in string.gmatch(map.k, '%d+') do limits[#limits + 1] = tonumber(part) end
   local resource_limit = limits[9]
   local changed = {}
-  local listed, unlisted = number(map.rc), {}
+  local listed, unlisted, named = number(map.rc), {}, {}
+  local base = map.b or ''
   local last, order, ids = {}, {}, {}
   local firing, severity, through = 0, number(map.v), number(map.p)
   local first_ms, last_ms = tonumber(map.a or ''), number(map.z)
@@ -181,7 +204,12 @@ local function count(map, new, ids_key, hll_key, instances_key)
     if seen > last_ms then last_ms = seen end
     local resource = ARGV[a + 5]
     if resource ~= '' then
-      local field = '~' .. resource
+      if base == '' then
+        base = base_of(resource)
+        changed.b = base
+      end
+      local field = named[resource] or field_of(resource, base)
+      named[resource] = field
       local signals = changed[field] or map[field]
       if signals then
         changed[field] = tonumber(signals) + 1
@@ -203,7 +231,7 @@ local function count(map, new, ids_key, hll_key, instances_key)
       changed.tr = '1'
       for _, from in ipairs({ map, changed }) do
         for field in pairs(from) do
-          if string.byte(field) == 126 then unlisted[#unlisted + 1] = string.sub(field, 2) end
+          if string.byte(field) == 126 then unlisted[#unlisted + 1] = resource_of(field, base) end
         end
       end
     end

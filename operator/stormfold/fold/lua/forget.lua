@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 --[[
   Forget a storm but for its epoch: its request is closed, or its signals are discarded.
 

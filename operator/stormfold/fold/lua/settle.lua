@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 --[[
   Note how far a storm's request is written, and when to look at the storm next.
 
@@ -18,7 +18,7 @@
 
   Returns     'settled'  nothing came meanwhile: due at ARGV[6]
               'more'     signals came meanwhile: due again at once, or a second after the last write
-              'gone'     Redis knows no such storm any more
+              'gone'     Redis knows no such storm any more, or it is closed
               'newer-epoch'  a later storm of the group has opened
   Guarantees  never moves what is written backwards; what is trimmed is refused by fold from then on
 ]]
@@ -28,8 +28,8 @@ local written, settled, deadline, now = ARGV[4] == '1', ARGV[5], tonumber(ARGV[6
 local shard, trim = ARGV[8], tonumber(ARGV[9])
 local WRITE_INTERVAL_MS = 1000
 
-local current, counted, before, last_write = unpack(redis.call('HMGET', storm, 'e', 't', 'w', 'lw'))
-if not current then return 'gone' end
+local current, state, counted, before, last_write = unpack(redis.call('HMGET', storm, 'e', 's', 't', 'w', 'lw'))
+if not current or state == 'c' then return 'gone' end
 if current ~= epoch then return 'newer-epoch' end
 
 if trim > tonumber(redis.call('HGET', checkpoint, shard) or '0') then

@@ -1,0 +1,81 @@
+"""What tells occurrences and instances apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.values import ARRIVAL, NODE, POD
+
+from stormfold.api.signal import Severity
+from stormfold.model.arrival import SEVERITIES, Arrival
+
+BARE = replace(ARRIVAL, target=None)
+
+
+def test_occurrence_is_one_generation_of_one_resource() -> None:
+    assert ARRIVAL.occurrence == "uid-1/1"
+    assert replace(ARRIVAL, ref=replace(ARRIVAL.ref, resource_version=999)).occurrence == "uid-1/1"
+    assert replace(ARRIVAL, ref=replace(ARRIVAL.ref, generation=2)).occurrence == "uid-1/2"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(ARRIVAL, replace(ARRIVAL, firing=False), id="firing and resolved"),
+        pytest.param(ARRIVAL, replace(ARRIVAL, severity=Severity.INFO), id="another severity"),
+        pytest.param(ARRIVAL, replace(ARRIVAL, labels={}), id="a target makes labels irrelevant"),
+        pytest.param(
+            replace(ARRIVAL, fingerprint="f"),
+            replace(BARE, fingerprint="f", name="Other", labels={}),
+            id="the same fingerprint, whatever else",
+        ),
+        pytest.param(
+            replace(BARE, labels={"a": "1", "b": "2"}),
+            replace(BARE, labels={"b": "2", "a": "1"}),
+            id="labels in another order",
+        ),
+    ],
+)
+def test_one_instance(one: Arrival, other: Arrival) -> None:
+    assert one.instance == other.instance
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(ARRIVAL, replace(ARRIVAL, name="Other"), id="another name"),
+        pytest.param(ARRIVAL, replace(ARRIVAL, target=NODE), id="another target"),
+        pytest.param(
+            ARRIVAL, replace(ARRIVAL, target=replace(POD, namespace="ops")), id="another namespace"
+        ),
+        pytest.param(BARE, replace(BARE, name="Other"), id="another name without a target"),
+        pytest.param(BARE, replace(BARE, labels={"app": "api"}), id="another label without a target"),
+        pytest.param(
+            replace(ARRIVAL, fingerprint="f"), replace(ARRIVAL, fingerprint="g"), id="another fingerprint"
+        ),
+        pytest.param(BARE, ARRIVAL, id="with and without a target"),
+    ],
+)
+def test_two_instances(one: Arrival, other: Arrival) -> None:
+    assert one.instance != other.instance
+
+
+@given(st.text(min_size=1))
+def test_instance_doubled_and_one_more_is_exact_as_a_double(fingerprint: str) -> None:
+    instance = replace(ARRIVAL, fingerprint=fingerprint).instance
+    assert 0 <= instance < 2**46
+    assert int(float(instance * 2 + 1)) == instance * 2 + 1
+
+
+def test_severities_are_in_the_order_of_the_ranks_that_redis_stores() -> None:
+    assert SEVERITIES == (
+        Severity.UNKNOWN,
+        Severity.INFO,
+        Severity.WARNING,
+        Severity.HIGH,
+        Severity.CRITICAL,
+    )
+    assert [severity.rank for severity in SEVERITIES] == [0, 1, 2, 3, 4]
