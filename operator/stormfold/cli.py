@@ -138,5 +138,9 @@ def logging_config(settings: Settings) -> dict[str, Any]:
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": settings.log_format}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
-        "loggers": {"stormfold": {"level": settings.log_level}},
+        "loggers": {
+            "stormfold": {"level": settings.log_level},
+            # That kopf leaves SIGTERM to us is how we run it, and no news.
+            "kopf._core.reactor.running": {"level": "ERROR"},
+        },
     }

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import orjson
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, Info, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Info, disable_created_metrics, generate_latest
 
 from stormfold import __version__
 
+disable_created_metrics()  # type: ignore[no-untyped-call]
 Info("stormfold_build", "Which stormfold this is.").info({"version": __version__})
 
 

@@ -22,6 +22,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="ignore",
         cli_kebab_case=True,
+        cli_prog_name="stormfold run",
         cli_hide_none_type=True,
     )
 

@@ -42,7 +42,7 @@ def storm(partition: int, gid: str) -> str:
 
 
 def ids(partition: int, gid: str) -> str:
-    """Sorted set: uid/generation by resourceVersion of the signals counted and not yet forgotten."""
+    """Sorted set: ids of the signals counted and not yet forgotten, a digest of uid/generation, by resourceVersion."""
     return f"{PREFIX}{{p{partition}}}:ids:{gid}"
 
 

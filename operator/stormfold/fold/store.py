@@ -4,10 +4,10 @@ Every method may raise `StoreUnavailableError` (no answer, whether it was done i
 repeated), `StoreFullError` and `StoreConfigError`.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any
 
 from stormfold.fold import keys, scripts
@@ -127,8 +127,9 @@ def resource_base(resource: str) -> str:
 
 def resource_field(resource: str, base: str) -> str:
     """The field of an encoded resource: `~`, a character for the bytes it shares with the base, and the rest."""
-    shared = os.path.commonprefix([resource, base])
-    return f"~{chr(32 + len(shared.encode()))}{resource[len(shared) :]}"
+    pairs = zip(resource, base, strict=False)
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return f"~{chr(32 + len(base[:shared].encode()))}{resource[shared:]}"
 
 
 def resource_of_field(field: str, base: str) -> str:

@@ -4,6 +4,7 @@ Times are integer milliseconds of the Unix epoch. What becomes of an arrival is 
 room that made the arrival is told it once, when the arrival is safe.
 """
 
+from base64 import b64encode
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -54,8 +55,9 @@ class Arrival:
 
     @property
     def occurrence(self) -> str:
-        """The id under which Redis counts it: once for each generation of a resource."""
-        return f"{self.ref.uid}/{self.ref.generation}"
+        """The id under which Redis counts it, once for each generation of a resource: 64 bits as 11 characters."""
+        text = f"{self.ref.uid}/{self.ref.generation}"
+        return b64encode(blake2b(text.encode(), digest_size=8).digest())[:11].decode()
 
     @property
     def instance(self) -> int:

@@ -5,7 +5,7 @@
   KEYS[1]  checkpoint  hash  sf:{p<n>}:checkpoint; field ingest shard, value resourceVersion
   KEYS[2]  due         zset  sf:{p<n>}:due; member gid, score Unix ms
   KEYS[3]  storm       hash  sf:{p<n>}:storm:<gid>; its fields are listed in keys.py
-  KEYS[4]  ids         zset  sf:{p<n>}:ids:<gid>; member uid/generation, score resourceVersion
+  KEYS[4]  ids         zset  sf:{p<n>}:ids:<gid>; member signal id, score resourceVersion
   KEYS[5]  hll         HyperLogLog  sf:{p<n>}:hll:<gid>
   KEYS[6]  instances   set   sf:{p<n>}:instances:<gid>; 2i + 1 for firing, 2i for resolved
   KEYS[7]  opening     string  sf:{p<n>}:opening:<gid>
@@ -15,7 +15,7 @@
   ARGV[3]  how many storms follow; for each of them:
            gid, terms, opening, known epoch, known total, seed epoch, seed total,
            n and n values: the seed as fields and values of the storm hash (n is 0: no seed),
-           m and for each of m signals: resourceVersion, uid/generation, firing 0|1,
+           m and for each of m signals: resourceVersion, signal id, firing 0|1,
            severity 0…4, seen ms, resource or '', instance
 
   Returns     per storm {word, epoch, total, open 0|1, next deadline in Unix ms or 0,
