@@ -124,7 +124,7 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
 
 
 def logging_config(settings: Settings) -> dict[str, Any]:
-    """Logs on stderr: one JSON object a line, or text."""
+    """Logs on stderr, one JSON object a line."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -134,9 +134,8 @@ def logging_config(settings: Settings) -> dict[str, Any]:
                 "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
                 "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
             },
-            "text": {"format": "%(asctime)s %(levelname)-8s %(message)s"},
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": settings.log_format}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
             "stormfold": {"level": settings.log_level},

@@ -48,5 +48,3 @@ class Settings(BaseSettings):
     """How long SIGTERM waits for what was taken in to be written; keep it below terminationGracePeriodSeconds."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least severe messages that are logged."""
-    log_format: Literal["json", "text"] = "json"
-    """One JSON object a line, or text for eyes."""

@@ -11,7 +11,7 @@ import time
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -288,6 +288,8 @@ class Folder(OpenStorms):
         storm = self._storms.get(gid)
         if storm is None:
             return
+        if storm.version:
+            verdict = replace(verdict, retention_ms=storm.version.spec.retention_ms)
         while storm.unsafe:
             self._release(storm.unsafe.popleft()[2], verdict)
         self.closed(gid)

@@ -116,29 +116,30 @@ class Lease:
         started = time.monotonic()
         current = checkpoint()
         try:
-            self._held = await asyncio.wait_for(
-                self._write(self._held, current, acquire=False), timeout=DURATION_SECONDS / 2
-            )
-        except (ConflictError, NotFoundError) as exc:
-            lease = await self._read()
-            if lease["spec"].get("holderIdentity") != self._identity:
-                self._lose()
-                raise LeaseLostError(
-                    f"Lease {self.name} was taken by {lease['spec'].get('holderIdentity')!r}"
-                ) from exc
-            self._held = lease
+            async with asyncio.timeout(DURATION_SECONDS / 2):
+                try:
+                    self._held = await self._write(self._held, current, acquire=False)
+                except (ConflictError, NotFoundError):
+                    await self._read_again()
+                    return
         except (ApiError, TimeoutError) as exc:
             # Nobody else can have got an answer that we could see: go on until somebody takes it. Two leaders that
             # overlap do no harm, fold tells what was counted.
             log.warning("Lease not renewed, trying again", extra={"lease": self.name, "error": str(exc)})
-        else:
-            self._renewed = started
-            CHECKPOINT_GAUGE.labels(shard=self._shard).set(current.resource_version)
-            kept(current)
+            return
+        self._renewed = started
+        CHECKPOINT_GAUGE.labels(shard=self._shard).set(current.resource_version)
+        kept(current)
 
-    def _lose(self) -> None:
-        self._held = None
-        LEADING.labels(shard=self._shard).set(0)
+    async def _read_again(self) -> None:
+        lease = await self._read()
+        holder = lease["spec"].get("holderIdentity") or ""
+        # Nobody holds it if it was deleted by hand: it is made anew, and ours with the next renewal.
+        if holder not in ("", self._identity):
+            self._held = None
+            LEADING.labels(shard=self._shard).set(0)
+            raise LeaseLostError(f"Lease {self.name} was taken by {holder!r}")
+        self._held = lease
 
     async def release(self, checkpoint: Checkpoint) -> None:
         """Leave the Lease to the next process, at once; errors are of no consequence, it runs out by itself."""

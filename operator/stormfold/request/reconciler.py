@@ -315,8 +315,11 @@ class Reconciler:
         if outcome is Outcome.BEHIND:
             self._mistrust(storm)
             return
-        if await self._store.forget_closed(storm) is ForgetWord.FORGOTTEN:
+        word = await self._store.forget_closed(storm)
+        if word is ForgetWord.FORGOTTEN:
             CLOSED.labels(reason=reason.value).inc()
+        elif word is ForgetWord.MOVED:
+            self._hasten.add(storm.gid)
         if outcome is not Outcome.WRITTEN:
             self.folder.released(
                 storm.gid,

@@ -15,7 +15,10 @@
   ARGV[4]  total at which it may be discarded
   ARGV[5]  how long to remember the epoch, seconds
 
-  Returns     'forgotten' | 'moved' (signals came meanwhile) | 'gone' | 'newer-epoch'
+  Returns     'forgotten'
+              'moved'    signals came meanwhile, or the storm to be closed is not frozen: Redis had lost it
+              'gone'     Redis knows no such storm, or it is forgotten already
+              'newer-epoch'  a later storm of the group has opened
   Guarantees  what was counted stays counted: a closed storm leaves its newest resourceVersion as the
               floor below which fold counts nothing; a repeated call changes nothing
 ]]
@@ -30,13 +33,12 @@ if current ~= epoch then return 'newer-epoch' end
 if why == 'discarded' then
   if total ~= expected or state ~= 'o' then return 'moved' end
   epoch = string.format('%.0f', tonumber(epoch) - 1)
-  redis.call('DEL', ids)
 else
+  if state ~= 'x' then return 'moved' end
   floor = through
 end
-redis.call('DEL', storm, hll, instances, opening)
+redis.call('DEL', storm, ids, hll, instances, opening)
 redis.call('HSET', storm, 'e', epoch, 's', 'c', 'fl', floor or '0')
 redis.call('EXPIRE', storm, keep_seconds)
-redis.call('EXPIRE', ids, keep_seconds)
 redis.call('ZREM', due, gid)
 return 'forgotten'

@@ -1,0 +1,69 @@
+"""The command line: what it prints and how it ends."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from stormfold import __version__
+from stormfold.api.crd import crds
+
+
+def stormfold(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stormfold", *arguments],
+        env={"PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_version_is_printed() -> None:
+    assert stormfold("--version").stdout == f"stormfold {__version__}\n"
+
+
+def test_crds_are_printed_for_kubectl() -> None:
+    printed = stormfold("crds")
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert list(yaml.safe_load_all(printed.stdout)) == list(crds().values())
+
+
+def test_help_of_run_names_every_setting() -> None:
+    text = stormfold("run", "--help").stdout
+    assert [flag for flag in ("--redis-url", "--namespace", "--identity", "--terminal-phases") if flag not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "line"),
+    [
+        pytest.param(
+            ["run"],
+            {"STORMFOLD_HTTP_PORT": "99999"},
+            2,
+            "stormfold: STORMFOLD_HTTP_PORT: Input should be less than or equal to 65535, not '99999'",
+            id="a port that is none",
+        ),
+        pytest.param(
+            ["run", "--bogus"],
+            {},
+            2,
+            "stormfold run: error: unrecognized arguments: --bogus",
+            id="a flag that is none",
+        ),
+        pytest.param(
+            ["crds", "--bogus"],
+            {},
+            2,
+            "stormfold: error: unrecognized arguments: --bogus",
+            id="a flag that is none of another command",
+        ),
+    ],
+)
+def test_wrong_call_ends_with_one_line_and_code(
+    arguments: list[str], environment: dict[str, str], code: int, line: str
+) -> None:
+    ended = stormfold(*arguments, **environment)
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (code, line)
