@@ -10,7 +10,7 @@ from typing import Any
 
 import uvloop
 from pydantic import ValidationError
-from pydantic_settings import CliApp
+from pydantic_settings import CliApp, SettingsError
 
 from stormfold import __version__
 from stormfold.api.crd import crds, render
@@ -92,6 +92,9 @@ def run(arguments: list[str]) -> int:
             name = "_".join(str(part) for part in error["loc"])
             sys.stderr.write(f"stormfold: STORMFOLD_{name.upper()}: {error['msg']}, not {error['input']!r}\n")
         return 2
+    except SettingsError as exc:
+        sys.stderr.write(f'stormfold: {exc}: a list is written as JSON, such as ["Succeeded"]\n')
+        return 2
     logging.config.dictConfig(logging_config(settings))
     code = 0
     try:
@@ -141,5 +144,7 @@ def logging_config(settings: Settings) -> dict[str, Any]:
             "stormfold": {"level": settings.log_level},
             # That kopf leaves SIGTERM to us is how we run it, and no news.
             "kopf._core.reactor.running": {"level": "ERROR"},
+            # That there is no kubeconfig is said once, by us.
+            "kubernetes.aio.config.kube_config": {"level": "ERROR"},
         },
     }

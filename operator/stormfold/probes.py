@@ -1,5 +1,6 @@
 """/livez, /readyz and /metrics."""
 
+import os
 from collections.abc import Callable
 
 import orjson
@@ -33,7 +34,14 @@ class Probes:
         )
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as exc:
+            await self._runner.cleanup()
+            raise OSError(
+                f"cannot listen on {self._host}:{self._port} ({os.strerror(exc.errno or 0)}): "
+                "set STORMFOLD_HTTP_HOST and STORMFOLD_HTTP_PORT"
+            ) from exc
 
     async def stop(self) -> None:
         """Stop listening."""

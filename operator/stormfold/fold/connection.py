@@ -19,7 +19,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from stormfold.fold.errors import StoreConfigError, store_errors
+from stormfold.fold.errors import StoreConfigError, StoreUnavailableError, store_errors
 
 log = logging.getLogger(__name__)
 
@@ -98,9 +98,13 @@ class Connection:
             StoreUnavailableError: no answer.
             StoreConfigError: too old, or it evicts keys.
         """
-        with store_errors("asking Redis who it is"):
-            for info in await self._of_primaries("INFO", "server"):
-                _check_version(info)
+        try:
+            with store_errors("asking Redis who it is"):
+                for info in await self._of_primaries("INFO", "server"):
+                    _check_version(info)
+        except StoreUnavailableError as exc:
+            reason = str(exc).rstrip(".")
+            raise StoreUnavailableError(f"{reason}: check STORMFOLD_REDIS_URL and the network") from exc
         try:
             policies = await self._of_primaries("CONFIG", "GET", "maxmemory-policy")
         except NoPermissionError:

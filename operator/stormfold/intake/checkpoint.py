@@ -91,10 +91,15 @@ class Progress:
             self._unproven.popleft()
         return self._kept.resource_version
 
-    def counted_before(self, resource_version: int, *, generation: int, created: int, marked: bool) -> bool:
-        """Whether an occurrence met at start was taken in, and safe, before."""
+    def counted_before(
+        self, resource_version: int, *, generation: int, created: int, edited: bool, marked: bool
+    ) -> bool:
+        """Whether an occurrence met at start was taken in, and safe, before.
+
+        Only what was `edited` after its creation can be above the checkpoint all the same.
+        """
         return (
             resource_version <= self._start.resource_version
             or marked
-            or (generation == 1 and created < self._start.created_before)
+            or (edited and generation == 1 and created < self._start.created_before)
         )

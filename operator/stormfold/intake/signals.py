@@ -20,8 +20,12 @@ FUTURE = timedelta(minutes=5)
 RECEIVED = Counter(
     "stormfold_signals_received_total", "Occurrences of signals taken in, each once.", ["source"]
 )
-REJECTED = Counter("stormfold_signals_rejected_total", "Signals that cannot be counted.", ["source", "reason"])
-DISCARDED = Counter("stormfold_signals_discarded_total", "Signals whose group made no request.", ["source", "reason"])
+REJECTED = Counter(
+    "stormfold_signals_rejected_total", "Signals that cannot be counted.", ["source", "reason"]
+)
+DISCARDED = Counter(
+    "stormfold_signals_discarded_total", "Signals whose group made no request.", ["source", "reason"]
+)
 LIVE = Gauge("stormfold_signals_live", "Signal resources in the cluster.")
 
 
@@ -32,6 +36,8 @@ class Seen:
     ref: SignalRef
     created: int
     """Unix seconds."""
+    edited: bool
+    """Something was written to it after its creation."""
     marked: bool
     """Its status says where this generation went."""
     outcome: Arrival | Verdict
@@ -70,6 +76,7 @@ class SignalParser:
         return Seen(
             ref,
             int(created.timestamp()),
+            _edited(metadata),
             bool(status.get("phase")) and status.get("observedGeneration", 0) >= generation,
             self._outcome(ref, created, body.get("spec") or {}),
         )
@@ -108,6 +115,12 @@ class SignalParser:
             seen_ms=int(happened.timestamp() * 1000),
             fingerprint=spec.fingerprint or "",
         )
+
+
+def _edited(metadata: dict[str, Any]) -> bool:
+    """Whether managedFields tell of a write after the creation; who strips them may have hidden one."""
+    entries = metadata.get("managedFields") or []
+    return len(entries) != 1 or entries[0].get("time") != metadata["creationTimestamp"]
 
 
 def _rejected(reason: Reason, message: str) -> Verdict:
@@ -179,7 +192,11 @@ class SignalIntake:
             self._changed(ref)
             return
         if before is None and self._progress.counted_before(
-            ref.resource_version, generation=ref.generation, created=seen.created, marked=seen.marked
+            ref.resource_version,
+            generation=ref.generation,
+            created=seen.created,
+            edited=seen.edited,
+            marked=seen.marked,
         ):
             self._taken[ref.uid] = Taken(
                 ref.resource_version, ref.generation, seen.created, safe=True, marked=seen.marked

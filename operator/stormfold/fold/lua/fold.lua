@@ -90,12 +90,14 @@ local function read_signals(map, ids_key)
     local a = first + (i - 1) * 7
     if tonumber(ARGV[a]) <= floor then
       ordinals[i] = 0
-    elseif scores[i] or seen[members[i]] then
-      ordinals[i] = map.s == 'c' and 0 or total + #new
+    elseif scores[i] then
+      ordinals[i] = total
     else
-      seen[members[i]] = true
-      new[#new + 1] = a
-      ordinals[i] = -#new -- settled once the storm is open
+      if not seen[members[i]] then
+        new[#new + 1] = a
+        seen[members[i]] = -#new -- made an ordinal once the storm is open
+      end
+      ordinals[i] = seen[members[i]]
     end
   end
   return new, ordinals
