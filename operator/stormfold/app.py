@@ -23,6 +23,7 @@ from stormfold.intake.policies import PolicyIntake
 from stormfold.intake.signals import Seen, SignalIntake, SignalParser
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
+from stormfold.kube.errors import ApiError, NotFoundError, RefusedError
 from stormfold.kube.lease import Checkpoint, Lease
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
@@ -86,7 +87,7 @@ class App:
         )
         self._intake = SignalIntake(
             self._progress,
-            submit=self._folder.submit,
+            submit=self._submit,
             concluded=self._concluded,
             kept=self._kept,
             changed=self._retention.changed,
@@ -103,6 +104,23 @@ class App:
         )
 
     # --- the words between rooms
+
+    async def _submit(self, arrival: Arrival) -> None:
+        if not self._router.knows_namespace(arrival.namespace):
+            self._router.namespace_changed(arrival.namespace, await self._namespace_labels(arrival.namespace))
+        await self._folder.submit(arrival)
+
+    async def _namespace_labels(self, name: str) -> dict[str, str]:
+        while True:
+            try:
+                body = await self._client.get(f"/api/v1/namespaces/{name}")
+            except (NotFoundError, RefusedError):
+                return {}
+            except ApiError as exc:
+                log.warning("namespace not read, trying again", extra={"error": str(exc)})
+                await asyncio.sleep(1)
+            else:
+                return body["metadata"].get("labels") or {}
 
     def _tell(self, arrival: Arrival, verdict: Verdict) -> None:
         self._intake.conclude(arrival.ref, verdict)
@@ -225,6 +243,7 @@ class App:
             for request in self._index.open_requests()
         }
         self._folder.adopt(await self._store.open_gids(), opened)
+        await self._reconciler.take_over()
         self._router.retain(version for version, _ in opened.values())
 
     async def _take_signals(self) -> None:

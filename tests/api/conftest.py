@@ -15,11 +15,16 @@ from tests.harness.api import Api
 from tests.harness.api_proxy import ApiProxy
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator import OperatorProcess
+from tests.harness.redis_proxy import RedisProxy
+from tests.harness.scene import Scene
+from tests.harness.stage import Stage
+from tests.harness.team import Team
 
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import tail
 from stormfold.demo.valkey import Valkey
+from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, SETTLE
 
 ROOT = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "stormfold-system"
@@ -171,3 +176,71 @@ def restart_apiserver(control_plane: ControlPlane) -> Restart:
         await asyncio.to_thread(control_plane.restart_apiserver)
 
     return restart
+
+
+@pytest.fixture(scope="module")
+def shared_operator(
+    request: pytest.FixtureRequest, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    """One operator for all tests of a module that use `scene`, on a clean slate and a Valkey of its own.
+
+    A module sets further settings in its `ENVIRONMENT`.
+    """
+
+    async def clean() -> None:
+        async with Api(control_plane) as client:
+            for kind in OWN_KINDS:
+                await client.delete_all(kind)
+
+    with Valkey() as server:
+        process = OperatorProcess(
+            redis_url=server.url,
+            kubeconfig=control_plane.kubeconfig,
+            log=tmp_path_factory.mktemp("shared") / "operator.log",
+            namespace=OPERATOR_NAMESPACE,
+            environment=getattr(request.module, "ENVIRONMENT", None),
+        )
+        asyncio.run(clean())
+        asyncio.run(process.start())
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+async def scene(
+    request: pytest.FixtureRequest, shared_operator: OperatorProcess, control_plane: ControlPlane
+) -> AsyncIterator[Scene]:
+    """A namespace of the test's own beside those of the other tests, under the module's operator.
+
+    Not together with `api`, which would clean away what the operator works on.
+    """
+    async with Api(control_plane) as client:
+        name = f"team-{os.getpid()}-{next(_number)}"
+        await client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        scene = Scene(client, name, shared_operator)
+        yield scene
+        await scene.close()
+    assert shared_operator.running, f"the operator ended:\n{tail(shared_operator.log)}"
+    request.node.add_report_section(
+        "teardown", "operator log", f"{shared_operator.log}\n{tail(shared_operator.log, 40)}"
+    )
+
+
+@pytest.fixture
+async def stage(
+    *,
+    operator: NewOperator,
+    api: Api,
+    api_proxy: ApiProxy,
+    redis_proxy: RedisProxy,
+    valkey: Valkey,
+    namespace: str,
+    tmp_path: Path,
+) -> Stage:
+    """An operator, not started yet, between a proxy of the API server and one of Redis, and a team."""
+    kubeconfig = api_proxy.kubeconfig(tmp_path / "proxied")
+    process = await operator(kubeconfig=kubeconfig, redis_url=redis_proxy.url, start=False)
+    for script in (FOLD, CLAIM, SETTLE, CLOSE, FORGET):
+        # So that the first call of each is the call, and not the word that the server does not know it.
+        valkey.command("SCRIPT", "LOAD", script.body)
+    return Stage(process, api, api_proxy, redis_proxy, valkey, Team(api, namespace))

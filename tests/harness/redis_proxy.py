@@ -86,18 +86,30 @@ class RedisProxy:
         return self._add(Rule(command, containing, times, when, released=asyncio.Event()))
 
     def delay(
-        self, command: str, seconds: float, containing: bytes = b"", *, times: int | None = None
+        self,
+        command: str,
+        seconds: float,
+        containing: bytes | tuple[bytes, ...] = b"",
+        *,
+        times: int | None = None,
     ) -> Rule:
         """Let the command wait so many seconds before the server gets it."""
         return self._add(Rule(command, containing, times, delay_seconds=seconds))
 
     def cut(
-        self, command: str, containing: bytes = b"", *, when: When = "before", times: int | None = 1
+        self,
+        command: str,
+        containing: bytes | tuple[bytes, ...] = b"",
+        *,
+        when: When = "before",
+        times: int | None = 1,
     ) -> Rule:
         """Reset the client's connection instead of passing the command, or its reply, on."""
         return self._add(Rule(command, containing, times, when, cut=True))
 
-    def refuse(self, command: str, error: str, containing: bytes = b"", *, times: int | None = 1) -> Rule:
+    def refuse(
+        self, command: str, error: str, containing: bytes | tuple[bytes, ...] = b"", *, times: int | None = 1
+    ) -> Rule:
         """Reply an error such as `OOM command not allowed` although the server carried the command out."""
         return self._add(Rule(command, containing, times, "after", error=error.encode()))
 
@@ -160,9 +172,10 @@ class RedisProxy:
         finally:
             for pump in pumps:
                 pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
+            # Before the last await: the end of the proxy may cancel that.
             for side in (writer, behind_writer):
                 side.transport.abort()
+            await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _pump_commands(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, waiting: deque[Words]

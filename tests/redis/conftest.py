@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.harness.folding import CLUSTER, Group
 from tests.harness.redis_servers import found_servers
 
 from stormfold.demo.valkey import Valkey, ValkeyCluster
+from stormfold.fold.connection import Connection
+from stormfold.fold.store import StormStore
+
+SERVERS = [pytest.param(binary, id=name) for name, binary in found_servers().items()]
 
 
-@pytest.fixture(params=[pytest.param(binary, id=name) for name, binary in found_servers().items()])
+@pytest.fixture(params=SERVERS)
 def server_binary(request: pytest.FixtureRequest) -> Path:
     """The binary of each server in turn."""
     return Path(request.param)
@@ -24,9 +29,7 @@ def server(server_binary: Path) -> Iterator[Valkey]:
         yield running
 
 
-@pytest.fixture(
-    scope="session", params=[pytest.param(binary, id=name) for name, binary in found_servers().items()]
-)
+@pytest.fixture(scope="session", params=SERVERS)
 def running_cluster(request: pytest.FixtureRequest) -> Iterator[ValkeyCluster]:
     """A 3-node cluster, shared by the tests of a worker, once for each kind of server."""
     with ValkeyCluster(3, request.param) as running:
@@ -40,3 +43,31 @@ def cluster(running_cluster: ValkeyCluster) -> ValkeyCluster:
         node.command("FLUSHALL")
         node.command("SCRIPT", "FLUSH")
     return running_cluster
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def running_server(request: pytest.FixtureRequest) -> Iterator[Valkey]:
+    """A server shared by the tests of a worker, once for each kind of server."""
+    with Valkey(request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def redis(running_server: Valkey) -> Valkey:
+    """The shared server, emptied: for tests that leave its settings alone."""
+    running_server.command("FLUSHALL")
+    return running_server
+
+
+@pytest.fixture
+async def store(redis: Valkey) -> AsyncIterator[StormStore]:
+    """A store on `redis`."""
+    connection = Connection.from_url(redis.url)
+    yield StormStore(connection, cluster=CLUSTER)
+    await connection.close()
+
+
+@pytest.fixture
+def group(store: StormStore) -> Group:
+    """A group of which nobody has heard yet."""
+    return Group(store)

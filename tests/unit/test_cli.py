@@ -33,7 +33,9 @@ def test_crds_are_printed_for_kubectl() -> None:
 
 def test_help_of_run_names_every_setting() -> None:
     text = stormfold("run", "--help").stdout
-    assert [flag for flag in ("--redis-url", "--namespace", "--identity", "--terminal-phases") if flag not in text] == []
+    assert [
+        flag for flag in ("--redis-url", "--namespace", "--identity", "--terminal-phases") if flag not in text
+    ] == []
 
 
 @pytest.mark.parametrize(

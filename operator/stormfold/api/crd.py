@@ -85,9 +85,9 @@ _KINDS = (
         columns=(
             _Column("Signal", "string", ".spec.name"),
             _Column("Severity", "string", ".spec.severity"),
-            _Column("State", "string", ".spec.state"),
+            _Column("State", "string", ".spec.state", wide=True),
             _Column("Kind", "string", ".spec.target.kind", wide=True),
-            _Column("Target", "string", ".spec.target.name"),
+            _Column("Target", "string", ".spec.target.name", wide=True),
             _Column("Phase", "string", ".status.phase"),
             _Column("Request", "string", ".status.remediationRequest.name"),
             _AGE,

@@ -61,8 +61,8 @@ class Target(ApiModel):
     name: Name
     """Name of the object."""
     namespace: Namespace | None = None
-    """Namespace of the object. A signal speaks for its own namespace only: one that names another is
-    Rejected, unless it lies in the namespace of the operator. Left out, it is the signal's own namespace."""
+    """Namespace of the object; leave it out for one that has none, such as a Node. A signal speaks for its own namespace only: one
+    that names another is Rejected, unless it lies in the namespace of the operator."""
 
 
 class SignalSpec(ApiModel):

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 256
 """The most signals in one call: what a script does without making other clients of Redis wait noticeably."""
-LINGER_SECONDS = 0.05
+LINGER_SECONDS = 0.1
 """How long a partition gathers signals before they are folded: a storm then costs few calls."""
 CLOSING_SECONDS = 0.1
 """How long signals wait for a storm that is being closed before it is tried again."""
@@ -333,8 +333,15 @@ class Folder(OpenStorms):
                 closing = await self._fold_again(number, gid, batches[gid]) or closing
             else:
                 closing = self._note(gid, batches[gid], reply) or closing
+                if self._closed_unheard(gid, reply):
+                    closing = await self._fold_again(number, gid, []) or closing
         if closing:
             await asyncio.sleep(CLOSING_SECONDS)
+
+    def _closed_unheard(self, gid: str, reply: Folded) -> bool:
+        # The storm was closed before we heard that it had counted what we hold: its floor tells what it has.
+        storm = self._storms.get(gid)
+        return reply.word is FoldWord.COUNTED and not reply.open and storm is not None and bool(storm.unsafe)
 
     async def _fold_again(self, number: int, gid: str, batch: list[Routed]) -> bool:
         """Fold all that is not safe once more, in order and with a seed: Redis has lost the storm."""
@@ -417,11 +424,13 @@ class Folder(OpenStorms):
             self._hint(partition(gid), reply.due_ms)
         if batch and not storm.unsafe:
             storm.since = time.monotonic()
+        # What precedes the first signal of a storm is in an earlier one.
+        safe_epoch = reply.epoch - (1 in reply.ordinals)
         for routed, ordinal in zip(batch, reply.ordinals, strict=True):
             if ordinal:
                 storm.unsafe.append((reply.epoch, ordinal, routed))
             else:
-                self._release(routed, self._safe_verdict(gid, reply.epoch))
+                self._release(routed, self._safe_verdict(gid, safe_epoch))
         if not reply.open and not storm.queued and not storm.unsafe:
             self._drop_storm(storm)
         return False

@@ -106,7 +106,7 @@ class Connection:
             reason = str(exc).rstrip(".")
             raise StoreUnavailableError(f"{reason}: check STORMFOLD_REDIS_URL and the network") from exc
         try:
-            policies = await self._of_primaries("CONFIG", "GET", "maxmemory-policy")
+            policies = await self._of_primaries("CONFIG GET", "maxmemory-policy")
         except NoPermissionError:
             policies = None
         except ResponseError as exc:

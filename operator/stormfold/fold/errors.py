@@ -81,7 +81,7 @@ def store_errors(doing: str) -> Iterator[None]:
         MovedError,
         TryAgainError,
     ) as exc:
-        raise StoreUnavailableError(f"{doing}: {exc or type(exc).__name__}") from exc
+        raise StoreUnavailableError(f"{doing}: {str(exc) or type(exc).__name__}") from exc
     except RedisClusterException as exc:
         raise StoreUnavailableError(f"{doing}: {exc}") from exc
     except ResponseError as exc:
@@ -89,4 +89,4 @@ def store_errors(doing: str) -> Iterator[None]:
             raise StoreUnavailableError(f"{doing}: {exc}") from exc
         raise StoreConfigError(f"{doing}: {exc}") from exc
     except (RedisError, OSError, TimeoutError) as exc:
-        raise StoreUnavailableError(f"{doing}: {exc or type(exc).__name__}") from exc
+        raise StoreUnavailableError(f"{doing}: {str(exc) or type(exc).__name__}") from exc

@@ -3,15 +3,17 @@
 All keys of a partition share a hash tag, so that one script may touch them on Redis Cluster. Field names are short
 because a storm is kept small; this table is their only other name.
 
+A number that is missing is 0, and a missing text is empty; a missing `ws` is `o`.
+
 | field | what |
 |---|---|
 | e s | epoch; state: o open, x closing, c closed |
 | t nf | signals counted; those of them that said Firing |
-| f r ti | instances tracked: firing, resolved, both |
+| f r | instances tracked: firing, resolved |
 | xf xr | instances that are only estimated: firing, resolved |
 | v | highest severity, as a rank |
-| a z | firstSeen, lastSeen, ms |
-| o l | opened, last arrival, ms by the operator's clock |
+| o | opened, ms by the operator's clock |
+| a z l | ms from then to firstSeen, to lastSeen, to the last arrival |
 | ws wc d | the threshold's window: begin, firing signals in it, which threshold was reached |
 | m c0 c1 | minute of the Unix epoch, signals in it, signals in the one before |
 | rc tr hb | resources listed, 1 if there are more, least count of all |

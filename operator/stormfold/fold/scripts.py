@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha1
 from importlib.resources import files
 from typing import Protocol
@@ -29,7 +30,7 @@ class Script:
     repeated_keys: int
     """How many of the last of them come again for each further storm; 0: none do."""
 
-    @property
+    @cached_property
     def sha(self) -> str:
         """The name under which a server keeps the script."""
         return sha1(self.body.encode(), usedforsecurity=False).hexdigest()

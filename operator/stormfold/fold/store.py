@@ -24,6 +24,8 @@ CLAIMS_AT_ONCE = 32
 REMEMBER_SECONDS = 7 * 24 * 3600
 """How long the epoch of a closed storm stays in Redis. Only garbage collection: after it, the request's own epoch counts."""
 
+SEPARATOR = "\x1f"
+"""Between the parts of a resource in a field name of the storm hash."""
 CLOSED_TOTAL = 2**53 - 1
 """The total with which a closed request is newer than whatever Redis has of its epoch."""
 
@@ -107,12 +109,14 @@ def encoded_resource(target: Target | None) -> str:
     if target is None:
         return ""
     api_version = "" if target.api_version == "v1" else target.api_version
-    return "\x1f".join((api_version, target.kind, target.namespace or "", target.name))
+    parts = (api_version, target.kind, target.namespace or "", target.name)
+    # Whoever writes Signals may write the separator, too.
+    return SEPARATOR.join(part.replace(SEPARATOR, " ") for part in parts)
 
 
 def decoded_resource(text: str) -> Target:
     """The target that `encoded_resource` wrote."""
-    api_version, kind, namespace, name = text.split("\x1f", 3)
+    api_version, kind, namespace, name = text.split(SEPARATOR, 3)
     return Target(api_version or "v1", kind, name, namespace or None)
 
 
@@ -148,10 +152,10 @@ def _seed_fields(seed: Seed, terms: Terms) -> dict[str, str | int]:
         "xf": seed.firing,
         "xr": seed.resolved,
         "v": seed.severity,
-        "a": seed.first_ms,
-        "z": seed.last_ms,
         "o": seed.opened_ms,
-        "l": seed.arrived_ms,
+        "a": seed.first_ms - seed.opened_ms,
+        "z": seed.last_ms - seed.opened_ms,
+        "l": seed.arrived_ms - seed.opened_ms,
         "ws": seed.opened_ms,
         "d": seed.detected,
         "rc": len(seed.resources),
@@ -197,6 +201,7 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         key=lambda item: (-item[1], item[0].kind, item[0].namespace or "", item[0].name),
     )
     truncated = fields.get("tr") == "1"
+    opened_ms = number("o")
     return Snapshot(
         gid=gid,
         epoch=number("e"),
@@ -209,11 +214,11 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         firing_signals=number("nf"),
         approximate=bool(number("xf") or number("xr")),
         severity=number("v"),
-        first_ms=number("a"),
-        last_ms=number("z"),
-        opened_ms=number("o"),
-        arrived_ms=number("l"),
-        window_ms=number("ws"),
+        first_ms=opened_ms + number("a"),
+        last_ms=opened_ms + number("z"),
+        opened_ms=opened_ms,
+        arrived_ms=opened_ms + number("l"),
+        window_ms=number("ws") or opened_ms,
         detected=Detected(fields.get("d", "")),
         rate_per_minute=rate_per_minute(number("m"), number("c0"), number("c1"), now_ms),
         resources=tuple(resources),

@@ -107,15 +107,7 @@ class KopfThread:
         def target() -> None:
             error: BaseException | None = None
             try:
-                asyncio.run(
-                    kopf.operator(
-                        registry=registry(self._handover, loop),
-                        settings=settings(),
-                        standalone=True,
-                        clusterwide=True,
-                        stop_flag=stop,
-                    )
-                )
+                asyncio.run(self._operate(loop, stop))
             except BaseException as exc:
                 error = exc
             if not loop.is_closed():
@@ -128,3 +120,15 @@ class KopfThread:
         finally:
             stop.set()
             await asyncio.to_thread(thread.join, STOP_SECONDS)
+
+    async def _operate(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
+        try:
+            await kopf.operator(
+                registry=registry(self._handover, loop),
+                settings=settings(),
+                standalone=True,
+                clusterwide=True,
+                stop_flag=stop,
+            )
+        finally:
+            stop.set()  # kopf waits for it in a thread, for which the loop would wait at its end

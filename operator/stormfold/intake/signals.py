@@ -1,5 +1,6 @@
 """Signals: resources → arrivals, each occurrence once."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,8 @@ from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
 
 FUTURE = timedelta(minutes=5)
 """How far `startsAt` may lie ahead: clocks differ."""
+NAMESPACE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""What no namespace can be called would become part of a request's path."""
 
 RECEIVED = Counter(
     "stormfold_signals_received_total", "Occurrences of signals taken in, each once.", ["source"]
@@ -95,6 +98,10 @@ class SignalParser:
                 Reason.TARGET_IN_OTHER_NAMESPACE,
                 f"spec.target.namespace: {speaks_for!r} must be {ref.namespace!r}, the Signal's own namespace; "
                 f"only Signals in {self._operator_namespace!r} may speak for others",
+            )
+        if not NAMESPACE_NAME.fullmatch(speaks_for):
+            return _rejected(
+                Reason.INVALID_SIGNAL, f"spec.target.namespace: {speaks_for!r} is no name of a namespace"
             )
         now = datetime.now(UTC)
         if spec.starts_at and spec.starts_at > now + FUTURE:

@@ -118,7 +118,7 @@ class KubeClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             REQUESTS.labels(method=method, code="none").inc()
             raise ApiUnavailableError(
-                doing, 0, type(exc).__name__, f"no answer from {self._host}: {exc or type(exc).__name__}"
+                doing, 0, type(exc).__name__, f"no answer from {self._host}: {str(exc) or type(exc).__name__}"
             ) from exc
 
     async def request(
@@ -216,7 +216,7 @@ async def lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 def retry_after(headers: Mapping[str, str]) -> float:
     """The seconds that an answer asks to wait, within bounds; 1 if it does not say."""
     text = headers.get("Retry-After", "")
-    return min(float(text), MAX_RETRY_AFTER_SECONDS) if text.isdigit() else 1.0
+    return min(float(text), MAX_RETRY_AFTER_SECONDS) if text.isascii() and text.isdigit() else 1.0
 
 
 def error_in(event: Mapping[str, Any], path: str) -> ApiError:

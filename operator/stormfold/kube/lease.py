@@ -196,6 +196,6 @@ def _checkpoint(lease: dict[str, Any]) -> Checkpoint:
 
     def number(name: str) -> int:
         text = annotations.get(name, "")
-        return int(text) if text.isdigit() else 0
+        return int(text) if text.isascii() and text.isdigit() else 0
 
     return Checkpoint(number(CHECKPOINT), number(CREATED_BEFORE))

@@ -49,6 +49,10 @@ class Router:
         in_order = sorted(retained.values(), key=lambda version: version.precedence)
         self._routing = Routing(index, tuple(in_order), self._namespaces)
 
+    def knows_namespace(self, name: str) -> bool:
+        """Whether the namespace's labels are known; those of a new one may come later than its first signal."""
+        return name in self._namespaces
+
     def namespaces_listed(self, labels: Mapping[str, Labels]) -> None:
         """All namespaces and their labels."""
         self._namespaces.clear()

@@ -17,10 +17,10 @@ from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.batching import Folder
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
-from stormfold.fold.store import CLAIMS_AT_ONCE, CloseWord, ForgetWord, SettleWord, StormStore
+from stormfold.fold.store import CLAIM_MS, CLAIMS_AT_ONCE, CloseWord, ForgetWord, SettleWord, StormStore
 from stormfold.kube.errors import ApiError
 from stormfold.model.arrival import Verdict
-from stormfold.model.group import partition
+from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.storm import Snapshot
 from stormfold.request.deciding import Close, Discard, Finish, Wait, Write, decide
 from stormfold.request.index import RequestIndex, version_of
@@ -112,6 +112,11 @@ class Reconciler:
             heapq.heappush(self._hints, (due_ms, number))
             self._hinted.set()
 
+    async def take_over(self) -> None:
+        """Look at once at what the last leader may have claimed: it is hidden for a while otherwise."""
+        for gids in (await self._store.due(range(PARTITIONS), now_ms=now_ms() + CLAIM_MS)).values():
+            self._hasten.update(gids)
+
     def needs_look(self, gid: str) -> None:
         """Somebody else has changed or deleted the group's request: look at its storm now."""
         self._hasten.add(gid)
@@ -196,6 +201,7 @@ class Reconciler:
             storms = await self._store.claim(number, free, now_ms=now_ms())
         except BaseException:
             self._busy.difference_update(free)
+            self._hasten.update(free)  # they may be hidden by a claim whose answer was lost
             raise
         self._busy.difference_update(set(free) - {storm.gid for storm in storms})
         for storm in storms:
@@ -213,6 +219,10 @@ class Reconciler:
             log.warning("storm not reconciled, trying again", extra={"gid": storm.gid, "error": str(exc)})
             await asyncio.sleep(RETRY_SECONDS)
             self._hasten.add(storm.gid)
+        except (ValueError, LookupError):
+            # A storm that cannot be written must not stop the others; it is claimed again by itself.
+            FAILED.labels(reason="defect").inc()
+            log.exception("storm not reconciled: please report this", extra={"gid": storm.gid})
         finally:
             self._busy.discard(storm.gid)
             self._hinted.set()

@@ -40,6 +40,7 @@ class Retention:
         self._kept: dict[str, SignalRef] = {}
         self._until: dict[str, float] = {}
         self._of_namespace: defaultdict[str, OrderedDict[str, None]] = defaultdict(OrderedDict)
+        """Namespace → uids, the oldest first, without those that are to be deleted for being too many."""
         self._ends: list[tuple[float, int, str]] = []
         self._order = itertools.count()
         self._over: asyncio.Queue[str] = asyncio.Queue()
@@ -52,8 +53,8 @@ class Retention:
         of_namespace[ref.uid] = None
         of_namespace.move_to_end(ref.uid)
         self._end_at(ref.uid, time.monotonic() + seconds)
-        for uid in itertools.islice(of_namespace, max(0, len(of_namespace) - self._per_namespace)):
-            self._end(uid)
+        while len(of_namespace) > self._per_namespace:
+            self._end(of_namespace.popitem(last=False)[0])
         KEPT.set(len(self._kept))
 
     def changed(self, ref: SignalRef) -> None:

@@ -104,20 +104,21 @@ def test_ids_above_the_kept_checkpoint_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "generation", "created", "edited", "marked", "counted"),
+    ("version", "generation", "created", "wrote", "counted"),
     [
-        pytest.param(100, 1, T, False, False, True, id="at the checkpoint"),
-        pytest.param(101, 1, T, False, False, False, id="above it"),
-        pytest.param(101, 1, T, True, True, True, id="above it, marked"),
-        pytest.param(101, 1, T - 1, True, False, True, id="above it, created before its time, then edited"),
-        pytest.param(101, 1, T - 1, False, False, False, id="above it, created by a clock that is behind"),
-        pytest.param(101, 2, T - 1, True, False, False, id="above it, a raised generation"),
-        pytest.param(101, 2, T - 1, True, True, True, id="above it, a raised generation, marked"),
+        pytest.param(100, 1, T, (False, False), True, id="at the checkpoint"),
+        pytest.param(101, 1, T, (False, False), False, id="above it"),
+        pytest.param(101, 1, T, (True, True), True, id="above it, marked"),
+        pytest.param(101, 1, T - 1, (True, False), True, id="above it, created before its time, then edited"),
+        pytest.param(101, 1, T - 1, (False, False), False, id="above it, created by a clock that is behind"),
+        pytest.param(101, 2, T - 1, (True, False), False, id="above it, a raised generation"),
+        pytest.param(101, 2, T - 1, (True, True), True, id="above it, a raised generation, marked"),
     ],
 )
 def test_signal_met_at_start_was_counted_or_not(
-    version: int, generation: int, created: int, edited: bool, marked: bool, counted: bool
+    version: int, generation: int, created: int, wrote: tuple[bool, bool], counted: bool
 ) -> None:
+    edited, marked = wrote  # to the Signal, after its creation
     found = begun(100, T).counted_before(
         version, generation=generation, created=created, edited=edited, marked=marked
     )

@@ -20,15 +20,26 @@ VALUES = st.lists(st.tuples(TEXT, st.none() | TEXT), max_size=4).map(tuple)
 @pytest.mark.parametrize(
     ("policy", "values", "expected"),
     [
-        pytest.param(DEFAULT, (("name", "PodDown"), ("namespace", "shop")), "8e6f6e8d7058e2ea", id="the default"),
         pytest.param(
-            PolicyId("StormPolicy", "shop", "own"), (("labels.node", None),), "54d69b6f1f495f13", id="a missing value"
+            DEFAULT, (("name", "PodDown"), ("namespace", "shop")), "8e6f6e8d7058e2ea", id="the default"
         ),
         pytest.param(
-            PolicyId("StormPolicy", "shop", "own"), (("labels.node", ""),), "0857d5343a69165f", id="an empty value"
+            PolicyId("StormPolicy", "shop", "own"),
+            (("labels.node", None),),
+            "54d69b6f1f495f13",
+            id="a missing value",
         ),
         pytest.param(
-            PolicyId("StormPolicy", "läden", "eigene"), (("name", "Gerät weg ⚡"),), "1d9fbb6a912f7f25", id="no ASCII"
+            PolicyId("StormPolicy", "shop", "own"),
+            (("labels.node", ""),),
+            "0857d5343a69165f",
+            id="an empty value",
+        ),
+        pytest.param(
+            PolicyId("StormPolicy", "läden", "eigene"),
+            (("name", "Gerät weg ⚡"),),
+            "1d9fbb6a912f7f25",
+            id="no ASCII",
         ),
         pytest.param(DEFAULT, (), "7d1ea2adfe09d916", id="no values"),
     ],

@@ -63,9 +63,11 @@ local function base_of(resource) return string.sub(resource, 1, cut(resource, BA
 
 -- A listed resource is kept without what it has in common with the storm's base: '~', how much that is, the rest.
 local function field_of(resource, base)
-  local ours, theirs = { string.byte(resource, 1, BASE_BYTES) }, { string.byte(base, 1, BASE_BYTES) }
-  local n = 0
-  while n < #theirs and ours[n + 1] == theirs[n + 1] do n = n + 1 end
+  local n, most = 0, math.min(#resource, #base)
+  while n < most do
+    local middle = math.ceil((n + most) / 2)
+    if string.sub(resource, 1, middle) == string.sub(base, 1, middle) then n = middle else most = middle - 1 end
+  end
   n = cut(resource, n)
   return '~' .. string.char(32 + n) .. string.sub(resource, n + 1)
 end
@@ -104,11 +106,10 @@ local function read_signals(map, ids_key)
 end
 
 local function open_next(map, terms)
-  return {
-    e = number(map.e) + 1, s = 'o', t = 0, nf = 0, f = 0, r = 0, xf = 0, xr = 0, ti = 0, v = 0,
-    o = now, ws = now, wc = 0, d = '', rc = 0, rev = 1, fl = number(map.fl), p = number(map.p), k = terms,
-  }
+  return { e = number(map.e) + 1, s = 'o', o = now, rev = 1, fl = number(map.fl), p = number(map.p), k = terms }
 end
+
+local function window_of(map) return number(map.ws or map.o) end
 
 -- What each instance says last counts; an instance beyond MAX_INSTANCES is only estimated.
 local function count_instances(map, changed, last, order, instances_key)
@@ -118,15 +119,14 @@ local function count_instances(map, changed, last, order, instances_key)
     probe[#probe + 1] = string.format('%.0f', i * 2 + 1)
   end
   local held = redis.call('SMISMEMBER', instances_key, unpack(probe))
-  local f, r, xf, xr, ti = number(map.f), number(map.r), number(map.xf), number(map.xr), number(map.ti)
+  local f, r, xf, xr = number(map.f), number(map.r), number(map.xf), number(map.xr)
   local add, remove = {}, {}
   for n, i in ipairs(order) do
     local was_resolved, was_firing = held[n * 2 - 1] == 1, held[n * 2] == 1
     local as_resolved, as_firing = probe[n * 2 - 1], probe[n * 2]
     if last[i] then
       if was_resolved then r = r - 1; remove[#remove + 1] = as_resolved end
-      if was_resolved or (not was_firing and ti < MAX_INSTANCES) then
-        if not was_resolved then ti = ti + 1 end
+      if was_resolved or (not was_firing and f + r < MAX_INSTANCES) then
         f = f + 1
         add[#add + 1] = as_firing
       elseif not was_firing then
@@ -139,8 +139,7 @@ local function count_instances(map, changed, last, order, instances_key)
       elseif not was_resolved and xf > 0 then
         xf = xf - 1 -- one of those that fired unnamed
       end
-      if was_firing or (not was_resolved and ti < MAX_INSTANCES) then
-        if not was_firing then ti = ti + 1 end
+      if was_firing or (not was_resolved and f + r < MAX_INSTANCES) then
         r = r + 1
         add[#add + 1] = as_resolved
       elseif not was_resolved then
@@ -150,7 +149,7 @@ local function count_instances(map, changed, last, order, instances_key)
   end
   if #remove > 0 then redis.call('SREM', instances_key, unpack(remove)) end
   if #add > 0 then redis.call('SADD', instances_key, unpack(add)) end
-  changed.f, changed.r, changed.xf, changed.xr, changed.ti = f, r, xf, xr, ti
+  changed.f, changed.r, changed.xf, changed.xr = f, r, xf, xr
 end
 
 local function count_rate(map, changed, n)
@@ -181,7 +180,7 @@ local function next_due(map, limits)
     if map.d ~= '' then return now end
     if limits[5] == 0 then return number(map.o) + limits[4] end
   end
-  return number(map.ws) + limits[3]
+  return window_of(map) + limits[3]
 end
 
 local function count(map, new, ids_key, hll_key, instances_key)
@@ -193,7 +192,9 @@ local function count(map, new, ids_key, hll_key, instances_key)
   local base = map.b or ''
   local last, order, ids = {}, {}, {}
   local firing, severity, through = 0, number(map.v), number(map.p)
-  local first_ms, last_ms = tonumber(map.a or ''), number(map.z)
+  local opened = number(map.o)
+  local first_ms, last_ms
+  if number(map.t) > 0 then first_ms, last_ms = opened + number(map.a), opened + number(map.z) end
   for _, a in ipairs(new) do
     local rv = tonumber(ARGV[a])
     ids[#ids + 1], ids[#ids + 2] = ARGV[a], ARGV[a + 1]
@@ -202,8 +203,7 @@ local function count(map, new, ids_key, hll_key, instances_key)
     if fires then firing = firing + 1 end
     severity = math.max(severity, tonumber(ARGV[a + 3]))
     local seen = tonumber(ARGV[a + 4])
-    if not first_ms or seen < first_ms then first_ms = seen end
-    if seen > last_ms then last_ms = seen end
+    first_ms, last_ms = math.min(first_ms or seen, seen), math.max(last_ms or seen, seen)
     local resource = ARGV[a + 5]
     if resource ~= '' then
       if base == '' then
@@ -243,9 +243,10 @@ local function count(map, new, ids_key, hll_key, instances_key)
   count_rate(map, changed, #new)
   changed.t = number(map.t) + #new
   changed.nf = number(map.nf) + firing
-  changed.v, changed.p, changed.a, changed.z, changed.l = severity, through, first_ms, last_ms, now
+  changed.v, changed.p = severity, through
+  changed.a, changed.z, changed.l = first_ms - opened, last_ms - opened, now - opened
   if (map.d or '') == '' then
-    if now - number(map.ws) > limits[3] then
+    if now - window_of(map) > limits[3] then
       changed.ws, changed.wc = now, firing
     else
       changed.wc = number(map.wc) + firing
@@ -259,11 +260,14 @@ local function count(map, new, ids_key, hll_key, instances_key)
   return changed, limits
 end
 
-local function write(key, map)
+-- A field that is missing is 0 or '': it is not written before it has another value.
+local function write(key, changed, before)
   local flat = {}
-  for field, value in pairs(map) do
-    flat[#flat + 1] = field
-    flat[#flat + 1] = type(value) == 'number' and string.format('%.0f', value) or value
+  for field, value in pairs(changed) do
+    if before[field] or (value ~= 0 and value ~= '') then
+      flat[#flat + 1] = field
+      flat[#flat + 1] = type(value) == 'number' and string.format('%.0f', value) or value
+    end
   end
   redis.call('HSET', key, unpack(flat))
 end
@@ -301,11 +305,11 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
       map = open_next(map, terms)
       redis.call('DEL', storm_key, hll_key, instances_key)
       redis.call('SET', opening_key, opening)
-      write(storm_key, map)
+      write(storm_key, map, {})
     end
     local before = number(map.t)
     local changed, limits = count(map, new, ids_key, hll_key, instances_key)
-    write(storm_key, changed)
+    write(storm_key, changed, map)
     for field, value in pairs(changed) do map[field] = value end
     due = next_due(map, limits)
     redis.call('ZADD', due_key, 'LT', string.format('%.0f', due), gid)

@@ -1,0 +1,325 @@
+"""Policies: which one governs a signal, what becomes of storms when it changes, and what a bad one is told."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from tests.harness.eventually import eventually
+from tests.harness.scene import Scene, at, rows
+
+BY_POLICY = "spec.name spec.policyRef.name status.phase status.signals.total"
+REJECTED = "status.phase status.reason"
+
+
+async def test_storm_goes_on_under_the_policy_that_opened_it_and_the_next_one_follows_the_change(
+    scene: Scene,
+) -> None:
+    policy = await scene.policy(threshold={"signals": 3, "within": "1m"})
+    await scene.pods("Trouble", 3, labels={"app": "web"})
+    [first] = await scene.comes_to((1, "Settled", 3))
+    changed = await scene.change_policy(
+        policy, groupBy=["name", "labels.app"], threshold={"signals": 100, "within": "1m"}, closeAfter="1h"
+    )
+    assert at(changed, "status.observedGeneration") == 2
+    accepted = "status.conditions.Accepted.lastTransitionTime"
+    assert at(changed, accepted) == at(policy, accepted)
+    await scene.pods("Trouble", 2, first=3, labels={"app": "web"})
+    await scene.pods("Trouble", 2, first=5, labels={"app": "shop"})
+    [grown] = await scene.comes_to((1, "Settled", 7))
+    assert grown["spec"] == first["spec"]
+    assert at(grown, "status.conditions.StormDetected.status") == "True"
+    await scene.remediate(grown, phase="Succeeded")
+    await scene.comes_to((1, "Closed", 7))
+    await scene.pods("Trouble", 3, labels={"app": "web"})
+    await scene.requests_come_to(
+        "group status.phase status.signals.total spec.policyRef.generation status.conditions.StormDetected.status",
+        [
+            (("Trouble", scene.namespace), "Closed", 7, 1, "True"),
+            (("Trouble", "web"), "Settled", 3, 2, "False"),
+        ],
+    )
+
+
+async def test_storm_goes_on_when_its_policy_is_deleted_and_only_it_does(scene: Scene) -> None:
+    policy = await scene.policy(belowThreshold="Discard", threshold={"signals": 2, "within": "500ms"})
+    await scene.pods("Trouble", 2)
+    [request] = await scene.comes_to((1, "Settled", 2))
+    await scene.api.delete("StormPolicy", policy["metadata"]["name"], scene.namespace)
+    probes = itertools.count()
+
+    async def fate() -> Any:
+        probe = await scene.signal(f"Probe{next(probes)}", "pod-0")
+        return at(await _marked(scene, probe["metadata"]["name"]), "status.reason")
+
+    await eventually(fate, lambda reason: reason == "NoPolicyMatches", within=30)
+    await scene.pods("Trouble", 2, first=2)
+    await scene.comes_to((1, "Settled", 4))
+    await scene.remediate(request, phase="Succeeded")
+    await scene.comes_to((1, "Closed", 4))
+    late = await scene.signal("Trouble", "pod-00009")
+    await _come_to(scene, late, ("Rejected", "NoPolicyMatches"))
+    await scene.comes_to((1, "Closed", 4))
+
+
+async def test_storm_goes_on_when_its_policy_becomes_invalid_and_only_it_does(scene: Scene) -> None:
+    policy = await scene.policy()
+    await scene.pods("Trouble", 2)
+    [request] = await scene.comes_to((1, "Settled", 2))
+    invalid = await scene.change_policy(policy, accepted=False, match={"sources": [" prometheus"]})
+    assert at(invalid, "status.conditions.Accepted.reason") == "GlobMatchesNothing"
+    other = await scene.signal("Other", "pod-0")
+    await _come_to(scene, other, ("Rejected", "NoPolicyMatches"))
+    await scene.pods("Trouble", 2, first=2)
+    [grown] = await scene.comes_to((1, "Settled", 4))
+    assert grown["spec"] == request["spec"]
+    await scene.remediate(request, phase="Succeeded")
+    await scene.comes_to((1, "Closed", 4))
+    mended = await scene.change_policy(policy, match={"sources": None})
+    assert mended["metadata"]["generation"] == 3
+    await scene.pods("Trouble", 1)
+    await scene.comes_to((1, "Closed", 4), (2, "Settled", 1))
+
+
+async def test_invalid_policy_does_not_stop_the_others(scene: Scene) -> None:
+    await scene.policy("broken", accepted=False, priority=100, match={"names": ["Kube* "]})
+    await scene.policy("sound")
+    await scene.pods("Trouble", 2)
+    await scene.requests_come_to(BY_POLICY, [("Trouble", "sound", "Settled", 2)])
+
+
+async def test_namespaced_policy_goes_before_cluster_then_priority_then_name(scene: Scene) -> None:
+    names = {"names": [f"*-{scene.namespace}"]}
+    ours = {"names": ["A-*", "B-*"]}
+    await scene.cluster_policy(f"c-first-{scene.namespace}", priority=1000, match=names)
+    await scene.cluster_policy(f"a-second-{scene.namespace}", priority=10, match=names)
+    await scene.policy("low", priority=1, match=ours)
+    await scene.policy("high-b", priority=2, match={"names": ["A-*"]})
+    await scene.policy("high-a", priority=2, match={"names": ["A-*"]})
+    for name in ("A", "B", "C"):
+        await scene.signal(f"{name}-{scene.namespace}", "pod-0")
+    await scene.requests_come_to(
+        BY_POLICY,
+        [
+            (f"A-{scene.namespace}", "high-a", "Settled", 1),
+            (f"B-{scene.namespace}", "low", "Settled", 1),
+            (f"C-{scene.namespace}", f"c-first-{scene.namespace}", "Settled", 1),
+        ],
+    )
+
+
+MATCHES = [
+    pytest.param({"names": ["Kube*", "Node?"]}, ["Node1", "KubePod"], id="names by glob"),
+    pytest.param({"severities": ["critical", "high"]}, ["KubePod"], id="severities"),
+    pytest.param({"sources": ["prom*"]}, ["node1"], id="sources by glob"),
+    pytest.param({"labelSelector": {"matchLabels": {"tier": "db"}}}, ["KubePod"], id="labels"),
+    pytest.param(
+        {"labelSelector": {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["db"]}]}},
+        ["Node1", "node1"],
+        id="labels by expression",
+    ),
+    pytest.param({"names": ["Kube*"], "severities": ["warning"]}, [], id="what is given must all hold"),
+    pytest.param({}, ["KubePod", "Node1", "node1"], id="nothing matches everything"),
+]
+
+
+@pytest.mark.parametrize(("match", "taken"), MATCHES)
+async def test_policy_takes_the_signals_that_its_match_names(
+    scene: Scene, match: dict[str, Any], taken: list[str]
+) -> None:
+    await scene.policy("chosen", priority=1, match=match)
+    await scene.policy("rest")
+    await scene.signal("KubePod", severity="critical", labels={"tier": "db"})
+    await scene.signal("Node1", severity="warning")
+    await scene.signal("node1", severity="info", source="prometheus", labels={"tier": "web"})
+    await scene.requests_come_to(
+        BY_POLICY,
+        [
+            (name, "chosen" if name in taken else "rest", "Settled", 1)
+            for name in ("KubePod", "Node1", "node1")
+        ],
+    )
+
+
+async def test_cluster_policy_selects_namespaces_by_their_labels(scene: Scene) -> None:
+    inside = await scene.another_namespace(tenant=scene.namespace)
+    outside = await scene.another_namespace(tenant="nobody")
+    await scene.cluster_policy(
+        f"tenants-{scene.namespace}",
+        match={"namespaceSelector": {"matchLabels": {"tenant": scene.namespace}}},
+    )
+    await scene.pods("Trouble", 2, namespace=inside)
+    await scene.comes_to((1, "Settled", 2), namespace=inside)
+    await scene.pods("Trouble", 1, namespace=outside)
+    await scene.signals_come_to(REJECTED, [("Rejected", "NoPolicyMatches")], namespace=outside)
+    assert await scene.requests(outside) == []
+
+
+async def test_severity_map_decides_what_is_counted_and_grouped_but_not_what_is_matched(scene: Scene) -> None:
+    await scene.policy(
+        match={"severities": ["warning", "info"]},
+        groupBy=["name", "severity"],
+        severityMap={"warning": "critical"},
+    )
+    await scene.signal("Trouble", "pod-0", severity="warning")
+    await scene.signal("Trouble", "pod-1", severity="info")
+    refused = await scene.signal("Trouble", "pod-2", severity="critical")
+    await scene.requests_come_to(
+        "group status.severity spec.severity status.phase status.signals.total",
+        [
+            (("Trouble", "critical"), "critical", "critical", "Settled", 1),
+            (("Trouble", "info"), "info", "info", "Settled", 1),
+        ],
+    )
+    await _come_to(scene, refused, ("Rejected", "NoPolicyMatches"))
+
+
+async def test_groups_beyond_open_storms_share_one_overflow_request(scene: Scene) -> None:
+    await scene.policy(limits={"openStorms": 2})
+    for number, name in enumerate("ABCD"):
+        await scene.pods(name, number + 1)
+    says = "group spec.overflow status.phase status.signals.total status.affectedResourceCount"
+    a, _, overflow = await scene.requests_come_to(
+        says,
+        [
+            (("A", scene.namespace), False, "Settled", 1, 1),
+            (("B", scene.namespace), False, "Settled", 2, 2),
+            ((scene.namespace,), True, "Settled", 7, 4),
+        ],
+    )
+    await scene.pods("A", 1, first=1)
+    await scene.pods("C", 1)
+    await scene.requests_come_to("status.phase status.signals.total", [("Settled", n) for n in (2, 2, 8)])
+    for request in (a, overflow):
+        await scene.remediate(request, phase="Succeeded")
+    await scene.requests_come_to(
+        "status.phase status.signals.total", [("Closed", 2), ("Settled", 2), ("Closed", 8)]
+    )
+    await scene.pods("D", 1)
+    await scene.requests_come_to(
+        says,
+        [
+            (("A", scene.namespace), False, "Closed", 2, 2),
+            (("B", scene.namespace), False, "Settled", 2, 2),
+            (("D", scene.namespace), False, "Settled", 1, 1),
+            ((scene.namespace,), True, "Closed", 8, 4),
+        ],
+    )
+
+
+FAULTY = [
+    pytest.param({"match": {"names": [" Kube*"]}}, "GlobMatchesNothing", id="glob that begins with a blank"),
+    pytest.param({"match": {"sources": ["[z-a]"]}}, "GlobMatchesNothing", id="glob with an empty range"),
+    pytest.param(
+        {"match": {"sources": ["?" * 63, "[ab]" * 15 + "?*?"]}}, None, id="long glob that can match"
+    ),
+    pytest.param({"groupBy": ["name", "labels. "]}, "EmptyLabelName", id="label without a name"),
+    pytest.param({"groupBy": ["labels.a b"]}, "InvalidLabelName", id="label that cannot be"),
+    pytest.param(
+        {"match": {"labelSelector": {"matchLabels": {"a b": "c"}}}},
+        "InvalidLabelName",
+        id="selector of a label that cannot be",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "reason"), FAULTY)
+async def test_senseless_policy_is_told_so_in_a_condition_and_an_event(
+    scene: Scene, spec: dict[str, Any], reason: str | None
+) -> None:
+    policy = await scene.policy(accepted=reason is None, **spec)
+    accepted = "status.conditions.Accepted"
+    assert rows([policy], f"{accepted}.reason status.observedGeneration") == [(reason or "Valid", 1)]
+    await scene.events_come_to(policy, [("Warning", reason)] if reason else [])
+
+
+async def test_policy_condition_follows_each_change(scene: Scene) -> None:
+    policy = await scene.policy(accepted=False, match={"names": ["Kube "]})
+    mended = await scene.change_policy(policy, match={"names": ["Kube*"]})
+    says = "status.observedGeneration status.conditions.Accepted.reason status.conditions.Accepted.message"
+    assert rows([mended], says) == [(2, "Valid", "the policy is in force")]
+    broken = await scene.change_policy(policy, accepted=False, groupBy=["labels. "])
+    assert rows([broken], says) == [(3, "EmptyLabelName", "groupBy: must name a label behind 'labels.'")]
+    await scene.events_come_to(policy, [("Warning", "GlobMatchesNothing"), ("Warning", "EmptyLabelName")])
+
+
+async def test_request_is_made_when_the_namespace_for_it_is(scene: Scene) -> None:
+    later = f"{scene.namespace}-later"
+    await scene.cluster_policy(
+        f"later-{scene.namespace}",
+        match={"names": [f"Of-{scene.namespace}"]},
+        groupBy=["name"],
+        requestNamespace=later,
+    )
+    await scene.policy(match={"names": ["Barrier"]})
+    await scene.pods(f"Of-{scene.namespace}", 3)
+    await scene.pods("Barrier", 1)
+    await scene.comes_to((1, "Settled", 1))
+    await scene.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": later}})
+    await scene.comes_to((1, "Settled", 3), namespace=later)
+    await scene.comes_to((1, "Settled", 1))
+
+
+async def test_request_that_would_lie_in_a_dying_namespace_is_not_made_and_its_signals_say_so(
+    scene: Scene,
+) -> None:
+    dying = await scene.another_namespace()
+    await scene.cluster_policy(
+        f"dying-{scene.namespace}",
+        match={"names": [f"Of-{scene.namespace}"]},
+        groupBy=["name"],
+        requestNamespace=dying,
+    )
+    await scene.api.delete("Namespace", dying)
+    await scene.pods(f"Of-{scene.namespace}", 3)
+    await scene.signals_come_to(REJECTED, [("Rejected", "NamespaceTerminating")] * 3)
+    assert await scene.requests(dying) == []
+
+
+async def test_namespace_that_gets_the_selected_label_is_governed_from_then_on(scene: Scene) -> None:
+    await scene.cluster_policy(
+        f"tenants-{scene.namespace}",
+        match={"namespaceSelector": {"matchLabels": {"tenant": scene.namespace}}},
+    )
+    await scene.signal("Early")
+    await scene.signals_come_to(REJECTED, [("Rejected", "NoPolicyMatches")])
+    await scene.api.patch(
+        "Namespace", scene.namespace, None, {"metadata": {"labels": {"tenant": scene.namespace}}}
+    )
+    probes = itertools.count()
+
+    async def fate() -> Any:
+        probe = await scene.signal("Trouble", f"pod-{next(probes)}")
+        return at(await _marked(scene, probe["metadata"]["name"]), "status.phase")
+
+    await eventually(fate, lambda phase: phase == "Folded", within=30)
+    await scene.signal("Trouble", "last")
+    [request] = await scene.requests_come_to(
+        "spec.name status.phase status.signals.total", [("Trouble", "Settled", 2)]
+    )
+    assert at(request, "spec.policyRef.name") == f"tenants-{scene.namespace}"
+
+
+async def test_two_policies_of_one_name_in_two_namespaces_open_two_storms(scene: Scene) -> None:
+    other = await scene.another_namespace()
+    await scene.policy(groupBy=["name"])
+    await scene.policy(groupBy=["name"], namespace=other)
+    await scene.pods("Trouble", 3)
+    await scene.pods("Trouble", 2, namespace=other)
+    [ours] = await scene.comes_to((1, "Settled", 3))
+    [theirs] = await scene.comes_to((1, "Settled", 2), namespace=other)
+    assert ours["spec"]["gid"] != theirs["spec"]["gid"]
+
+
+async def _marked(scene: Scene, name: str) -> Any:
+    return await eventually(
+        lambda: scene.api.get("Signal", name, scene.namespace),
+        lambda seen: at(seen, "status.phase"),
+        within=30,
+    )
+
+
+async def _come_to(scene: Scene, signal: dict[str, Any], expected: tuple[str, str]) -> None:
+    seen = await _marked(scene, signal["metadata"]["name"])
+    assert rows([seen], REJECTED) == [expected]

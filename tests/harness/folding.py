@@ -1,0 +1,180 @@
+"""One group's storm on a real store: what the tests of the Redis tier say in one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stormfold.api.signal import Severity
+from stormfold.fold import keys
+from stormfold.fold.store import CloseWord, Fold, Folded, ForgetWord, SettleWord, StormStore
+from stormfold.model.arrival import Arrival, SignalRef, Target
+from stormfold.model.group import partition
+from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
+
+CLUSTER = "cluster-under-test"
+T0 = 1_800_000_000_000
+"""When the storms of the tests begin, Unix ms: the beginning of a clock minute."""
+GID = "00000000000000a7"
+
+TERMS = Terms(
+    threshold_signals=5,
+    threshold_resources=0,
+    within_ms=60_000,
+    hold_ms=1_000,
+    discard=False,
+    idle_ms=60_000,
+    max_duration_ms=6 * 3_600_000,
+    close_after_ms=900_000,
+    resources=25,
+)
+"""What a policy says that says nothing."""
+
+
+def pod(name: str, namespace: str = "shop") -> Target:
+    """A pod as the target of a signal."""
+    return Target("v1", "Pod", name, namespace)
+
+
+def signal(version: int, target: Target | str | None = "web-0", **changes: Any) -> Arrival:
+    """The Signal with that resourceVersion, about a pod; `changes` are further fields of `Arrival`.
+
+    It was seen as many ms after `T0` as its resourceVersion says.
+    """
+    fields: dict[str, Any] = {
+        "ref": SignalRef("shop", f"signal-{version}", f"uid-{version}", 1, version),
+        "name": "PodCrashLooping",
+        "namespace": "shop",
+        "severity": Severity.WARNING,
+        "firing": True,
+        "target": pod(target) if isinstance(target, str) else target,
+        "labels": {},
+        "source": "test",
+        "seen_ms": T0 + version,
+        "fingerprint": "",
+    }
+    return Arrival(**(fields | changes))
+
+
+def signals(first: int, last: int, **changes: Any) -> list[Arrival]:
+    """The Signals with the resourceVersions from `first` to `last`, each about a pod of its own."""
+    return [signal(version, f"web-{version}", **changes) for version in range(first, last + 1)]
+
+
+OPENED = Snapshot(
+    gid=GID,
+    epoch=1,
+    state=State.OPEN,
+    terms=TERMS,
+    opening="opening",
+    total=1,
+    firing=1,
+    resolved=0,
+    firing_signals=1,
+    approximate=False,
+    severity=2,
+    first_ms=T0 + 1,
+    last_ms=T0 + 1,
+    opened_ms=T0,
+    arrived_ms=T0,
+    window_ms=T0,
+    detected=Detected.NO,
+    rate_per_minute=1,
+    resources=((pod("web-0"), 1),),
+    resource_count=1,
+    truncated=False,
+    settled=False,
+    revision=1,
+    through=1,
+    written=0,
+    written_ms=0,
+)
+"""The storm that `signal(1)` opens at `T0`."""
+
+
+@dataclass
+class Group:
+    """The storms of one group."""
+
+    store: StormStore
+    gid: str = GID
+    terms: Terms = TERMS
+
+    @property
+    def partition(self) -> int:
+        """Where its keys are."""
+        return partition(self.gid)
+
+    @property
+    def storm_key(self) -> str:
+        """The key of its hash."""
+        return keys.storm(self.partition, self.gid)
+
+    @property
+    def ids_key(self) -> str:
+        """The key of its ids."""
+        return keys.ids(self.partition, self.gid)
+
+    @property
+    def due_key(self) -> str:
+        """The key of its partition's deadlines."""
+        return keys.due(self.partition)
+
+    def fold_of(self, *arrivals: Arrival, known: tuple[int, int] = (0, 0), seed: Seed | None = None) -> Fold:
+        """What `fold` sends; `known` is epoch and total that Redis must know."""
+        return Fold(
+            self.gid, self.terms, "opening", arrivals, known_epoch=known[0], known_total=known[1], seed=seed
+        )
+
+    async def fold(
+        self, *arrivals: Arrival, at: int = 0, known: tuple[int, int] = (0, 0), seed: Seed | None = None
+    ) -> Folded:
+        """Count in one call, `at` ms after `T0`."""
+        fold = self.fold_of(*arrivals, known=known, seed=seed)
+        (answer,) = await self.store.fold(self.partition, [fold], now_ms=T0 + at)
+        return answer
+
+    async def claim(self, *, at: int) -> Snapshot | None:
+        """The storm, if it is due `at` ms after `T0`."""
+        claimed = await self.store.claim(self.partition, [self.gid], now_ms=T0 + at)
+        return claimed[0] if claimed else None
+
+    async def look(self, *, at: int) -> Snapshot:
+        """The storm, due or not: it is hastened."""
+        await self.store.hasten(self.gid, now_ms=T0 + at)
+        storm = await self.claim(at=at)
+        assert storm is not None, "there is no such storm"
+        return storm
+
+    async def settle(
+        self,
+        storm: Snapshot,
+        *,
+        at: int,
+        written: bool = True,
+        settled: bool = False,
+        next_look: int = 60_000,
+        trim: int = 0,
+    ) -> SettleWord:
+        """Note at `at` that the request holds the snapshot; times are ms after `T0`."""
+        return await self.store.settle(
+            storm, written=written, settled=settled, deadline_ms=T0 + next_look, now_ms=T0 + at, trim=trim
+        )
+
+    async def close(
+        self, storm: Snapshot, *, at: int, only_at_total: bool = False
+    ) -> tuple[CloseWord, Snapshot | None]:
+        """Freeze the storm, `at` ms after `T0`."""
+        return await self.store.close(
+            storm,
+            reason="MAX_DURATION_REACHED",
+            expected_total=storm.total if only_at_total else None,
+            now_ms=T0 + at,
+        )
+
+    async def close_and_forget(self, *, at: int) -> Snapshot:
+        """Close the open storm for good; gives its last snapshot."""
+        word, frozen = await self.close(await self.look(at=at), at=at)
+        assert frozen is not None, word
+        assert await self.store.forget_closed(frozen) is ForgetWord.FORGOTTEN
+        return frozen

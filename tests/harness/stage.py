@@ -1,0 +1,48 @@
+"""The stage of a fault: an operator between two proxies, and a team that reports to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.harness.api import Api
+from tests.harness.api_proxy import ApiProxy
+from tests.harness.api_proxy import Rule as ApiRule
+from tests.harness.eventually import eventually
+from tests.harness.operator import OperatorProcess
+from tests.harness.redis_proxy import RedisProxy
+from tests.harness.redis_proxy import Rule as RedisRule
+from tests.harness.team import Team
+
+from stormfold.demo.valkey import Valkey
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the fixture `stage` gives; the operator is not started."""
+
+    operator: OperatorProcess
+    api: Api
+    api_proxy: ApiProxy
+    redis_proxy: RedisProxy
+    valkey: Valkey
+    team: Team
+
+    async def kill_at(self, rule: ApiRule | RedisRule) -> None:
+        """SIGKILL as soon as the rule holds something; what is held is never passed on."""
+        await eventually(rule.arrived.is_set, within=30, what=f"{rule} is met")
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL; a command that the proxy still held is dropped with its connection."""
+        self.operator.kill()
+        self.redis_proxy.disconnect()
+        self.redis_proxy.reconnect()
+
+    def lose(self, what: str) -> None:
+        """Empty Redis if `what` says so: `kept` or `emptied`."""
+        if what == "emptied":
+            self.valkey.command("FLUSHALL")
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """One figure of the operator's metrics."""
+        return (await self.operator.metrics()).total(name, **labels)

@@ -1,0 +1,367 @@
+"""Folder: what it keeps until it is safe, and gives back to a Redis that has lost it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import pytest
+from tests.harness.eventually import eventually
+from tests.harness.folding import CLUSTER, T0, Group, signal, signals
+from tests.harness.redis_proxy import RedisProxy
+
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import SignalPhase
+from stormfold.api.stormpolicy import PolicySpec
+from stormfold.demo.valkey import Valkey
+from stormfold.fold import batching
+from stormfold.fold.batching import Continuation, Folder
+from stormfold.fold.connection import Connection
+from stormfold.fold.scripts import FOLD
+from stormfold.fold.store import ForgetWord, StormStore
+from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.group import PolicyId
+from stormfold.model.storm import Seed, Snapshot
+from stormfold.policy.index import PolicyIndex
+from stormfold.policy.routing import Routing
+from stormfold.policy.version import PolicyVersion
+
+POLICY = PolicyVersion(
+    PolicyId("StormPolicy", "shop", "all"), "policy-uid", 1, PolicySpec(group_by=("name",))
+)
+GROUP = POLICY.group(signal(1))
+NOW = T0 * 2
+"""Later than the folder's clock will be, which is that of the machine: whatever there is, is due."""
+
+
+def counted_in(epoch: int) -> Verdict:
+    """What a signal is told that is in the request of that epoch."""
+    return Verdict(SignalPhase.FOLDED, Reason.COUNTED, f"storm {epoch}")
+
+
+@dataclass
+class World:
+    """A folder with a hand-made index: the test says what requests hold."""
+
+    store: StormStore
+    requests: dict[str, Continuation] = field(default_factory=dict)
+    told: list[tuple[int, str]] = field(default_factory=list)
+    """(resourceVersion, message) in the order of the telling."""
+    hints: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        routing = Routing(PolicyIndex([POLICY]))
+        self.folder = Folder(
+            self.store,
+            route=routing.route,
+            continuation=self.requests.get,
+            tell=lambda arrival, verdict: self.told.append((arrival.ref.resource_version, verdict.message)),
+            safe_verdict=lambda _, epoch: counted_in(epoch),
+            hint=lambda number, _: self.hints.append(number),
+        )
+        self.group = Group(self.store, GROUP.gid, POLICY.terms)
+
+    async def submit(self, *arrivals: Arrival) -> None:
+        """Hand signals in and wait until they are folded."""
+        for arrival in arrivals:
+            await self.folder.submit(arrival)
+        await self.idle()
+
+    async def idle(self) -> None:
+        """Wait until nothing waits for its fold."""
+        await eventually(lambda: self.folder.idle, what="all is folded")
+
+    async def storm(self) -> Snapshot | None:
+        """What Redis has."""
+        await self.store.hasten(GROUP.gid, now_ms=0)
+        storms = await self.store.claim(GROUP.partition, [GROUP.gid], now_ms=NOW)
+        return storms[0] if storms else None
+
+    async def counted(self) -> tuple[int, int]:
+        """Epoch and total of what Redis has, (0, 0) if nothing."""
+        storm = await self.storm()
+        return (storm.epoch, storm.total) if storm else (0, 0)
+
+    def request_says(self, seed: Seed) -> None:
+        """Let the index hold a request."""
+        opening = POLICY.opening(GROUP, signal(1)).encoded()
+        self.requests[GROUP.gid] = Continuation(seed, POLICY, opening)
+
+    async def freeze(self) -> Snapshot:
+        """Begin to close the storm."""
+        storm = await self.storm()
+        assert storm is not None
+        _, frozen = await self.store.close(
+            storm, reason="MAX_DURATION_REACHED", expected_total=None, now_ms=NOW
+        )
+        assert frozen is not None
+        return frozen
+
+
+@asynccontextmanager
+async def running(url: str) -> AsyncIterator[World]:
+    connection = Connection.from_url(url)
+    world = World(StormStore(connection, cluster=CLUSTER))
+    task = asyncio.create_task(world.folder.run())
+    try:
+        yield world
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await connection.close()
+
+
+@pytest.fixture
+async def world(redis: Valkey) -> AsyncIterator[World]:
+    async with running(redis.url) as world:
+        yield world
+
+
+@pytest.fixture
+async def proxied(valkey: Valkey, redis_proxy: RedisProxy) -> AsyncIterator[World]:
+    async with running(redis_proxy.url) as world:
+        yield world
+
+
+# --- taking in, and the word back
+
+
+async def test_signal_is_told_once_that_it_is_safe(world: World) -> None:
+    await world.submit(*signals(1, 3))
+    assert (await world.counted(), world.told, world.hints) == ((1, 3), [], [GROUP.partition])
+    world.folder.written(GROUP.gid, 1, 2)
+    assert world.told == [(1, "storm 1"), (2, "storm 1")]
+    world.folder.written(GROUP.gid, 1, 2)
+    world.folder.written(GROUP.gid, 1, 3)
+    assert world.told == [(1, "storm 1"), (2, "storm 1"), (3, "storm 1")]
+
+
+async def test_signal_below_the_checkpoint_is_safe_at_once(world: World) -> None:
+    await world.store.fence([GROUP.partition], checkpoint=5)
+    await world.submit(signal(5))
+    assert (world.told, world.folder.is_open(GROUP.gid)) == ([(5, "storm 0")], False)
+
+
+async def test_signal_that_no_policy_governs_is_told_so(world: World) -> None:
+    await world.submit(signal(1, namespace="elsewhere"))
+    assert world.told == [(1, "no accepted policy governs signal 'PodCrashLooping' of namespace 'elsewhere'")]
+
+
+async def test_burst_is_folded_in_few_calls(proxied: World, redis_proxy: RedisProxy) -> None:
+    await proxied.submit(*signals(1, 1000))
+    calls = redis_proxy.commands["EVALSHA"] + redis_proxy.commands["EVAL"] - 1
+    assert (await proxied.counted(), calls) == ((1, 1000), 4)
+
+
+async def test_intake_waits_while_too_much_is_unsafe(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MAX_HELD", 3)
+    await world.submit(*signals(1, 3))
+    waiting = asyncio.create_task(world.folder.submit(signal(4)))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    world.folder.written(GROUP.gid, 1, 1)
+    await waiting
+    await eventually(world.counted, lambda seen: seen == (1, 4))
+
+
+async def test_full_redis_stops_the_folding_until_there_is_room(world: World) -> None:
+    world.folder.memory_full(True)
+    await world.folder.submit(signal(1))
+    lane_ran = asyncio.create_task(world.folder.submit(signal(2)))
+    await lane_ran
+    assert (await world.counted(), world.folder.idle) == ((0, 0), False)
+    world.folder.memory_full(False)
+    await world.idle()
+    assert await world.counted() == (1, 2)
+
+
+async def test_discarded_group_tells_all_its_signals_and_is_forgotten(world: World) -> None:
+    await world.submit(*signals(1, 2))
+    verdict = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "too few")
+    world.folder.released(GROUP.gid, verdict)
+    assert (world.told, world.folder.is_open(GROUP.gid)) == ([(1, "too few"), (2, "too few")], False)
+
+
+# --- what Redis loses
+
+
+async def test_emptied_redis_gets_back_what_is_not_safe(world: World, redis: Valkey) -> None:
+    await world.submit(*signals(1, 3))
+    redis.command("FLUSHALL")
+    await world.submit(signal(4))
+    assert await world.counted() == (1, 4)
+    world.folder.written(GROUP.gid, 1, 4)
+    assert [version for version, _ in world.told] == [1, 2, 3, 4]
+
+
+async def test_emptied_redis_continues_from_the_request(world: World, redis: Valkey) -> None:
+    await world.submit(*signals(1, 5))
+    world.request_says(Seed(epoch=1, closed=False, total=3, firing=3, through=3))
+    world.folder.written(GROUP.gid, 1, 3)
+    redis.command("FLUSHALL")
+    await world.submit(signal(6))
+    assert await world.counted() == (1, 6)
+    world.folder.written(GROUP.gid, 1, 6)
+    assert [version for version, _ in world.told] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_more_than_a_batch_is_given_back_in_order(world: World, redis: Valkey) -> None:
+    await world.submit(*signals(1, 600))
+    redis.command("FLUSHALL")
+    await world.submit(*signals(601, 700))
+    storm = await world.storm()
+    assert storm is not None
+    assert (storm.total, storm.through, storm.first_ms) == (700, 700, T0 + 1)
+    world.folder.written(GROUP.gid, 1, 700)
+    assert [version for version, _ in world.told] == list(range(1, 701))
+
+
+async def test_redis_emptied_between_two_batches_gets_both_back(
+    proxied: World, redis_proxy: RedisProxy, valkey: Valkey
+) -> None:
+    await proxied.submit(*signals(1, 300))
+    valkey.command("FLUSHALL")
+    second_piece = redis_proxy.hold("EVALSHA", signal(300).occurrence.encode())
+    await proxied.folder.submit(signal(301))
+    await second_piece.arrived.wait()
+    valkey.command("FLUSHALL")
+    second_piece.release()
+    await proxied.idle()
+    assert await proxied.counted() == (1, 301)
+
+
+async def test_lost_partition_is_given_back_without_a_new_signal(world: World, redis: Valkey) -> None:
+    await world.submit(*signals(1, 3))
+    redis.command("FLUSHALL")
+    world.folder.partition_lost(GROUP.partition)
+    assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (1, 3)
+
+
+async def test_redis_behind_the_request_is_given_the_storm_back(world: World) -> None:
+    await world.submit(*signals(1, 3))
+    world.request_says(Seed(epoch=1, closed=False, total=9, firing=9, through=20))
+    world.folder.mistrust(GROUP.gid, 1, 9, POLICY, overflow=False)
+    assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (1, 9)
+    await eventually(lambda: [version for version, _ in world.told] == [1, 2, 3], what="all are safe")
+
+
+async def test_redis_with_a_storm_whose_request_is_closed_opens_the_next(world: World) -> None:
+    await world.submit(*signals(1, 3))
+    world.request_says(Seed(epoch=1, closed=True, through=2))
+    world.folder.mistrust(GROUP.gid, 2, 0, POLICY, overflow=False)
+    assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (2, 1)
+    await eventually(lambda: world.told == [(1, "storm 1"), (2, "storm 1")], what="two are safe")
+
+
+async def test_what_is_unsafe_for_long_is_folded_again(
+    world: World, redis: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.submit(*signals(1, 3))
+    redis.command("FLUSHALL")
+    world.folder.look_again_at_stale()
+    assert await world.counted() == (0, 0)
+    monkeypatch.setattr(batching, "STALE_SECONDS", 0.0)
+    world.folder.look_again_at_stale()
+    assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (1, 3)
+
+
+async def test_storm_of_a_request_found_at_start_is_given_back(world: World) -> None:
+    world.request_says(Seed(epoch=4, closed=False, total=9, firing=9, through=20))
+    world.folder.adopt([], {GROUP.gid: (POLICY, False)})
+    assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (4, 9)
+    assert (world.folder.open_count(POLICY.id), world.folder.is_open(GROUP.gid)) == (1, True)
+
+
+# --- closing
+
+
+async def test_signal_of_a_closing_storm_waits_and_opens_the_next(world: World) -> None:
+    await world.submit(*signals(1, 2))
+    frozen = await world.freeze()
+    for arrival in signals(3, 4):
+        await world.folder.submit(arrival)
+    world.folder.written(GROUP.gid, 1, frozen.total)
+    assert await world.store.forget_closed(frozen) is ForgetWord.FORGOTTEN
+    world.folder.closed(GROUP.gid)
+    await world.idle()
+    assert await world.counted() == (2, 2)
+    world.folder.written(GROUP.gid, 2, 2)
+    assert world.told == [(1, "storm 1"), (2, "storm 1"), (3, "storm 2"), (4, "storm 2")]
+
+
+async def test_signal_that_waits_for_a_closing_storm_is_kept_through_its_loss(
+    proxied: World, redis_proxy: RedisProxy, valkey: Valkey
+) -> None:
+    await proxied.submit(*signals(1, 2))
+    frozen = await proxied.freeze()
+    refused = redis_proxy.hold("EVALSHA", FOLD.sha.encode(), when="after")
+    await proxied.folder.submit(signal(3))
+    await refused.arrived.wait()
+    refused.release()
+    proxied.request_says(Seed(epoch=1, closed=True, through=frozen.through))
+    proxied.folder.written(GROUP.gid, 1, frozen.total)
+    valkey.command("FLUSHALL")
+    proxied.folder.closed(GROUP.gid)
+    await proxied.idle()
+    assert await proxied.counted() == (2, 1)
+
+
+async def test_closed_storm_without_waiting_signals_is_forgotten(world: World) -> None:
+    await world.submit(signal(1))
+    frozen = await world.freeze()
+    world.folder.written(GROUP.gid, 1, 1)
+    await world.store.forget_closed(frozen)
+    world.folder.closed(GROUP.gid)
+    assert (world.folder.is_open(GROUP.gid), world.folder.open_count(POLICY.id)) == (False, 0)
+
+
+async def test_signal_whose_storm_closed_before_its_answer_came_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.submit(*signals(1, 2))
+    await world.store.forget_closed(await world.freeze())
+    world.folder.closed(GROUP.gid)
+    monkeypatch.setattr(batching, "STALE_SECONDS", 0.0)
+    world.folder.look_again_at_stale()
+    await eventually(lambda: world.told == [(1, "storm 1"), (2, "storm 1")], what="both are safe")
+    assert world.folder.is_open(GROUP.gid) is False
+
+
+# --- Redis that does not answer
+
+
+async def test_signals_wait_for_a_redis_that_is_away(proxied: World, redis_proxy: RedisProxy) -> None:
+    await proxied.submit(signal(1))
+    redis_proxy.disconnect()
+    await proxied.folder.submit(signal(2))
+    failures = batching.FOLD_ERRORS.labels(reason="unavailable")
+    before = failures._value.get()
+    await eventually(lambda: failures._value.get() > before, what="a fold has failed")
+    redis_proxy.reconnect()
+    await proxied.idle()
+    assert await proxied.counted() == (1, 2)
+
+
+async def test_fold_whose_answer_was_cut_off_counts_once(proxied: World, redis_proxy: RedisProxy) -> None:
+    await proxied.submit(signal(1))
+    cut = redis_proxy.cut("EVALSHA", FOLD.sha.encode(), when="after")
+    await proxied.submit(signal(2), signal(3))
+    assert (await proxied.counted(), cut.hits) == ((1, 3), 1)
+    proxied.folder.written(GROUP.gid, 1, 3)
+    assert [version for version, _ in proxied.told] == [1, 2, 3]
+
+
+async def test_signals_wait_for_room_in_a_full_redis(server: Valkey) -> None:
+    async with running(server.url) as world:
+        await world.submit(signal(1))
+        server.command("CONFIG", "SET", "maxmemory", "1")
+        await world.folder.submit(signal(2))
+        failures = batching.FOLD_ERRORS.labels(reason="full")
+        before = failures._value.get()
+        await eventually(lambda: failures._value.get() > before, what="a fold was refused")
+        server.command("CONFIG", "SET", "maxmemory", "0")
+        await world.idle()
+        assert await world.counted() == (1, 2)

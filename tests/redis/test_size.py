@@ -1,0 +1,113 @@
+"""How much of Redis a storm takes, with the names that people give things."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from dataclasses import replace
+
+import pytest
+from tests.harness.folding import T0, Group, pod, signal
+
+from stormfold.api.stormpolicy import PolicySpec
+from stormfold.demo.valkey import Valkey
+from stormfold.fold import keys
+from stormfold.fold.store import Fold, StormStore
+from stormfold.model.arrival import Arrival, SignalRef
+from stormfold.model.group import PolicyId
+from stormfold.model.storm import Seed
+from stormfold.policy.version import PolicyVersion
+
+GOAL_BYTES = 2048
+RESOURCES = 25
+SAFE_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+"""What Kubernetes makes the random parts of names of."""
+POLICY = PolicyVersion(PolicyId("ClusterStormPolicy", "", "default"), str(uuid.UUID(int=7)), 3, PolicySpec())
+
+
+def pods_of(deployment: str, count: int) -> list[str]:
+    """Names of the pods of one Deployment, always the same."""
+    letters = random.Random(deployment)
+
+    def some(length: int) -> str:
+        return "".join(letters.choices(SAFE_LETTERS, k=length))
+
+    replica_set = some(9)
+    return [f"{deployment}-{replica_set}-{some(5)}" for _ in range(count)]
+
+
+ONE = pods_of("checkout", RESOURCES)
+MANY = [name for n in range(RESOURCES) for name in pods_of(f"payments-{'abcde'[n % 5]}{n}-worker", 1)]
+CASES = [
+    pytest.param("shop", ONE, id="pods of one Deployment"),
+    pytest.param("payments-production", pods_of("payments-api-gateway", RESOURCES), id="long names"),
+    pytest.param("payments-production", MANY, id="pods of many Deployments"),
+]
+
+
+def arrivals(namespace: str, names: list[str]) -> list[Arrival]:
+    """One signal for each pod, with a uid and a resourceVersion as API servers give them."""
+    return [
+        replace(
+            signal(48_000_000 + n, pod(name, namespace)),
+            ref=SignalRef(namespace, name, str(uuid.uuid5(uuid.NAMESPACE_DNS, name)), 1, 48_000_000 + n),
+            name="KubePodCrashLooping",
+            namespace=namespace,
+        )
+        for n, name in enumerate(names)
+    ]
+
+
+async def fold(store: StormStore, namespace: str, names: list[str]) -> Group:
+    """Open a storm of these pods."""
+    batch = arrivals(namespace, names)
+    group = POLICY.group(batch[0])
+    opening = POLICY.opening(group, batch[0]).encoded()
+    await store.fold(group.partition, [Fold(group.gid, POLICY.terms, opening, batch)], now_ms=T0)
+    return Group(store, group.gid, POLICY.terms)
+
+
+def bytes_of(server: Valkey, group: Group) -> int:
+    """All that the server keeps for the group, key names and its own bookkeeping included."""
+    names = server.command("KEYS", f"sf:*:{group.gid}")
+    assert isinstance(names, list)
+    # The sorted set of deadlines is shared; here this storm bears all of it.
+    of_each = [server.command("MEMORY", "USAGE", str(name), "SAMPLES", 0) for name in [*names, group.due_key]]
+    return sum(used for used in of_each if isinstance(used, int))
+
+
+@pytest.mark.parametrize(("namespace", "names"), CASES)
+async def test_storm_of_25_resources_takes_at_most_two_kilobytes(
+    store: StormStore, redis: Valkey, namespace: str, names: list[str]
+) -> None:
+    group = await fold(store, namespace, names)
+    storm = await group.look(at=10)
+    assert (storm.total, storm.resource_count, storm.truncated) == (RESOURCES, RESOURCES, False)
+    await group.settle(storm, at=10, trim=storm.through)
+    assert bytes_of(redis, group) <= GOAL_BYTES
+
+
+@pytest.mark.parametrize(("namespace", "names"), CASES)
+async def test_storm_is_kept_in_packed_forms(
+    store: StormStore, redis: Valkey, namespace: str, names: list[str]
+) -> None:
+    group = await fold(store, namespace, names)
+    instances = keys.instances(group.partition, group.gid)
+    forms = [redis.command("OBJECT", "ENCODING", key) for key in (group.storm_key, group.ids_key, instances)]
+    assert forms == ["listpack", "listpack", "intset"]
+
+
+async def test_pods_with_the_longest_names_are_kept_packed(store: StormStore, redis: Valkey) -> None:
+    names = pods_of("w" * (63 - len("-123456789-12345")), RESOURCES)
+    assert {len(name) for name in names} == {63}
+    group = await fold(store, "n" * 40, names)
+    assert redis.command("OBJECT", "ENCODING", group.storm_key) == "listpack"
+    assert {target.name for target, _ in (await group.look(at=10)).resources} == set(names)
+
+
+async def test_storm_given_back_from_its_request_is_kept_packed(store: StormStore, redis: Valkey) -> None:
+    resources = {pod(name, "payments-production"): 3 for name in MANY}
+    seed = Seed(epoch=1, closed=False, total=75, firing=25, resources=resources, resource_count=RESOURCES)
+    group = Group(store)
+    await group.fold(seed=seed)
+    assert redis.command("OBJECT", "ENCODING", group.storm_key) == "listpack"

@@ -1,0 +1,335 @@
+"""claim.lua, settle.lua, close.lua, forget.lua: the life of a storm after its first signal."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from tests.harness.folding import GID, OPENED, T0, TERMS, Group, pod, signal, signals
+
+from stormfold.demo.valkey import Valkey
+from stormfold.fold import keys
+from stormfold.fold.store import (
+    CLAIM_MS,
+    REMEMBER_SECONDS,
+    CloseWord,
+    Folded,
+    FoldWord,
+    ForgetWord,
+    SettleWord,
+)
+from stormfold.model.storm import State
+
+# --- claim
+
+
+async def test_claimed_storm_is_hidden_until_its_claim_runs_out(group: Group) -> None:
+    await group.fold(signal(1))
+    seen = [await group.claim(at=at) for at in (1000, 1001, 999 + CLAIM_MS, 1000 + CLAIM_MS)]
+    assert seen == [OPENED, None, None, OPENED]
+
+
+async def test_storm_is_claimed_by_one_replica(group: Group) -> None:
+    await group.fold(signal(1))
+    claimed = await asyncio.gather(*(group.claim(at=1000) for _ in range(8)))
+    assert [storm for storm in claimed if storm] == [OPENED]
+
+
+async def test_claim_gives_those_of_its_storms_that_are_due(group: Group) -> None:
+    others = [Group(group.store, f"{number:015x}7") for number in (0, 4, 8)]
+    for number, other in enumerate(others):
+        await other.fold(signal(number + 1), at=number)
+    claimed = await group.store.claim(7, [other.gid for other in others], now_ms=T0 + 1001)
+    assert [storm.gid for storm in claimed] == [others[0].gid, others[1].gid]
+
+
+async def test_claim_takes_the_deadline_of_a_vanished_storm_away(group: Group, redis: Valkey) -> None:
+    await group.fold(signal(1))
+    redis.command("DEL", group.storm_key)
+    assert await group.claim(at=1000) is None
+    assert redis.command("ZCARD", group.due_key) == 0
+
+
+async def test_signal_after_a_write_makes_the_storm_due_a_second_after_it(group: Group) -> None:
+    await group.fold(signal(1))
+    storm = await group.look(at=1000)
+    await group.settle(storm, at=1000)
+    await group.fold(signal(2), known=(1, 1), at=1001)
+    assert [await group.claim(at=at) is None for at in (1999, 2000)] == [True, False]
+
+
+# --- settle
+
+
+async def test_settled_storm_is_due_at_its_deadline(group: Group) -> None:
+    await group.fold(signal(1))
+    storm = await group.look(at=1000)
+    assert await group.settle(storm, at=1100, next_look=60_000) is SettleWord.SETTLED
+    assert await group.claim(at=59_999) is None
+    assert await group.claim(at=60_000) == replace(OPENED, written=1, written_ms=T0 + 1100)
+
+
+async def test_look_without_a_write_leaves_what_is_written(group: Group) -> None:
+    await group.fold(signal(1))
+    storm = await group.look(at=10)
+    assert await group.settle(storm, at=10, written=False, next_look=20) is SettleWord.SETTLED
+    assert await group.claim(at=20) == OPENED
+
+
+async def test_signals_that_came_before_the_first_write_make_the_storm_due_at_once(group: Group) -> None:
+    await group.fold(signal(1))
+    storm = await group.look(at=1000)
+    await group.fold(signal(2), known=(1, 1), at=1000)
+    assert await group.settle(storm, at=1000, written=False) is SettleWord.MORE
+    assert (await group.store.due([group.partition], now_ms=T0 + 1000)) == {group.partition: [GID]}
+
+
+async def test_signals_that_came_during_a_write_make_the_storm_due_a_second_later(group: Group) -> None:
+    await group.fold(signal(1))
+    storm = await group.look(at=1000)
+    await group.fold(signal(2), known=(1, 1), at=1000)
+    assert await group.settle(storm, at=1100) is SettleWord.MORE
+    assert [await group.claim(at=at) is None for at in (2099, 2100)] == [True, False]
+
+
+async def test_older_write_does_not_take_back_a_newer_one(group: Group) -> None:
+    await group.fold(signal(1))
+    older = await group.look(at=10)
+    await group.fold(signal(2), known=(1, 1))
+    newer = await group.look(at=10)
+    await group.settle(newer, at=10)
+    await group.settle(older, at=20)
+    assert (await group.look(at=30)).written == 2
+
+
+async def test_settle_trims_ids_and_refuses_their_signals_from_then_on(group: Group, redis: Valkey) -> None:
+    await group.fold(*signals(1, 4))
+    await group.settle(await group.look(at=10), at=10, trim=3)
+    kept = [signal(4).occurrence]
+    assert redis.command("ZRANGE", group.ids_key, 0, -1) == kept
+    answer = await group.fold(*signals(1, 5), known=(1, 4))
+    assert (answer.total, answer.ordinals) == (5, [0, 0, 0, 4, 5])
+    other = Group(group.store, f"{group.gid[:-3]}fa7")
+    assert (await other.fold(signal(3))).ordinals == [0], "the whole partition is fenced"
+
+
+async def test_trim_never_lowers_the_fence(group: Group) -> None:
+    await group.store.fence([group.partition], checkpoint=10)
+    await group.fold(signal(11))
+    await group.settle(await group.look(at=10), at=10, trim=5)
+    assert (await group.fold(signal(10), known=(1, 1))).ordinals == [0]
+
+
+async def test_signal_after_settling_reopens_with_a_higher_revision(group: Group) -> None:
+    await group.fold(signal(1))
+    await group.settle(await group.look(at=60_000), at=60_000, settled=True)
+    storm = await group.look(at=61_000)
+    assert (storm.settled, storm.revision) == (True, 1)
+    await group.fold(signal(2), signal(3), known=(1, 1), at=62_000)
+    await group.fold(signal(4), known=(1, 3), at=62_000)
+    storm = await group.look(at=62_000)
+    assert (storm.settled, storm.revision) == (False, 2)
+
+
+async def test_signal_that_overtakes_the_note_of_settling_raises_the_revision_too(group: Group) -> None:
+    await group.fold(signal(1))
+    storm = await group.look(at=60_000)
+    await group.fold(signal(2), known=(1, 1), at=60_000)
+    assert await group.settle(storm, at=60_000, settled=True) is SettleWord.MORE
+    storm = await group.look(at=61_000)
+    assert (storm.settled, storm.revision) == (False, 2)
+
+
+async def test_settle_of_an_earlier_epoch_leaves_the_later_one_alone(group: Group) -> None:
+    await group.fold(signal(1))
+    first = await group.look(at=10)
+    await group.close_and_forget(at=20)
+    await group.fold(signal(2), at=30)
+    before = await group.look(at=30)
+    assert await group.settle(first, at=40, trim=2) is SettleWord.NEWER_EPOCH
+    assert await group.look(at=40) == before
+
+
+async def test_settle_of_a_forgotten_storm_brings_nothing_back(group: Group, redis: Valkey) -> None:
+    await group.fold(signal(1))
+    storm = await group.look(at=10)
+    await group.close_and_forget(at=20)
+    assert await group.settle(storm, at=30) is SettleWord.GONE
+    assert redis.command("ZCARD", group.due_key) == 0
+
+
+# --- close
+
+
+async def test_closing_storm_is_frozen_as_it_was(group: Group) -> None:
+    await group.fold(signal(1))
+    word, frozen = await group.close(await group.look(at=10), at=20)
+    assert (word, frozen) == (
+        CloseWord.CLOSING,
+        replace(OPENED, state=State.CLOSING, close_reason="MAX_DURATION_REACHED", closed_ms=T0 + 20),
+    )
+
+
+async def test_nothing_is_counted_into_a_closing_storm(group: Group) -> None:
+    await group.fold(signal(1))
+    _, frozen = await group.close(await group.look(at=10), at=20)
+    assert await group.fold(signal(1), signal(2), known=(1, 1)) == Folded(
+        FoldWord.CLOSING, 1, 1, False, 0, []
+    )
+    assert await group.look(at=30) == frozen
+
+
+async def test_closing_storm_stays_due_so_that_its_closing_goes_on_after_a_crash(group: Group) -> None:
+    await group.fold(signal(1))
+    _, frozen = await group.close(await group.look(at=10), at=20)
+    assert await group.claim(at=10 + CLAIM_MS) == frozen
+
+
+async def test_storm_that_has_grown_is_not_closed(group: Group) -> None:
+    await group.fold(signal(1))
+    storm = await group.look(at=10)
+    await group.fold(signal(2), known=(1, 1))
+    assert await group.close(storm, at=20, only_at_total=True) == (CloseWord.MOVED, None)
+    assert (await group.fold(signal(3), known=(1, 2))).ordinals == [3]
+
+
+async def test_storm_that_has_grown_is_closed_where_that_does_not_matter(group: Group) -> None:
+    await group.fold(signal(1))
+    storm = await group.look(at=10)
+    await group.fold(signal(2), known=(1, 1))
+    word, frozen = await group.close(storm, at=20)
+    assert (word, frozen.total if frozen else None) == (CloseWord.CLOSING, 2)
+
+
+async def test_closed_storm_is_gone(group: Group) -> None:
+    await group.fold(signal(1))
+    frozen = await group.close_and_forget(at=10)
+    assert await group.close(frozen, at=20) == (CloseWord.GONE, None)
+
+
+# --- forget
+
+
+async def test_signal_after_closing_opens_the_next_epoch(group: Group) -> None:
+    epochs = []
+    for version in range(1, 4):
+        answer = await group.fold(signal(version), at=version)
+        epochs.append((answer.epoch, answer.total, answer.ordinals))
+        await group.close_and_forget(at=version)
+    assert epochs == [(1, 1, [1]), (2, 1, [1]), (3, 1, [1])]
+
+
+async def test_next_epoch_begins_from_nothing(group: Group) -> None:
+    group.terms = replace(TERMS, resources=2)
+    await group.fold(*signals(1, 9, firing=False), signal(10))
+    await group.close_and_forget(at=10)
+    await group.fold(signal(11, seen_ms=T0 + 1))
+    storm = await group.look(at=10)
+    assert storm == replace(OPENED, terms=group.terms, epoch=2, through=11)
+
+
+async def test_closed_storm_counts_none_of_its_signals_again(group: Group) -> None:
+    await group.fold(*signals(1, 3))
+    await group.close_and_forget(at=10)
+    answer = await group.fold(*signals(1, 4))
+    assert (answer.epoch, answer.total, answer.ordinals) == (2, 1, [0, 0, 0, 1])
+
+
+async def test_closed_storm_leaves_its_epoch_and_floor_and_nothing_else(group: Group, redis: Valkey) -> None:
+    group.terms = replace(TERMS, resources=2)
+    await group.fold(*signals(1, 9))
+    await group.close_and_forget(at=10)
+    assert redis.command("KEYS", "*") == [group.storm_key]
+    flat = redis.command("HGETALL", group.storm_key)
+    assert isinstance(flat, list)
+    assert dict(zip(flat[::2], flat[1::2], strict=True)) == {"e": "1", "s": "c", "fl": "9"}
+    assert redis.command("TTL", group.storm_key) == REMEMBER_SECONDS
+
+
+async def test_next_epoch_is_not_forgotten_when_the_memory_of_the_last_one_would_be(
+    group: Group, redis: Valkey
+) -> None:
+    await group.fold(signal(1))
+    await group.close_and_forget(at=10)
+    await group.fold(signal(2))
+    names = redis.command("KEYS", "*")
+    assert isinstance(names, list)
+    assert {str(name): redis.command("TTL", str(name)) for name in names} == dict.fromkeys(
+        [
+            group.storm_key,
+            group.ids_key,
+            group.due_key,
+            keys.instances(group.partition, GID),
+            keys.opening(group.partition, GID),
+        ],
+        -1,
+    )
+
+
+async def test_storm_that_was_refilled_while_it_closed_is_not_forgotten(group: Group, redis: Valkey) -> None:
+    await group.fold(signal(1))
+    _, frozen = await group.close(await group.look(at=10), at=10)
+    assert frozen is not None
+    redis.command("FLUSHALL")
+    await group.fold(signal(1), signal(2))
+    assert await group.store.forget_closed(frozen) is ForgetWord.MOVED
+    assert (await group.look(at=20)).total == 2
+
+
+async def test_discarded_group_keeps_the_epoch_for_its_next_storm(group: Group) -> None:
+    await group.fold(signal(1))
+    assert await group.store.discard(await group.look(at=10)) is ForgetWord.FORGOTTEN
+    answer = await group.fold(signal(2), at=20)
+    assert (answer.epoch, answer.total) == (1, 1)
+    await group.close_and_forget(at=30)
+    await group.fold(signal(3), at=40)
+    assert await group.store.discard(await group.look(at=50)) is ForgetWord.FORGOTTEN
+    assert (await group.fold(signal(4), at=60)).epoch == 2
+
+
+async def test_discarding_a_group_leaves_its_floor(group: Group) -> None:
+    await group.fold(signal(1))
+    await group.close_and_forget(at=10)
+    await group.fold(signal(2))
+    await group.store.discard(await group.look(at=20))
+    assert (await group.fold(signal(1), signal(3))).ordinals == [0, 1]
+
+
+async def test_closing_storm_is_not_discarded(group: Group) -> None:
+    await group.fold(signal(1))
+    _, frozen = await group.close(await group.look(at=10), at=10)
+    assert frozen is not None
+    assert await group.store.discard(frozen) is ForgetWord.MOVED
+
+
+async def test_group_that_has_grown_is_not_discarded(group: Group) -> None:
+    await group.fold(signal(1))
+    storm = await group.look(at=10)
+    await group.fold(signal(2), known=(1, 1))
+    assert await group.store.discard(storm) is ForgetWord.MOVED
+    assert (await group.look(at=20)).total == 2
+
+
+# --- hasten
+
+
+async def test_hastened_storm_is_due_now(group: Group) -> None:
+    await group.fold(signal(1))
+    await group.store.hasten(GID, now_ms=T0 + 10)
+    assert await group.claim(at=10) == OPENED
+
+
+async def test_hastening_never_puts_a_storm_off_nor_makes_one(group: Group, redis: Valkey) -> None:
+    await group.store.hasten(GID, now_ms=T0)
+    assert redis.command("ZCARD", group.due_key) == 0
+    await group.fold(signal(1))
+    await group.store.hasten(GID, now_ms=T0 + 5000)
+    assert await group.claim(at=1000) == OPENED
+
+
+@pytest.mark.parametrize("namespace", ["shop", None])
+async def test_target_keeps_its_namespace_or_none(group: Group, namespace: str | None) -> None:
+    target = replace(pod("web-0"), namespace=namespace)
+    await group.fold(signal(1, target))
+    assert (await group.look(at=10)).resources == ((target, 1),)

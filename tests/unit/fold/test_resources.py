@@ -1,0 +1,216 @@
+"""Resources as text, seeds and snapshots as fields of the storm hash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.values import NODE, POD, SNAPSHOT, T0, TERMS
+
+from stormfold.fold.store import (
+    BASE_BYTES,
+    SEPARATOR,
+    _seed_fields,
+    _snapshot,
+    decoded_resource,
+    encoded_resource,
+    rate_per_minute,
+    resource_base,
+    resource_field,
+    resource_of_field,
+)
+from stormfold.model.arrival import Target
+from stormfold.model.storm import Detected, Seed, State, Terms
+
+TEXT = st.text(st.sampled_from("a/.\x1e\x1f1é"), max_size=6) | st.text(max_size=6)
+TARGETS = st.builds(Target, TEXT.filter(bool), TEXT, TEXT, st.none() | TEXT.filter(bool))
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        (None, ""),
+        (POD, "\x1fPod\x1fshop\x1fweb-0"),
+        (NODE, "\x1fNode\x1f\x1fworker-07"),
+        (replace(POD, api_version="apps/v1", kind="Deployment"), "apps/v1\x1fDeployment\x1fshop\x1fweb-0"),
+    ],
+)
+def test_resource_is_a_short_text(target: Target | None, text: str) -> None:
+    assert encoded_resource(target) == text
+
+
+def plain(target: Target) -> Target:
+    """The target without the sign that separates the parts of its text."""
+    return Target(
+        *(part and part.replace(SEPARATOR, " ") for part in (target.api_version, target.kind, target.name)),
+        target.namespace and target.namespace.replace(SEPARATOR, " "),
+    )
+
+
+@given(TARGETS)
+def test_resource_comes_back_whatever_its_names_are(target: Target) -> None:
+    assert decoded_resource(encoded_resource(target)) == plain(target)
+
+
+@given(TARGETS, TARGETS)
+def test_two_resources_have_two_texts(one: Target, other: Target) -> None:
+    assert (encoded_resource(one) == encoded_resource(other)) == (plain(one) == plain(other))
+
+
+@given(st.text(), st.text())
+def test_field_of_a_resource_gives_it_back(resource: str, first: str) -> None:
+    base = resource_base(first)
+    assert len(base.encode()) <= BASE_BYTES
+    assert first.startswith(base)
+    field = resource_field(resource, base)
+    assert field[0] == "~"
+    assert resource_of_field(field, base) == resource
+
+
+def test_field_of_a_resource_keeps_what_differs_from_the_base() -> None:
+    base = resource_base(encoded_resource(POD))
+    assert resource_field(encoded_resource(replace(POD, name="web-1")), base) == "~.1"
+    assert resource_field(encoded_resource(POD), base) == "~/"
+
+
+# --- seeds
+
+SEED = Seed(
+    epoch=2,
+    closed=False,
+    total=7,
+    firing=5,
+    resolved=1,
+    severity=3,
+    first_ms=T0 - 4_000,
+    last_ms=T0 + 8_000,
+    opened_ms=T0,
+    arrived_ms=T0 + 10_000,
+    detected=Detected.BY_SIGNALS,
+    revision=2,
+    through=4711,
+    resource_count=2,
+    resources=dict(SNAPSHOT.resources),
+    written_ms=T0 + 10_500,
+)
+
+
+def hash_of(seed: Seed, terms: Terms = TERMS) -> list[str]:
+    """The fields and values as Redis gives them back."""
+    return [str(part) for item in _seed_fields(seed, terms).items() for part in item]
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(SEED, id="open"),
+        pytest.param(replace(SEED, settled=True), id="settled"),
+        pytest.param(replace(SEED, detected=Detected.NO, resources={}, resource_count=0), id="no storm"),
+        pytest.param(replace(SEED, truncated=True, resource_count=880), id="truncated"),
+    ],
+)
+def test_storm_continued_from_a_seed_has_its_numbers(seed: Seed) -> None:
+    assert _snapshot(SNAPSHOT.gid, 0, "opening", hash_of(seed), T0 + 12_000) == replace(
+        SNAPSHOT,
+        opening="opening",
+        # Which signals fired is not known any more: at least as many as instances fire, and these are estimates.
+        firing_signals=5,
+        approximate=True,
+        rate_per_minute=0,
+        revision=2,
+        resources=tuple(seed.resources.items()),
+        resource_count=seed.resource_count,
+        truncated=seed.truncated,
+        settled=seed.settled,
+        detected=seed.detected,
+    )
+
+
+def test_storm_of_which_nothing_fires_has_fired_if_it_has_a_request() -> None:
+    quiet = replace(SEED, firing=0, resolved=6)
+    assert _snapshot("g", 0, "", hash_of(quiet), T0).firing_signals == 1
+
+
+def test_seed_of_a_closed_request_is_its_epoch_and_floor() -> None:
+    assert _seed_fields(Seed(epoch=4, closed=True, through=99), TERMS) == {
+        "e": 4,
+        "s": State.CLOSED,
+        "fl": 99,
+        "t": 0,
+    }
+
+
+# --- snapshots
+
+FIELDS = {"e": "1", "s": "o", "k": TERMS.encoded(), "b": "\x1fPod\x1fshop\x1fweb-0"}
+
+
+def test_resources_are_ordered_by_signals_then_by_name() -> None:
+    base = FIELDS["b"]
+    named = {
+        replace(POD, name=name): n for name, n in (("web-2", 1), ("web-1", 1), ("web-0", 1), ("web-3", 9))
+    }
+    fields = {resource_field(encoded_resource(target), base): str(n) for target, n in named.items()}
+    found = _snapshot("g", 0, "", [p for item in (FIELDS | fields).items() for p in item], T0).resources
+    assert [target.name for target, _ in found] == ["web-3", "web-0", "web-1", "web-2"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "distinct", "count"),
+    [
+        pytest.param({"rc": "3"}, 0, 3, id="all are listed"),
+        pytest.param({"rc": "25", "tr": "1"}, 480, 480, id="estimated"),
+        pytest.param(
+            {"rc": "25", "tr": "1", "hb": "900"}, 480, 900, id="at least as many as the request says"
+        ),
+        pytest.param({"rc": "25", "tr": "1"}, 24, 25, id="at least as many as are listed"),
+        pytest.param({"rc": "3", "hb": "900"}, 480, 3, id="not truncated: the listed ones"),
+    ],
+)
+def test_resources_are_counted_or_estimated(fields: dict[str, str], distinct: int, count: int) -> None:
+    flat = [part for item in (FIELDS | fields).items() for part in item]
+    assert _snapshot("g", distinct, "", flat, T0).resource_count == count
+
+
+@pytest.mark.parametrize(
+    ("fields", "firing", "resolved", "approximate"),
+    [
+        pytest.param({"f": "3", "r": "2"}, 3, 2, False, id="tracked"),
+        pytest.param({"f": "3", "r": "2", "xf": "1"}, 4, 2, True, id="some firing are estimated"),
+        pytest.param({"f": "3", "r": "2", "xr": "5"}, 3, 7, True, id="some resolved are estimated"),
+    ],
+)
+def test_instances_are_tracked_or_estimated(
+    fields: dict[str, str], firing: int, resolved: int, approximate: bool
+) -> None:
+    flat = [part for item in (FIELDS | fields).items() for part in item]
+    found = _snapshot("g", 0, "", flat, T0)
+    assert (found.firing, found.resolved, found.approximate) == (firing, resolved, approximate)
+
+
+# --- rate
+
+MINUTE = T0 // 60_000
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "rate"),
+    [
+        pytest.param(T0, 10 + 60, id="the minute begins: all of the one before"),
+        pytest.param(T0 + 30_000, 10 + 30, id="half of the one before"),
+        pytest.param(T0 + 59_999, 10, id="almost nothing of the one before"),
+        pytest.param(T0 + 60_000, 10, id="a minute later"),
+        pytest.param(T0 + 90_000, 5, id="one and a half"),
+        pytest.param(T0 + 120_000, 0, id="two"),
+        pytest.param(T0 - 1, 0, id="a clock that was set back"),
+    ],
+)
+def test_rate_is_that_of_the_last_sixty_seconds(now_ms: int, rate: int) -> None:
+    assert rate_per_minute(MINUTE, 10, 60, now_ms) == rate
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000), st.integers(-60_000, 300_000))
+def test_rate_is_never_more_than_what_came(in_it: int, before: int, later: int) -> None:
+    assert 0 <= rate_per_minute(MINUTE, in_it, before, T0 + later) <= in_it + before

@@ -1,0 +1,48 @@
+"""A policy resource is a version that may be put in force, or has faults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.values import version
+
+from stormfold.api.conditions import Reason
+from stormfold.intake.policies import examined
+from stormfold.policy.validation import Fault
+
+METADATA = {"name": "own", "namespace": "shop", "uid": "uid-own", "generation": 3}
+
+
+def test_policy_that_makes_sense_is_a_version() -> None:
+    body = {"metadata": METADATA, "spec": {"priority": 5}}
+    assert examined("StormPolicy", body) == (version(generation=3, priority=5), [])
+
+
+def test_policy_that_makes_no_sense_is_a_version_with_faults() -> None:
+    body = {"metadata": METADATA, "spec": {"closeAfter": "1s"}}
+    found, wrong = examined("StormPolicy", body)
+    assert found == version(generation=3, closeAfter="1s")
+    assert [fault.reason for fault in wrong] == [Reason.IDLE_LONGER_THAN_CLOSE_AFTER]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"groupBy": []}, "groupBy: Tuple should have at least 1 item after validation, not 0"),
+        ({"window": {"idle": "1 minute"}}, "window.idle: String should match pattern"),
+        ({"belowThreshold": "Ignore"}, "belowThreshold: Input should be 'Request' or 'Discard'"),
+    ],
+)
+def test_policy_that_cannot_be_read_is_no_version(spec: dict[str, Any], message: str) -> None:
+    found, wrong = examined("StormPolicy", {"metadata": METADATA, "spec": spec})
+    assert found is None
+    assert [fault.reason for fault in wrong] == [Reason.INVALID_SPEC]
+    assert wrong[0].message.startswith(message)
+
+
+def test_field_of_a_newer_crd_is_left_alone() -> None:
+    assert examined("StormPolicy", {"metadata": METADATA, "spec": {"silence": True}}) == (
+        version(generation=3),
+        list[Fault](),
+    )

@@ -1,0 +1,390 @@
+"""Signal resources become arrivals, or a reason why not; each occurrence is taken once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.unit.values import T0
+
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import Severity, SignalPhase
+from stormfold.intake.checkpoint import Progress
+from stormfold.intake.listwatch import Change, Changed, Deleted, Listed, Reached
+from stormfold.intake.signals import Seen, SignalIntake, SignalParser
+from stormfold.kube.lease import Checkpoint
+from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
+
+PARSE = SignalParser("stormfold-system")
+BODY: dict[str, Any] = {
+    "metadata": {
+        "name": "web-0-down",
+        "namespace": "shop",
+        "uid": "uid-1",
+        "generation": 1,
+        "resourceVersion": "110",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+        "managedFields": [{"manager": "kubectl", "operation": "Update", "time": "2026-01-01T00:00:00Z"}],
+    },
+    "spec": {
+        "name": "PodDown",
+        "severity": "high",
+        "state": "Resolved",
+        "target": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "namespace": "shop"},
+        "labels": {"app": "web"},
+        "annotations": {"summary": "web is down"},
+        "source": "alertmanager",
+        "fingerprint": "f1",
+        "startsAt": "2026-01-01T00:00:00Z",
+    },
+}
+REF = SignalRef("shop", "web-0-down", "uid-1", 1, 110)
+ARRIVAL = Arrival(
+    ref=REF,
+    name="PodDown",
+    namespace="shop",
+    severity=Severity.HIGH,
+    firing=False,
+    target=Target("apps/v1", "Deployment", "web", "shop"),
+    labels={"app": "web"},
+    source="alertmanager",
+    seen_ms=T0,
+    fingerprint="f1",
+)
+
+
+def body(
+    *, metadata: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **spec: Any
+) -> dict[str, Any]:
+    """BODY with other fields; a spec field of None is taken away."""
+    made = copy.deepcopy(BODY)
+    made["metadata"] |= metadata or {}
+    made["spec"] = {key: value for key, value in (made["spec"] | spec).items() if value is not None}
+    if status is not None:
+        made["status"] = status
+    return made
+
+
+def test_signal_is_an_arrival() -> None:
+    assert PARSE(BODY) == Seen(REF, T0 // 1000, edited=False, marked=False, outcome=ARRIVAL)
+
+
+def test_signal_that_says_only_its_name_is_an_arrival() -> None:
+    bare = body(metadata={}) | {"spec": {"name": "PodDown"}}
+    assert PARSE(bare).outcome == replace(
+        ARRIVAL,
+        severity=Severity.UNKNOWN,
+        firing=True,
+        target=None,
+        labels={},
+        source="",
+        fingerprint="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("namespace", "target_namespace", "speaks_for"),
+    [
+        pytest.param("shop", None, "shop", id="its own if the target names none"),
+        pytest.param("shop", "", "shop", id="its own if the target's is empty"),
+        pytest.param("shop", "shop", "shop", id="its own"),
+        pytest.param("stormfold-system", "shop", "shop", id="another, from the operator's"),
+        pytest.param("stormfold-system", None, "stormfold-system", id="the operator's"),
+    ],
+)
+def test_signal_speaks_for_a_namespace(namespace: str, target_namespace: str | None, speaks_for: str) -> None:
+    target = {"kind": "Pod", "name": "web-0"}
+    if target_namespace is not None:
+        target["namespace"] = target_namespace
+    outcome = PARSE(body(metadata={"namespace": namespace}, target=target)).outcome
+    assert isinstance(outcome, Arrival)
+    assert outcome.namespace == speaks_for
+
+
+def in_minutes(minutes: float) -> str:
+    return (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "message"),
+    [
+        pytest.param({"name": None}, Reason.INVALID_SIGNAL, "spec.name: Field required", id="no name"),
+        pytest.param(
+            {"name": ""},
+            Reason.INVALID_SIGNAL,
+            "spec.name: String should have at least 1 character",
+            id="an empty name",
+        ),
+        pytest.param(
+            {"severity": "page"},
+            Reason.INVALID_SIGNAL,
+            "spec.severity: Input should be 'critical', 'high', 'warning', 'info' or 'unknown'",
+            id="a severity of the future",
+        ),
+        pytest.param(
+            {"target": {"kind": "Pod"}},
+            Reason.INVALID_SIGNAL,
+            "spec.target.name: Field required",
+            id="a target without a name",
+        ),
+        pytest.param(
+            {"labels": {"a": 1}},
+            Reason.INVALID_SIGNAL,
+            "spec.labels.a: Input should be a valid string",
+            id="a label that is no text",
+        ),
+        pytest.param(
+            {"startsAt": "2026-01-01T00:00:00"},
+            Reason.INVALID_SIGNAL,
+            "spec.startsAt: Input should have timezone info",
+            id="a time without a zone",
+        ),
+        pytest.param(
+            {"target": {"kind": "Pod", "name": "p", "namespace": "ops"}},
+            Reason.TARGET_IN_OTHER_NAMESPACE,
+            "spec.target.namespace: 'ops' must be 'shop', the Signal's own namespace; "
+            "only Signals in 'stormfold-system' may speak for others",
+            id="another namespace's target",
+        ),
+        pytest.param(
+            {"startsAt": "2999-01-01T00:00:00Z"},
+            Reason.STARTS_IN_FUTURE,
+            "spec.startsAt: 2999-01-01T00:00:00+00:00 must not lie more than 5 minutes ahead",
+            id="far in the future",
+        ),
+    ],
+)
+def test_signal_that_cannot_be_counted_is_rejected(
+    spec: dict[str, Any], reason: Reason, message: str
+) -> None:
+    verdict = Verdict(SignalPhase.REJECTED, reason, message)
+    assert PARSE(body(**spec)) == Seen(REF, T0 // 1000, edited=False, marked=False, outcome=verdict)
+
+
+def test_signal_without_a_spec_is_rejected() -> None:
+    empty = {"metadata": BODY["metadata"]}
+    assert PARSE(empty).outcome == Verdict(
+        SignalPhase.REJECTED, Reason.INVALID_SIGNAL, "spec.name: Field required"
+    )
+
+
+def test_message_of_a_rejection_fits_into_a_status() -> None:
+    outcome = PARSE(body(target={"kind": "K", "name": "n", "namespace": "n" * 63})).outcome
+    assert isinstance(outcome, Verdict)
+    assert len(outcome.message) <= 1024
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(4.5, True), (5.5, False)])
+def test_clocks_may_differ_by_five_minutes(ahead: float, taken: bool) -> None:
+    assert isinstance(PARSE(body(startsAt=in_minutes(ahead))).outcome, Arrival) == taken
+
+
+@pytest.mark.parametrize(
+    ("generation", "status", "marked"),
+    [
+        pytest.param(1, None, False, id="no status"),
+        pytest.param(1, {}, False, id="an empty status"),
+        pytest.param(1, {"phase": "Folded", "observedGeneration": 1}, True, id="its mark"),
+        pytest.param(2, {"phase": "Folded", "observedGeneration": 1}, False, id="an older mark"),
+        pytest.param(2, {"phase": "Rejected", "observedGeneration": 2}, True, id="the mark of a raised one"),
+        pytest.param(1, {"observedGeneration": 1}, False, id="no phase"),
+        pytest.param(1, {"phase": "Folded"}, False, id="no generation"),
+    ],
+)
+def test_mark_is_of_the_generation(generation: int, status: dict[str, Any] | None, marked: bool) -> None:
+    assert PARSE(body(metadata={"generation": generation}, status=status)).marked == marked
+
+
+WRITE: dict[str, Any] = BODY["metadata"]["managedFields"][0]
+
+
+@pytest.mark.parametrize(
+    ("writes", "edited"),
+    [
+        pytest.param([WRITE], False, id="only its creation"),
+        pytest.param([WRITE | {"time": "2026-01-01T00:00:01Z"}], True, id="the creator wrote again"),
+        pytest.param([WRITE, WRITE | {"manager": "other"}], True, id="somebody else wrote"),
+        pytest.param([], True, id="nobody says"),
+    ],
+)
+def test_signal_was_edited_or_not(writes: list[dict[str, Any]], edited: bool) -> None:
+    assert PARSE(body(metadata={"managedFields": writes})).edited == edited
+
+
+def test_raised_generation_happened_when_it_came() -> None:
+    before = int(datetime.now(UTC).timestamp() * 1000)
+    raised = PARSE(body(metadata={"generation": 2}))
+    assert isinstance(raised.outcome, Arrival)
+    assert before <= raised.outcome.seen_ms <= int(datetime.now(UTC).timestamp() * 1000)
+    assert raised.created == T0 // 1000
+
+
+# --- each occurrence once
+
+
+class Shard:
+    """An intake that began at checkpoint 100, with what it has told."""
+
+    def __init__(self) -> None:
+        self.progress = Progress()
+        self.progress.begin(Checkpoint(100, T0 // 1000 - 60))
+        self.told: list[tuple[str, object]] = []
+        self.intake = SignalIntake(
+            self.progress,
+            submit=self._submit,
+            concluded=lambda ref, verdict: self.told.append(("concluded", (ref, verdict))),
+            kept=lambda seen: self.told.append(("kept", seen.uid)),
+            changed=lambda ref: self.told.append(("changed", ref.resource_version)),
+            deleted=lambda uid: self.told.append(("deleted", uid)),
+        )
+
+    async def _submit(self, arrival: Arrival) -> None:
+        self.told.append(("submitted", arrival.ref))
+
+    async def take(self, *changes: Change[Seen]) -> list[tuple[str, object]]:
+        """What is told of these changes."""
+        self.told.clear()
+        for change in changes:
+            await self.intake.take(change)
+        return list(self.told)
+
+
+COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted in RemediationRequest shop/storm-1")
+
+
+def version(number: int, **changes: Any) -> Seen:
+    metadata = changes.pop("metadata", {}) | {"resourceVersion": str(number)}
+    return PARSE(body(metadata=metadata, **changes))
+
+
+OLD = {"creationTimestamp": "2025-12-31T23:00:00Z"}
+
+
+def edit_of_metadata() -> Seen:
+    return version(120, metadata={"labels": {"a": "b"}})
+
+
+def own_mark() -> Seen:
+    return version(120, status={"phase": "Folded", "observedGeneration": 1})
+
+
+async def test_new_signal_is_submitted_and_holds_the_checkpoint_until_it_is_safe() -> None:
+    shard = Shard()
+    assert await shard.take(Changed(version(110))) == [("changed", 110), ("submitted", REF)]
+    assert shard.progress.checkpoint().resource_version == 109
+    shard.intake.conclude(REF, COUNTED)
+    assert shard.told[2:] == [("concluded", (REF, COUNTED))]
+    assert shard.progress.checkpoint().resource_version == 110
+
+
+@pytest.mark.parametrize("again", [edit_of_metadata, own_mark])
+@pytest.mark.parametrize("safe", [True, False])
+async def test_signal_that_was_taken_is_not_submitted_again(again: Callable[[], Seen], safe: bool) -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)))
+    if safe:
+        shard.intake.conclude(REF, COUNTED)
+    assert await shard.take(Changed(again())) == [("changed", 120)]
+    assert await shard.take(Listed([again()], 130, frozenset())) == [("changed", 120)]
+
+
+async def test_raised_generation_is_submitted() -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)))
+    told = await shard.take(Changed(version(120, metadata={"generation": 2})))
+    assert told == [("changed", 120), ("submitted", replace(REF, generation=2, resource_version=120))]
+    assert shard.progress.checkpoint().resource_version == 109
+
+
+async def test_each_occurrence_of_one_signal_is_concluded_for_itself() -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)), Changed(version(120, metadata={"generation": 2})))
+    shard.intake.conclude(replace(REF, generation=2, resource_version=120), COUNTED)
+    assert shard.progress.checkpoint().resource_version == 109
+    shard.intake.conclude(REF, COUNTED)
+    assert shard.progress.checkpoint().resource_version == 120
+
+
+@pytest.mark.parametrize(
+    ("found", "submitted"),
+    [
+        pytest.param(version(100), False, id="at the checkpoint"),
+        pytest.param(version(110), True, id="above it"),
+        pytest.param(own_mark(), False, id="above it, with its mark"),
+        pytest.param(version(110, metadata=OLD), False, id="above it, created long before and edited"),
+        pytest.param(
+            version(110, metadata=OLD | {"managedFields": [WRITE | {"time": OLD["creationTimestamp"]}]}),
+            True,
+            id="above it, created long before and not edited",
+        ),
+        pytest.param(
+            version(110, metadata=OLD | {"generation": 2}),
+            True,
+            id="above it, created long before and raised",
+        ),
+    ],
+)
+async def test_signal_found_at_start_is_submitted_unless_it_was_counted(found: Seen, submitted: bool) -> None:
+    told = await Shard().take(Listed([found], 200, frozenset()))
+    assert told == ([("changed", 110), ("submitted", found.ref)] if submitted else [("kept", "uid-1")])
+
+
+async def test_signal_counted_before_the_start_counts_again_when_it_is_raised() -> None:
+    shard = Shard()
+    await shard.take(Listed([version(90)], 100, frozenset()))
+    assert await shard.take(Changed(edit_of_metadata())) == [("changed", 120)]
+    told = await shard.take(Changed(version(130, metadata={"generation": 2})))
+    assert [word for word, _ in told] == ["changed", "submitted"]
+
+
+async def test_rejected_signal_is_concluded_at_once() -> None:
+    shard = Shard()
+    seen = version(110, name=None)
+    assert isinstance(seen.outcome, Verdict)
+    assert await shard.take(Changed(seen)) == [("changed", 110), ("concluded", (REF, seen.outcome))]
+    assert shard.progress.checkpoint().resource_version == 110
+
+
+async def test_signal_deleted_before_it_is_safe_still_holds_the_checkpoint() -> None:
+    shard = Shard()
+    assert await shard.take(Changed(version(110)), Deleted("uid-1", 120)) == [
+        ("changed", 110),
+        ("submitted", REF),
+        ("deleted", "uid-1"),
+    ]
+    assert shard.progress.checkpoint().resource_version == 109
+    shard.intake.conclude(REF, COUNTED)
+    assert shard.progress.checkpoint().resource_version == 120
+
+
+async def test_signal_that_a_list_misses_is_gone() -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)))
+    assert await shard.take(Listed([], 130, frozenset(["uid-1"]))) == [("deleted", "uid-1")]
+
+
+async def test_checkpoint_follows_bookmarks() -> None:
+    shard = Shard()
+    assert not shard.intake.listed
+    await shard.take(Listed([], 150, frozenset()))
+    assert shard.intake.listed
+    assert shard.progress.checkpoint().resource_version == 150
+    await shard.take(Reached(180))
+    assert shard.progress.checkpoint().resource_version == 180
+
+
+async def test_mark_of_an_older_generation_proves_nothing_of_the_newer() -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)), Changed(version(120, metadata={"generation": 2})))
+    raised = replace(REF, generation=2, resource_version=120)
+    for ref in (REF, raised):
+        shard.intake.conclude(ref, COUNTED)
+    shard.progress.kept(shard.progress.checkpoint())
+    shard.intake.marked(REF)
+    assert shard.progress.trim() == 119
+    shard.intake.marked(raised)
+    assert shard.progress.trim() == 120

@@ -1,0 +1,37 @@
+"""What manifests/rbac.yaml grants is what the operator asks for at its start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stormfold.kube.preflight import LEASE_RIGHTS, RIGHTS
+
+MANIFEST = Path(__file__).parents[3] / "manifests" / "rbac.yaml"
+
+
+def granted(kind: str) -> list[tuple[str, str, str]]:
+    """(API group, resource or resource/subresource, verb) of every rule of the only role of that kind."""
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all(MANIFEST.read_text()))
+    (role,) = (document for document in documents if document["kind"] == kind)
+    return sorted(
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    )
+
+
+def test_cluster_role_grants_each_right_once_and_no_other() -> None:
+    assert granted("ClusterRole") == sorted(
+        (group, f"{resource}/{subresource}" if subresource else resource, verb)
+        for group, resource, subresource, verbs in RIGHTS
+        for verb in verbs
+    )
+
+
+def test_role_grants_the_lease_and_nothing_else() -> None:
+    assert granted("Role") == sorted(("coordination.k8s.io", "leases", verb) for verb in LEASE_RIGHTS)

@@ -1,0 +1,79 @@
+"""groupBy picks the values of a group."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.unit.values import ARRIVAL, DEFAULT
+
+from stormfold.model.arrival import Arrival
+from stormfold.model.group import Group, PolicyId
+from stormfold.policy.grouping import group, overflow_group, value
+from stormfold.policy.validation import PLAIN_KEYS
+
+UNTARGETED = replace(ARRIVAL, target=None)
+OWN = PolicyId("StormPolicy", "shop", "own")
+
+
+@pytest.mark.parametrize(
+    ("key", "arrival", "expected"),
+    [
+        ("name", ARRIVAL, "PodDown"),
+        ("namespace", ARRIVAL, "shop"),
+        ("severity", ARRIVAL, "warning"),
+        ("source", ARRIVAL, "alertmanager"),
+        ("source", replace(ARRIVAL, source=""), ""),
+        ("target.kind", ARRIVAL, "Pod"),
+        ("target.name", ARRIVAL, "web-0"),
+        ("target.kind", UNTARGETED, None),
+        ("target.name", UNTARGETED, None),
+        ("labels.app", ARRIVAL, "web"),
+        ("labels.empty", ARRIVAL, ""),
+        ("labels.absent", ARRIVAL, None),
+        ("labels.a.b/c", replace(ARRIVAL, labels={"a.b/c": "d"}), "d"),
+    ],
+)
+def test_key_has_a_value(key: str, arrival: Arrival, expected: str | None) -> None:
+    assert value(key, arrival) == expected
+
+
+@pytest.mark.parametrize("key", sorted(PLAIN_KEYS))
+def test_every_key_that_a_policy_may_have_is_known(key: str) -> None:
+    assert value(key, ARRIVAL)
+
+
+@pytest.mark.parametrize("key", ["", "Name", "labels", "target", "target.uid"])
+def test_other_keys_are_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="groupBy has no key"):
+        value(key, ARRIVAL)
+
+
+def test_group_has_the_values_in_the_order_of_group_by() -> None:
+    assert group(OWN, ("labels.absent", "name"), None, ARRIVAL) == Group(
+        OWN, (("labels.absent", None), ("name", "PodDown")), "shop"
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "named", "namespace", "expected"),
+    [
+        pytest.param(DEFAULT, None, "shop", "shop", id="that of the signal"),
+        pytest.param(DEFAULT, "ops", "shop", "ops", id="that which a cluster policy names"),
+        pytest.param(OWN, "ops", "shop", "shop", id="that of the policy, whatever it names"),
+    ],
+)
+def test_request_lands_in_a_namespace(
+    policy: PolicyId, named: str | None, namespace: str, expected: str
+) -> None:
+    arrival = replace(ARRIVAL, namespace=namespace)
+    assert group(policy, ("name",), named, arrival).request_namespace == expected
+
+
+def test_overflow_group_is_one_for_each_policy_and_request_namespace() -> None:
+    one = group(DEFAULT, ("name", "namespace"), None, ARRIVAL)
+    other = group(DEFAULT, ("name", "namespace"), None, replace(ARRIVAL, name="Other"))
+    elsewhere = group(DEFAULT, ("name", "namespace"), None, replace(ARRIVAL, namespace="ops"))
+    assert overflow_group(one) == Group(DEFAULT, (("overflow", "shop"),), "shop", overflow=True)
+    assert overflow_group(other).gid == overflow_group(one).gid
+    assert overflow_group(elsewhere).gid != overflow_group(one).gid

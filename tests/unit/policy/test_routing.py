@@ -1,0 +1,215 @@
+"""Which storm an arrival goes to, with what is open taken into account."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import pytest
+from tests.unit.values import ARRIVAL, cluster_version, version
+
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import Severity, SignalPhase
+from stormfold.model.arrival import Verdict
+from stormfold.model.group import Group, PolicyId
+from stormfold.policy.grouping import overflow_group
+from stormfold.policy.index import PolicyIndex
+from stormfold.policy.router import DEFAULT_RETENTION_MS, Router
+from stormfold.policy.routing import Routed, Routing
+from stormfold.policy.version import PolicyVersion
+
+
+@dataclass(frozen=True)
+class Open:
+    """What is open, as a value."""
+
+    gids: frozenset[str] = frozenset()
+    counts: Mapping[PolicyId, int] = field(default_factory=dict)
+
+    def is_open(self, gid: str) -> bool:
+        return gid in self.gids
+
+    def open_count(self, policy: PolicyId) -> int:
+        return self.counts.get(policy, 0)
+
+
+NOTHING_OPEN = Open()
+OWN = version()
+DEFAULT = cluster_version()
+OF_DEFAULT = Group(DEFAULT.id, (("name", "PodDown"), ("namespace", "shop")), "shop")
+
+
+def routed(found: Routed | Verdict) -> Routed:
+    assert isinstance(found, Routed)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        pytest.param([DEFAULT, OWN], "own", id="a namespaced policy goes first"),
+        pytest.param(
+            [cluster_version("a", priority=1_000_000), OWN], "own", id="whatever the other's priority"
+        ),
+        pytest.param([version(name="a"), version(name="b", priority=1)], "b", id="then the higher priority"),
+        pytest.param([version(name="b"), version(name="a")], "a", id="then the name"),
+        pytest.param([version(namespace="ops"), DEFAULT], "default", id="another namespace's is not asked"),
+        pytest.param(
+            [version(match={"names": ["X"]}), DEFAULT], "default", id="the next if it does not match"
+        ),
+        pytest.param([cluster_version("b"), cluster_version("a")], "a", id="names of cluster policies too"),
+        pytest.param([], None, id="none"),
+        pytest.param([version(match={"names": ["X"]})], None, id="none that matches"),
+    ],
+)
+def test_first_policy_in_order_of_precedence_wins(
+    versions: list[PolicyVersion], expected: str | None
+) -> None:
+    found = PolicyIndex(versions).match(ARRIVAL, {})
+    assert (found.id.name if found else None) == expected
+    assert PolicyIndex(reversed(versions)).match(ARRIVAL, {}) == found
+
+
+def test_arrival_goes_to_its_group_under_the_policy_in_force() -> None:
+    assert Routing(PolicyIndex([DEFAULT])).route(ARRIVAL, NOTHING_OPEN) == Routed(
+        ARRIVAL, ARRIVAL, OF_DEFAULT, DEFAULT
+    )
+
+
+def test_arrival_without_a_policy_is_rejected() -> None:
+    assert Routing(PolicyIndex([version(namespace="ops")])).route(ARRIVAL, NOTHING_OPEN) == Verdict(
+        SignalPhase.REJECTED,
+        Reason.NO_POLICY_MATCHES,
+        "no accepted policy governs signal 'PodDown' of namespace 'shop'",
+    )
+
+
+def test_namespace_selector_sees_the_labels_of_the_namespace_that_the_signal_speaks_for() -> None:
+    chosen = cluster_version(match={"namespaceSelector": {"matchLabels": {"team": "a"}}})
+    routing = Routing(PolicyIndex([chosen]), (), {"shop": {"team": "a"}, "ops": {"team": "b"}})
+    assert isinstance(routing.route(ARRIVAL, NOTHING_OPEN), Routed)
+    assert isinstance(routing.route(replace(ARRIVAL, namespace="ops"), NOTHING_OPEN), Verdict)
+    assert isinstance(routing.route(replace(ARRIVAL, namespace="unheard-of"), NOTHING_OPEN), Verdict)
+
+
+def test_severity_is_mapped_before_it_is_grouped_and_counted() -> None:
+    mapping = version(groupBy=["severity"], severityMap={"warning": "critical"})
+    found = routed(Routing(PolicyIndex([mapping])).route(ARRIVAL, NOTHING_OPEN))
+    assert found.original is ARRIVAL
+    assert found.arrival == replace(ARRIVAL, severity=Severity.CRITICAL)
+    assert found.group.values == (("severity", "critical"),)
+
+
+def test_match_sees_the_severity_as_the_signal_states_it() -> None:
+    mapping = version(match={"severities": ["critical"]}, severityMap={"warning": "critical"})
+    assert isinstance(Routing(PolicyIndex([mapping])).route(ARRIVAL, NOTHING_OPEN), Verdict)
+
+
+def test_open_storm_goes_on_under_the_version_that_opened_it() -> None:
+    before, after = cluster_version(groupBy=["name"], requestNamespace="ops"), cluster_version(generation=2)
+    routing = Routing(PolicyIndex([after]), (before,))
+    open_before = Open(frozenset([before.group(ARRIVAL).gid]))
+    assert routed(routing.route(ARRIVAL, open_before)).version is before
+    assert routed(routing.route(ARRIVAL, NOTHING_OPEN)).version is after
+
+
+def test_retained_version_takes_only_what_it_governs() -> None:
+    before = cluster_version(match={"names": ["Pod*"]}, groupBy=["namespace"])
+    routing = Routing(PolicyIndex([cluster_version(generation=2)]), (before,))
+    still_open = Open(frozenset([before.group(ARRIVAL).gid]))
+    assert routed(routing.route(replace(ARRIVAL, name="NodeDown"), still_open)).version.generation == 2
+
+
+def test_open_storm_of_a_deleted_policy_goes_on() -> None:
+    before = cluster_version()
+    routing = Routing(PolicyIndex(), (before,))
+    assert routed(routing.route(ARRIVAL, Open(frozenset([OF_DEFAULT.gid])))).version is before
+    assert isinstance(routing.route(ARRIVAL, NOTHING_OPEN), Verdict)
+
+
+LIMITED = cluster_version(limits={"openStorms": 2})
+OVERFLOW = overflow_group(OF_DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("storms", "expected"),
+    [
+        pytest.param(Open(counts={LIMITED.id: 1}), OF_DEFAULT, id="one below the limit"),
+        pytest.param(Open(counts={LIMITED.id: 2}), OVERFLOW, id="at the limit"),
+        pytest.param(
+            Open(frozenset([OF_DEFAULT.gid]), {LIMITED.id: 2}), OF_DEFAULT, id="a group that is open already"
+        ),
+        pytest.param(
+            Open(frozenset([OVERFLOW.gid]), {LIMITED.id: 0}), OVERFLOW, id="while the overflow is open"
+        ),
+        pytest.param(
+            Open(frozenset([OF_DEFAULT.gid, OVERFLOW.gid]), {LIMITED.id: 9}),
+            OF_DEFAULT,
+            id="an open group beside an open overflow",
+        ),
+    ],
+)
+def test_new_groups_beyond_the_limit_go_to_the_overflow(storms: Open, expected: Group) -> None:
+    assert routed(Routing(PolicyIndex([LIMITED])).route(ARRIVAL, storms)).group == expected
+
+
+def test_limit_counts_the_storms_of_its_own_policy() -> None:
+    storms = Open(counts={PolicyId("StormPolicy", "shop", "own"): 9})
+    assert routed(Routing(PolicyIndex([LIMITED])).route(ARRIVAL, storms)).group == OF_DEFAULT
+
+
+# --- the router keeps the routing of the moment
+
+
+def test_router_retains_what_an_open_storm_holds_to_and_drops_it_after() -> None:
+    before, after = cluster_version(groupBy=["name", "namespace", "source"]), cluster_version(generation=2)
+    router = Router()
+    in_use: set[tuple[str, int]] = set()
+    router.in_use = lambda: in_use
+    still_open = Open(frozenset([before.group(ARRIVAL).gid]))
+    router.update([before])
+    in_use.add(before.key)
+    router.update([after])
+    assert routed(router.route(ARRIVAL, still_open)).version == before
+    assert routed(router.route(ARRIVAL, NOTHING_OPEN)).version == after
+    router.update([after])
+    assert routed(router.route(ARRIVAL, still_open)).version == before
+    in_use.clear()
+    router.update([after])
+    assert routed(router.route(ARRIVAL, still_open)).version == after
+
+
+def test_router_takes_over_versions_that_it_never_saw_in_force() -> None:
+    before = cluster_version()
+    router = Router()
+    router.in_use = lambda: {before.key}
+    router.retain([before])
+    assert routed(router.route(ARRIVAL, Open(frozenset([OF_DEFAULT.gid])))).version == before
+
+
+def test_version_in_force_is_not_retained_beside_itself() -> None:
+    router = Router()
+    router.in_use = lambda: {DEFAULT.key}
+    router.update([DEFAULT])
+    router.retain([DEFAULT])
+    assert router._routing.retained == ()
+
+
+def test_router_follows_namespaces() -> None:
+    chosen = cluster_version(match={"namespaceSelector": {"matchLabels": {"team": "a"}}}, retention="3s")
+    router = Router()
+    router.update([chosen])
+    assert router.retention_ms(ARRIVAL) == DEFAULT_RETENTION_MS
+    router.namespace_changed("shop", {"team": "a"})
+    assert router.retention_ms(ARRIVAL) == 3_000
+    assert isinstance(router.route(ARRIVAL, NOTHING_OPEN), Routed)
+    router.namespace_changed("shop", None)
+    assert isinstance(router.route(ARRIVAL, NOTHING_OPEN), Verdict)
+    router.namespaces_listed({"shop": {"team": "a"}})
+    assert isinstance(router.route(ARRIVAL, NOTHING_OPEN), Routed)
+    router.namespaces_listed({})
+    assert isinstance(router.route(ARRIVAL, NOTHING_OPEN), Verdict)
+
+
+def test_what_is_no_arrival_is_kept_for_the_default_time() -> None:
+    assert Router().retention_ms(None) == DEFAULT_RETENTION_MS == 600_000

@@ -1,0 +1,350 @@
+"""What is to be done about a storm, to the millisecond."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.values import POD, SNAPSHOT, T0, TERMS
+
+from stormfold.api.conditions import Reason
+from stormfold.api.remediationrequest import RequestPhase
+from stormfold.model.storm import Detected, Snapshot, State
+from stormfold.request.deciding import (
+    CLOSING_SENTENCES,
+    Close,
+    DeadlinesMs,
+    Decision,
+    Discard,
+    Finding,
+    Finish,
+    Wait,
+    Write,
+    closed,
+    deadlines,
+    decide,
+    recovered,
+    settled,
+    storm_detected,
+    truncated,
+)
+
+SETTLE, CLOSE, EXPIRE = T0 + 70_000, T0 + 910_000, T0 + 21_600_000
+SETTLED = replace(SNAPSHOT, settled=True)
+GROWN = replace(SNAPSHOT, total=8)
+NEVER_QUIET = replace(SNAPSHOT, arrived_ms=EXPIRE - 10_000)
+
+OPEN = Write(RequestPhase.OPEN, SETTLE)
+TO_SETTLED = Write(RequestPhase.SETTLED, CLOSE)
+QUIET = Close(Reason.QUIET_FOR_CLOSE_AFTER, only_at_total=True)
+TOO_LONG = Close(Reason.MAX_DURATION_REACHED, only_at_total=False)
+
+
+def test_deadlines_run_from_the_last_arrival_and_the_opening() -> None:
+    assert deadlines(SNAPSHOT) == DeadlinesMs(settle=SETTLE, close=CLOSE, expire=EXPIRE)
+
+
+@pytest.mark.parametrize(
+    ("storm", "now_ms", "decision"),
+    [
+        pytest.param(SNAPSHOT, T0 + 10_000, Wait(SETTLE), id="nothing new"),
+        pytest.param(SNAPSHOT, SETTLE - 1, Wait(SETTLE), id="just before it settles"),
+        pytest.param(SNAPSHOT, SETTLE, TO_SETTLED, id="it settles"),
+        pytest.param(SNAPSHOT, SETTLE + 1, TO_SETTLED, id="just after it should have settled"),
+        pytest.param(GROWN, T0 + 10_000, OPEN, id="a signal more"),
+        pytest.param(GROWN, SETTLE - 1, OPEN, id="a signal more just before it settles"),
+        pytest.param(GROWN, SETTLE, TO_SETTLED, id="a signal more when it settles"),
+        pytest.param(SETTLED, SETTLE - 1, OPEN, id="settled, and not quiet"),
+        pytest.param(SETTLED, SETTLE, Wait(CLOSE), id="settled"),
+        pytest.param(SETTLED, CLOSE - 1, Wait(CLOSE), id="just before it closes"),
+        pytest.param(SETTLED, CLOSE, QUIET, id="it closes"),
+        pytest.param(SETTLED, CLOSE + 1, QUIET, id="just after it should have closed"),
+        pytest.param(GROWN, CLOSE, QUIET, id="it closes though a signal more is to be written"),
+        pytest.param(NEVER_QUIET, EXPIRE - 1, Wait(EXPIRE), id="just before it has lasted too long"),
+        pytest.param(NEVER_QUIET, EXPIRE, TOO_LONG, id="it has lasted too long"),
+        pytest.param(NEVER_QUIET, EXPIRE + 1, TOO_LONG, id="it has lasted even longer"),
+        pytest.param(SETTLED, EXPIRE, TOO_LONG, id="both, closing and expiring, are due"),
+        pytest.param(
+            replace(SETTLED, arrived_ms=EXPIRE - 100_000),
+            EXPIRE - 1,
+            Wait(EXPIRE),
+            id="settled, to expire before it closes",
+        ),
+    ],
+)
+def test_storm_with_a_request(storm: Snapshot, now_ms: int, decision: Decision) -> None:
+    assert decide(storm, has_request=True, remediation_finished=False, now_ms=now_ms) == decision
+
+
+@pytest.mark.parametrize("storm", [SNAPSHOT, SETTLED, GROWN, replace(SNAPSHOT, written=0)])
+@pytest.mark.parametrize("now_ms", [T0, SETTLE, CLOSE, EXPIRE])
+def test_finished_remediation_closes_at_once(storm: Snapshot, now_ms: int) -> None:
+    assert decide(storm, has_request=True, remediation_finished=True, now_ms=now_ms) == Close(
+        Reason.REMEDIATION_FINISHED, only_at_total=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("storm", "now_ms", "decision"),
+    [
+        pytest.param(SNAPSHOT, T0 + 10_000, OPEN, id="nothing new"),
+        pytest.param(SETTLED, SETTLE, TO_SETTLED, id="settled"),
+        pytest.param(SETTLED, CLOSE, QUIET, id="to close"),
+        pytest.param(SNAPSHOT, EXPIRE, TOO_LONG, id="to expire"),
+    ],
+)
+def test_request_that_was_deleted_is_made_again(storm: Snapshot, now_ms: int, decision: Decision) -> None:
+    assert decide(storm, has_request=False, remediation_finished=False, now_ms=now_ms) == decision
+
+
+NEW = replace(
+    SNAPSHOT,
+    total=3,
+    firing_signals=3,
+    detected=Detected.NO,
+    window_ms=T0 + 2_000,
+    arrived_ms=T0 + 500,
+    written=0,
+    written_ms=0,
+)
+"""A group below its threshold of which no request is made yet."""
+DROPPED = replace(NEW, terms=replace(TERMS, discard=True))
+RESOLVED = replace(NEW, firing_signals=0)
+HOLD, WINDOW = T0 + 1_000, T0 + 62_000
+MADE = Write(RequestPhase.OPEN, T0 + 60_500)
+BELOW = Discard(Reason.BELOW_THRESHOLD, "3 signals within 60 s, threshold 5")
+NOT_FIRING = Discard(Reason.NOTHING_FIRING, "3 signals said Resolved and none of the group said Firing")
+
+
+@pytest.mark.parametrize(
+    ("storm", "now_ms", "decision"),
+    [
+        pytest.param(NEW, HOLD - 1, Wait(HOLD), id="just before the hold is over"),
+        pytest.param(NEW, HOLD, MADE, id="the hold is over"),
+        pytest.param(NEW, HOLD + 1, MADE, id="just after the hold"),
+        pytest.param(
+            replace(NEW, detected=Detected.BY_SIGNALS), T0, MADE, id="the threshold ends the hold early"
+        ),
+        pytest.param(replace(NEW, detected=Detected.BY_RESOURCES), T0, MADE, id="so does that of resources"),
+        pytest.param(replace(NEW, terms=replace(TERMS, hold_ms=0)), T0, MADE, id="no hold"),
+        pytest.param(
+            replace(NEW, terms=replace(TERMS, max_duration_ms=5_000)),
+            HOLD,
+            Write(RequestPhase.OPEN, T0 + 5_000),
+            id="to expire before it settles",
+        ),
+        pytest.param(DROPPED, HOLD, Wait(WINDOW), id="Discard waits for the threshold beyond the hold"),
+        pytest.param(DROPPED, WINDOW - 1, Wait(WINDOW), id="just before the window is over"),
+        pytest.param(DROPPED, WINDOW, BELOW, id="the window is over below the threshold"),
+        pytest.param(DROPPED, WINDOW + 1, BELOW, id="just after the window"),
+        pytest.param(
+            replace(DROPPED, detected=Detected.BY_SIGNALS), T0, MADE, id="Discard with the threshold reached"
+        ),
+        pytest.param(RESOLVED, HOLD, Wait(WINDOW), id="resolved only: waits for a firing one"),
+        pytest.param(RESOLVED, WINDOW - 1, Wait(WINDOW), id="resolved only, just before the window is over"),
+        pytest.param(RESOLVED, WINDOW, NOT_FIRING, id="resolved only"),
+        pytest.param(
+            replace(RESOLVED, detected=Detected.BY_RESOURCES),
+            WINDOW,
+            NOT_FIRING,
+            id="resolved only, on many resources",
+        ),
+        pytest.param(
+            replace(RESOLVED, terms=DROPPED.terms), WINDOW, NOT_FIRING, id="resolved only, and Discard"
+        ),
+        pytest.param(
+            replace(RESOLVED, total=1),
+            WINDOW,
+            Discard(Reason.NOTHING_FIRING, "1 signal said Resolved and none of the group said Firing"),
+            id="a single one",
+        ),
+    ],
+)
+def test_group_without_a_request(storm: Snapshot, now_ms: int, decision: Decision) -> None:
+    assert decide(storm, has_request=False, remediation_finished=False, now_ms=now_ms) == decision
+
+
+def test_request_that_was_made_but_not_settled_is_written_not_discarded() -> None:
+    assert decide(DROPPED, has_request=True, remediation_finished=False, now_ms=WINDOW) == Write(
+        RequestPhase.SETTLED, T0 + 900_500
+    )
+
+
+@pytest.mark.parametrize("has_request", [True, False])
+@pytest.mark.parametrize("now_ms", [T0, EXPIRE])
+def test_frozen_storm_is_finished_for_the_reason_it_was_frozen(has_request: bool, now_ms: int) -> None:
+    storm = replace(GROWN, state=State.CLOSING, close_reason="REMEDIATION_FINISHED")
+    assert decide(storm, has_request=has_request, remediation_finished=False, now_ms=now_ms) == Finish(
+        Reason.REMEDIATION_FINISHED
+    )
+
+
+MS = st.integers(1, 100_000)
+
+
+@given(
+    storm=st.builds(
+        lambda terms, arrived, total, written, is_settled, firing: replace(
+            SNAPSHOT,
+            terms=terms,
+            arrived_ms=T0 + arrived,
+            total=total,
+            written=min(written, total),
+            settled=is_settled,
+            firing_signals=firing,
+            detected=Detected.NO,
+        ),
+        st.builds(
+            lambda within, hold, discard, idle, duration, close: replace(
+                TERMS,
+                within_ms=within,
+                hold_ms=hold,
+                discard=discard,
+                idle_ms=idle,
+                max_duration_ms=duration,
+                close_after_ms=close,
+            ),
+            MS,
+            MS,
+            st.booleans(),
+            MS,
+            MS,
+            MS,
+        ),
+        MS,
+        st.integers(1, 3),
+        st.integers(0, 3),
+        st.booleans(),
+        st.integers(0, 2),
+    ),
+    has_request=st.booleans(),
+    now=MS,
+)
+def test_whoever_waits_or_writes_looks_again_later(storm: Snapshot, has_request: bool, now: int) -> None:
+    now_ms = T0 + now
+    decision = decide(storm, has_request=has_request, remediation_finished=False, now_ms=now_ms)
+    if isinstance(decision, Wait):
+        assert decision.deadline_ms > now_ms
+        again = decide(
+            storm, has_request=has_request, remediation_finished=False, now_ms=decision.deadline_ms
+        )
+        assert not isinstance(again, Wait) or again.deadline_ms > decision.deadline_ms
+    elif isinstance(decision, Write) and (has_request or storm.written):
+        assert decision.deadline_ms > now_ms
+        written = replace(storm, written=storm.total, settled=decision.phase is RequestPhase.SETTLED)
+        assert decide(written, has_request=True, remediation_finished=False, now_ms=now_ms) == Wait(
+            decision.deadline_ms
+        )
+
+
+# --- findings
+
+
+@pytest.mark.parametrize(
+    ("storm", "finding"),
+    [
+        pytest.param(
+            SNAPSHOT,
+            Finding(True, Reason.SIGNAL_THRESHOLD_REACHED, "5 signals came within 60 s"),
+            id="by signals",
+        ),
+        pytest.param(
+            replace(
+                SNAPSHOT,
+                detected=Detected.BY_RESOURCES,
+                terms=replace(TERMS, threshold_resources=1, within_ms=1_500),
+            ),
+            Finding(True, Reason.RESOURCE_THRESHOLD_REACHED, "1 resource affected within 1500 ms"),
+            id="by resources",
+        ),
+        pytest.param(
+            replace(SNAPSHOT, detected=Detected.NO, firing_signals=1),
+            Finding(False, Reason.BELOW_THRESHOLD, "no storm: 1 signal within 60 s, threshold 5"),
+            id="below",
+        ),
+        pytest.param(
+            replace(SNAPSHOT, detected=Detected.NO, terms=replace(TERMS, threshold_resources=3)),
+            Finding(
+                False,
+                Reason.BELOW_THRESHOLD,
+                "no storm: 6 signals within 60 s, threshold 5; 2 resources, threshold 3",
+            ),
+            id="below both",
+        ),
+    ],
+)
+def test_storm_is_detected(storm: Snapshot, finding: Finding) -> None:
+    assert storm_detected(storm) == finding
+
+
+@pytest.mark.parametrize(
+    ("phase", "finding"),
+    [
+        (
+            RequestPhase.OPEN,
+            Finding(False, Reason.SIGNALS_ARRIVING, "7 signals so far, 7 in the last minute"),
+        ),
+        (RequestPhase.SETTLED, Finding(True, Reason.QUIET, "7 signals; the counts are exact")),
+        (RequestPhase.CLOSED, Finding(True, Reason.QUIET, "7 signals; the counts are exact")),
+    ],
+)
+def test_storm_is_settled_unless_it_is_open(phase: RequestPhase, finding: Finding) -> None:
+    assert settled(SNAPSHOT, phase) == finding
+
+
+@pytest.mark.parametrize(
+    ("storm", "finding"),
+    [
+        pytest.param(SNAPSHOT, Finding(False, Reason.STILL_FIRING, "5 firing, 1 resolved"), id="some fire"),
+        pytest.param(
+            replace(SNAPSHOT, approximate=True),
+            Finding(False, Reason.STILL_FIRING, "5 firing, 1 resolved"),
+            id="some of about so many fire",
+        ),
+        pytest.param(
+            replace(SNAPSHOT, firing=0, resolved=6),
+            Finding(True, Reason.ALL_RESOLVED, "all 6 resolved"),
+            id="none fires",
+        ),
+        pytest.param(
+            replace(SNAPSHOT, firing=0, resolved=600, approximate=True),
+            Finding(
+                None,
+                Reason.INSTANCES_NOT_TRACKED,
+                "about 600 resolved; not every instance could be followed",
+            ),
+            id="nobody knows",
+        ),
+    ],
+)
+def test_storm_has_recovered_when_nothing_fires(storm: Snapshot, finding: Finding) -> None:
+    assert recovered(storm) == finding
+
+
+@pytest.mark.parametrize(
+    ("storm", "finding"),
+    [
+        (SNAPSHOT, Finding(False, Reason.WITHIN_LIMIT, "2 resources listed")),
+        (
+            replace(SNAPSHOT, resources=(), resource_count=0),
+            Finding(False, Reason.WITHIN_LIMIT, "0 resources listed"),
+        ),
+        (
+            replace(SNAPSHOT, truncated=True, resources=((POD, 9),), resource_count=480),
+            Finding(True, Reason.RESOURCE_LIMIT_REACHED, "1 of about 480 resources listed"),
+        ),
+    ],
+)
+def test_list_of_resources_is_truncated_or_whole(storm: Snapshot, finding: Finding) -> None:
+    assert truncated(storm) == finding
+
+
+def test_open_storm_is_not_closed() -> None:
+    assert closed(None) == Finding(False, Reason.NOT_CLOSED, "signals of the group are still counted here")
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason.where == "Closed is True"])
+def test_every_reason_for_closing_has_a_sentence(reason: Reason) -> None:
+    assert closed(reason) == Finding(True, reason, CLOSING_SENTENCES[reason])

@@ -1,0 +1,308 @@
+"""What the operator knows of requests, and how a lost storm is continued from them."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from tests.unit.values import ARRIVAL, POD, SNAPSHOT, T0, cluster_version
+
+from stormfold.api.conditions import Reason
+from stormfold.api.remediationrequest import RequestPhase
+from stormfold.fold.batching import Continuation
+from stormfold.model.arrival import Target
+from stormfold.model.storm import Detected, Seed, Snapshot
+from stormfold.policy.version import PolicyVersion
+from stormfold.request import rendering
+from stormfold.request.index import Request, RequestIndex, opening_of, seed_of, version_of
+
+POLICY = cluster_version(groupBy=["name", "namespace", "labels.rack"], closeAfter="10m", priority=4)
+OPENING = POLICY.opening(POLICY.group(ARRIVAL), ARRIVAL)
+GID = OPENING.group.gid
+STORM = replace(SNAPSHOT, gid=GID, epoch=2, terms=POLICY.terms)
+
+
+def body(
+    storm: Snapshot = STORM,
+    phase: RequestPhase | None = RequestPhase.OPEN,
+    *,
+    version: int = 10,
+    uid: str = "request-1",
+    remediation: str | None = None,
+) -> dict[str, Any]:
+    """A request as the API server gives it back; no phase: its status was never written."""
+    made = rendering.manifest(storm, OPENING)
+    made["metadata"] |= {"uid": uid, "resourceVersion": str(version), "generation": 1}
+    if phase is not None:
+        closed_for = Reason.QUIET_FOR_CLOSE_AFTER if phase is RequestPhase.CLOSED else None
+        status = rendering.status(
+            storm, phase, closed_for=closed_for, before=(), generation=1, now_ms=T0 + 11_000
+        )
+        made["status"] = {key: value for key, value in status.items() if value is not None}
+    if remediation is not None:
+        made.setdefault("status", {})["remediation"] = {"phase": remediation}
+    return made
+
+
+def request(
+    storm: Snapshot = STORM, phase: RequestPhase | None = RequestPhase.OPEN, **changes: Any
+) -> Request:
+    return Request.read(body(storm, phase, **changes))
+
+
+class Heard:
+    """An index, with what it has told."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, int, int]] = []
+        self.looks: list[str] = []
+        self.index = RequestIndex(
+            written=lambda gid, epoch, total: self.written.append((gid, epoch, total)),
+            needs_look=self.looks.append,
+        )
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+# --- what it holds
+
+
+def test_observed_request_is_held_and_told(heard: Heard) -> None:
+    heard.index.observe(request())
+    assert heard.index.get(GID, 2) == request()
+    assert heard.index.latest(GID) == request()
+    assert list(heard.index.open_requests()) == [request()]
+    assert heard.written == [(GID, 2, 7)]
+    assert heard.looks == []
+
+
+def test_request_that_is_met_with_a_word_of_the_consumer_needs_a_look(heard: Heard) -> None:
+    heard.index.observe(request(remediation="Succeeded"))
+    assert heard.looks == [GID]
+
+
+def test_unknown_group_has_nothing(heard: Heard) -> None:
+    assert heard.index.get(GID, 1) is None
+    assert heard.index.latest(GID) is None
+    assert heard.index.continuation(GID) is None
+    assert heard.index.open_before(GID, 9) == []
+
+
+@pytest.mark.parametrize("later", [9, 10])
+def test_older_version_and_a_repeat_change_nothing(heard: Heard, later: int) -> None:
+    heard.index.observe(request(version=10))
+    heard.index.observe(request(replace(STORM, total=99), version=later))
+    assert heard.index.get(GID, 2) == request(version=10)
+    assert heard.written == [(GID, 2, 7)]
+
+
+def test_newer_version_replaces_it(heard: Heard) -> None:
+    heard.index.observe(request())
+    heard.index.observe(request(replace(STORM, total=9), version=11))
+    assert heard.written == [(GID, 2, 7), (GID, 2, 9)]
+    assert heard.looks == []
+
+
+def test_new_word_of_the_consumer_needs_a_look(heard: Heard) -> None:
+    heard.index.observe(request())
+    heard.index.observe(request(version=11, remediation="Running"))
+    heard.index.observe(request(version=12, remediation="Running"))
+    heard.index.observe(request(version=13, remediation="Succeeded"))
+    assert heard.looks == [GID] * 2
+    latest = heard.index.latest(GID)
+    assert latest is not None
+    assert latest.remediation_phase == "Succeeded"
+
+
+def test_closed_request_of_an_earlier_epoch_is_forgotten(heard: Heard) -> None:
+    heard.index.observe(request(replace(STORM, epoch=1), RequestPhase.CLOSED))
+    heard.index.observe(request(version=11))
+    assert heard.index.get(GID, 1) is None
+    heard.index.observe(request(replace(STORM, epoch=1), RequestPhase.CLOSED, version=12))
+    assert heard.index.get(GID, 1) is None
+    assert heard.index.get(GID, 2) == request(version=11)
+
+
+def test_open_request_of_an_earlier_epoch_is_held_until_it_is_closed(heard: Heard) -> None:
+    early = replace(STORM, epoch=1)
+    heard.index.observe(request(early))
+    heard.index.observe(request(version=11))
+    assert heard.index.open_before(GID, 2) == [request(early)]
+    assert heard.index.open_before(GID, 1) == []
+    heard.index.observe(request(early, RequestPhase.CLOSED, version=12))
+    assert heard.index.open_before(GID, 2) == []
+    assert heard.index.get(GID, 1) is None
+
+
+def test_closed_request_is_the_latest_but_not_open(heard: Heard) -> None:
+    heard.index.observe(request(phase=RequestPhase.CLOSED))
+    assert heard.index.latest(GID) == request(phase=RequestPhase.CLOSED)
+    assert list(heard.index.open_requests()) == []
+
+
+def test_request_deleted_in_mid_storm_is_remembered_and_looked_at(heard: Heard) -> None:
+    heard.index.observe(request())
+    heard.index.observe_deleted(request(version=11))
+    assert heard.index.get(GID, 2) is None
+    assert heard.index.latest(GID) == replace(request(), deleted=True)
+    assert heard.looks == [GID]
+    heard.index.observe_deleted(request(version=11))
+    assert heard.looks == [GID]
+
+
+def test_request_made_again_takes_the_place_of_the_deleted_one(heard: Heard) -> None:
+    heard.index.observe(request())
+    heard.index.observe_deleted(request(version=11))
+    again = request(version=12, uid="request-2")
+    heard.index.observe(again)
+    assert heard.index.get(GID, 2) == again
+    heard.index.observe_deleted(request(version=11))
+    assert heard.index.get(GID, 2) == again
+
+
+def test_closed_request_that_is_deleted_is_forgotten(heard: Heard) -> None:
+    heard.index.observe(request(phase=RequestPhase.CLOSED))
+    heard.index.observe_deleted(request(phase=RequestPhase.CLOSED, version=11))
+    assert heard.index.latest(GID) is None
+    assert heard.looks == []
+
+
+def test_deletion_of_a_request_never_seen_changes_nothing(heard: Heard) -> None:
+    heard.index.observe_deleted(request())
+    assert heard.index.latest(GID) is None
+    assert heard.looks == []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda b: b["spec"].pop("gid"), id="no gid"),
+        pytest.param(lambda b: b["spec"].update(epoch=0), id="no epoch"),
+        pytest.param(lambda b: b["status"].update(phase="Merged"), id="a phase of the future"),
+    ],
+)
+def test_request_that_we_could_not_have_made_is_no_request(spoil: Any) -> None:
+    spoiled = copy.deepcopy(body())
+    spoil(spoiled)
+    with pytest.raises(ValidationError):
+        Request.read(spoiled)
+
+
+# --- what a lost storm is continued from
+
+CONTINUED = Seed(
+    epoch=2,
+    closed=False,
+    total=7,
+    firing=5,
+    resolved=1,
+    severity=3,
+    first_ms=T0 - 4_000,
+    last_ms=T0 + 8_000,
+    opened_ms=T0,
+    arrived_ms=T0 + 10_000,
+    detected=Detected.BY_SIGNALS,
+    settled=False,
+    revision=1,
+    through=4711,
+    resource_count=2,
+    truncated=False,
+    resources=dict(STORM.resources),
+)
+
+
+@pytest.mark.parametrize(
+    ("storm", "phase", "seed"),
+    [
+        pytest.param(STORM, RequestPhase.OPEN, CONTINUED, id="open"),
+        pytest.param(STORM, RequestPhase.SETTLED, replace(CONTINUED, settled=True), id="settled"),
+        pytest.param(
+            STORM, RequestPhase.CLOSED, Seed(epoch=2, closed=True, through=4711), id="closed: the next epoch"
+        ),
+        pytest.param(STORM, None, Seed(epoch=1, closed=True), id="no status: nothing is counted in it"),
+        pytest.param(
+            replace(STORM, detected=Detected.NO),
+            RequestPhase.OPEN,
+            replace(CONTINUED, detected=Detected.NO),
+            id="no storm",
+        ),
+        pytest.param(
+            replace(STORM, detected=Detected.BY_RESOURCES),
+            RequestPhase.OPEN,
+            replace(CONTINUED, detected=Detected.BY_RESOURCES),
+            id="a storm by resources",
+        ),
+        pytest.param(
+            replace(
+                STORM,
+                total=900,
+                firing=0,
+                resolved=870,
+                severity=4,
+                revision=6,
+                through=2**53 - 1,
+                truncated=True,
+                resource_count=850,
+                resources=((replace(POD, api_version="apps/v1"), 12),),
+            ),
+            RequestPhase.OPEN,
+            replace(
+                CONTINUED,
+                total=900,
+                firing=0,
+                resolved=870,
+                severity=4,
+                revision=6,
+                through=2**53 - 1,
+                truncated=True,
+                resource_count=850,
+                resources={Target("apps/v1", "Pod", "web-0", "shop"): 12},
+            ),
+            id="a large one",
+        ),
+        pytest.param(
+            replace(STORM, opened_ms=T0 + 999, arrived_ms=T0 + 10_999, first_ms=T0 + 1),
+            RequestPhase.OPEN,
+            replace(CONTINUED, first_ms=T0),
+            id="times are those of the request, to the second",
+        ),
+    ],
+)
+def test_snapshot_comes_back_from_the_status_as_a_seed(
+    storm: Snapshot, phase: RequestPhase | None, seed: Seed
+) -> None:
+    assert seed_of(request(storm, phase)) == seed
+
+
+def test_consumer_that_reports_before_the_first_status_leaves_nothing_counted() -> None:
+    assert seed_of(request(phase=None, remediation="Running")) == Seed(epoch=1, closed=True)
+
+
+def test_policy_and_opening_come_back_from_the_spec() -> None:
+    assert version_of(request().resource.spec) == PolicyVersion(
+        POLICY.id, POLICY.uid, POLICY.generation, POLICY.spec
+    )
+    assert opening_of(request()) == OPENING
+    assert opening_of(request()).group.gid == GID
+
+
+def test_continuation_is_that_of_the_latest_epoch(heard: Heard) -> None:
+    heard.index.observe(request(replace(STORM, epoch=1, total=3)))
+    heard.index.observe(request(version=11))
+    assert heard.index.continuation(GID) == Continuation(
+        seed_of(request()), version_of(request().resource.spec), OPENING.encoded()
+    )
+
+
+def test_request_deleted_in_mid_storm_is_continued_from_what_it_said(heard: Heard) -> None:
+    heard.index.observe(request())
+    heard.index.observe_deleted(request(version=11))
+    continuation = heard.index.continuation(GID)
+    assert continuation is not None
+    assert continuation.seed == CONTINUED

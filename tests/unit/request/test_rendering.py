@@ -1,0 +1,282 @@
+"""What a RemediationRequest says, word by word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.unit.values import ARRIVAL, NODE, POD, SNAPSHOT, T0, cluster_version, version
+
+from stormfold.api.conditions import Condition, ConditionStatus, Reason
+from stormfold.api.remediationrequest import RemediationRequest, RequestPhase
+from stormfold.model.storm import Detected, Snapshot
+from stormfold.request.rendering import closed_conditions, manifest, status
+
+NOW = T0 + 11_000
+
+
+def condition(kind: str, holds: str, reason: str, message: str, since: str = "00:00:11") -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": holds,
+        "observedGeneration": 1,
+        "lastTransitionTime": f"2026-01-01T{since}Z",
+        "reason": reason,
+        "message": message,
+    }
+
+
+OPEN: dict[str, Any] = {
+    "observedGeneration": 1,
+    "phase": "Open",
+    "signals": {
+        "total": 7,
+        "firing": 5,
+        "resolved": 1,
+        "approximate": False,
+        "resourceVersion": "4711",
+    },
+    "severity": "high",
+    "firstSeen": "2025-12-31T23:59:56Z",
+    "lastSeen": "2026-01-01T00:00:08Z",
+    "affectedResources": [
+        {"apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "web-0", "signals": 4},
+        {"apiVersion": "v1", "kind": "Node", "name": "worker-07", "signals": 2},
+    ],
+    "affectedResourceCount": 2,
+    "affectedResourceCountPrecision": "Exact",
+    "truncated": False,
+    "ratePerMinute": 7,
+    "revision": 1,
+    "deadlines": {
+        "settle": "2026-01-01T00:01:10Z",
+        "close": "2026-01-01T00:15:10Z",
+        "expire": "2026-01-01T06:00:00Z",
+    },
+    "conditions": [
+        condition("StormDetected", "True", "SignalThresholdReached", "5 signals came within 60 s"),
+        condition("Settled", "False", "SignalsArriving", "7 signals so far, 7 in the last minute"),
+        condition("Recovered", "False", "StillFiring", "5 firing, 1 resolved"),
+        condition("Truncated", "False", "WithinLimit", "2 resources listed"),
+        condition("Closed", "False", "NotClosed", "signals of the group are still counted here"),
+    ],
+}
+QUIET = condition("Settled", "True", "Quiet", "7 signals; the counts are exact")
+
+
+def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[str, Any]]:
+    by_type = {c["type"]: c for c in new}
+    return [by_type.get(c["type"], c) for c in base]
+
+
+@pytest.mark.parametrize(
+    ("storm", "phase", "closed_for", "expected"),
+    [
+        pytest.param(SNAPSHOT, RequestPhase.OPEN, None, OPEN, id="open"),
+        pytest.param(
+            SNAPSHOT,
+            RequestPhase.SETTLED,
+            None,
+            OPEN
+            | {
+                "phase": "Settled",
+                "ratePerMinute": 0,
+                "deadlines": OPEN["deadlines"] | {"settle": None},
+                "conditions": changed(OPEN["conditions"], QUIET),
+            },
+            id="settled: its deadline is taken away",
+        ),
+        pytest.param(
+            SNAPSHOT,
+            RequestPhase.CLOSED,
+            Reason.QUIET_FOR_CLOSE_AFTER,
+            OPEN
+            | {
+                "phase": "Closed",
+                "ratePerMinute": 0,
+                "deadlines": None,
+                "conditions": changed(
+                    OPEN["conditions"],
+                    QUIET,
+                    condition("Closed", "True", "QuietForCloseAfter", "no signal came for closeAfter"),
+                ),
+            },
+            id="closed: all deadlines are taken away",
+        ),
+        pytest.param(
+            replace(
+                SNAPSHOT,
+                firing=0,
+                resolved=900,
+                approximate=True,
+                truncated=True,
+                resource_count=880,
+                detected=Detected.NO,
+                revision=3,
+                severity=0,
+            ),
+            RequestPhase.OPEN,
+            None,
+            OPEN
+            | {
+                "signals": OPEN["signals"] | {"firing": 0, "resolved": 900, "approximate": True},
+                "severity": "unknown",
+                "affectedResourceCount": 880,
+                "affectedResourceCountPrecision": "Approximate",
+                "truncated": True,
+                "revision": 3,
+                "conditions": changed(
+                    OPEN["conditions"],
+                    condition(
+                        "StormDetected",
+                        "False",
+                        "BelowThreshold",
+                        "no storm: 6 signals within 60 s, threshold 5",
+                    ),
+                    condition(
+                        "Recovered",
+                        "Unknown",
+                        "InstancesNotTracked",
+                        "about 900 resolved; not every instance could be followed",
+                    ),
+                    condition("Truncated", "True", "ResourceLimitReached", "2 of about 880 resources listed"),
+                ),
+            },
+            id="estimates",
+        ),
+        pytest.param(
+            replace(SNAPSHOT, resources=(), resource_count=0),
+            RequestPhase.OPEN,
+            None,
+            OPEN
+            | {
+                "affectedResources": [],
+                "affectedResourceCount": 0,
+                "conditions": changed(
+                    OPEN["conditions"], condition("Truncated", "False", "WithinLimit", "0 resources listed")
+                ),
+            },
+            id="no resources",
+        ),
+    ],
+)
+def test_status_says_what_the_snapshot_says(
+    storm: Snapshot, phase: RequestPhase, closed_for: Reason | None, expected: dict[str, Any]
+) -> None:
+    rendered = status(storm, phase, closed_for=closed_for, before=(), generation=1, now_ms=NOW)
+    assert rendered == expected
+
+
+def test_conditions_keep_their_time_until_they_turn_and_foreign_ones_stay() -> None:
+    foreign = Condition(
+        type="example.com/Seen",
+        status=ConditionStatus.TRUE,
+        last_transition_time=datetime(2025, 1, 1, tzinfo=UTC),
+        reason="Looked",
+    )
+    first = status(SNAPSHOT, RequestPhase.OPEN, closed_for=None, before=(foreign,), generation=1, now_ms=NOW)
+    before = tuple(Condition.model_validate(c) for c in first["conditions"])
+    later = status(
+        SNAPSHOT, RequestPhase.SETTLED, closed_for=None, before=before, generation=1, now_ms=NOW + 60_000
+    )
+    assert later["conditions"] == [
+        foreign.manifest(),
+        *changed(OPEN["conditions"], QUIET | {"lastTransitionTime": "2026-01-01T00:01:11Z"}),
+    ]
+
+
+def test_status_never_names_what_belongs_to_the_consumer() -> None:
+    rendered = status(SNAPSHOT, RequestPhase.OPEN, closed_for=None, before=(), generation=1, now_ms=NOW)
+    assert "remediation" not in rendered
+
+
+def test_request_closed_without_a_snapshot_says_why() -> None:
+    before = [Condition.model_validate(c) for c in OPEN["conditions"]]
+    assert closed_conditions(before, Reason.NEWER_EPOCH_OPENED, generation=1, now_ms=NOW + 1_000) == changed(
+        OPEN["conditions"],
+        condition(
+            "Closed", "True", "NewerEpochOpened", "a later storm of the group is open", since="00:00:12"
+        ),
+    )
+
+
+OWN = version(groupBy=["name", "labels.rack"], priority=7)
+SPEC: dict[str, Any] = {
+    "gid": "0123456789abcdef",
+    "epoch": 2,
+    "group": [{"key": "name", "value": "PodDown"}, {"key": "labels.rack"}],
+    "overflow": False,
+    "policyRef": {
+        "kind": "StormPolicy",
+        "name": "own",
+        "namespace": "shop",
+        "uid": "uid-own",
+        "generation": 1,
+    },
+    "policy": OWN.spec.manifest(),
+    "name": "PodDown",
+    "severity": "warning",
+    "target": {"apiVersion": "v1", "kind": "Pod", "name": "web-0", "namespace": "shop"},
+    "openedAt": "2026-01-01T00:00:00Z",
+}
+
+
+def test_manifest_says_all_that_never_changes() -> None:
+    body = manifest(SNAPSHOT, OWN.opening(OWN.group(ARRIVAL), ARRIVAL))
+    assert body == {
+        "apiVersion": "stormfold.dev/v1alpha1",
+        "kind": "RemediationRequest",
+        "metadata": {
+            "name": "storm-0123456789abcdef-2",
+            "namespace": "shop",
+            "labels": {
+                "stormfold.dev/gid": "0123456789abcdef",
+                "stormfold.dev/policy": "own",
+                "app.kubernetes.io/managed-by": "stormfold",
+            },
+        },
+        "spec": SPEC,
+    }
+    assert RemediationRequest.model_validate(body).spec.manifest() == SPEC
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        pytest.param(None, None, id="no target"),
+        pytest.param(
+            NODE, {"apiVersion": "v1", "kind": "Node", "name": "worker-07"}, id="a target of no namespace"
+        ),
+        pytest.param(
+            replace(POD, api_version="apps/v1"),
+            SPEC["target"] | {"apiVersion": "apps/v1"},
+            id="a target of a group",
+        ),
+    ],
+)
+def test_manifest_names_the_target_of_the_first_signal(target: Any, expected: Any) -> None:
+    arrival = replace(ARRIVAL, target=target)
+    spec = manifest(SNAPSHOT, OWN.opening(OWN.group(arrival), arrival))["spec"]
+    assert spec.get("target") == expected
+
+
+def test_manifest_of_a_cluster_policy_names_no_policy_namespace() -> None:
+    default = cluster_version()
+    body = manifest(SNAPSHOT, default.opening(default.group(ARRIVAL), ARRIVAL))
+    assert body["spec"]["policyRef"] == {
+        "kind": "ClusterStormPolicy",
+        "name": "default",
+        "uid": "uid-default",
+        "generation": 1,
+    }
+    assert body["metadata"]["namespace"] == "shop"
+
+
+@pytest.mark.parametrize(("length", "labelled"), [(63, True), (64, False)])
+def test_policy_is_a_label_if_its_name_can_be_one(length: int, labelled: bool) -> None:
+    named = replace(OWN, id=replace(OWN.id, name="p" * length))
+    labels = manifest(SNAPSHOT, named.opening(named.group(ARRIVAL), ARRIVAL))["metadata"]["labels"]
+    assert ("stormfold.dev/policy" in labels) == labelled

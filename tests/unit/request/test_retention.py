@@ -1,0 +1,69 @@
+"""Which Signals are kept, and which are to be deleted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import pytest
+from tests.unit.values import ARRIVAL
+
+from stormfold.kube.client import KubeClient
+from stormfold.model.arrival import SignalRef
+from stormfold.request.retention import Retention
+
+
+def ref(uid: str, namespace: str = "shop", *, generation: int = 1, version: int = 100) -> SignalRef:
+    return replace(ARRIVAL.ref, uid=uid, namespace=namespace, generation=generation, resource_version=version)
+
+
+@pytest.fixture
+def retention() -> Retention:
+    """A book that deletes nothing by itself; two Signals are kept in each namespace."""
+    return Retention(cast("KubeClient", None), per_namespace=2)
+
+
+def ending(retention: Retention) -> list[str]:
+    """The uids that are to be deleted now, since the last look."""
+    return [retention._over.get_nowait() for _ in range(retention._over.qsize())]
+
+
+def test_oldest_of_a_namespace_with_too_many_ends_each_once(retention: Retention) -> None:
+    for uid in ("a", "b", "c", "d"):
+        retention.keep(ref(uid), 600)
+    retention.keep(ref("other", "ops"), 600)
+    assert ending(retention) == ["a", "b"]
+    retention.keep(ref("e"), 600)
+    assert ending(retention) == ["c"]
+
+
+def test_signal_that_is_kept_anew_is_the_youngest(retention: Retention) -> None:
+    for uid in ("a", "b", "a", "c"):
+        retention.keep(ref(uid), 600)
+    assert ending(retention) == ["b"]
+
+
+def test_signal_that_has_gone_makes_room(retention: Retention) -> None:
+    for uid in ("a", "b"):
+        retention.keep(ref(uid), 600)
+    retention.forget("a")
+    retention.keep(ref("c"), 600)
+    assert ending(retention) == []
+
+
+def test_edited_signal_is_deleted_at_its_new_version(retention: Retention) -> None:
+    retention.keep(ref("a"), 600)
+    retention.changed(ref("a", version=200))
+    assert retention._kept["a"] == ref("a", version=200)
+
+
+def test_raised_generation_is_not_deleted(retention: Retention) -> None:
+    retention.keep(ref("a"), 600)
+    retention.changed(ref("a", generation=2, version=200))
+    assert retention._kept == {}
+
+
+def test_signal_that_is_not_kept_is_none_of_its_business(retention: Retention) -> None:
+    retention.changed(ref("a"))
+    retention.forget("a")
+    assert retention._kept == {}

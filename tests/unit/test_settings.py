@@ -1,0 +1,103 @@
+"""Settings come from the environment or from flags; a wrong one is refused in a line that names it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import pytest
+
+from stormfold.cli import run
+from stormfold.settings import Settings
+
+DEFAULTS: dict[str, Any] = {
+    "redis_url": "redis://127.0.0.1:6379/0",
+    "namespace": "stormfold-system",
+    "identity": f"{socket.gethostname()}-{os.getpid()}",
+    "http_host": "0.0.0.0",
+    "http_port": 8080,
+    "marks_per_second": 20,
+    "signals_per_namespace": 1000,
+    "terminal_phases": frozenset(
+        {"Succeeded", "Completed", "Failed", "Cancelled", "TimedOut", "Skipped", "Aborted"}
+    ),
+    "grace_seconds": 20.0,
+    "log_level": "INFO",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_pod_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may run them in a pod."""
+    monkeypatch.delenv("POD_NAME", raising=False)
+
+
+def test_nothing_has_to_be_set() -> None:
+    assert Settings().model_dump() == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("REDIS_URL", "redis+cluster://redis:6379", "redis+cluster://redis:6379"),
+        ("NAMESPACE", "ops", "ops"),
+        ("IDENTITY", "replica-1", "replica-1"),
+        ("HTTP_HOST", "127.0.0.1", "127.0.0.1"),
+        ("HTTP_PORT", "0", 0),
+        ("MARKS_PER_SECOND", "1000", 1000),
+        ("SIGNALS_PER_NAMESPACE", "1", 1),
+        ("TERMINAL_PHASES", '["Merged"]', frozenset(["Merged"])),
+        ("TERMINAL_PHASES", "[]", frozenset()),
+        ("GRACE_SECONDS", "0.5", 0.5),
+        ("LOG_LEVEL", "DEBUG", "DEBUG"),
+    ],
+)
+def test_variable_sets_its_setting(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, value: object
+) -> None:
+    monkeypatch.setenv(f"STORMFOLD_{variable}", text)
+    assert Settings().model_dump() == DEFAULTS | {variable.lower(): value}
+
+
+def test_every_setting_has_a_variable_that_is_tested_here() -> None:
+    assert set(Settings.model_fields) == set(DEFAULTS)
+
+
+def test_pod_names_its_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POD_NAME", "stormfold-0")
+    assert Settings().identity == "stormfold-0"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("REDIS_URL", ""),
+        ("NAMESPACE", "Ops"),
+        ("NAMESPACE", "-ops"),
+        ("NAMESPACE", "a" * 64),
+        ("IDENTITY", ""),
+        ("HTTP_PORT", "65536"),
+        ("HTTP_PORT", "-1"),
+        ("HTTP_PORT", "http"),
+        ("MARKS_PER_SECOND", "0"),
+        ("MARKS_PER_SECOND", "1001"),
+        ("SIGNALS_PER_NAMESPACE", "0"),
+        ("SIGNALS_PER_NAMESPACE", "100001"),
+        ("TERMINAL_PHASES", "Succeeded"),
+        ("TERMINAL_PHASES", '"Succeeded"'),
+        ("GRACE_SECONDS", "-1"),
+        ("GRACE_SECONDS", "601"),
+        ("GRACE_SECONDS", "nan"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_wrong_setting_ends_the_command_with_a_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, text: str
+) -> None:
+    monkeypatch.setenv(f"STORMFOLD_{variable}", text)
+    assert run([]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("stormfold: ")
+    assert variable in lines[0].upper()
