@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal as os_signal
 import time
+from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -45,6 +46,8 @@ SHARD = 0
 ANSWER_SECONDS = 10.0
 """How long Redis may be silent before we are not ready."""
 POLL_SECONDS = 0.05
+CANCEL_SECONDS = 0.2
+"""How long a part may take to end before it is told again."""
 
 
 class App:
@@ -205,26 +208,31 @@ class App:
             acquired.cancel()
             return
         await self._take_over(acquired.result())
+        parts = {
+            name: asyncio.create_task(part, name=name)
+            for name, part in {
+                **self._folder.parts(),
+                **self._retention.parts(),
+                "reconcile": self._reconciler.run(),
+                "lease": self._lease.keep(self._progress.checkpoint, self._progress.kept),
+                "policies": self._policies.run(),
+                "marks": self._marker.run(),
+                "events": self._recorder.run(),
+                "kopf": self._kopf.run(),
+                "signals": self._take_signals(),
+            }.items()
+        }
         try:
-            async with asyncio.TaskGroup() as tasks:
-                parts = {
-                    name: tasks.create_task(part, name=name)
-                    for name, part in {
-                        "fold": self._folder.run(),
-                        "reconcile": self._reconciler.run(),
-                        "lease": self._lease.keep(self._progress.checkpoint, self._progress.kept),
-                        "policies": self._policies.run(),
-                        "marks": self._marker.run(),
-                        "retention": self._retention.run(),
-                        "events": self._recorder.run(),
-                        "kopf": self._kopf.run(),
-                        "signals": self._take_signals(),
-                    }.items()
-                }
-                await stop
+            await asyncio.wait((stop, *parts.values()), return_when=asyncio.FIRST_COMPLETED)
+            if stop.done():
                 await self._drain(parts)
         finally:
             stop.cancel()
+            await _end(parts.values())
+        for task in parts.values():
+            if not task.cancelled():
+                task.result()
+        log.info("stopped")
 
     async def _take_over(self, checkpoint: Checkpoint) -> None:
         """Begin where the last leader was safe."""
@@ -261,6 +269,15 @@ class App:
                     await asyncio.sleep(POLL_SECONDS)
         parts["lease"].cancel()
         await self._lease.release(self._progress.checkpoint())
-        for task in parts.values():
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: Python 3.11's wait_for, which redis-py
+    uses, loses one that comes as its call ends."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
             task.cancel()
-        log.info("stopped")
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_SECONDS)
+        for task in pending:
+            log.debug("cancellation was lost, repeating it", extra={"task": task.get_name()})

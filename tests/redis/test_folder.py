@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -104,13 +104,14 @@ class World:
 async def running(url: str) -> AsyncIterator[World]:
     connection = Connection.from_url(url)
     world = World(StormStore(connection, cluster=CLUSTER))
-    task = asyncio.create_task(world.folder.run())
+    parts = {asyncio.create_task(part, name=name) for name, part in world.folder.parts().items()}
     try:
         yield world
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        while parts:  # as app.py does: a cancellation may be lost
+            for part in parts:
+                part.cancel()
+            _, parts = await asyncio.wait(parts, timeout=0.2)
         await connection.close()
 
 

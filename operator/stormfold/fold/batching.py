@@ -10,7 +10,7 @@ import logging
 import time
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -300,11 +300,9 @@ class Folder(OpenStorms):
 
     # --- batches out
 
-    async def run(self) -> None:
-        """Fold for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(PARTITIONS):
-                tasks.create_task(self._run_lane(number), name=f"fold-{number}")
+    def parts(self) -> dict[str, Coroutine[None, None, None]]:
+        """What folds for ever, by name: one task for each partition."""
+        return {f"fold-{number}": self._run_lane(number) for number in range(PARTITIONS)}
 
     @property
     def idle(self) -> bool:

@@ -23,8 +23,8 @@ from stormfold.fold.errors import StoreConfigError, StoreUnavailableError, store
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS = 32
-"""Sockets to each server, at most."""
+CONNECTIONS = 128
+"""Sockets to each server, at most: a partition has one fold under way, and storms are worked on beside; one call too many would fail."""
 TIMEOUT_SECONDS = 5.0
 """How long one call may take before it counts as failed."""
 OLDEST = (7, 0)

@@ -9,6 +9,7 @@ import itertools
 import logging
 import time
 from collections import OrderedDict, defaultdict
+from collections.abc import Coroutine
 from dataclasses import replace
 
 from prometheus_client import Counter, Gauge
@@ -88,18 +89,19 @@ class Retention:
             self._queued.add(uid)
             self._over.put_nowait(uid)
 
-    async def run(self) -> None:
-        """Delete for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(DELETIONS_AT_ONCE):
-                tasks.create_task(self._delete_for_ever(), name=f"retention-{number}")
-            while True:
-                now = time.monotonic()
-                while self._ends and self._ends[0][0] <= now:
-                    moment, _, uid = heapq.heappop(self._ends)
-                    if self._until.get(uid) == moment:
-                        self._end(uid)
-                await asyncio.sleep(TICK_SECONDS)
+    def parts(self) -> dict[str, Coroutine[None, None, None]]:
+        """What deletes for ever, by name."""
+        deleting = {f"retention-{number}": self._delete_for_ever() for number in range(DELETIONS_AT_ONCE)}
+        return {"retention": self._watch_ends(), **deleting}
+
+    async def _watch_ends(self) -> None:
+        while True:
+            now = time.monotonic()
+            while self._ends and self._ends[0][0] <= now:
+                moment, _, uid = heapq.heappop(self._ends)
+                if self._until.get(uid) == moment:
+                    self._end(uid)
+            await asyncio.sleep(TICK_SECONDS)
 
     async def _delete_for_ever(self) -> None:
         while True:

@@ -1,0 +1,74 @@
+"""The operator under the rights of manifests/rbac.yaml, as the API server's audit log tells it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.api.conftest import NewOperator
+from tests.harness.api import Api
+from tests.harness.kubectl import Kubectl
+from tests.harness.scene import Scene
+
+from stormfold.demo.controlplane import ControlPlane
+from stormfold.kube.preflight import LEASE_RIGHTS, RIGHTS
+
+MANIFEST = Path(__file__).parents[2] / "manifests" / "rbac.yaml"
+ACCOUNT = "system:serviceaccount:stormfold-system:stormfold"
+ASKS = "create authorization.k8s.io/selfsubjectaccessreviews"
+"""How the operator looks at its start whether it has its rights; everybody may."""
+GRANTED = {
+    f"{verb} {group}/{resource}{'/' + subresource if subresource else ''}"
+    for group, resource, subresource, verbs in RIGHTS
+    for verb in verbs
+} | {f"{verb} coordination.k8s.io/leases" for verb in LEASE_RIGHTS}
+WHEN_SOMEBODY_ELSE_WROTE = {"get stormfold.dev/remediationrequests"}
+
+
+def requests_of(control_plane: ControlPlane, user: str) -> list[dict[str, Any]]:
+    """What the audit log says of a user."""
+    assert control_plane.audit_log is not None
+    events = map(json.loads, control_plane.audit_log.read_text().splitlines())
+    return [event for event in events if event["user"]["username"] == user]
+
+
+def right(event: dict[str, Any]) -> str:
+    """The right that a request needs, `verb group/resource/subresource`; of a path that is no object, the path."""
+    reference = event.get("objectRef")
+    if reference is None or "resource" not in reference:
+        return f"{event['verb']} {event['requestURI'].partition('?')[0]}"
+    parts = [reference.get("apiGroup", ""), reference["resource"], reference.get("subresource", "")]
+    return f"{event['verb']} {'/'.join(parts).removesuffix('/')}"
+
+
+async def test_operator_folds_a_storm_with_no_other_rights_and_uses_each(
+    api: Api,
+    control_plane: ControlPlane,
+    namespace: str,
+    operator: NewOperator,
+    tmp_path: Path,
+) -> None:
+    kubectl = Kubectl(control_plane.kubeconfig)
+    await kubectl("apply", "-f", str(MANIFEST))
+    token = control_plane.service_account_token("stormfold-system", "stormfold")
+    kubeconfig = control_plane.write_kubeconfig(tmp_path / "kubeconfig", token=token)
+    scene = Scene(api, namespace, await operator(kubeconfig=kubeconfig))
+    try:
+        await scene.policy(retention="2s")
+        await scene.cluster_policy("everywhere", groupBy=["name", "namespace"])
+        rejected = await scene.signal(
+            "NodeDown", target={"kind": "Pod", "name": "p", "namespace": "elsewhere"}
+        )
+        await scene.pods("PodDown", 15)
+        await scene.comes_to((1, "Settled", 15))
+        # What no policy governs is kept for longer.
+        await scene.signals_come_to("metadata.name", [(rejected["metadata"]["name"],)])
+    finally:
+        await scene.close()
+    assert await scene.operator.terminate() == 0
+
+    done = requests_of(control_plane, ACCOUNT)
+    assert [right(event) for event in done if event["responseStatus"]["code"] == 403] == []
+    used = {right(event) for event in done if event.get("objectRef", {}).get("resource")} - {ASKS}
+    assert used | WHEN_SOMEBODY_ELSE_WROTE == GRANTED
