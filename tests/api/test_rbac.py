@@ -30,7 +30,7 @@ def requests_of(control_plane: ControlPlane, user: str) -> list[dict[str, Any]]:
     """What the audit log says of a user."""
     assert control_plane.audit_log is not None
     events = map(json.loads, control_plane.audit_log.read_text().splitlines())
-    return [event for event in events if event["user"]["username"] == user]
+    return [event for event in events if event["user"].get("username") == user]
 
 
 def right(event: dict[str, Any]) -> str:

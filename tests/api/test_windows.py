@@ -103,9 +103,9 @@ async def test_signals_of_a_storm_that_is_being_closed_are_all_counted_once(scen
 
     async def feed() -> None:
         nonlocal created
-        while created < 300:
-            await scene.pods("Trouble", 3, first=created)
-            created += 3
+        while created < 300 or len(await scene.requests()) < 2:
+            first, created = created, created + 3
+            await scene.pods("Trouble", 3, first=first)
 
     await asyncio.gather(feed(), feed(), feed())
 

@@ -7,7 +7,7 @@ on its way out cancels every task of its event loop. So it gets a loop of its ow
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,18 +34,13 @@ class Handover:
     request_deleted: Callable[[dict[str, Any]], None]
 
 
-class Backoffs:
-    """Waits between tries of one request, without an end: kopf gives up where the sequence ends."""
-
-    def __iter__(self) -> Iterator[float]:
-        seconds = 0.5
-        while True:
-            yield seconds
-            seconds = min(seconds * 2, LONGEST_WAIT_SECONDS)
+BACKOFFS_SECONDS = (0.5, 1.0, 2.0)
+"""Waits between kopf's tries of one request; then it ends, and is begun again. Were they endless, so could be its end:
+a watch that is cut off by it goes on trying on a connection that is closed."""
 
 
 def settings() -> kopf.OperatorSettings:
-    """kopf's settings: few events, nothing written, patient with the API server."""
+    """kopf's settings: few events, nothing written."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
@@ -57,7 +52,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.chunk_size = 500
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 5
-    chosen.networking.error_backoffs = Backoffs()
+    chosen.networking.error_backoffs = BACKOFFS_SECONDS
     chosen.networking.enforce_retry_after = True
     return chosen
 
