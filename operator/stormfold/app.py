@@ -228,7 +228,7 @@ class App:
                 await self._drain(parts)
         finally:
             stop.cancel()
-            await _end(parts.values())
+            await end_all(parts.values())
         for task in parts.values():
             if not task.cancelled():
                 task.result()
@@ -271,7 +271,7 @@ class App:
         await self._lease.release(self._progress.checkpoint())
 
 
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def end_all(tasks: Iterable[asyncio.Task[None]]) -> None:
     """Cancel tasks until they have ended: Python 3.11's wait_for, which redis-py
     uses, loses one that comes as its call ends."""
     pending = set(tasks)
