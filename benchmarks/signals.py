@@ -34,6 +34,7 @@ from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import API_VERSION
 from stormfold.api.signal import Signal, SignalPhase
 from stormfold.api.stormpolicy import ClusterStormPolicy, PolicySpec
+from stormfold.app import end_all
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import free_port
@@ -369,14 +370,14 @@ async def measure_fold(valkey: Valkey, signals: int, batch: int) -> float:
     async def idle() -> bool:
         return folder.idle
 
-    folding = asyncio.ensure_future(folder.run())
+    parts = [asyncio.create_task(part, name=name) for name, part in folder.parts().items()]
     began = time.process_time()
     for start in range(0, signals, batch * groups):
         for event in events[start : start + batch * groups]:
             await intake.take(Changed(parse(orjson.loads(event)["object"])))
         await until(idle, "the batch is folded")
     used = time.process_time() - began
-    folding.cancel()
+    await end_all(parts)
     await connection.close()
     valkey.command("FLUSHALL")
     return round(used / signals * 1e6, 1)
