@@ -17,6 +17,7 @@ TIERS = {
     "unit": "pure functions; no I/O",
     "redis": "the scripts and their client on real servers",
     "api": "the operator as a process, on a real API server",
+    "e2e": "the image on a real cluster",
 }
 
 # Nothing here may act on the cluster or the Redis of whoever runs the tests.

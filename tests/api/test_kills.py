@@ -2,106 +2,78 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
 
 import pytest
 from tests.api.conftest import NewOperator
-from tests.harness.api import Api, Manifest
-from tests.harness.api_proxy import Rule as ApiRule
+from tests.harness.api import Manifest
+from tests.harness.api_proxy import When
 from tests.harness.eventually import eventually
-from tests.harness.kubectl import Kubectl
-from tests.harness.redis_proxy import Rule as RedisRule
 from tests.harness.stage import Stage
+from tests.harness.steps import LEASE, REQUEST, SIGNAL, Step, call, checkpoint, create, script
 from tests.harness.team import Team
 
-from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, SETTLE, Script
-from stormfold.kube.lease import CHECKPOINT
+from stormfold.fold.scripts import CLAIM, FOLD, SETTLE
 
-LEASE = "/leases/stormfold-ingest-0"
-
-
-Arm = Callable[[Stage, str, Any], ApiRule | RedisRule]
-"""Makes the rule that holds the step: stage, name of the storm, before or after."""
-
-
-def script(which: Script) -> Arm:
-    """A script's call about the storm."""
-    return lambda stage, name, when: stage.redis_proxy.hold(
-        "EVALSHA", (which.sha.encode(), stage.team.gid(name).encode()), when=when
-    )
-
-
-def call(method: str, path: str, body: Callable[[bytes], bool] | None = None) -> Arm:
-    """A request about the storm: `{name}`, `{gid}` and `{namespace}` in `path` are its own."""
-    return lambda stage, name, when: stage.api_proxy.hold(
-        method,
-        path.format(name=name, gid=stage.team.gid(name), namespace=stage.team.namespace),
-        when=when,
-        body=body,
-    )
-
-
-def checkpoint(stage: Stage, name: str, when: Any) -> ApiRule:
-    """The renewal that carries a checkpoint beyond what the Lease carries now."""
-    seen: list[int] = []
-
-    def beyond(body: bytes) -> bool:
-        annotations = json.loads(body)["metadata"]["annotations"]
-        seen.append(int(annotations[CHECKPOINT]))
-        return seen[-1] > seen[0]
-
-    return stage.api_proxy.hold("PUT", LEASE, when=when, body=beyond)
-
-
-REQUEST = r"/namespaces/{namespace}/remediationrequests/storm-{gid}-1/status"
-SIGNAL = r"/namespaces/{namespace}/signals/{name}-\d+"
+WHENS: tuple[When, ...] = ("before", "after")
+LOSSES = ("kept", "emptied")
+"""Of Redis. First kept: what was counted twice there would be gone once it is emptied."""
 
 STEPS = [
-    # (step, armed before the storm's first signal?, policy, the rule)
-    pytest.param(True, {}, script(FOLD), id="first fold"),
-    pytest.param(True, {}, script(CLAIM), id="first claim"),
-    pytest.param(True, {}, call("POST", "/namespaces/{namespace}/remediationrequests"), id="create"),
-    pytest.param(True, {}, call("PATCH", REQUEST), id="first patch"),
-    pytest.param(True, {}, script(SETTLE), id="first settle"),
-    pytest.param(False, {}, script(FOLD), id="fold"),
-    pytest.param(False, {}, script(CLAIM), id="claim"),
-    pytest.param(False, {}, call("PATCH", REQUEST), id="patch"),
-    pytest.param(False, {}, script(SETTLE), id="settle"),
-    pytest.param(False, {}, checkpoint, id="checkpoint"),
-    pytest.param(False, {}, call("PATCH", SIGNAL + "/status"), id="mark"),
-    pytest.param(False, {"retention": "1s"}, call("DELETE", SIGNAL), id="delete"),
+    # (a storm's first signals, or later ones?, policy, steps; a script that is held holds up the others: it is last)
+    pytest.param(True, {}, {"create": create, "fold": script(FOLD)}, id="new: create and fold"),
+    pytest.param(
+        True, {}, {"patch": call("PATCH", REQUEST), "settle": script(SETTLE)}, id="new: patch and settle"
+    ),
+    pytest.param(True, {}, {"claim": script(CLAIM)}, id="new: claim"),
+    pytest.param(False, {}, {"patch": call("PATCH", REQUEST), "fold": script(FOLD)}, id="patch and fold"),
+    pytest.param(
+        False, {}, {"mark": call("PATCH", SIGNAL + "/status"), "settle": script(SETTLE)}, id="mark and settle"
+    ),
+    pytest.param(
+        False,
+        {"retention": "1s"},
+        {"delete": call("DELETE", SIGNAL), "claim": script(CLAIM)},
+        id="delete and claim",
+    ),
+    pytest.param(False, {}, {"checkpoint": checkpoint}, id="checkpoint"),
 ]
 
 
-@pytest.mark.parametrize(("opening", "policy", "arm"), STEPS)
-async def test_operator_killed_at_a_step_counts_each_signal_once(
-    opening: bool, policy: Manifest, arm: Arm, stage: Stage
+@pytest.mark.parametrize(("opening", "policy", "steps"), STEPS)
+async def test_operator_killed_with_storms_at_their_steps_counts_each_signal_once(
+    opening: bool, policy: Manifest, steps: dict[str, Step], stage: Stage
 ) -> None:
     team = stage.team
     await team.policy(**policy)
     await stage.operator.start()
-    for when in ("before", "after"):
-        for redis in ("kept", "emptied"):
-            name = f"{when}-{redis}"
-            if opening:
-                held = arm(stage, name, when)
-                await team.report(name, 6)
-            else:
-                await team.report(name, 6)
-                await team.counted(name)
-                held = arm(stage, name, when)
+    for redis in LOSSES:
+        for when in WHENS:
+            names = {f"{step}-{when}-{redis}": step for step in steps}
+            if not opening:
+                await report_each(team, names, 6)
+                for name in names:
+                    await team.counted(name)
+            rules = []
+            for name, step in names.items():
+                rules.append(steps[step](stage, name, when))
                 await team.report(name, 5)
-            await stage.kill_at(held)
+                await eventually(rules[-1].arrived.is_set, within=30, what=f"{name} is held")
+            await stage.kill_at(*rules)
             stage.lose(redis)
-            await team.report(name, 4)
+            await report_each(team, names, 4)
             await stage.operator.start(ready=False)
-            await team.report(name, 3)
-    await team.assert_exact()
+            await report_each(team, names, 3)
+        await team.assert_exact()
 
 
-@pytest.mark.parametrize("redis", ["kept", "emptied"])
+async def report_each(team: Team, names: Iterable[str], count: int) -> None:
+    """So many signals of each name."""
+    for name in names:
+        await team.report(name, count)
+
+
+@pytest.mark.parametrize("redis", LOSSES)
 async def test_operator_killed_while_it_starts_counts_each_signal_once(redis: str, stage: Stage) -> None:
     team = stage.team
     await team.policy()
@@ -118,127 +90,6 @@ async def test_operator_killed_while_it_starts_counts_each_signal_once(redis: st
         stage.lose(redis)
     await stage.operator.start(ready=False)
     await team.report("trouble", 4)
-    await team.assert_exact()
-
-
-@pytest.mark.parametrize(
-    "arm",
-    [
-        pytest.param(script(CLOSE), id="close"),
-        pytest.param(call("PATCH", REQUEST), id="patch"),
-        pytest.param(script(FORGET), id="forget"),
-    ],
-)
-async def test_operator_killed_while_it_closes_a_storm_opens_the_next_epoch_once(
-    arm: Arm, stage: Stage
-) -> None:
-    team = stage.team
-    await team.policy(window={"idle": "1m", "maxDuration": "1h"})
-    await stage.operator.start()
-    for when in ("before", "after"):
-        for redis in ("kept", "emptied"):
-            name = f"{when}-{redis}"
-            await team.report(name, 6)
-            await team.counted(name)
-            held = arm(stage, name, when)
-            (request,) = await team.requests(name)
-            done = {"status": {"remediation": {"phase": "Succeeded"}}}
-            await stage.api.patch(
-                "RemediationRequest", request["metadata"]["name"], team.namespace, done, subresource="status"
-            )
-            await stage.kill_at(held)
-            stage.lose(redis)
-            await stage.operator.start(ready=False)
-    first = await eventually(
-        team.storms,
-        lambda storms: all(storm.phase == "Closed" for epochs in storms.values() for storm in epochs),
-        within=30,
-        what="all storms are closed",
-    )
-    assert {name: [storm.total for storm in storms] for name, storms in first.items()} == {
-        key: [6] for key in team.expected
-    }
-    for name in first:
-        await team.report(name, 5)
-    second = await eventually(
-        team.storms,
-        lambda storms: all(sum(storm.total for storm in epochs) >= 11 for epochs in storms.values()),
-        within=30,
-        what="all signals are counted",
-    )
-    assert {
-        name: sorted((storm.epoch, storm.total, storm.phase) for storm in storms)
-        for name, storms in second.items()
-    } == {key: [(1, 6, "Closed"), (2, 5, "Open")] for key in first}
-
-
-async def marked(team: Team, api: Api) -> int:
-    """How many of the team's Signals say where they went."""
-    return sum("status" in signal for signal in await api.list("Signal", team.namespace))
-
-
-async def test_metadata_edited_while_the_operator_is_down_is_no_new_signal(
-    stage: Stage, kubectl: Kubectl
-) -> None:
-    team = stage.team
-    await team.policy()
-    await stage.operator.start()
-    await team.report("trouble", 12)
-    await team.counted("trouble")
-    await eventually(lambda: marked(team, stage.api), lambda count: 0 < count < 12, what="some are marked")
-    stage.kill()
-    await kubectl("label", "signals", "--all", "--namespace", team.namespace, "seen=yes")
-    await team.report("trouble", 3)
-    await stage.operator.start()
-    await kubectl("annotate", "signals", "--all", "--namespace", team.namespace, "seen=twice")
-    await team.report("trouble", 2)
-    await team.assert_exact()
-
-
-@pytest.mark.parametrize("which", [FOLD, SETTLE], ids=["folded", "settled"])
-async def test_metadata_edited_right_after_the_count_is_no_new_signal(
-    which: Script, stage: Stage, kubectl: Kubectl
-) -> None:
-    team = stage.team
-    await team.policy()
-    await stage.operator.start()
-    held = script(which)(stage, "trouble", "after")
-    await team.report("trouble", 12)
-    await stage.kill_at(held)
-    await kubectl("label", "signals", "--all", "--namespace", team.namespace, "seen=yes")
-    await stage.operator.start(ready=False)
-    await team.report("trouble", 3)
-    await team.assert_exact()
-
-
-async def test_marked_signals_edited_while_redis_is_lost_too_are_not_counted_again(
-    stage: Stage, kubectl: Kubectl
-) -> None:
-    team = stage.team
-    await team.policy()
-    await stage.operator.start()
-    await team.report("trouble", 8)
-    await eventually(lambda: marked(team, stage.api), lambda count: count == 8, what="all are marked")
-    stage.kill()
-    stage.lose("emptied")
-    await kubectl("label", "signals", "--all", "--namespace", team.namespace, "seen=yes")
-    await stage.operator.start(ready=False)
-    await team.report("trouble", 3)
-    await team.assert_exact()
-
-
-async def test_raised_generation_while_the_operator_is_down_is_counted(stage: Stage) -> None:
-    team = stage.team
-    await team.policy()
-    await stage.operator.start()
-    made = await team.report("trouble", 8)
-    await team.counted("trouble")
-    stage.kill()
-    again = [signal["metadata"]["name"] for signal in made[:3]]
-    for name in again:
-        await stage.api.patch("Signal", name, team.namespace, {"spec": {"labels": {"try": "second"}}})
-    team.expect("trouble", again)
-    await stage.operator.start(ready=False)
     await team.assert_exact()
 
 

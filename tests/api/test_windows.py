@@ -24,7 +24,7 @@ async def test_signals_with_gaps_below_idle_are_one_storm_that_never_settled_bet
 
 
 async def test_signal_after_idle_reopens_the_same_request_with_the_next_revision(scene: Scene) -> None:
-    await scene.policy()
+    await scene.policy(window={"idle": "1s"})
     await scene.pods("Trouble", 5)
     [first] = await scene.requests_come_to(LIFE, [(1, "Settled", 5, 1)])
     assert at(first, "status.conditions.Settled.reason") == "Quiet"
@@ -149,7 +149,7 @@ async def test_request_waits_for_hold_and_is_made_at_the_threshold_before_it(sce
 
 
 async def test_signals_of_two_windows_of_within_do_not_reach_the_threshold_together(scene: Scene) -> None:
-    await scene.policy(threshold={"signals": 4, "within": "1s"})
+    await scene.policy(threshold={"signals": 4, "within": "1s"}, window={"idle": "1s"})
     detected = f"{WHERE_TO} status.conditions.StormDetected.status"
     await scene.pods("Trouble", 3)
     await scene.requests_come_to(detected, [(1, "Settled", 3, "False")])
@@ -162,7 +162,8 @@ async def test_signals_of_two_windows_of_within_do_not_reach_the_threshold_toget
 
 
 async def test_transition_times_move_only_with_the_status_of_their_condition(scene: Scene) -> None:
-    await scene.policy()
+    # The times are in whole seconds.
+    await scene.policy(window={"idle": "1s"})
     await scene.pods("Trouble", 4)
     [first] = await scene.comes_to((1, "Settled", 4))
     await scene.pods("Trouble", 1)

@@ -227,9 +227,14 @@ class ApiProxy:
                     headers=headers,
                     skip_auto_headers=["Content-Type", "Accept-Encoding"],
                 ) as upstream:
-                    if request.query.get("watch") in {"1", "true"} and upstream.status == 200:
-                        return await self._watch(request, path, upstream)
-                    text = await upstream.read()
+                    try:
+                        if request.query.get("watch") in {"1", "true"} and upstream.status == 200:
+                            return await self._watch(request, path, upstream)
+                        text = await upstream.read()
+                    finally:
+                        # A connection that is not read to its end would be closed in TLS' own time, later than the loop.
+                        if upstream.connection is not None and upstream.connection.transport is not None:
+                            upstream.connection.transport.abort()
                     passed = {k: v for k, v in upstream.headers.items() if k.lower() not in HOP_BY_HOP}
                     decided = web.Response(status=upstream.status, headers=passed, body=text)
             except aiohttp.ClientError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from stormfold.api.signal import Severity
+from tests.harness.values import ARRIVAL, T0, TERMS
+
 from stormfold.fold import keys
 from stormfold.fold.store import CloseWord, Fold, Folded, ForgetWord, SettleWord, StormStore
 from stormfold.model.arrival import Arrival, SignalRef, Target
@@ -13,22 +14,7 @@ from stormfold.model.group import partition
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
 
 CLUSTER = "cluster-under-test"
-T0 = 1_800_000_000_000
-"""When the storms of the tests begin, Unix ms: the beginning of a clock minute."""
 GID = "00000000000000a7"
-
-TERMS = Terms(
-    threshold_signals=5,
-    threshold_resources=0,
-    within_ms=60_000,
-    hold_ms=1_000,
-    discard=False,
-    idle_ms=60_000,
-    max_duration_ms=6 * 3_600_000,
-    close_after_ms=900_000,
-    resources=25,
-)
-"""What a policy says that says nothing."""
 
 
 def pod(name: str, namespace: str = "shop") -> Target:
@@ -43,17 +29,10 @@ def signal(version: int, target: Target | str | None = "web-0", **changes: Any) 
     """
     fields: dict[str, Any] = {
         "ref": SignalRef("shop", f"signal-{version}", f"uid-{version}", 1, version),
-        "name": "PodCrashLooping",
-        "namespace": "shop",
-        "severity": Severity.WARNING,
-        "firing": True,
         "target": pod(target) if isinstance(target, str) else target,
-        "labels": {},
-        "source": "test",
         "seen_ms": T0 + version,
-        "fingerprint": "",
     }
-    return Arrival(**(fields | changes))
+    return replace(ARRIVAL, **(fields | changes))
 
 
 def signals(first: int, last: int, **changes: Any) -> list[Arrival]:

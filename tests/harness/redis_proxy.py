@@ -155,12 +155,13 @@ class RedisProxy:
         connection = asyncio.create_task(self._relay(reader, writer), name="redis proxy connection")
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)
+        # Here, since a task that is cancelled before it has begun runs nothing of its own.
+        connection.add_done_callback(lambda _: writer.transport.abort())
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", self._behind)
         except OSError:
-            writer.transport.abort()
             return
         waiting: deque[Words] = deque()
         pumps = {
@@ -173,8 +174,7 @@ class RedisProxy:
             for pump in pumps:
                 pump.cancel()
             # Before the last await: the end of the proxy may cancel that.
-            for side in (writer, behind_writer):
-                side.transport.abort()
+            behind_writer.transport.abort()
             await asyncio.gather(*pumps, return_exceptions=True)
 
     async def _pump_commands(

@@ -27,10 +27,13 @@ class Stage:
     valkey: Valkey
     team: Team
 
-    async def kill_at(self, rule: ApiRule | RedisRule) -> None:
-        """SIGKILL as soon as the rule holds something; what is held is never passed on."""
-        await eventually(rule.arrived.is_set, within=30, what=f"{rule} is met")
+    async def kill_at(self, *rules: ApiRule | RedisRule) -> None:
+        """SIGKILL as soon as each rule holds something; what is held is never passed on, what follows is."""
+        for rule in rules:
+            await eventually(rule.arrived.is_set, within=30, what=f"{rule} is met")
         self.kill()
+        for rule in rules:
+            rule.times = rule.hits
 
     def kill(self) -> None:
         """SIGKILL; a command that the proxy still held is dropped with its connection."""

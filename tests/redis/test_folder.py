@@ -148,7 +148,7 @@ async def test_signal_below_the_checkpoint_is_safe_at_once(world: World) -> None
 
 async def test_signal_that_no_policy_governs_is_told_so(world: World) -> None:
     await world.submit(signal(1, namespace="elsewhere"))
-    assert world.told == [(1, "no accepted policy governs signal 'PodCrashLooping' of namespace 'elsewhere'")]
+    assert world.told == [(1, "no accepted policy governs signal 'PodDown' of namespace 'elsewhere'")]
 
 
 async def test_burst_is_folded_in_few_calls(proxied: World, redis_proxy: RedisProxy) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.values import NODE, POD, SNAPSHOT, T0, TERMS
+from tests.harness.values import NODE, POD, SNAPSHOT, T0, TERMS
 
 from stormfold.fold.store import (
     BASE_BYTES,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from tests.unit.values import ARRIVAL
+from tests.harness.values import ARRIVAL
 
 from stormfold.intake.listwatch import (
     Changed,

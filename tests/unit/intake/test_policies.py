@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.values import version
+from tests.harness.values import version
 
 from stormfold.api.conditions import Reason
 from stormfold.intake.policies import examined

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.values import ARRIVAL, NODE, POD
+from tests.harness.values import ARRIVAL, NODE, POD
 
 from stormfold.api.signal import Severity
 from stormfold.model.arrival import SEVERITIES, Arrival

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.values import DEFAULT, NODE, POD, TERMS
+from tests.harness.values import DEFAULT, NODE, POD, TERMS
 
 from stormfold.api.signal import Severity
 from stormfold.model.arrival import Target

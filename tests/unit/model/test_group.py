@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.values import DEFAULT
+from tests.harness.values import DEFAULT
 
 from stormfold.model.group import PARTITIONS, Group, PolicyId, gid, partition
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.unit.values import ARRIVAL, DEFAULT
+from tests.harness.values import ARRIVAL, DEFAULT
 
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import Group, PolicyId

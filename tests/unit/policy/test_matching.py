@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.values import ARRIVAL
+from tests.harness.values import ARRIVAL
 
 from stormfold.api.signal import Severity
 from stormfold.api.stormpolicy import Match, Selector

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.values import DEFAULT, TERMS, cluster_version
+from tests.harness.values import DEFAULT, TERMS, cluster_version
 
 from stormfold.api.conditions import Reason
 from stormfold.api.stormpolicy import PolicySpec

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.values import POD, SNAPSHOT, T0, TERMS
+from tests.harness.values import POD, SNAPSHOT, T0, TERMS
 
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.unit.values import ARRIVAL, POD, SNAPSHOT, T0, cluster_version
+from tests.harness.values import ARRIVAL, POD, SNAPSHOT, T0, cluster_version
 
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.unit.values import ARRIVAL, NODE, POD, SNAPSHOT, T0, cluster_version, version
+from tests.harness.values import ARRIVAL, NODE, POD, SNAPSHOT, T0, cluster_version, version
 
 from stormfold.api.conditions import Condition, ConditionStatus, Reason
 from stormfold.api.remediationrequest import RemediationRequest, RequestPhase

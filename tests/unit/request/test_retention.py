@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
-from tests.unit.values import ARRIVAL
+from tests.harness.values import ARRIVAL
 
 from stormfold.kube.client import KubeClient
 from stormfold.model.arrival import SignalRef

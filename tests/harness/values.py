@@ -1,4 +1,4 @@
-"""Base values of the unit tests: a case takes one and says with `replace` what matters to it."""
+"""Base values: a case takes one and says with `replace` what matters to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stormfold.model.storm import Detected, Snapshot, State, Terms
 from stormfold.policy.version import PolicyVersion
 
 T0 = 1_767_225_600_000
-"""2026-01-01T00:00:00Z in Unix ms, when the storms of the unit tests open."""
+"""2026-01-01T00:00:00Z in Unix ms, when the storms of the tests begin: the beginning of a clock minute."""
 
 POD = Target("v1", "Pod", "web-0", "shop")
 NODE = Target("v1", "Node", "worker-07")

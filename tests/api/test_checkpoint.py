@@ -1,0 +1,108 @@
+"""How far everything is safe, and what proves that a Signal was counted: the checkpoint, its id in Redis, its mark."""
+
+from __future__ import annotations
+
+import pytest
+from tests.api.conftest import OPERATOR_NAMESPACE
+from tests.harness.api import Api
+from tests.harness.eventually import eventually
+from tests.harness.kubectl import Kubectl
+from tests.harness.stage import Stage
+from tests.harness.steps import LEASE, create, script
+from tests.harness.team import Team
+
+from stormfold.fold.scripts import FOLD, SETTLE, Script
+from stormfold.kube.lease import CHECKPOINT
+
+
+async def marked(team: Team, api: Api) -> int:
+    """How many of the team's Signals say where they went."""
+    return sum("status" in signal for signal in await api.list("Signal", team.namespace))
+
+
+async def test_checkpoint_is_never_ahead_of_a_signal_that_no_request_holds(stage: Stage) -> None:
+    team = stage.team
+    await team.policy()
+    await stage.operator.start()
+    held = create(stage, "trouble", "before")
+    made = await team.report("trouble", 6)
+    await eventually(
+        lambda: stage.metric("stormfold_signals_unsafe"), lambda unsafe: unsafe == 6, what="6 are taken in"
+    )
+    # The first of the two may have been on its way before the last Signal was taken in.
+    renewals = stage.api_proxy.count("PUT", LEASE)
+    await eventually(
+        lambda: stage.api_proxy.count("PUT", LEASE), lambda count: count >= renewals + 2, what="2 renewals"
+    )
+    await stage.kill_at(held)
+    [lease] = await stage.api.list("Lease", OPERATOR_NAMESPACE)
+    first = min(int(signal["metadata"]["resourceVersion"]) for signal in made)
+    assert int(lease["metadata"]["annotations"][CHECKPOINT]) < first
+    stage.lose("emptied")
+    await stage.operator.start(ready=False)
+    await team.assert_exact()
+
+
+async def test_metadata_edited_while_the_operator_is_down_is_no_new_signal(
+    stage: Stage, kubectl: Kubectl
+) -> None:
+    team = stage.team
+    await team.policy()
+    await stage.operator.start()
+    await team.report("trouble", 12)
+    await team.counted("trouble")
+    await eventually(lambda: marked(team, stage.api), lambda count: 0 < count < 12, what="some are marked")
+    stage.kill()
+    await kubectl("label", "signals", "--all", "--namespace", team.namespace, "seen=yes")
+    await team.report("trouble", 3)
+    await stage.operator.start()
+    await kubectl("annotate", "signals", "--all", "--namespace", team.namespace, "seen=twice")
+    await team.report("trouble", 2)
+    await team.assert_exact()
+
+
+@pytest.mark.parametrize("which", [FOLD, SETTLE], ids=["folded", "settled"])
+async def test_metadata_edited_right_after_the_count_is_no_new_signal(
+    which: Script, stage: Stage, kubectl: Kubectl
+) -> None:
+    team = stage.team
+    await team.policy()
+    await stage.operator.start()
+    held = script(which)(stage, "trouble", "after")
+    await team.report("trouble", 12)
+    await stage.kill_at(held)
+    await kubectl("label", "signals", "--all", "--namespace", team.namespace, "seen=yes")
+    await stage.operator.start(ready=False)
+    await team.report("trouble", 3)
+    await team.assert_exact()
+
+
+async def test_marked_signals_edited_while_redis_is_lost_too_are_not_counted_again(
+    stage: Stage, kubectl: Kubectl
+) -> None:
+    team = stage.team
+    await team.policy()
+    await stage.operator.start()
+    await team.report("trouble", 8)
+    await eventually(lambda: marked(team, stage.api), lambda count: count == 8, what="all are marked")
+    stage.kill()
+    stage.lose("emptied")
+    await kubectl("label", "signals", "--all", "--namespace", team.namespace, "seen=yes")
+    await stage.operator.start(ready=False)
+    await team.report("trouble", 3)
+    await team.assert_exact()
+
+
+async def test_raised_generation_while_the_operator_is_down_is_counted(stage: Stage) -> None:
+    team = stage.team
+    await team.policy()
+    await stage.operator.start()
+    made = await team.report("trouble", 8)
+    await team.counted("trouble")
+    stage.kill()
+    again = [signal["metadata"]["name"] for signal in made[:3]]
+    for name in again:
+        await stage.api.patch("Signal", name, team.namespace, {"spec": {"labels": {"try": "second"}}})
+    team.expect("trouble", again)
+    await stage.operator.start(ready=False)
+    await team.assert_exact()
