@@ -4,29 +4,37 @@
 |---|---|
 | `redis://host:6379/0`, `rediss://…` | one server; `rediss` is TLS |
 | `redis+cluster://host:6379`, `rediss+cluster://…` | a Cluster, any node of it |
-| `redis+sentinel://host:26379,host:26379/<service>/<db>` | the primary that the Sentinels name |
+| `redis+sentinel://host:26379,host:26379/<service>/<db>` | the primary that the Sentinels name; `?sentinel_password=` (and `sentinel_username`) if they ask for one |
 """
 
+import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+import hiredis
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from stormfold.fold.errors import StoreConfigError, StoreUnavailableError, store_errors
+from stormfold.fold.pipelining import Pipelined
+from stormfold.fold.scripts import Client
 
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 128
 """Sockets to each server, at most: a partition has one fold under way, and storms are worked on beside; one call too many would fail."""
 TIMEOUT_SECONDS = 5.0
-"""How long one call may take before it counts as failed."""
+"""How long one call may take, connecting included, before it counts as failed."""
+SENTINEL_SECONDS = 1.0
+"""How long one Sentinel may take before the next is asked."""
 OLDEST = (7, 0)
 """Scripts need `#!lua`, which Redis 7.0 brought; every Valkey has it."""
 
@@ -45,11 +53,47 @@ class Memory:
         return self.used_bytes / self.limit_bytes if self.limit_bytes else 0.0
 
 
+class PackedInC:
+    """Mixin for redis-py's connections: commands are packed by hiredis.
+
+    redis-py's asyncio half packs in Python, argument by argument: at 15 arguments a signal that was a third of the
+    CPU of a fold.
+    """
+
+    def pack_command(self, *args: str | int | float | bytes) -> list[bytes]:
+        """The bytes of one command; a name of two words, as in `CONFIG GET`, becomes two arguments."""
+        name = args[0].encode() if isinstance(args[0], str) else args[0]
+        words = name.split() if isinstance(name, bytes) else [name]
+        return [hiredis.pack_command((*words, *args[1:]))]
+
+
+def _packed_in_c(connection_class: type) -> type:
+    return type(f"PackedInC{connection_class.__name__}", (PackedInC, connection_class), {})
+
+
 class Connection:
     """A client, and what differs between one server and a Cluster."""
 
-    def __init__(self, client: Redis | RedisCluster) -> None:
+    def __init__(
+        self,
+        client: Redis | RedisCluster,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        sentinels: Sentinel | None = None,
+        *,
+        where: str = "Redis",
+    ) -> None:
         self.client: Any = client
+        self._sentinels: Any = sentinels
+        self._where = where
+        self._timeout_seconds = timeout_seconds
+        self.answered = 0.0
+        """When a call last had its answer, by the monotonic clock; 0 if none had."""
+        self.scripts: Client = client
+        """Who runs scripts: one server's calls travel together, a Cluster's each to the node that owns its keys."""
+        if not isinstance(client, RedisCluster):
+            pool = client.connection_pool
+            pool.connection_class = _packed_in_c(pool.connection_class)
+            self.scripts = Pipelined(client, timeout_seconds=timeout_seconds)
 
     @property
     def is_cluster(self) -> bool:
@@ -65,25 +109,54 @@ class Connection:
         """
         options: dict[str, Any] = {
             "decode_responses": True,
-            "socket_timeout": timeout_seconds,
-            "socket_connect_timeout": timeout_seconds,
+            # `calling` bounds a whole call: a bound on each step of it costs a task each time, and in Python 3.11
+            # such a step can swallow a cancellation.
+            "socket_timeout": None,
+            "socket_connect_timeout": None,
             "max_connections": CONNECTIONS,
         }
         scheme, _, rest = url.partition("://")
+        where = rest.partition("/")[0].rpartition("@")[2]
         try:
             match scheme.split("+"):
                 case ["redis" | "rediss" | "unix"]:
-                    return cls(Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options))
+                    return cls(
+                        Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options),
+                        timeout_seconds,
+                        where=where,
+                    )
                 case ["redis" | "rediss" as plain, "cluster"]:
-                    return cls(RedisCluster.from_url(f"{plain}://{rest}", **options))
+                    return cls(
+                        RedisCluster.from_url(f"{plain}://{rest}", **options), timeout_seconds, where=where
+                    )
                 case ["redis" | "rediss" as plain, "sentinel"]:
-                    return cls(_sentinel(f"{plain}://{rest}", plain == "rediss", options))
+                    sentinels, service = _sentinels(f"{plain}://{rest}", plain == "rediss", options)
+                    return cls(
+                        cast("Redis", sentinels.master_for(service)), timeout_seconds, sentinels, where=where
+                    )
         except ValueError as exc:
             raise StoreConfigError(f"STORMFOLD_REDIS_URL is not a URL of Redis: {exc}") from exc
         raise StoreConfigError(
             f"STORMFOLD_REDIS_URL begins with {scheme!r}; it must begin with redis://, rediss://, "
             "redis+cluster:// or redis+sentinel://"
         )
+
+    @asynccontextmanager
+    async def calling(self, doing: str) -> AsyncIterator[None]:
+        """One call, within its time and with its errors as ours; `doing` names it for the message.
+
+        Raises:
+            StoreError: as in `store_errors`; no answer in time is a `StoreUnavailableError`.
+        """
+        with store_errors(doing):
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    yield
+                self.answered = time.monotonic()
+            except TimeoutError as exc:
+                raise StoreUnavailableError(
+                    f"{doing}: no answer from {self._where} within {self._timeout_seconds:g} s"
+                ) from exc
 
     async def _of_primaries(self, *command: str) -> list[Any]:
         if isinstance(self.client, RedisCluster):
@@ -99,23 +172,13 @@ class Connection:
             StoreConfigError: too old, or it evicts keys.
         """
         try:
-            with store_errors("asking Redis who it is"):
+            async with self.calling("asking Redis who it is"):
                 for info in await self._of_primaries("INFO", "server"):
                     _check_version(info)
         except StoreUnavailableError as exc:
             reason = str(exc).rstrip(".")
             raise StoreUnavailableError(f"{reason}: check STORMFOLD_REDIS_URL and the network") from exc
-        try:
-            policies = await self._of_primaries("CONFIG GET", "maxmemory-policy")
-        except NoPermissionError:
-            policies = None
-        except ResponseError as exc:
-            if "unknown command" not in str(exc).lower():
-                raise StoreConfigError(f"asking Redis for maxmemory-policy: {exc}") from exc
-            policies = None
-        except RedisError:
-            with store_errors("asking Redis for maxmemory-policy"):
-                raise
+        policies = await self._eviction_policies()
         if policies is None:
             log.warning(
                 "Redis does not let us read maxmemory-policy: make sure that it is noeviction, or storms may be lost"
@@ -129,9 +192,20 @@ class Connection:
                     "run CONFIG SET maxmemory-policy noeviction, and set it in the server's configuration"
                 )
 
+    async def _eviction_policies(self) -> list[Any] | None:
+        async with self.calling("asking Redis for maxmemory-policy"):
+            try:
+                return await self._of_primaries("CONFIG GET", "maxmemory-policy")
+            except NoPermissionError:
+                return None
+            except ResponseError as exc:
+                if "unknown command" not in str(exc).lower():
+                    raise
+                return None
+
     async def memory(self) -> Memory:
         """How full the fullest server is."""
-        with store_errors("asking Redis for its memory"):
+        async with self.calling("asking Redis for its memory"):
             infos = await self._of_primaries("INFO", "memory")
         return max(
             (Memory(int(i["used_memory"]), int(i.get("maxmemory", 0))) for i in infos),
@@ -140,7 +214,9 @@ class Connection:
 
     async def close(self) -> None:
         """Close all sockets."""
-        await cast("Any", self.client).aclose()
+        await self.client.aclose()
+        if self._sentinels is not None:
+            await self._sentinels.aclose()
 
 
 def _check_version(info: Mapping[str, Any]) -> None:
@@ -151,20 +227,26 @@ def _check_version(info: Mapping[str, Any]) -> None:
         raise StoreConfigError(f"Redis is {version}; stormfold needs Redis 7.0 or newer, or Valkey")
 
 
-def _sentinel(url: str, tls: bool, options: dict[str, Any]) -> Redis:
+def _sentinels(url: str, tls: bool, options: dict[str, Any]) -> tuple[Sentinel, str]:
     parts = urlsplit(url)
     hosts = [host.rpartition(":") for host in parts.netloc.rpartition("@")[2].split(",")]
     path = parts.path.strip("/").split("/")
     if not path[0] or not all(port.isdigit() for _, _, port in hosts):
         raise ValueError("redis+sentinel:// needs host:port,…/service")
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+    query = dict(parse_qsl(parts.query))
+    sentinels = Sentinel(  # type: ignore[no-untyped-call]
         [(host, int(port)) for host, _, port in hosts],
-        sentinel_kwargs={"socket_timeout": options["socket_timeout"], "ssl": tls},
-        username=parts.username,
-        password=parts.password,
+        sentinel_kwargs={
+            "socket_timeout": SENTINEL_SECONDS,
+            "ssl": tls,
+            "username": query.get("sentinel_username"),
+            "password": query.get("sentinel_password"),
+        },
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
         ssl=tls,
         db=int(path[1]) if len(path) > 1 else 0,
         retry=Retry(NoBackoff(), 0),
         **options,
     )
-    return cast("Redis", sentinel.master_for(path[0]))
+    return sentinels, path[0]

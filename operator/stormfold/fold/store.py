@@ -12,7 +12,7 @@ from typing import Any
 
 from stormfold.fold import keys, scripts
 from stormfold.fold.connection import Connection, Memory
-from stormfold.fold.errors import StoreConfigError, store_errors
+from stormfold.fold.errors import StoreConfigError
 from stormfold.model.arrival import Arrival, Target
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
@@ -246,8 +246,8 @@ class StormStore:
     async def _run(
         self, doing: str, script: scripts.Script, key_names: list[str], args: list[str | int]
     ) -> Any:
-        with store_errors(doing):
-            return await script(self._client, key_names, args)
+        async with self._connection.calling(doing):
+            return await script(self._connection.scripts, key_names, args)
 
     async def fold(self, number: int, folds: Sequence[Fold], *, now_ms: int) -> list[Folded]:
         """Count a batch into storms of partition `number`, atomically; one answer for each storm, in order."""
@@ -377,12 +377,12 @@ class StormStore:
 
     async def hasten(self, gid: str, *, now_ms: int) -> None:
         """Make a storm due now, if there is one."""
-        with store_errors(f"hastening storm {gid}"):
+        async with self._connection.calling(f"hastening storm {gid}"):
             await self._client.zadd(keys.due(partition(gid)), {gid: now_ms}, xx=True, lt=True)
 
     async def sweep(self, *, now_ms: int) -> Sweep:
         """Look at all partitions: which storms are due, and which partitions Redis has lost."""
-        with store_errors("looking for due storms"):
+        async with self._connection.calling("looking for due storms"):
             pipeline = self._pipeline()
             for number in range(PARTITIONS):
                 pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=CLAIMS_AT_ONCE)
@@ -395,7 +395,7 @@ class StormStore:
 
     async def due(self, numbers: Sequence[int], *, now_ms: int) -> dict[int, list[str]]:
         """Partition → gids that are due there, the earliest first, at most `CLAIMS_AT_ONCE` each."""
-        with store_errors("looking for due storms"):
+        async with self._connection.calling("looking for due storms"):
             pipeline = self._pipeline()
             for number in numbers:
                 pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=CLAIMS_AT_ONCE)
@@ -404,7 +404,7 @@ class StormStore:
 
     async def open_gids(self) -> set[str]:
         """The groups that have a storm, or wait for one."""
-        with store_errors("reading the open storms"):
+        async with self._connection.calling("reading the open storms"):
             pipeline = self._pipeline()
             for number in range(PARTITIONS):
                 pipeline.zrange(keys.due(number), 0, -1)
@@ -418,7 +418,7 @@ class StormStore:
         Raises:
             StoreConfigError: they hold the storms of another cluster.
         """
-        with store_errors("fencing the partitions"):
+        async with self._connection.calling("fencing the partitions"):
             pipeline = self._pipeline()
             for number in partitions:
                 pipeline.hmget(keys.checkpoint(number), "cluster", self._shard)

@@ -47,6 +47,7 @@ class KubeClient:
         self._host: str = configuration.host.rstrip("/")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=_tls(configuration)),
+            cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
             raise_for_status=False,
             read_bufsize=2**20,
