@@ -16,6 +16,7 @@ from stormfold.api.resource import API_VERSION
 from stormfold.api.signal import Signal, SignalPhase
 from stormfold.fold.batching import Folder
 from stormfold.fold.connection import Connection
+from stormfold.fold.errors import StoreError
 from stormfold.fold.store import StormStore
 from stormfold.handlers.startup import Handover, KopfThread
 from stormfold.intake.checkpoint import Progress
@@ -46,6 +47,8 @@ SHARD = 0
 ANSWER_SECONDS = 10.0
 """How long Redis may be silent before we are not ready."""
 POLL_SECONDS = 0.05
+STANDBY_SECONDS = 1.0
+"""How often a process that waits for the Lease asks Redis."""
 CANCEL_SECONDS = 0.2
 """How long a part may take to end before it is told again."""
 
@@ -56,6 +59,7 @@ class App:
     def __init__(self, settings: Settings, client: KubeClient, connection: Connection, cluster: str) -> None:
         self._settings = settings
         self._client = client
+        self._connection = connection
         self._store = StormStore(connection, cluster=cluster, shard=SHARD)
         self._recorder = Recorder(client, identity=settings.identity)
         self._lease = Lease(client, namespace=settings.namespace, shard=SHARD, identity=settings.identity)
@@ -174,17 +178,16 @@ class App:
     def not_ready(self) -> dict[str, str]:
         """What keeps us from being ready."""
         problems = {}
-        if (
-            time.monotonic() - self._reconciler.redis_answered > ANSWER_SECONDS
-            or not self._reconciler.redis_answered
-        ):
+        if time.monotonic() - self._connection.answered > ANSWER_SECONDS:
             problems["redis"] = f"Redis has not answered for {ANSWER_SECONDS:.0f} s"
         if self._lease.leading and not self._signals.fresh:
             problems["watch"] = "the watch of Signals has heard nothing for 2 minutes"
         if self._lease.leading and not self._intake.listed:
             problems["intake"] = "Signals have not been listed yet"
-        if not self._lease.leading:
-            problems["lease"] = "another process leads ingest, or the API server does not answer"
+        if self._kopf.failing:
+            problems["kopf"] = "the watches of policies and requests end again and again: see the log"
+        if not self._lease.leading and not self._lease.standing_by:
+            problems["lease"] = "the API server does not answer, so somebody else may lead ingest"
         return problems
 
     # --- the life of the process
@@ -201,11 +204,14 @@ class App:
             await self._run_parts(stopping)
 
     async def _run_parts(self, stopping: asyncio.Event) -> None:
-        acquired = asyncio.ensure_future(self._lease.acquire())
-        stop = asyncio.ensure_future(stopping.wait())
-        await asyncio.wait((acquired, stop), return_when=asyncio.FIRST_COMPLETED)
-        if not acquired.done():
-            acquired.cancel()
+        stop = asyncio.create_task(stopping.wait())
+        acquired = asyncio.create_task(self._lease.acquire())
+        hearing = asyncio.create_task(self._hear_from_redis())
+        try:
+            await asyncio.wait((acquired, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end_all((hearing,) if acquired.done() else (hearing, acquired))
+        if acquired.cancelled():
             return
         await self._take_over(acquired.result())
         parts = {
@@ -233,6 +239,15 @@ class App:
             if not task.cancelled():
                 task.result()
         log.info("stopped")
+
+    async def _hear_from_redis(self) -> None:
+        """Ask each second, so that we know whether we could lead."""
+        while True:
+            try:
+                await self._store.memory()
+            except StoreError as exc:
+                log.debug("Redis does not answer", extra={"error": str(exc)})
+            await asyncio.sleep(STANDBY_SECONDS)
 
     async def _take_over(self, checkpoint: Checkpoint) -> None:
         """Begin where the last leader was safe."""
@@ -271,7 +286,7 @@ class App:
         await self._lease.release(self._progress.checkpoint())
 
 
-async def end_all(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def end_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they have ended: Python 3.11's wait_for, which redis-py
     uses, loses one that comes as its call ends."""
     pending = set(tasks)

@@ -5,6 +5,8 @@ import asyncio
 import logging
 import logging.config
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,12 @@ log = logging.getLogger("stormfold")
 
 MENDABLE = (ClusterConfigError, PreflightError, StoreError, ApiError, LeaseLostError, OSError)
 """What ends the process with one line that says what to mend."""
+
+
+TERMINATION_LOG = Path("/dev/termination-log")
+"""The terminationMessagePath that a container has by default."""
+TERMINATION_LOG_BYTES = 4096
+"""What the kubelet takes of it."""
 
 
 def main() -> None:
@@ -88,22 +96,38 @@ def run(arguments: list[str]) -> int:
     try:
         settings = CliApp.run(Settings, cli_args=arguments)
     except ValidationError as exc:
-        for error in exc.errors(include_url=False):
-            name = "_".join(str(part) for part in error["loc"])
-            sys.stderr.write(f"stormfold: STORMFOLD_{name.upper()}: {error['msg']}, not {error['input']!r}\n")
-        return 2
+        return refuse(
+            f"STORMFOLD_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}, not {error['input']!r}"
+            for error in exc.errors(include_url=False)
+        )
     except SettingsError as exc:
-        sys.stderr.write(f'stormfold: {exc}: a list is written as JSON, such as ["Succeeded"]\n')
-        return 2
+        return refuse([f'{exc}: a list is written as JSON, such as ["Succeeded"]'])
     logging.config.dictConfig(logging_config(settings))
     code = 0
     try:
         uvloop.run(operate(settings))
     except* MENDABLE as group:
-        for failure in _leaves(group):
+        failures = [str(failure) for failure in _leaves(group)]
+        for failure in failures:
             log.critical("stormfold ends: %s", failure)
+        say_last("\n".join(failures))
         code = 1
     return code
+
+
+def refuse(reasons: Iterable[str]) -> int:
+    """Say why these settings are none; gives the exit code."""
+    lines = [f"stormfold: {reason}" for reason in reasons]
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    say_last("\n".join(lines))
+    return 2
+
+
+def say_last(message: str) -> None:
+    """Leave the message where the kubelet takes a container's last words from; elsewhere there is no such file."""
+    with suppress(OSError):
+        if TERMINATION_LOG.is_file():
+            TERMINATION_LOG.write_bytes(message.encode()[:TERMINATION_LOG_BYTES])
 
 
 async def operate(settings: Settings) -> None:

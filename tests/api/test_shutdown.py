@@ -128,10 +128,16 @@ async def test_sigterm_ends_one_that_waits_for_the_lease(stage: Stage, operator:
         within=30,
         what="it waits",
     )
-    status, _ = await waiting.get("/readyz")
-    assert status == 503
     assert await waiting.terminate(within=10) == 0
     assert (await lease(stage))[0] == "test-0"
+
+
+async def test_lease_is_given_back_by_one_whose_last_renewal_had_no_answer(stage: Stage) -> None:
+    await stage.operator.start()
+    renewal = stage.api_proxy.hold("PUT", f"/leases/{LEASE}", when="after")
+    await eventually(renewal.arrived.is_set, within=30, what="a renewal is under way")
+    assert await stage.operator.terminate(within=15) == 0
+    assert (await lease(stage))[0] == ""
 
 
 async def test_metrics_have_no_label_that_grows_with_what_is_watched(stage: Stage) -> None:

@@ -127,7 +127,7 @@ async def test_redis_that_never_answers_is_named(operator: NewOperator) -> None:
         port = silent.sockets[0].getsockname()[1]
         process = await operator(redis_url=f"redis://127.0.0.1:{port}/0", start=False)
         assert await refusal_of(process) == (
-            f"stormfold ends: asking Redis who it is: Timeout reading from 127.0.0.1:{port}: "
+            f"stormfold ends: asking Redis who it is: no answer from 127.0.0.1:{port} within 5 s: "
             "check STORMFOLD_REDIS_URL and the network"
         )
 
@@ -219,7 +219,7 @@ async def test_missing_rights_are_listed(
         "list clusterstormpolicies, watch clusterstormpolicies, patch clusterstormpolicies/status, "
         "get namespaces, list namespaces, watch namespaces, create events, "
         "get leases, create leases, update leases: "
-        "apply manifests/rbac.yaml, and run under its ServiceAccount"
+        "apply manifests/base/rbac.yaml, and run under its ServiceAccount"
     )
 
 

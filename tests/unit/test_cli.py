@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
-from stormfold import __version__
+from stormfold import __version__, cli
 from stormfold.api.crd import crds
 
 
@@ -69,3 +70,19 @@ def test_wrong_call_ends_with_one_line_and_code(
 ) -> None:
     ended = stormfold(*arguments, **environment)
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (code, line)
+
+
+def test_last_words_are_left_for_the_kubelet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for_the_kubelet = tmp_path / "termination-log"
+    for_the_kubelet.touch()
+    monkeypatch.setattr(cli, "TERMINATION_LOG", for_the_kubelet)
+    assert cli.run(["--http-port", "99999"]) == 2
+    assert for_the_kubelet.read_text() == (
+        "stormfold: STORMFOLD_HTTP_PORT: Input should be less than or equal to 65535, not '99999'"
+    )
+
+
+def test_without_a_kubelet_no_file_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "TERMINATION_LOG", tmp_path / "termination-log")
+    assert cli.run(["--http-port", "99999"]) == 2
+    assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,7 @@ from stormfold.demo.view import Picture, View
 
 CHECKOUT = Path(__file__).parents[3]
 POLICIES = (
-    "manifests/default-policy.yaml",
+    "manifests/base/default-policy.yaml",
     "examples/policies/node-outage.yaml",
     "examples/policies/batch-jobs.yaml",
 )

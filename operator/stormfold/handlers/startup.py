@@ -7,9 +7,10 @@ on its way out cancels every task of its event loop. So it gets a loop of its ow
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import kopf
 from prometheus_client import Counter
@@ -20,6 +21,13 @@ log = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS = 10.0
 STOP_SECONDS = 5.0
+IDENTITY = "stormfold"
+"""Our name among kopf's operators, of which there are no others: by default kopf takes it from the name of the user,
+and in a container there is none."""
+STEADY_SECONDS = 60.0
+"""Once kopf has run for so long, its earlier ends are forgotten."""
+ENDS = 3
+"""After how many ends in a row we are not ready: its watches of policies and requests cannot be relied on."""
 
 RESTARTS = Counter("stormfold_kopf_restarts_total", "How often kopf ended by itself and was begun again.")
 
@@ -78,18 +86,24 @@ class KopfThread:
 
     def __init__(self, handover: Handover) -> None:
         self._handover = handover
+        self._ends = 0
+        self._began = 0.0
+
+    @property
+    def failing(self) -> bool:
+        """Whether it ends again and again."""
+        return self._ends >= ENDS and time.monotonic() - self._began < STEADY_SECONDS
 
     async def run(self) -> None:
         """Supervise for ever."""
         loop = asyncio.get_running_loop()
-        wait = 0.5
         while True:
-            began = loop.time()
+            self._began = time.monotonic()
             error = await self._run_once(loop)
+            self._ends = self._ends + 1 if time.monotonic() - self._began < STEADY_SECONDS else 1
             RESTARTS.inc()
             log.warning("kopf ended, beginning it again", extra={"error": repr(error)})
-            wait = 0.5 if loop.time() - began > 60 else min(wait * 2, LONGEST_WAIT_SECONDS)
-            await asyncio.sleep(wait)
+            await asyncio.sleep(min(2.0 ** (self._ends - 1), LONGEST_WAIT_SECONDS))
 
     async def _run_once(self, loop: asyncio.AbstractEventLoop) -> BaseException | None:
         stop = threading.Event()
@@ -121,6 +135,7 @@ class KopfThread:
             await kopf.operator(
                 registry=registry(self._handover, loop),
                 settings=settings(),
+                identity=cast("Any", IDENTITY),
                 standalone=True,
                 clusterwide=True,
                 stop_flag=stop,

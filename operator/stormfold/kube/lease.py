@@ -6,6 +6,7 @@ own clock, so clocks need not agree. The checkpoint rides on each renewal.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,11 +62,17 @@ class Lease:
         self._identity = identity
         self._held: dict[str, Any] | None = None
         self._renewed = 0.0
+        self._read_at = -math.inf
 
     @property
     def leading(self) -> bool:
         """Whether the Lease is ours, with time left."""
         return self._held is not None and time.monotonic() - self._renewed < DURATION_SECONDS
+
+    @property
+    def standing_by(self) -> bool:
+        """Whether somebody else holds the Lease, and we would notice if that ended."""
+        return self._held is None and time.monotonic() - self._read_at < DURATION_SECONDS
 
     async def acquire(self) -> Checkpoint:
         """Wait until the Lease is ours; gives the checkpoint that the last holder left."""
@@ -74,6 +81,7 @@ class Lease:
         while True:
             try:
                 lease = await self._read()
+                self._read_at = time.monotonic()
                 spec = lease["spec"]
                 holder = spec.get("holderIdentity") or ""
                 mark = (holder, spec.get("renewTime"), lease["metadata"].get("resourceVersion"))
@@ -148,7 +156,13 @@ class Lease:
         held, self._held = self._held, None
         LEADING.labels(shard=self._shard).set(0)
         try:
-            await self._write(held, checkpoint, acquire=False, holder="")
+            try:
+                await self._write(held, checkpoint, acquire=False, holder="")
+            except ConflictError:
+                # A renewal was under way when we stopped, and its answer did not reach us.
+                lease = await self._read()
+                if lease["spec"].get("holderIdentity") == self._identity:
+                    await self._write(lease, checkpoint, acquire=False, holder="")
         except ApiError as exc:
             log.debug("Lease not released", extra={"lease": self.name, "error": str(exc)})
 

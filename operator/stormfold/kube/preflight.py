@@ -95,7 +95,7 @@ async def _rights(client: KubeClient, namespace: str) -> None:
             for wish in denied
         )
         raise PreflightError(
-            f"RBAC denies {texts}: apply manifests/rbac.yaml, and run under its ServiceAccount"
+            f"RBAC denies {texts}: apply manifests/base/rbac.yaml, and run under its ServiceAccount"
         )
 
 

@@ -89,7 +89,6 @@ class Reconciler:
         self._busy: set[str] = set()
         self._slots = asyncio.Semaphore(STORMS_AT_ONCE)
         self._hasten: set[str] = set()
-        self._answered = 0.0
 
     @property
     def folder(self) -> Folder:
@@ -100,11 +99,6 @@ class Reconciler:
     def connect(self, folder: Folder) -> None:
         """Name the folder that hears what is written and lost."""
         self._folder = folder
-
-    @property
-    def redis_answered(self) -> float:
-        """When Redis last answered a sweep, by the monotonic clock."""
-        return self._answered
 
     def hint(self, number: int, due_ms: int) -> None:
         """Partition `number` has something due at that time; what lies farther ahead the sweep finds."""
@@ -163,7 +157,6 @@ class Reconciler:
 
     async def _sweep(self, tasks: asyncio.TaskGroup) -> None:
         found = await self._store.sweep(now_ms=now_ms())
-        self._answered = time.monotonic()
         REDIS_ANSWERED.set_to_current_time()
         self._index.update_gauge()
         if found.lost:

@@ -9,8 +9,8 @@ from typing import Any
 import kopf
 import pytest
 
-from stormfold.handlers import policies, requests
-from stormfold.handlers.startup import settings
+from stormfold.handlers import policies, requests, startup
+from stormfold.handlers.startup import Handover, KopfThread, settings
 
 Told = list[tuple[str, tuple[Any, ...]]]
 
@@ -105,3 +105,49 @@ def test_kopf_writes_nothing_and_asks_for_no_crds() -> None:
     chosen = settings()
     assert chosen.posting.enabled is False
     assert chosen.scanning.disabled is True
+
+
+def test_kopf_needs_no_name_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Were it not told, it would ask for it, and end where a container's user has a number only.
+    told: dict[str, Any] = {}
+
+    async def operator(**arguments: Any) -> None:
+        told.update(arguments)
+
+    monkeypatch.setattr(kopf, "operator", operator)
+    assert asyncio.run(ends_with(KopfThread(handover()))) is None
+    assert told["identity"] == "stormfold"
+
+
+async def ends_with(thread: KopfThread) -> BaseException | None:
+    return await thread._run_once(asyncio.get_running_loop())
+
+
+def handover() -> Handover:
+    def nothing(*_: Any) -> None:
+        pass
+
+    return Handover(nothing, nothing, nothing, nothing)
+
+
+@pytest.mark.parametrize(("steady_seconds", "failing"), [(60.0, True), (0.0, False)])
+async def test_kopf_that_ends_again_and_again_is_failing_until_it_is_steady(
+    monkeypatch: pytest.MonkeyPatch, steady_seconds: float, failing: bool
+) -> None:
+    monkeypatch.setattr(startup, "LONGEST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(startup, "STEADY_SECONDS", steady_seconds)
+    enough = asyncio.Event()
+    ended: list[bool] = []
+
+    async def end_at_once(self: KopfThread, _: asyncio.AbstractEventLoop) -> BaseException | None:
+        ended.append(self.failing)
+        if len(ended) > startup.ENDS:
+            enough.set()
+            await asyncio.Event().wait()
+        return OSError("gone")
+
+    monkeypatch.setattr(KopfThread, "_run_once", end_at_once)
+    running = asyncio.create_task(KopfThread(handover()).run())
+    await enough.wait()
+    running.cancel()
+    assert ended == [False, False, False, failing]

@@ -1,4 +1,4 @@
-"""What manifests/rbac.yaml grants is what the operator asks for at its start."""
+"""What manifests/base/rbac.yaml grants is what the operator asks for at its start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 
 from stormfold.kube.preflight import LEASE_RIGHTS, RIGHTS
 
-MANIFEST = Path(__file__).parents[3] / "manifests" / "rbac.yaml"
+MANIFEST = Path(__file__).parents[3] / "manifests" / "base" / "rbac.yaml"
 
 
 def granted(kind: str) -> list[tuple[str, str, str]]:
