@@ -100,7 +100,7 @@ async def namespace(new_namespace: NewNamespace) -> str:
 @pytest.fixture
 async def default_policy(api: Api, kubectl: Kubectl) -> None:
     """The catch-all policy as it is shipped, after the slate was cleaned."""
-    await kubectl("apply", "-f", str(ROOT / "manifests" / "default-policy.yaml"))
+    await kubectl("apply", "-f", str(ROOT / "manifests" / "base" / "default-policy.yaml"))
 
 
 @pytest.fixture

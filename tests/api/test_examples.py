@@ -10,7 +10,7 @@ from tests.harness.api import Api, ApiError
 from tests.harness.kubectl import Kubectl
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted([*(ROOT / "examples").rglob("*.yaml"), ROOT / "manifests" / "default-policy.yaml"])
+FILES = sorted([*(ROOT / "examples").rglob("*.yaml"), ROOT / "manifests" / "base" / "default-policy.yaml"])
 
 
 @pytest.mark.parametrize("file", [pytest.param(f, id=str(f.relative_to(ROOT))) for f in FILES])

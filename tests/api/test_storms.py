@@ -11,7 +11,7 @@ import yaml
 from tests.harness.eventually import eventually
 from tests.harness.scene import Scene, at, rows
 
-DEFAULT_POLICY = Path(__file__).parents[2] / "manifests" / "default-policy.yaml"
+DEFAULT_POLICY = Path(__file__).parents[2] / "manifests" / "base" / "default-policy.yaml"
 COUNTS = "group status.phase status.signals.total status.affectedResourceCount"
 
 
@@ -330,7 +330,7 @@ async def test_severity_of_a_storm_only_rises(scene: Scene) -> None:
 
 
 async def test_request_is_written_at_most_once_a_second(scene: Scene) -> None:
-    await scene.policy()
+    await scene.policy(window={"idle": "1s"})
     versions: set[str] = set()
 
     async def read() -> tuple[str, int]:

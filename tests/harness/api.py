@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 import aiohttp
-
-from stormfold.demo.controlplane import ControlPlane
 
 Manifest = dict[str, Any]
 
@@ -37,14 +36,25 @@ class ApiError(AssertionError):
         self.reason = answer.get("reason")
 
 
+class Server(Protocol):
+    """Where an API server is, and how an administrator gets in."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def ca_file(self) -> Path: ...
+    @property
+    def token(self) -> str: ...
+
+
 class Api:
     """Objects in and out as plain dicts, as the user `admin`; an async context manager."""
 
-    def __init__(self, control_plane: ControlPlane) -> None:
-        trust = ssl.create_default_context(cafile=str(control_plane.ca_file))
+    def __init__(self, server: Server) -> None:
+        trust = ssl.create_default_context(cafile=str(server.ca_file))
         self._session = aiohttp.ClientSession(
-            base_url=control_plane.url,
-            headers={"Authorization": f"Bearer {control_plane.token}"},
+            base_url=server.url,
+            headers={"Authorization": f"Bearer {server.token}"},
             connector=aiohttp.TCPConnector(ssl=trust, limit=50),
         )
 

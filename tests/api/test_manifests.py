@@ -1,0 +1,303 @@
+"""What `manifests/` says, and what an API server says to it. Nothing here runs pods."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import yaml
+from tests.api.conftest import NewOperator
+from tests.harness.eventually import eventually
+from tests.harness.kubectl import Kubectl, KubectlError
+
+from redis import Redis
+from stormfold import __version__
+from stormfold.demo.controlplane import ControlPlane
+from stormfold.demo.kubectl import kubectl_path
+from stormfold.demo.process import Server, free_port
+from stormfold.demo.valkey import Valkey, embedded_valkey
+from stormfold.settings import Settings
+
+Manifest = dict[str, Any]
+
+ROOT = Path(__file__).parents[2]
+MANIFESTS = ROOT / "manifests"
+NAMESPACE = "stormfold-system"
+VARIANTS = (
+    ("standalone",),
+    ("standalone", "valkey-pvc", "monitoring"),
+    ("ha",),
+    ("ha", "redis-ca", "monitoring"),
+)
+"""An overlay and its components."""
+PROMETHEUS = {"ServiceMonitor", "PrometheusRule"}
+"""Their CRDs are not here."""
+ENFORCED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
+
+
+@cache
+def rendered(overlay: str, *components: str) -> list[Manifest]:
+    """What a user gets who puts an overlay and components together in a folder of their own."""
+    with TemporaryDirectory() as folder:
+        beside = Path(os.path.relpath(MANIFESTS, folder))
+        kustomization = {
+            "resources": [str(beside / "overlays" / overlay)],
+            "components": [str(beside / "components" / name) for name in components],
+        }
+        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        command = [kubectl_path(), "kustomize", folder]
+        return list(yaml.safe_load_all(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
+
+
+@pytest.fixture(params=VARIANTS, ids=" ".join)
+def variant(request: pytest.FixtureRequest) -> list[Manifest]:
+    """The objects of an overlay with components."""
+    return rendered(*request.param)
+
+
+def of_kind(objects: list[Manifest], *kinds: str) -> list[Manifest]:
+    """The objects of these kinds."""
+    return [found for found in objects if found["kind"] in kinds]
+
+
+def named(objects: list[Manifest], kind: str, name: str = "stormfold") -> Manifest:
+    """The one object of a kind and a name."""
+    (found,) = (it for it in of_kind(objects, kind) if it["metadata"]["name"] == name)
+    return found
+
+
+def pod_of(deployment: Manifest) -> Manifest:
+    """The pod that the Deployment would make."""
+    template = deployment["spec"]["template"]
+    metadata = {**template["metadata"], "name": "pod", "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+async def dry_run(kubectl: Kubectl, objects: list[Manifest]) -> None:
+    """Let the API server look at objects; unknown fields and warnings are errors."""
+    await kubectl(
+        *("apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors"),
+        *("-f", "-"),
+        stdin=yaml.safe_dump_all(objects),
+    )
+
+
+@pytest.fixture
+async def restricted(kubectl: Kubectl) -> Kubectl:
+    """kubectl, where the operator's namespace enforces what it is to enforce."""
+    await kubectl("apply", "--server-side", "-f", str(MANIFESTS / "base" / "namespace.yaml"))
+    return kubectl
+
+
+async def test_api_server_takes_objects_and_pods_without_a_warning(
+    variant: list[Manifest], restricted: Kubectl
+) -> None:
+    objects = [found for found in variant if found["kind"] not in PROMETHEUS]
+    await dry_run(restricted, objects + [pod_of(it) for it in of_kind(objects, "Deployment")])
+
+
+async def test_namespace_refuses_a_pod_that_keeps_its_capabilities(restricted: Kubectl) -> None:
+    pod = pod_of(named(deepcopy(rendered("standalone")), "Deployment"))
+    pod["spec"]["containers"][0]["securityContext"].pop("capabilities")
+    with pytest.raises(KubectlError, match='violates PodSecurity "restricted:latest"'):
+        await dry_run(restricted, [pod])
+
+
+def test_every_object_has_its_labels_and_its_namespace(variant: list[Manifest]) -> None:
+    cluster_wide = {
+        *("Namespace", "CustomResourceDefinition", "ClusterStormPolicy"),
+        *("ClusterRole", "ClusterRoleBinding"),
+    }
+    for found in variant:
+        metadata = found["metadata"]
+        assert metadata.get("namespace") == (None if found["kind"] in cluster_wide else NAMESPACE), found
+        assert metadata["labels"]["app.kubernetes.io/part-of"] == "stormfold", found
+        # By this label `make undeploy` knows what it takes away and what it leaves.
+        assert metadata["labels"]["app.kubernetes.io/component"] in {
+            *("crd", "namespace", "access", "policy", "storage"),
+            *("operator", "valkey", "monitoring"),
+        }, found
+    labels = named(variant, "Namespace", NAMESPACE)["metadata"]["labels"]
+    assert {name: labels.get(name) for name in ENFORCED} == ENFORCED
+
+
+def test_kinds_are_those_of_the_folder_crds(variant: list[Manifest]) -> None:
+    crds = of_kind(variant, "CustomResourceDefinition")
+    assert {found["metadata"]["name"]: found["spec"] for found in crds} == {
+        found["metadata"]["name"]: found["spec"]
+        for found in (yaml.safe_load(path.read_text()) for path in (ROOT / "crds").glob("*.yaml"))
+    }
+
+
+def test_selectors_and_ports_find_their_pods(variant: list[Manifest]) -> None:
+    templates = [found["spec"]["template"] for found in of_kind(variant, "Deployment")]
+    services = of_kind(variant, "Service")
+
+    def selected(labels: dict[str, str], among: list[Manifest]) -> list[Manifest]:
+        return [it for it in among if labels.items() <= it["metadata"]["labels"].items()]
+
+    def port_names(labels: dict[str, str]) -> set[str]:
+        (template,) = selected(labels, templates)
+        return {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+
+    for service in services:
+        assert {p["targetPort"] for p in service["spec"]["ports"]} == port_names(service["spec"]["selector"])
+    for policy in of_kind(variant, "NetworkPolicy"):
+        spec = policy["spec"]
+        for rule in spec.get("ingress", ()):
+            ours = spec["podSelector"]["matchLabels"]
+            assert {p["port"] for p in rule["ports"]} <= port_names(ours)
+        for rule in spec.get("egress", ()):
+            for peer in rule.get("to", ()):
+                names = port_names(peer["podSelector"]["matchLabels"])
+                assert {p["port"] for p in rule["ports"]} <= names
+    for budget in of_kind(variant, "PodDisruptionBudget"):
+        assert len(selected(budget["spec"]["selector"]["matchLabels"], templates)) == 1
+    for monitor in of_kind(variant, "ServiceMonitor"):
+        (service,) = selected(monitor["spec"]["selector"]["matchLabels"], services)
+        (endpoint,) = monitor["spec"]["endpoints"]
+        assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+
+
+def test_operator_is_set_up_as_its_settings_say(variant: list[Manifest]) -> None:
+    deployment = named(variant, "Deployment")
+    spec = deployment["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert deployment["metadata"]["labels"]["app.kubernetes.io/version"] == __version__
+    assert container["image"] == f"stormfold:{__version__}"
+    assert container["command"] == ["stormfold", "run"]
+    ours = {env["name"] for env in container["env"] if env["name"].startswith("STORMFOLD_")}
+    assert ours == {"STORMFOLD_NAMESPACE", "STORMFOLD_REDIS_URL"}
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    assert {name.removeprefix("STORMFOLD_").lower() for name in ours} <= set(defaults)
+    assert container["ports"] == [{"name": "http", "containerPort": defaults["http_port"]}]
+    assert defaults["namespace"] == NAMESPACE
+    assert spec["terminationGracePeriodSeconds"] >= defaults["grace_seconds"] + 10
+
+
+def test_only_the_operator_has_a_token_of_the_api_server(variant: list[Manifest]) -> None:
+    for deployment in of_kind(variant, "Deployment"):
+        spec = deployment["spec"]["template"]["spec"]
+        mounted = spec.get("automountServiceAccountToken", True)
+        assert mounted == (deployment["metadata"]["name"] == "stormfold")
+
+
+def listens(port: int) -> bool:
+    """Whether a server on loopback takes a connection; OSError if not."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+
+
+@pytest.mark.parametrize("component", [(), ("valkey-pvc",)], ids=["in memory", "with a journal"])
+def test_valkey_never_evicts_and_asks_for_the_password(component: tuple[str, ...], tmp_path: Path) -> None:
+    objects = rendered("standalone", *component)
+    (settings,) = of_kind(objects, "ConfigMap")
+    spec = named(objects, "Deployment", "stormfold-valkey")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    environment = {env["name"]: env.get("value", "s3cret") for env in container["env"]}
+    volumes = {volume.pop("name"): volume for volume in deepcopy(spec["volumes"])}
+    claim = {"persistentVolumeClaim": {"claimName": "stormfold-valkey"}}
+    assert volumes["data"] == (claim if component else {"emptyDir": {}})
+
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "valkey-server").symlink_to(embedded_valkey())
+    port = free_port()
+    text = settings["data"]["valkey.conf"].replace("dir /data", f"dir {tmp_path}")
+    (tmp_path / "valkey.conf").write_text(f"{text}\nport {port}\nbind 127.0.0.1\n")
+    shell, flags, script = container["command"]
+    script = script.replace("/etc/valkey/valkey.conf", str(tmp_path / "valkey.conf"))
+    environment["PATH"] = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    server = Server("valkey", [shell, flags, script], tmp_path / "valkey.log", environment)
+    try:
+        server.wait_until(lambda: listens(port), within_seconds=30)
+        with Redis(port=port, password="s3cret", decode_responses=True) as client:
+            found = client.config_get("maxmemory", "maxmemory-policy", "appendonly", "save", "requirepass")
+        assert found == {
+            "maxmemory": str(512 * 1024**2),
+            "maxmemory-policy": "noeviction",
+            "appendonly": "yes" if component else "no",
+            "save": "",
+            "requirepass": "s3cret",
+        }
+        assert "s3cret" not in Path(f"/proc/{server.pid}/cmdline").read_text()
+    finally:
+        server.kill()
+
+
+@asynccontextmanager
+async def behind_tls(valkey: Valkey, certificate: Path, key: Path) -> AsyncIterator[str]:
+    """The URL of a server with TLS that passes everything on to Valkey, whose own binary here has no TLS."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while sent := await reader.read(65_536):
+                writer.write(sent)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", valkey.port)
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", free_port(), ssl=context)
+    async with server:
+        yield f"rediss://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+
+
+async def test_component_makes_the_operator_trust_an_authority_of_your_own(
+    control_plane: ControlPlane, valkey: Valkey, operator: NewOperator
+) -> None:
+    (container,) = named(rendered("ha", "redis-ca", "monitoring"), "Deployment")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    (mount,) = container["volumeMounts"]
+    (variable,) = (env for env in container["env"] if env.get("value") == f"{mount['mountPath']}/ca.crt")
+    # The API server signed its certificate itself, for 127.0.0.1.
+    certificate = control_plane.ca_file
+    async with behind_tls(valkey, certificate, certificate.with_suffix(".key")) as url:
+        stranger = await operator(redis_url=url, start=False)
+        await stranger.start(ready=False)
+        await eventually(lambda: not stranger.running, within=30, what="the operator ends")
+        assert "CERTIFICATE_VERIFY_FAILED" in stranger.log.read_text()
+        process = await operator(redis_url=url, environment={variable["name"]: str(certificate)})
+        assert await process.terminate() == 0
+
+
+def test_alerts_ask_for_metrics_and_labels_that_exist() -> None:
+    rule = yaml.safe_load((MANIFESTS / "components" / "monitoring" / "prometheusrule.yaml").read_text())
+    table = re.findall(
+        r"^\| `(stormfold_\w+)` \| (\w+) \| ([^|]*) \|",
+        (ROOT / "docs" / "metrics.md").read_text(),
+        re.MULTILINE,
+    )
+    known: dict[str, set[str]] = {}
+    for name, kind, labels in table:
+        for suffix in ("_bucket", "_count", "_sum") if kind == "histogram" else ("",):
+            known[name + suffix] = set(re.findall(r"\w+", labels))
+    of_prometheus = {"instance", "le"}
+    for alert in rule["spec"]["groups"][0]["rules"]:
+        metrics = set(re.findall(r"stormfold_\w+", alert["expr"]))
+        assert metrics, alert
+        assert metrics <= known.keys(), alert
+        labels = set().union(*(known[metric] for metric in metrics)) | of_prometheus
+        grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", alert["expr"])
+        asked = {label.strip() for group in grouped for label in group.split(",")}
+        shown = set(re.findall(r"\$labels\.(\w+)", str(alert["annotations"])))
+        assert asked | shown <= labels, alert
+        assert alert["labels"]["severity"] in {"critical", "warning", "info"}
+        assert set(alert["annotations"]) == {"summary", "description"}
