@@ -212,6 +212,7 @@ class App:
         finally:
             await end_all((hearing,) if acquired.done() else (hearing, acquired))
         if acquired.cancelled():
+            await self._lease.release()
             return
         await self._take_over(acquired.result())
         parts = {

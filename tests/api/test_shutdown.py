@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from tests.api.conftest import OPERATOR_NAMESPACE, NewOperator
 from tests.harness.eventually import eventually
 from tests.harness.stage import Stage
@@ -132,10 +133,16 @@ async def test_sigterm_ends_one_that_waits_for_the_lease(stage: Stage, operator:
     assert (await lease(stage))[0] == "test-0"
 
 
-async def test_lease_is_given_back_by_one_whose_last_renewal_had_no_answer(stage: Stage) -> None:
-    await stage.operator.start()
-    renewal = stage.api_proxy.hold("PUT", f"/leases/{LEASE}", when="after")
-    await eventually(renewal.arrived.is_set, within=30, what="a renewal is under way")
+@pytest.mark.parametrize("leading", [True, False], ids=["renewal", "first"])
+async def test_lease_is_given_back_by_one_whose_last_write_of_it_had_no_answer(
+    stage: Stage, leading: bool
+) -> None:
+    if leading:
+        await stage.operator.start()
+    write = stage.api_proxy.hold("PUT", f"/leases/{LEASE}", when="after")
+    if not leading:
+        await stage.operator.start(ready=False)
+    await eventually(write.arrived.is_set, within=30, what="the write is under way")
     assert await stage.operator.terminate(within=15) == 0
     assert (await lease(stage))[0] == ""
 

@@ -30,6 +30,8 @@ DURATION_SECONDS = 4
 """How long a Lease is obeyed without a sign of its holder: an upper bound of the fail-over time."""
 RENEW_SECONDS = 1.0
 """How often it is renewed, and so how often the checkpoint is kept."""
+RELEASES = 3
+"""How often a release is tried that something else has come before."""
 
 LEADING = Gauge("stormfold_ingest_leading", "1 while this process leads an ingest shard.", ["shard"])
 CHECKPOINT_GAUGE = Gauge(
@@ -62,7 +64,7 @@ class Lease:
         self._identity = identity
         self._held: dict[str, Any] | None = None
         self._renewed = 0.0
-        self._read_at = -math.inf
+        self._obeyed = -math.inf
 
     @property
     def leading(self) -> bool:
@@ -72,7 +74,7 @@ class Lease:
     @property
     def standing_by(self) -> bool:
         """Whether somebody else holds the Lease, and we would notice if that ended."""
-        return self._held is None and time.monotonic() - self._read_at < DURATION_SECONDS
+        return self._held is None and time.monotonic() - self._obeyed < DURATION_SECONDS
 
     async def acquire(self) -> Checkpoint:
         """Wait until the Lease is ours; gives the checkpoint that the last holder left."""
@@ -81,7 +83,6 @@ class Lease:
         while True:
             try:
                 lease = await self._read()
-                self._read_at = time.monotonic()
                 spec = lease["spec"]
                 holder = spec.get("holderIdentity") or ""
                 mark = (holder, spec.get("renewTime"), lease["metadata"].get("resourceVersion"))
@@ -101,6 +102,7 @@ class Lease:
                         extra={"lease": self.name, "checkpoint": checkpoint.resource_version},
                     )
                     return checkpoint
+                self._obeyed = time.monotonic()
             except RefusedError:
                 raise
             except ApiError as exc:
@@ -149,22 +151,24 @@ class Lease:
             raise LeaseLostError(f"Lease {self.name} was taken by {holder!r}")
         self._held = lease
 
-    async def release(self, checkpoint: Checkpoint) -> None:
-        """Leave the Lease to the next process, at once; errors are of no consequence, it runs out by itself."""
-        if self._held is None:
-            return
-        held, self._held = self._held, None
+    async def release(self, checkpoint: Checkpoint | None = None) -> None:
+        """Leave the Lease to the next process at once, if it is ours; without a checkpoint it keeps the one it has.
+
+        Errors are of no consequence: it runs out by itself.
+        """
+        self._held = None
         LEADING.labels(shard=self._shard).set(0)
-        try:
+        # It is read first: a write may have been under way when we stopped, whose answer we have not heard.
+        for _ in range(RELEASES):
             try:
-                await self._write(held, checkpoint, acquire=False, holder="")
-            except ConflictError:
-                # A renewal was under way when we stopped, and its answer did not reach us.
                 lease = await self._read()
                 if lease["spec"].get("holderIdentity") == self._identity:
-                    await self._write(lease, checkpoint, acquire=False, holder="")
-        except ApiError as exc:
-            log.debug("Lease not released", extra={"lease": self.name, "error": str(exc)})
+                    await self._write(lease, checkpoint or _checkpoint(lease), acquire=False, holder="")
+            except ConflictError:
+                continue
+            except ApiError as exc:
+                log.debug("Lease not released", extra={"lease": self.name, "error": str(exc)})
+            return
 
     async def _read(self) -> dict[str, Any]:
         try:
