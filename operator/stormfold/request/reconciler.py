@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS = 1.0
 HINTED_MS = 2000
 """How far ahead a hint is kept."""
+LOOK_MS = 50
+"""Looks at what is due are this far apart, and each takes all partitions together: a storm whose write is under way
+is due with every fold."""
 STORMS_AT_ONCE = 16
 """Storms that are worked on at the same time."""
 RETRY_SECONDS = 1.0
@@ -84,7 +87,9 @@ class Reconciler:
         self._trim = trim
         self._checkpoint = checkpoint
         self._folder: Folder | None = None
-        self._hints: list[tuple[int, int]] = []
+        self._hints: list[int] = []
+        """When to look next, Unix ms, the earliest first; `_due` says where."""
+        self._due: dict[int, set[int]] = {}
         self._hinted = asyncio.Event()
         self._busy: set[str] = set()
         self._slots = asyncio.Semaphore(STORMS_AT_ONCE)
@@ -102,9 +107,15 @@ class Reconciler:
 
     def hint(self, number: int, due_ms: int) -> None:
         """Partition `number` has something due at that time; what lies farther ahead the sweep finds."""
-        if due_ms - now_ms() < HINTED_MS:
-            heapq.heappush(self._hints, (due_ms, number))
+        now = now_ms()
+        if due_ms - now >= HINTED_MS:
+            return
+        look = -(-max(due_ms, now) // LOOK_MS) * LOOK_MS
+        if look not in self._due:
+            self._due[look] = set()
+            heapq.heappush(self._hints, look)
             self._hinted.set()
+        self._due[look].add(number)
 
     async def take_over(self) -> None:
         """Look at once at what the last leader may have claimed: it is hidden for a while otherwise."""
@@ -137,7 +148,7 @@ class Reconciler:
     async def _pause(self, next_sweep: float) -> None:
         seconds = next_sweep - time.monotonic()
         if self._hints:
-            seconds = min(seconds, self._hints[0][0] / 1000 - time.time())
+            seconds = min(seconds, self._hints[0] / 1000 - time.time())
         if self._hasten or seconds <= 0:
             return
         self._hinted.clear()
@@ -179,8 +190,8 @@ class Reconciler:
     async def _claim_hinted(self, tasks: asyncio.TaskGroup) -> None:
         now = now_ms()
         numbers: set[int] = set()
-        while self._hints and self._hints[0][0] <= now:
-            numbers.add(heapq.heappop(self._hints)[1])
+        while self._hints and self._hints[0] <= now:
+            numbers |= self._due.pop(heapq.heappop(self._hints))
         if numbers:
             for number, gids in (await self._store.due(sorted(numbers), now_ms=now)).items():
                 await self._claim(tasks, number, gids)
