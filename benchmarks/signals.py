@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ from stormfold.model.arrival import Verdict
 from stormfold.model.group import PolicyId
 from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
+from stormfold.request.reconciler import STORMS_AT_ONCE
+from stormfold.request.retention import DELETIONS_AT_ONCE
 
 CREATES_AT_ONCE = 50
 WITHIN_SECONDS = 120.0
@@ -260,16 +262,13 @@ class Storm:
         """Create all; gives the seconds that it took."""
         await make_namespace(client, self.namespace)
         path = paths.collection(Signal.plural, self.namespace)
-        todo = iter(list(self.manifests()))
+        manifests = list(self.manifests())
 
-        async def some() -> None:
-            for manifest in todo:
-                await client.create(path, manifest)
+        async def create(manifest: dict[str, Any]) -> None:
+            await client.create(path, manifest)
 
         started = time.monotonic()
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(CREATES_AT_ONCE):
-                tasks.create_task(some())
+        await at_once(CREATES_AT_ONCE, create, manifests)
         return time.monotonic() - started
 
     async def until_exact(self, client: KubeClient) -> None:
@@ -433,8 +432,21 @@ def redis_bytes(valkey: Valkey, gids: list[str]) -> dict[str, float]:
     return {kind: round(total / len(gids), 1) for kind, total in used.items()}
 
 
+async def at_once(count: int, do: Callable[[Any], Awaitable[None]], items: Iterable[Any]) -> None:
+    """Do it to each item, so many at the same time."""
+    todo = iter(items)
+
+    async def some() -> None:
+        for item in todo:
+            await do(item)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(count):
+            tasks.create_task(some())
+
+
 async def measure_writes(client: KubeClient, count: int) -> Figures:
-    """Client CPU of a status patch and of a deletion, by the client that the operator uses."""
+    """Client CPU of a status patch and of a deletion, by the client and as many at once as in the operator."""
     say(f"{count} status patches and deletions")
     namespace = "writes"
     await make_namespace(client, namespace)
@@ -450,23 +462,29 @@ async def measure_writes(client: KubeClient, count: int) -> Figures:
         "remediationRequest": {"namespace": namespace, "name": "storm-0123456789abcdef-1"},
         "observedGeneration": 1,
     }
-    began = time.process_time()
-    patched = [
-        await client.merge_patch(
-            paths.status(Signal.plural, item["metadata"]["name"], namespace),
-            {"metadata": {"uid": item["metadata"]["uid"]}, "status": status},
+    patched: list[dict[str, Any]] = []
+
+    async def patch(item: dict[str, Any]) -> None:
+        metadata = item["metadata"]
+        answer = await client.merge_patch(
+            paths.status(Signal.plural, metadata["name"], namespace),
+            {"metadata": {"uid": metadata["uid"]}, "status": status},
         )
-        for item in made
-    ]
-    patching = time.process_time() - began
-    began = time.process_time()
-    for item in patched:
+        patched.append(answer)
+
+    async def delete(item: dict[str, Any]) -> None:
         metadata = item["metadata"]
         await client.delete(
             paths.item(Signal.plural, metadata["name"], namespace),
             uid=metadata["uid"],
             resource_version=int(metadata["resourceVersion"]),
         )
+
+    began = time.process_time()
+    await at_once(STORMS_AT_ONCE, patch, made)
+    patching = time.process_time() - began
+    began = time.process_time()
+    await at_once(DELETIONS_AT_ONCE, delete, patched)
     deleting = time.process_time() - began
     return {
         "patch_client_cpu_us": round(patching / count * 1e6, 1),
