@@ -1,7 +1,8 @@
 """Marks: a Signal's status says where it went. A courtesy to people, under a budget; nothing rests on it.
 
 `Rejected` and `Discarded` go first, then Signals with a raised generation (they cannot prove otherwise that they
-were counted), then the others in their order. In a storm most of the others are never marked: the queue is short.
+were counted), then the others. In a storm most of the others are never marked: the queue is short. Namespaces take
+turns, so that who applies a few Signals sees their marks while another namespace has a storm.
 """
 
 import asyncio
@@ -28,6 +29,47 @@ LONGEST_WAIT_SECONDS = 10.0
 MARKS = Counter("stormfold_marks_total", "Marks of Signals by what became of them.", ["outcome"])
 
 
+class Turns:
+    """What waits for its mark, `limit` at most: each namespace in its turn gives its oldest."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._queues: dict[str, deque[tuple[SignalRef, Verdict]]] = {}
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, ref: SignalRef, verdict: Verdict) -> bool:
+        """Whether all have room; if not, the newest of the namespace with the most gives way."""
+        queue = self._queues.get(ref.namespace, ())
+        full = self._size >= self._limit
+        if full:
+            longest = max(self._queues.values(), key=len)
+            if len(queue) + 1 >= len(longest):
+                return False
+            longest.pop()
+            self._size -= 1
+        self._queues.setdefault(ref.namespace, deque()).append((ref, verdict))
+        self._size += 1
+        return not full
+
+    def put_back(self, ref: SignalRef, verdict: Verdict) -> None:
+        """What could not be written is the next one of its namespace again."""
+        self._queues.setdefault(ref.namespace, deque()).appendleft((ref, verdict))
+        self._size += 1
+
+    def pop(self) -> tuple[SignalRef, Verdict]:
+        """The next one."""
+        namespace = next(iter(self._queues))
+        queue = self._queues.pop(namespace)
+        item = queue.popleft()
+        self._size -= 1
+        if queue:
+            self._queues[namespace] = queue
+        return item
+
+
 class Marker:
     """Writes marks in the background. `marked` hears of each that is there."""
 
@@ -35,18 +77,15 @@ class Marker:
         self._client = client
         self._interval = 1 / per_second
         self._marked = marked
-        self._first: deque[tuple[SignalRef, Verdict]] = deque()
-        self._folded: deque[tuple[SignalRef, Verdict]] = deque()
+        self._first = Turns(WAITING_FIRST)
+        self._folded = Turns(WAITING_FOLDED)
         self._work = asyncio.Event()
 
     def offer(self, ref: SignalRef, verdict: Verdict) -> None:
         """Note where an occurrence went."""
         first = verdict.phase is not SignalPhase.FOLDED or ref.generation > 1
-        queue, limit = (self._first, WAITING_FIRST) if first else (self._folded, WAITING_FOLDED)
-        if len(queue) >= limit:
+        if not (self._first if first else self._folded).add(ref, verdict):
             MARKS.labels(outcome="skipped").inc()
-            return
-        queue.append((ref, verdict))
         self._work.set()
 
     async def run(self) -> None:
@@ -55,7 +94,7 @@ class Marker:
         while True:
             await self._work.wait()
             while self._first or self._folded:
-                ref, verdict = (self._first or self._folded).popleft()
+                ref, verdict = (self._first or self._folded).pop()
                 try:
                     await self._mark(ref, verdict)
                     wait = 0.0
@@ -70,7 +109,7 @@ class Marker:
                 except ApiError:
                     MARKS.labels(outcome="failed").inc()
                     if verdict.phase is not SignalPhase.FOLDED or ref.generation > 1:
-                        self._first.appendleft((ref, verdict))
+                        self._first.put_back(ref, verdict)
                     wait = min(max(2 * wait, 1.0), LONGEST_WAIT_SECONDS)
                 await asyncio.sleep(wait + self._interval)
             self._work.clear()
