@@ -2,7 +2,7 @@
 PYTHON_IN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help lint format types generate verify test test-unit test-redis test-api controlplane demo bench lock clean
+.PHONY: help lint format types generate verify test test-unit test-redis test-api e2e controlplane demo image install-crds deploy undeploy bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,8 +28,8 @@ generate: .venv/.complete ## write crds/ and the tables in docs/ from the models
 verify: .venv/.complete ## fail if `make generate` would change a file
 	$(PYTHON_IN)/python scripts/generate.py --check
 
-test: .venv/.complete controlplane ## all tests: unit, then on real servers, then on a real API server
-	@scripts/test-tiers unit redis api
+test: .venv/.complete controlplane ## all tests: unit, on real servers, on a real API server, and, where Docker is, on a real cluster
+	@scripts/test-tiers unit redis api e2e
 
 test-unit: .venv/.complete ## the tests without I/O
 	@scripts/test-tiers unit
@@ -40,11 +40,26 @@ test-redis: .venv/.complete ## the tests on Valkey, and on Redis if redis-server
 test-api: .venv/.complete controlplane ## the tests on etcd and kube-apiserver
 	@scripts/test-tiers api
 
+e2e: .venv/.complete ## the tests on a kind cluster; E2E_KEEP=1 keeps it, KIND_IMAGE=… is its node image
+	@E2E=required scripts/test-tiers e2e
+
 controlplane: .venv/.complete ## build etcd and kube-apiserver, once, into a cache outside the checkout
 	@$(PYTHON_IN)/python -m stormfold.demo.building
 
 demo: .venv/.complete ## storms on a cluster of its own; CLUSTER=current uses that of KUBECONFIG
 	@$(PYTHON_IN)/stormfold demo $(DEMO_ARGS)
+
+image: ## the operator's image; IMAGE=stormfold:dev PYTHON_IMAGE=python:3.13-slim
+	@scripts/image
+
+install-crds: .venv/.complete ## the kinds, on the current context's cluster
+	@scripts/deploy crds
+
+deploy: .venv/.complete ## install or upgrade there; OVERLAY=standalone|ha|<folder> IMAGE=… (docs/install.md)
+	@scripts/deploy up
+
+undeploy: .venv/.complete ## take it away again and say what is kept; PURGE=1 keeps nothing
+	@scripts/deploy down
 
 bench: .venv/.complete controlplane ## the figures of benchmarks/
 	@for script in benchmarks/*.py; do $(PYTHON_IN)/python $$script || exit 1; done

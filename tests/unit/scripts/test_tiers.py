@@ -48,7 +48,7 @@ def test_without_a_daemon_it_says_so(programs: Path) -> None:
 
 
 def test_it_comes_after_what_the_other_tiers_said(programs: Path) -> None:
-    code, said = tiers(programs, "unit", "e2e", PYTEST_ARGS="--co -q -k version_is_printed")
+    code, said = tiers(programs, "unit", "e2e", PYTEST_ARGS="--version")
     assert code == 0, said
     *_, ran, passed, last = said.splitlines(keepends=True)
     assert ran == "tiers that ran:\n"

@@ -1,0 +1,157 @@
+"""What is installed is upgraded, taken away and brought back while a storm is open: the storm goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from tests.e2e.cluster import PART, SYSTEM, Cluster, restarts
+from tests.e2e.conftest import NewTeam
+from tests.e2e.ongoing import going_on
+from tests.harness.api import Api, Manifest
+from tests.harness.eventually import eventually
+from tests.harness.kubectl import Kubectl
+from tests.harness.team import Team
+
+KINDS = "signals,remediationrequests,stormpolicies"
+SIGNALS = "/apis/stormfold.dev/v1alpha1/namespaces/{}/signals"
+LEASE = "Lease/stormfold-ingest-0"
+KEPT = {
+    *(f"ClusterRole/stormfold-{role}" for role in ("consumer", "edit", "view")),
+    "ClusterStormPolicy/default",
+    *(
+        f"CustomResourceDefinition/{plural}.stormfold.dev"
+        for plural in ("clusterstormpolicies", "remediationrequests", "signals", "stormpolicies")
+    ),
+    f"Namespace/{SYSTEM}",
+    "Secret/stormfold-redis",
+}
+"""What `make undeploy` leaves of what has our label."""
+SAYS = f"""\
+stormfold: kept, so that a new `make deploy` goes on where this one ended:
+  the kinds with all their objects; the roles stormfold-view, -edit and -consumer
+  the namespace {SYSTEM} with its Lease (up to which Signal everything is counted), the Secret stormfold-redis and Valkey's volume
+PURGE=1 deletes these too
+"""
+
+
+def named(item: Manifest) -> str:
+    """Kind and name."""
+    return f"{item['kind']}/{item['metadata']['name']}"
+
+
+async def labelled(kubectl: Kubectl) -> dict[str, Manifest]:
+    """Whatever has our label, of each kind that there is: kind and name to its metadata."""
+    kinds = (await kubectl("api-resources", "--verbs=list", "-o", "name")).split()
+    found = await kubectl.json("get", ",".join(kinds), "-A", "-l", PART)
+    return {named(item): item["metadata"] for item in found["items"]}
+
+
+async def uids(kubectl: Kubectl, namespace: str) -> dict[str, str]:
+    """The kinds and what a namespace has of them: kind and name to uid."""
+    crds = await kubectl.json("get", "crd", "-l", PART)
+    objects = await kubectl.json("-n", namespace, "get", KINDS)
+    return {named(item): item["metadata"]["uid"] for item in [*crds["items"], *objects["items"]]}
+
+
+async def later_crds(kubectl: Kubectl) -> str:
+    """Our kinds as a later version may have them: `spec.ticket` is new."""
+    crds = list(yaml.safe_load_all(await kubectl("kustomize", "crds")))
+    for crd in crds:
+        (version,) = crd["spec"]["versions"]
+        spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        spec["properties"]["ticket"] = {"type": "string"}
+    return yaml.safe_dump_all(crds)
+
+
+async def test_storm_goes_on_while_its_kinds_are_upgraded_and_taken_back(
+    cluster: Cluster, api: Api, team: Team
+) -> None:
+    async def ticket() -> Any:
+        """What the API server would keep of a new Signal's ticket."""
+        signal = team.signal("ticket")
+        signal["spec"]["ticket"] = "T-1"
+        return (await api.request("POST", SIGNALS.format(team.namespace), signal, dryRun="All"))["spec"].get(
+            "ticket"
+        )
+
+    (pod,) = await cluster.pods()
+    async with going_on(team, api, "pod-down"):
+        there = await uids(cluster.kubectl, team.namespace)
+        assert await ticket() is None
+        later = await later_crds(cluster.kubectl)
+        await cluster.kubectl("apply", "--server-side", "-f", "-", stdin=later)
+        await eventually(ticket, lambda kept: kept == "T-1", within=30, what="the later kinds")
+        assert [(one["metadata"]["uid"], restarts(one)) for one in await cluster.pods()] == [
+            (pod["metadata"]["uid"], 0)
+        ]
+        # A watch that is under way shows the kinds as they were when it began.
+        await cluster.kubectl("-n", SYSTEM, "delete", "pod", pod["metadata"]["name"])
+        (pod,) = await cluster.ready()
+        signal = team.signal("pod-down")
+        signal["spec"]["ticket"] = "T-2"
+        await api.create(signal)
+        team.expect("pod-down", [pod_name := signal["metadata"]["name"]])
+        await eventually(
+            team.storms,
+            lambda storms: storms["pod-down"][0].resources.get(pod_name) == 1,
+            within=60,
+            what="it is counted",
+        )
+        await cluster.script("crds")
+        await eventually(ticket, lambda kept: kept is None, within=30, what="our kinds")
+    await team.assert_exact()
+    assert there.items() <= (await uids(cluster.kubectl, team.namespace)).items()
+    (after,) = await cluster.pods()
+    assert (after["metadata"]["uid"], restarts(after)) == (pod["metadata"]["uid"], 0)
+
+
+async def test_storm_goes_on_after_undeploy_and_a_new_deploy(changing: Cluster, team: Team) -> None:
+    await team.report("pod-down", 7)
+    await team.counted("pod-down")
+    there = await uids(changing.kubectl, team.namespace)
+    said = await changing.undeploy()
+    assert said.endswith(SAYS)
+    left = await eventually(
+        lambda: labelled(changing.kubectl), lambda found: found.keys() == KEPT, within=60, what="the rest"
+    )
+    leases = await changing.kubectl.json("-n", SYSTEM, "get", "leases")
+    assert [(named(lease), lease["spec"]["holderIdentity"]) for lease in leases["items"]] == [(LEASE, "")]
+    objects = await changing.kubectl.json("-n", team.namespace, "get", KINDS)
+    for metadata in (*left.values(), *(item["metadata"] for item in objects["items"])):
+        assert "deletionTimestamp" not in metadata
+        assert "finalizers" not in metadata
+    await team.report("pod-down", 6)
+    await changing.deploy()
+    await changing.ready()
+    await team.report("pod-down", 5)
+    await team.assert_exact()
+    assert there.items() <= (await uids(changing.kubectl, team.namespace)).items()
+
+
+async def test_purge_leaves_nothing_and_a_new_deploy_begins_anew(
+    changing: Cluster, api: Api, team: Team, new_team: NewTeam
+) -> None:
+    await team.report("pod-down", 7)
+    await team.counted("pod-down")
+    await changing.undeploy(purge=True)
+    assert await api.get("Namespace", SYSTEM) is None
+    await eventually(
+        lambda: changing.kubectl("api-resources", "--api-group=stormfold.dev", "-o", "name"),
+        lambda kinds: kinds == "",
+        within=30,
+        what="the kinds are gone",
+    )
+    assert await labelled(changing.kubectl) == {}
+    await api.delete("Namespace", team.namespace)
+    await eventually(
+        lambda: api.get("Namespace", team.namespace),
+        lambda found: found is None,
+        within=30,
+        what="its team is gone",
+    )
+    await changing.deploy()
+    await changing.ready()
+    other = await new_team()
+    await other.report("pod-down", 7)
+    await other.assert_exact()
