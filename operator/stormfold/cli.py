@@ -18,7 +18,7 @@ from stormfold import __version__
 from stormfold.api.crd import crds, render
 from stormfold.app import App
 from stormfold.fold.connection import Connection
-from stormfold.fold.errors import StoreError
+from stormfold.fold.errors import StoreConfigError, StoreError
 from stormfold.kube.client import ClusterConfigError, KubeClient
 from stormfold.kube.errors import ApiError
 from stormfold.kube.lease import LeaseLostError
@@ -132,6 +132,11 @@ def say_last(message: str) -> None:
 
 async def operate(settings: Settings) -> None:
     """Check what is needed, then run until told to stop."""
+    if not settings.redis_is_named:
+        raise StoreConfigError(
+            f"STORMFOLD_REDIS_URL is not set: create the Secret stormfold-redis with the key url in namespace "
+            f"{settings.namespace} (docs/install.md)"
+        )
     connection = Connection.from_url(settings.redis_url)
     try:
         await connection.check()

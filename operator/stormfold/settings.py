@@ -48,3 +48,8 @@ class Settings(BaseSettings):
     """How long SIGTERM waits for what was taken in to be written; keep it below terminationGracePeriodSeconds."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least severe messages that are logged."""
+
+    @property
+    def redis_is_named(self) -> bool:
+        """Whether somebody said where Redis is; the default address is for one's own machine, and no pod has it there."""
+        return "redis_url" in self.model_fields_set or "KUBERNETES_SERVICE_HOST" not in os.environ

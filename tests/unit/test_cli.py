@@ -1,5 +1,6 @@
 """The command line: what it prints and how it ends."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,13 @@ def test_without_a_kubelet_no_file_is_made(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(cli, "TERMINATION_LOG", tmp_path / "termination-log")
     assert cli.run(["--http-port", "99999"]) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pod_without_its_secret_says_so_in_one_line() -> None:
+    ended = stormfold("run", KUBERNETES_SERVICE_HOST="10.96.0.1")
+    (line,) = ended.stderr.splitlines()
+    assert ended.returncode == 1
+    assert json.loads(line)["message"] == (
+        "stormfold ends: STORMFOLD_REDIS_URL is not set: create the Secret stormfold-redis with the key url in "
+        "namespace stormfold-system (docs/install.md)"
+    )
