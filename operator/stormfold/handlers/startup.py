@@ -24,6 +24,8 @@ STOP_SECONDS = 5.0
 IDENTITY = "stormfold"
 """Our name among kopf's operators, of which there are no others: by default kopf takes it from the name of the user,
 and in a container there is none."""
+END_SECONDS = 8.0
+"""How long kopf may take to end once it has begun to: it gives its own tasks 5 s."""
 STEADY_SECONDS = 60.0
 """Once kopf has run for so long, its earlier ends are forgotten."""
 ENDS = 3
@@ -65,9 +67,15 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def registry(handover: Handover, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
-    """All handlers, each of which hands over to `loop`."""
+def registry(
+    handover: Handover, loop: asyncio.AbstractEventLoop, ending: Callable[[], None]
+) -> kopf.OperatorRegistry:
+    """All handlers, each of which hands over to `loop`; `ending` hears, in kopf's loop, that kopf is about to end."""
     handlers = kopf.OperatorRegistry()
+
+    @kopf.on.cleanup(registry=handlers)
+    async def cleanup(**_: Any) -> None:
+        ending()
 
     @kopf.on.login(registry=handlers)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -116,7 +124,7 @@ class KopfThread:
         def target() -> None:
             error: BaseException | None = None
             try:
-                asyncio.run(self._operate(loop, stop))
+                asyncio.run(self._operate(loop, stop, end))
             except BaseException as exc:
                 error = exc
             if not loop.is_closed():
@@ -130,15 +138,32 @@ class KopfThread:
             stop.set()
             await asyncio.to_thread(thread.join, STOP_SECONDS)
 
-    async def _operate(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> None:
-        try:
-            await kopf.operator(
-                registry=registry(self._handover, loop),
+    async def _operate(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        stop: threading.Event,
+        end: Callable[[BaseException | None], None],
+    ) -> None:
+        ending = asyncio.Event()
+        operating = asyncio.create_task(
+            kopf.operator(
+                registry=registry(self._handover, loop, ending.set),
                 settings=settings(),
                 identity=cast("Any", IDENTITY),
                 standalone=True,
                 clusterwide=True,
                 stop_flag=stop,
             )
+        )
+        about_to_end = asyncio.create_task(ending.wait())
+        try:
+            await asyncio.wait((operating, about_to_end), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((operating,), timeout=END_SECONDS)
+            if not operating.done() and not stop.is_set():
+                # One of its watches waits to log in again, which nobody does any more, and minds no cancellation. The
+                # next kopf does without this thread.
+                loop.call_soon_threadsafe(end, TimeoutError("kopf could not end"))
+            await operating
         finally:
+            about_to_end.cancel()
             stop.set()  # kopf waits for it in a thread, for which the loop would wait at its end
