@@ -149,7 +149,7 @@ class Reconciler:
         seconds = next_sweep - time.monotonic()
         if self._hints:
             seconds = min(seconds, self._hints[0] / 1000 - time.time())
-        if self._hasten or seconds <= 0:
+        if self._to_hasten() or seconds <= 0:
             return
         self._hinted.clear()
         try:
@@ -158,9 +158,12 @@ class Reconciler:
         except TimeoutError:
             pass
 
+    def _to_hasten(self) -> set[str]:
+        # A storm that is being worked on gets its next deadline at the end of that: hastened before, it would lose it.
+        return self._hasten - self._busy
+
     async def _hasten_all(self) -> None:
-        while self._hasten:
-            gid = next(iter(self._hasten))
+        for gid in self._to_hasten():
             now = now_ms()
             await self._store.hasten(gid, now_ms=now)
             self._hasten.discard(gid)

@@ -40,3 +40,23 @@ def test_what_is_due_for_long_is_looked_at_now(hinted: Reconciler) -> None:
 def test_what_is_far_ahead_is_left_to_the_sweep(hinted: Reconciler) -> None:
     hinted.hint(7, NOW + HINTED_MS)
     assert looks(hinted) == {}
+
+
+async def test_storm_that_is_worked_on_is_hastened_when_that_is_over(
+    hinted: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hastened: list[str] = []
+
+    class Store:
+        async def hasten(self, gid: str, *, now_ms: int) -> None:
+            hastened.append(gid)
+
+    monkeypatch.setattr(hinted, "_store", Store())
+    hinted._busy.add("00000000000000ab")
+    hinted.needs_look("00000000000000ab")
+    hinted.needs_look("00000000000000cd")
+    await hinted._hasten_all()
+    assert hastened == ["00000000000000cd"]
+    hinted._busy.clear()
+    await hinted._hasten_all()
+    assert hastened == ["00000000000000cd", "00000000000000ab"]
