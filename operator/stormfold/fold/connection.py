@@ -56,8 +56,7 @@ class Memory:
 class PackedInC:
     """Mixin for redis-py's connections: commands are packed by hiredis.
 
-    redis-py's asyncio half packs in Python, argument by argument: at 15 arguments a signal that was a third of the
-    CPU of a fold.
+    redis-py's asyncio half packs in Python, argument by argument, and a fold has many (docs/decisions/0010).
     """
 
     def pack_command(self, *args: str | int | float | bytes) -> list[bytes]:
