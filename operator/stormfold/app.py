@@ -130,6 +130,7 @@ class App:
                 return body["metadata"].get("labels") or {}
 
     def _tell(self, arrival: Arrival, verdict: Verdict) -> None:
+        assert isinstance(arrival.ref, SignalRef)
         self._intake.conclude(arrival.ref, verdict)
 
     def _marked(self, ref: SignalRef) -> None:

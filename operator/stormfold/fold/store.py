@@ -13,7 +13,7 @@ from typing import Any
 from stormfold.fold import keys, scripts
 from stormfold.fold.connection import Connection, Memory
 from stormfold.fold.errors import StoreConfigError
-from stormfold.model.arrival import Arrival, Target
+from stormfold.model.arrival import Arrival, SignalRef, Target
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
 
@@ -273,6 +273,7 @@ class StormStore:
                 args += (0, 0, 0)
             args.append(len(fold.arrivals))
             for arrival in fold.arrivals:
+                assert isinstance(arrival.ref, SignalRef)
                 args += (
                     arrival.ref.resource_version,
                     arrival.occurrence,

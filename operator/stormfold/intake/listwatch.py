@@ -12,13 +12,13 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge
 
-from stormfold.kube.client import KubeClient, error_in
+from stormfold.kube.client import JSON, KubeClient, error_in
 from stormfold.kube.errors import ApiError, GoneError, NotFoundError, RefusedError
 
 log = logging.getLogger(__name__)
@@ -113,10 +113,20 @@ class ListWatch(Generic[T]):
     """The changes of one collection. `parse` makes an item of an object, so that no list is held as JSON."""
 
     def __init__(
-        self, client: KubeClient, path: str, *, kind: str, parse: Callable[[dict[str, Any]], T]
+        self,
+        client: KubeClient,
+        path: str,
+        *,
+        kind: str,
+        parse: Callable[[dict[str, Any]], T],
+        params: Mapping[str, str] = {},
+        accept: str = JSON,
     ) -> None:
+        """`params` select, such as a fieldSelector; `accept` asks for another form of the objects."""
         self._client = client
         self._path = path
+        self._params = dict(params)
+        self._accept = accept
         self._kind = kind
         self._parse = parse
         self._known: set[str] = set()
@@ -148,9 +158,13 @@ class ListWatch(Generic[T]):
                     yield listed
                 async for event in self._client.watch(
                     self._path,
-                    resourceVersion=str(version),
-                    allowWatchBookmarks="true",
-                    timeoutSeconds=str(random.randint(*WATCH_SECONDS)),  # noqa: S311 - spreads load, hides nothing
+                    accept=self._accept,
+                    params=self._params
+                    | {
+                        "resourceVersion": str(version),
+                        "allowWatchBookmarks": "true",
+                        "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),  # noqa: S311 - spreads load, hides nothing
+                    },
                 ):
                     self._hear()
                     change = self._change(event)
@@ -177,9 +191,9 @@ class ListWatch(Generic[T]):
     async def _list(self) -> Listed[T]:
         LISTS.labels(kind=self._kind).inc()
         items: list[T] = []
-        params = {"limit": str(PAGE)}
+        params = self._params | {"limit": str(PAGE)}
         while True:
-            page = await self._client.get(self._path, **params)
+            page = await self._client.request("GET", self._path, params=params, accept=self._accept)
             self._hear()
             items += (self._parse(item) for item in page.get("items") or ())
             metadata = page.get("metadata") or {}

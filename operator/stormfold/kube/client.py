@@ -85,8 +85,8 @@ class KubeClient:
         """Where the API server is, for messages."""
         return self._host
 
-    async def _headers(self, content_type: str | None) -> dict[str, str]:
-        headers = {"Accept": JSON, "User-Agent": "stormfold"}
+    async def _headers(self, content_type: str | None, accept: str) -> dict[str, str]:
+        headers = {"Accept": accept, "User-Agent": "stormfold"}
         if content_type:
             headers["Content-Type"] = content_type
         for auth in (await self._configuration.auth_settings()).values():
@@ -102,6 +102,8 @@ class KubeClient:
         params: Mapping[str, str] | None,
         body: Any,
         content_type: str | None,
+        *,
+        accept: str = JSON,
         **options: Any,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         doing = f"{method} {path}"
@@ -111,7 +113,7 @@ class KubeClient:
                 self._host + path,
                 params=params,
                 data=None if body is None else orjson.dumps(body),
-                headers=await self._headers(content_type),
+                headers=await self._headers(content_type, accept),
                 **options,
             ) as response:
                 REQUESTS.labels(method=method, code=response.status).inc()
@@ -130,11 +132,12 @@ class KubeClient:
         params: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = JSON,
+        accept: str = JSON,
     ) -> dict[str, Any]:
         """Send one request and give the object that comes back; a 429 is obeyed and tried again."""
         for attempt in range(1, THROTTLED_TRIES + 1):
             async with self._send(
-                method, path, params, body, content_type if body is not None else None
+                method, path, params, body, content_type if body is not None else None, accept=accept
             ) as response:
                 payload = _parsed(await response.read())
                 if response.status < 400:
@@ -179,14 +182,17 @@ class KubeClient:
                 return items, str(metadata.get("resourceVersion", ""))
             params["continue"] = metadata["continue"]
 
-    async def watch(self, path: str, **params: str) -> AsyncIterator[dict[str, Any]]:
+    async def watch(
+        self, path: str, *, accept: str = JSON, params: Mapping[str, str]
+    ) -> AsyncIterator[dict[str, Any]]:
         """The events of a watch as they come, until the server ends it.
 
         Raises:
             ApiUnavailableError: the connection broke, or nothing, not even a bookmark, came for `IDLE_SECONDS`.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS, sock_read=IDLE_SECONDS)
-        async with self._send("GET", path, {"watch": "1", **params}, None, None, timeout=timeout) as response:
+        query = {"watch": "1", **params}
+        async with self._send("GET", path, query, None, None, accept=accept, timeout=timeout) as response:
             if response.status >= 400:
                 error = error_of(f"WATCH {path}", response.status, _parsed(await response.read()))
                 if error.status == 429:

@@ -7,6 +7,7 @@ room that made the arrival is told it once, when the arrival is safe.
 from base64 import b64encode
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Protocol
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
@@ -36,11 +37,43 @@ class SignalRef:
     resource_version: int
 
 
+class AlertWaiter(Protocol):
+    """Who waits for the alerts of one webhook body. Each is told of by its index in the body, once."""
+
+    def folded(self, index: int) -> None:
+        """Redis has counted it, or knew it."""
+
+    def concluded(self, index: int, verdict: "Verdict") -> None:
+        """It is safe: a request holds it, or none will. Comes without `folded` if it was never folded."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRef:
+    """One alert of a webhook body."""
+
+    waiter: AlertWaiter
+    index: int
+    """Its place in the body."""
+    starts_ms: int
+    """`startsAt`: with the fingerprint it names the instance, which is counted once."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRef:
+    """Some occurrences of one Kubernetes Event: from the `after` + 1st up to the `count`-th."""
+
+    uid: str
+    resource_version: int
+    count: int
+    after: int
+    """Those up to this one were safe before this process saw the Event, or are not to be counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One occurrence: a generation of a `Signal`."""
+    """One occurrence: a generation of a `Signal`, an alert of a webhook, or some more occurrences of an Event."""
 
-    ref: SignalRef
+    ref: SignalRef | AlertRef | EventRef
     name: str
     namespace: str
     """The namespace it speaks for: its target's, or its own."""
@@ -50,13 +83,26 @@ class Arrival:
     labels: dict[str, str]
     source: str
     seen_ms: int
-    """When it happened, by the API server's clock."""
+    """When it happened, by the API server's clock; of an alert, when it was received."""
     fingerprint: str
+    severity_text: str = ""
+    """The severity as the source wrote it, where that is none of ours: a policy's severityMap may know it."""
+    owner: str | None = None
+    """The target's top controller as `kind/namespace/name`, where a policy wants to know."""
+    node: str | None = None
+    """The node of the target, where a policy wants to know."""
 
     @property
     def occurrence(self) -> str:
-        """The id under which Redis counts it, once for each generation of a resource: 64 bits as 11 characters."""
-        text = f"{self.ref.uid}/{self.ref.generation}"
+        """The id under which Redis knows it, 64 bits as 11 characters: of a generation of a Signal, of the
+        fingerprint of an alert, of an Event."""
+        ref = self.ref
+        if isinstance(ref, SignalRef):
+            text = f"{ref.uid}/{ref.generation}"
+        elif isinstance(ref, AlertRef):
+            text = self.fingerprint
+        else:
+            text = ref.uid
         return b64encode(blake2b(text.encode(), digest_size=8).digest())[:11].decode()
 
     @property
