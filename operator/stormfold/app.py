@@ -14,9 +14,8 @@ from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import API_VERSION
 from stormfold.api.signal import Signal, SignalPhase
-from stormfold.fold.batching import Folder
+from stormfold.fold.batching import Folder, Held
 from stormfold.fold.connection import Connection
-from stormfold.fold.errors import StoreError
 from stormfold.fold.store import StormStore
 from stormfold.handlers.startup import Handover, KopfThread
 from stormfold.intake.checkpoint import Progress
@@ -26,7 +25,7 @@ from stormfold.intake.signals import Seen, SignalIntake, SignalParser
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, NotFoundError, RefusedError
-from stormfold.kube.lease import Checkpoint, Lease
+from stormfold.kube.lease import Lease
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
 from stormfold.model.group import PARTITIONS
@@ -47,8 +46,6 @@ SHARD = 0
 ANSWER_SECONDS = 10.0
 """How long Redis may be silent before we are not ready."""
 POLL_SECONDS = 0.05
-STANDBY_SECONDS = 1.0
-"""How often a process that waits for the Lease asks Redis."""
 CANCEL_SECONDS = 0.2
 """How long a part may take to end before it is told again."""
 
@@ -72,23 +69,26 @@ class App:
             RequestWriter(client, self._index, self._recorder),
             terminal_phases=settings.terminal_phases,
             trim=self._progress.trim,
-            checkpoint=lambda: self._progress.kept_version,
+            checkpoint=lambda: self._progress.kept_version if self._lease.leading else None,
         )
         self._folder = Folder(
             self._store,
             route=self._router.route,
             continuation=self._index.continuation,
+            held=self._held,
             tell=self._tell,
             safe_verdict=self._safe_verdict,
             hint=self._reconciler.hint,
         )
         self._reconciler.connect(self._folder)
         self._router.in_use = self._folder.versions_in_use
-        self._index.written = self._folder.written
+        self._index.observed = self._request_observed
         self._index.needs_look = self._reconciler.needs_look
         self._marker = Marker(client, per_second=settings.marks_per_second, marked=self._marked)
         self._retention = Retention(client, per_namespace=settings.signals_per_namespace)
-        self._policies = PolicyIntake(client, self._recorder, in_force=self._router.update)
+        self._policies = PolicyIntake(
+            client, self._recorder, in_force=self._router.update, reports=lambda: self._lease.leading
+        )
         self._signals = ListWatch(
             client, paths.collection(Signal.plural), kind="Signal", parse=SignalParser(settings.namespace)
         )
@@ -100,6 +100,7 @@ class App:
             changed=self._retention.changed,
             deleted=self._retention.forget,
         )
+        self._loaded = False
         self._probes = Probes(host=settings.http_host, port=settings.http_port, not_ready=self.not_ready)
         self._kopf = KopfThread(
             Handover(
@@ -109,6 +110,10 @@ class App:
                 request_deleted=lambda body: self._observe(body, deleted=True),
             )
         )
+
+        self._keeping: asyncio.Task[None] | None = None
+        self._taking: asyncio.Task[None] | None = None
+        """What only the leader does."""
 
     # --- the words between rooms
 
@@ -162,6 +167,20 @@ class App:
         age = time.time() - seen.created
         self._retention.keep(seen.ref, max(0.0, self._router.retention_ms(arrival) / 1000 - age))
 
+    def _held(self, gid: str, epoch: int) -> Held | None:
+        request = self._index.get(gid, epoch)
+        return held_by(request) if request else None
+
+    def _request_observed(self, request: Request) -> None:
+        spec = request.resource.spec
+        self._folder.observed(
+            request.gid,
+            held_by(request),
+            version_of(spec),
+            overflow=spec.overflow,
+            closed=request.closed,
+        )
+
     def _observe(self, body: dict[str, Any], *, deleted: bool) -> None:
         try:
             request = Request.read(body)
@@ -179,6 +198,8 @@ class App:
     def not_ready(self) -> dict[str, str]:
         """What keeps us from being ready."""
         problems = {}
+        if not self._loaded:
+            problems["start"] = "policies and requests have not been read yet"
         if time.monotonic() - self._connection.answered > ANSWER_SECONDS:
             problems["redis"] = f"Redis has not answered for {ANSWER_SECONDS:.0f} s"
         if self._lease.leading and not self._signals.fresh:
@@ -206,28 +227,18 @@ class App:
 
     async def _run_parts(self, stopping: asyncio.Event) -> None:
         stop = asyncio.create_task(stopping.wait())
-        acquired = asyncio.create_task(self._lease.acquire())
-        hearing = asyncio.create_task(self._hear_from_redis())
-        try:
-            await asyncio.wait((acquired, stop), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await end_all((hearing,) if acquired.done() else (hearing, acquired))
-        if acquired.cancelled():
-            await self._lease.release()
-            return
-        await self._take_over(acquired.result())
+        await self._load()
         parts = {
             name: asyncio.create_task(part, name=name)
             for name, part in {
                 **self._folder.parts(),
                 **self._retention.parts(),
                 "reconcile": self._reconciler.run(),
-                "lease": self._lease.keep(self._progress.checkpoint, self._progress.kept),
                 "policies": self._policies.run(),
                 "marks": self._marker.run(),
                 "events": self._recorder.run(),
                 "kopf": self._kopf.run(),
-                "signals": self._take_signals(),
+                "lead": self._lead(),
             }.items()
         }
         try:
@@ -242,19 +253,9 @@ class App:
                 task.result()
         log.info("stopped")
 
-    async def _hear_from_redis(self) -> None:
-        """Ask each second, so that we know whether we could lead."""
-        while True:
-            try:
-                await self._store.memory()
-            except StoreError as exc:
-                log.debug("Redis does not answer", extra={"error": str(exc)})
-            await asyncio.sleep(STANDBY_SECONDS)
-
-    async def _take_over(self, checkpoint: Checkpoint) -> None:
-        """Begin where the last leader was safe."""
-        await self._store.fence(range(PARTITIONS), checkpoint=checkpoint.resource_version)
-        self._progress.begin(checkpoint)
+    async def _load(self) -> None:
+        """Read what every replica must know before it folds or writes anything."""
+        await self._store.check_owner()
         namespaces, _ = await self._client.list_all("/api/v1/namespaces")
         self._router.namespaces_listed(
             {item["metadata"]["name"]: item["metadata"].get("labels") or {} for item in namespaces}
@@ -268,8 +269,21 @@ class App:
             for request in self._index.open_requests()
         }
         self._folder.adopt(await self._store.open_gids(), opened)
-        await self._reconciler.take_over()
         self._router.retain(version for version, _ in opened.values())
+        self._loaded = True
+
+    async def _lead(self) -> None:
+        """Wait for the Lease, begin where the last leader was safe, and take Signals in until it is lost."""
+        checkpoint = await self._lease.acquire()
+        await self._store.fence(range(PARTITIONS), checkpoint=checkpoint.resource_version)
+        self._progress.begin(checkpoint)
+        self._folder.adopt(await self._store.open_gids(), {})
+        await self._reconciler.take_over()
+        self._policies.changed()
+        async with asyncio.TaskGroup() as tasks:
+            keeping = self._lease.keep(self._progress.checkpoint, self._progress.kept)
+            self._keeping = tasks.create_task(keeping, name="lease")
+            self._taking = tasks.create_task(self._take_signals(), name="signals")
 
     async def _take_signals(self) -> None:
         async for change in self._signals.changes():
@@ -278,14 +292,21 @@ class App:
     async def _drain(self, parts: dict[str, asyncio.Task[None]]) -> None:
         """Take nothing more in, write what was taken, keep the checkpoint, leave the Lease to the next."""
         log.info("stopping: writing what was taken in")
-        parts["signals"].cancel()
+        if self._taking:
+            self._taking.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.grace_seconds):
                 while not self._folder.idle or self._folder.can_become_safe():
                     await self._reconciler.drain()
                     await asyncio.sleep(POLL_SECONDS)
-        parts["lease"].cancel()
-        await self._lease.release(self._progress.checkpoint())
+        led = self._keeping is not None
+        parts["lead"].cancel()
+        await self._lease.release(self._progress.checkpoint() if led else None)
+
+
+def held_by(request: Request) -> Held:
+    """What a request holds, as the folder compares it."""
+    return Held(request.epoch, request.incarnation, request.folded, request.origin)
 
 
 async def end_all(tasks: Iterable[asyncio.Task[Any]]) -> None:

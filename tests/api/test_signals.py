@@ -215,7 +215,7 @@ async def test_request_says_which_signal_was_the_newest_that_it_counts(scene: Sc
     signals = await scene.pods("Trouble", 6)
     newest = max(int(signal["metadata"]["resourceVersion"]) for signal in signals)
     await scene.requests_come_to(
-        "status.phase status.signals.total status.signals.resourceVersion", [("Settled", 6, str(newest))]
+        "status.phase status.signals.total status.continuation.resourceVersion", [("Settled", 6, str(newest))]
     )
 
 

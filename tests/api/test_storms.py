@@ -37,6 +37,7 @@ async def test_fifteen_signals_of_fifteen_pods_make_one_request_under_the_shippe
         "Recovered": ("False", "StillFiring"),
         "Truncated": ("False", "WithinLimit"),
         "Closed": ("False", "NotClosed"),
+        "Exact": ("True", "EachCountedOnce"),
     }
 
 

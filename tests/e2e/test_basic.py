@@ -46,17 +46,14 @@ DESCRIPTION:
 FIELDS:
   approximate\t<boolean>
     True: firing and resolved are estimates, since there were more instances
-    than are tracked, or Redis lost them. The total is exact all the same.
+    than are tracked, or Redis lost them. Whether the total is exact says the
+    condition Exact.
 
   firing\t<integer>
     Instances whose last signal was Firing.
 
   resolved\t<integer>
     Instances whose last signal was Resolved.
-
-  resourceVersion\t<string>
-    The resourceVersion of the newest Signal that was counted, from which an
-    emptied Redis is continued.
 
   total\t<integer>
     All signals that were counted.

@@ -44,9 +44,15 @@ OPENED = Snapshot(
     gid=GID,
     epoch=1,
     state=State.OPEN,
+    incarnation="life",
+    origin="",
     terms=TERMS,
     opening="opening",
     total=1,
+    folded=1,
+    alerts=0,
+    repeats=0,
+    alerts_beyond=False,
     firing=1,
     resolved=0,
     firing_signals=1,
@@ -65,10 +71,11 @@ OPENED = Snapshot(
     settled=False,
     revision=1,
     through=1,
+    event_through=0,
     written=0,
     written_ms=0,
 )
-"""The storm that `signal(1)` opens at `T0`."""
+"""The storm that `signal(1)` opens at `T0`, where `one_life` holds."""
 
 
 @dataclass
@@ -99,17 +106,41 @@ class Group:
         """The key of its partition's deadlines."""
         return keys.due(self.partition)
 
-    def fold_of(self, *arrivals: Arrival, known: tuple[int, int] = (0, 0), seed: Seed | None = None) -> Fold:
-        """What `fold` sends; `known` is epoch and total that Redis must know."""
+    def fold_of(
+        self,
+        *arrivals: Arrival,
+        known: tuple[int, int] = (0, 0),
+        life: str = "",
+        seed: Seed | None = None,
+        distrusted: str = "",
+        sure: int = 0,
+    ) -> Fold:
+        """What `fold` sends; `known` is epoch and folded that Redis must know, `life` its incarnation."""
         return Fold(
-            self.gid, self.terms, "opening", arrivals, known_epoch=known[0], known_total=known[1], seed=seed
+            self.gid,
+            self.terms,
+            "opening",
+            arrivals,
+            sure=sure,
+            known_epoch=known[0],
+            known_folded=known[1],
+            known_incarnation=life,
+            distrusted=distrusted,
+            seed=seed,
         )
 
     async def fold(
-        self, *arrivals: Arrival, at: int = 0, known: tuple[int, int] = (0, 0), seed: Seed | None = None
+        self,
+        *arrivals: Arrival,
+        at: int = 0,
+        known: tuple[int, int] = (0, 0),
+        life: str = "",
+        seed: Seed | None = None,
+        distrusted: str = "",
+        sure: int = 0,
     ) -> Folded:
         """Count in one call, `at` ms after `T0`."""
-        fold = self.fold_of(*arrivals, known=known, seed=seed)
+        fold = self.fold_of(*arrivals, known=known, life=life, seed=seed, distrusted=distrusted, sure=sure)
         (answer,) = await self.store.fold(self.partition, [fold], now_ms=T0 + at)
         return answer
 
@@ -147,7 +178,7 @@ class Group:
         return await self.store.close(
             storm,
             reason="MAX_DURATION_REACHED",
-            expected_total=storm.total if only_at_total else None,
+            expected_folded=storm.folded if only_at_total else None,
             now_ms=T0 + at,
         )
 

@@ -71,3 +71,9 @@ async def store(redis: Valkey) -> AsyncIterator[StormStore]:
 def group(store: StormStore) -> Group:
     """A group of which nobody has heard yet."""
     return Group(store)
+
+
+@pytest.fixture
+def one_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every incarnation is called `life`, so that whole values can be compared."""
+    monkeypatch.setattr("stormfold.fold.store.token_urlsafe", lambda _: "life")

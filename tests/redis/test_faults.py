@@ -95,7 +95,7 @@ async def test_call_without_an_answer_times_out_and_may_be_repeated(
             await group.fold(signal(2), known=(1, 1))
         hold.release()
         again = await group.fold(signal(2), known=(1, 1))
-        assert (again.total, again.ordinals) == (2, [2])
+        assert (again.folded, again.ordinals) == (2, [2])
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -108,7 +108,7 @@ async def test_cut_call_is_unavailable_and_counts_once_when_repeated(
         with pytest.raises(StoreUnavailableError):
             await group.fold(signal(2), known=(1, 1))
         again = await group.fold(signal(2), known=(1, 1))
-        assert (again.total, again.ordinals, cut.hits) == (2, [2], 1), "the client itself repeats nothing"
+        assert (again.folded, again.ordinals, cut.hits) == (2, [2], 1), "the client itself repeats nothing"
 
 
 @pytest.mark.parametrize(
@@ -145,6 +145,7 @@ async def test_refusal_of_redis_says_what_to_do(
 # --- full
 
 
+@pytest.mark.usefixtures("one_life")
 async def test_full_server_refuses_a_fold_and_nothing_is_half_done(server: Valkey) -> None:
     async with group_on(server.url) as group:
         await group.fold(signal(1))
@@ -154,9 +155,10 @@ async def test_full_server_refuses_a_fold_and_nothing_is_half_done(server: Valke
         server.command("CONFIG", "SET", "maxmemory", "0")
         assert await group.claim(at=1000) == OPENED
         assert server.command("ZCARD", group.ids_key) == 1
-        assert (await group.fold(*signals(2, 101), known=(1, 1))).total == 101
+        assert (await group.fold(*signals(2, 101), known=(1, 1))).folded == 101
 
 
+@pytest.mark.usefixtures("one_life")
 async def test_full_server_still_lets_storms_be_written_and_closed(server: Valkey) -> None:
     async with group_on(server.url) as group:
         await group.fold(signal(1))

@@ -15,9 +15,11 @@ from stormfold.fold.store import Folded, FoldWord
 from stormfold.model.arrival import Target
 from stormfold.model.storm import Detected, Seed, Terms
 
+pytestmark = pytest.mark.usefixtures("one_life")
+
 
 async def test_first_signal_opens_a_storm(group: Group) -> None:
-    assert await group.fold(signal(1)) == Folded(FoldWord.COUNTED, 1, 1, True, T0 + 1000, [1])
+    assert await group.fold(signal(1)) == Folded(FoldWord.COUNTED, 1, 1, True, T0 + 1000, 0, "life", [1])
     assert await group.claim(at=1000) == OPENED
 
 
@@ -26,7 +28,7 @@ async def test_batch_of_several_groups_is_counted_in_one_call(group: Group) -> N
     assert {other.partition for other in others} == {7}
     folds = [other.fold_of(*signals(10 * n, 10 * n + n)) for n, other in enumerate(others, 1)]
     answers = await group.store.fold(7, folds, now_ms=T0)
-    assert [(a.epoch, a.total, a.ordinals) for a in answers] == [
+    assert [(a.epoch, a.folded, a.ordinals) for a in answers] == [
         (1, 2, [1, 2]),
         (1, 3, [1, 2, 3]),
         (1, 4, [1, 2, 3, 4]),
@@ -37,12 +39,12 @@ async def test_batch_of_several_groups_is_counted_in_one_call(group: Group) -> N
 async def test_second_delivery_of_a_signal_is_not_counted(group: Group) -> None:
     await group.fold(signal(1), signal(2))
     again = await group.fold(signal(1), signal(2), signal(3), known=(1, 2))
-    assert (again.total, again.ordinals) == (3, [2, 2, 3])
+    assert (again.folded, again.ordinals) == (3, [2, 2, 3])
 
 
 async def test_signal_twice_in_a_batch_is_counted_once(group: Group) -> None:
     twice = await group.fold(signal(1), signal(1), signal(2))
-    assert (twice.total, twice.ordinals) == (2, [1, 1, 2])
+    assert (twice.folded, twice.ordinals) == (2, [1, 1, 2])
 
 
 async def test_raised_generation_of_a_signal_is_counted(group: Group) -> None:
@@ -54,12 +56,12 @@ async def test_raised_generation_of_a_signal_is_counted(group: Group) -> None:
 async def test_signal_at_or_below_the_checkpoint_is_not_counted(group: Group) -> None:
     await group.store.fence([group.partition], checkpoint=10)
     answer = await group.fold(signal(9), signal(10), signal(11))
-    assert (answer.total, answer.ordinals) == (1, [0, 0, 1])
+    assert (answer.folded, answer.ordinals) == (1, [0, 0, 1])
 
 
 async def test_checkpoint_alone_opens_nothing(group: Group) -> None:
     await group.store.fence([group.partition], checkpoint=10)
-    assert await group.fold(signal(10)) == Folded(FoldWord.COUNTED, 0, 0, False, 0, [0])
+    assert await group.fold(signal(10)) == Folded(FoldWord.COUNTED, 0, 0, False, 0, 0, "", [0])
     assert await group.store.open_gids() == set()
 
 
@@ -71,14 +73,14 @@ async def test_checkpoint_never_goes_back(group: Group) -> None:
 
 async def test_empty_fold_of_a_known_storm_changes_nothing(group: Group) -> None:
     await group.fold(signal(1))
-    assert await group.fold(known=(1, 1)) == Folded(FoldWord.COUNTED, 1, 1, True, 0, [])
+    assert await group.fold(known=(1, 1)) == Folded(FoldWord.COUNTED, 1, 1, True, 0, 0, "life", [])
     assert await group.claim(at=1000) == OPENED
 
 
 async def test_concurrent_folds_of_the_same_signals_count_them_once(group: Group) -> None:
     batch = signals(1, 50)
     answers = await asyncio.gather(*(group.fold(*batch) for _ in range(8)))
-    assert {answer.total for answer in answers} == {50}
+    assert {answer.folded for answer in answers} == {50}
 
 
 # --- when Redis knows less than the caller
@@ -87,7 +89,7 @@ async def test_concurrent_folds_of_the_same_signals_count_them_once(group: Group
 @pytest.mark.parametrize("known", [(1, 2), (2, 0), (2, 1)])
 async def test_storm_behind_what_is_known_is_lost(group: Group, known: tuple[int, int]) -> None:
     await group.fold(signal(1))
-    assert await group.fold(signal(2), known=known) == Folded(FoldWord.LOST, 0, 0, False, 0, [])
+    assert await group.fold(signal(2), known=known) == Folded(FoldWord.LOST, 0, 0, False, 0, 0, "", [])
     assert (await group.look(at=10)).total == 1
 
 
@@ -102,7 +104,9 @@ async def test_lost_storm_does_not_hold_up_the_others_of_its_batch(group: Group)
 SEED = Seed(
     epoch=3,
     closed=False,
+    incarnation="before",
     total=7,
+    folded=7,
     firing=4,
     resolved=2,
     severity=3,
@@ -120,7 +124,9 @@ SEED = Seed(
 CONTINUED = replace(
     OPENED,
     epoch=3,
+    origin="before:7",
     total=7,
+    folded=7,
     firing=4,
     resolved=2,
     firing_signals=4,
@@ -143,13 +149,13 @@ CONTINUED = replace(
 
 
 async def test_missing_storm_is_continued_from_its_seed_and_is_due_at_once(group: Group) -> None:
-    assert await group.fold(seed=SEED) == Folded(FoldWord.COUNTED, 3, 7, True, T0, [])
+    assert await group.fold(seed=SEED) == Folded(FoldWord.COUNTED, 3, 7, True, T0, 7, "life", [])
     assert await group.claim(at=0) == CONTINUED
 
 
 async def test_continued_storm_counts_only_what_is_above_its_seed(group: Group) -> None:
     answer = await group.fold(signal(99), signal(100), signal(101, "web-2"), signal(102, "web-3"), seed=SEED)
-    assert (answer.epoch, answer.total, answer.ordinals) == (3, 9, [0, 0, 8, 9])
+    assert (answer.epoch, answer.folded, answer.ordinals) == (3, 9, [0, 0, 8, 9])
     storm = await group.look(at=10)
     assert storm.resources == ((pod("web-1"), 5), (pod("web-2"), 3), (pod("web-3"), 1))
 
@@ -168,7 +174,7 @@ async def test_seed_of_a_settled_storm_keeps_it_settled_until_a_signal_reopens_i
     [pytest.param(3, 6, id="total behind the request"), pytest.param(2, 50, id="epoch behind the request")],
 )
 async def test_stale_storm_is_replaced_by_its_seed(group: Group, epoch: int, total: int) -> None:
-    await group.fold(seed=replace(SEED, epoch=epoch, total=total))
+    await group.fold(seed=replace(SEED, epoch=epoch, total=total, folded=total))
     await group.fold(seed=SEED)
     assert await group.look(at=0) == CONTINUED
 
@@ -178,7 +184,7 @@ async def test_stale_storm_is_replaced_by_its_seed(group: Group, epoch: int, tot
     [pytest.param(3, 7, id="as far as the request"), pytest.param(4, 1, id="a later storm")],
 )
 async def test_seed_is_not_used_if_redis_knows_as_much(group: Group, epoch: int, total: int) -> None:
-    await group.fold(seed=replace(SEED, epoch=epoch, total=total, severity=1))
+    await group.fold(seed=replace(SEED, epoch=epoch, total=total, folded=total, severity=1))
     await group.fold(seed=SEED)
     storm = await group.look(at=0)
     assert (storm.epoch, storm.total, storm.severity) == (epoch, total, 1)
@@ -187,26 +193,26 @@ async def test_seed_is_not_used_if_redis_knows_as_much(group: Group, epoch: int,
 async def test_stale_storm_forgets_ids_that_its_request_never_held(group: Group) -> None:
     await group.fold(signal(1), signal(105))
     answer = await group.fold(signal(105), seed=SEED)
-    assert (answer.total, answer.ordinals) == (8, [8])
+    assert (answer.folded, answer.ordinals) == (8, [8])
 
 
 async def test_seed_of_a_closed_request_opens_the_next_epoch_above_its_floor(group: Group) -> None:
     closed = Seed(epoch=3, closed=True, through=100)
     answer = await group.fold(signal(100), signal(101), seed=closed)
-    assert (answer.epoch, answer.total, answer.ordinals) == (4, 1, [0, 1])
+    assert (answer.epoch, answer.folded, answer.ordinals) == (4, 1, [0, 1])
 
 
 async def test_closed_request_is_newer_than_an_open_storm_of_its_epoch(group: Group) -> None:
     await group.fold(seed=SEED)
     answer = await group.fold(signal(101), seed=Seed(epoch=3, closed=True, through=100))
-    assert (answer.epoch, answer.total, answer.ordinals) == (4, 1, [1])
+    assert (answer.epoch, answer.folded, answer.ordinals) == (4, 1, [1])
 
 
 async def test_request_that_looks_open_does_not_reopen_a_closed_storm(group: Group) -> None:
     await group.fold(seed=SEED)
     await group.close_and_forget(at=10)
     answer = await group.fold(signal(101), seed=SEED)
-    assert (answer.epoch, answer.total, answer.ordinals) == (4, 1, [1])
+    assert (answer.epoch, answer.folded, answer.ordinals) == (4, 1, [1])
 
 
 # --- what is counted

@@ -17,7 +17,7 @@ from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import batching
-from stormfold.fold.batching import Continuation, Folder
+from stormfold.fold.batching import Continuation, Folder, Held
 from stormfold.fold.connection import Connection
 from stormfold.fold.scripts import FOLD
 from stormfold.fold.store import ForgetWord, StormStore
@@ -50,6 +50,7 @@ class World:
     told: list[tuple[int, str]] = field(default_factory=list)
     """(resourceVersion, message) in the order of the telling."""
     hints: list[int] = field(default_factory=list)
+    held: Held | None = None
 
     def __post_init__(self) -> None:
         routing = Routing(PolicyIndex([POLICY]))
@@ -57,6 +58,7 @@ class World:
             self.store,
             route=routing.route,
             continuation=self.requests.get,
+            held=lambda _, epoch: self.held if self.held and self.held.epoch == epoch else None,
             tell=lambda arrival, verdict: self.told.append((arrival.ref.resource_version, verdict.message)),
             safe_verdict=lambda _, epoch: counted_in(epoch),
             hint=lambda number, _: self.hints.append(number),
@@ -89,12 +91,27 @@ class World:
         opening = POLICY.opening(GROUP, signal(1)).encoded()
         self.requests[GROUP.gid] = Continuation(seed, POLICY, opening)
 
+    async def life(self) -> str:
+        """The storm's incarnation in Redis."""
+        storm = await self.storm()
+        assert storm is not None
+        return storm.incarnation
+
+    def observe(self, epoch: int, folded: int, life: str, origin: str = "") -> None:
+        """Let the folder see that a request holds so much of that incarnation."""
+        self.held = Held(epoch, life, folded, origin)
+        self.folder.observed(GROUP.gid, self.held, POLICY, overflow=False, closed=False)
+
+    async def written(self, epoch: int, folded: int) -> None:
+        """Let the folder see that a request holds so much of what is in Redis."""
+        self.observe(epoch, folded, await self.life())
+
     async def freeze(self) -> Snapshot:
         """Begin to close the storm."""
         storm = await self.storm()
         assert storm is not None
         _, frozen = await self.store.close(
-            storm, reason="MAX_DURATION_REACHED", expected_total=None, now_ms=NOW
+            storm, reason="MAX_DURATION_REACHED", expected_folded=None, now_ms=NOW
         )
         assert frozen is not None
         return frozen
@@ -133,10 +150,10 @@ async def proxied(valkey: Valkey, redis_proxy: RedisProxy) -> AsyncIterator[Worl
 async def test_signal_is_told_once_that_it_is_safe(world: World) -> None:
     await world.submit(*signals(1, 3))
     assert (await world.counted(), world.told, world.hints) == ((1, 3), [], [GROUP.partition])
-    world.folder.written(GROUP.gid, 1, 2)
+    await world.written(1, 2)
     assert world.told == [(1, "storm 1"), (2, "storm 1")]
-    world.folder.written(GROUP.gid, 1, 2)
-    world.folder.written(GROUP.gid, 1, 3)
+    await world.written(1, 2)
+    await world.written(1, 3)
     assert world.told == [(1, "storm 1"), (2, "storm 1"), (3, "storm 1")]
 
 
@@ -163,7 +180,7 @@ async def test_intake_waits_while_too_much_is_unsafe(world: World, monkeypatch: 
     waiting = asyncio.create_task(world.folder.submit(signal(4)))
     await asyncio.sleep(0)
     assert not waiting.done()
-    world.folder.written(GROUP.gid, 1, 1)
+    await world.written(1, 1)
     await waiting
     await eventually(world.counted, lambda seen: seen == (1, 4))
 
@@ -194,18 +211,20 @@ async def test_emptied_redis_gets_back_what_is_not_safe(world: World, redis: Val
     redis.command("FLUSHALL")
     await world.submit(signal(4))
     assert await world.counted() == (1, 4)
-    world.folder.written(GROUP.gid, 1, 4)
+    await world.written(1, 4)
     assert [version for version, _ in world.told] == [1, 2, 3, 4]
 
 
 async def test_emptied_redis_continues_from_the_request(world: World, redis: Valkey) -> None:
     await world.submit(*signals(1, 5))
-    world.request_says(Seed(epoch=1, closed=False, total=3, firing=3, through=3))
-    world.folder.written(GROUP.gid, 1, 3)
+    world.request_says(
+        Seed(epoch=1, closed=False, incarnation=await world.life(), total=3, folded=3, firing=3, through=3)
+    )
+    await world.written(1, 3)
     redis.command("FLUSHALL")
     await world.submit(signal(6))
     assert await world.counted() == (1, 6)
-    world.folder.written(GROUP.gid, 1, 6)
+    await world.written(1, 6)
     assert [version for version, _ in world.told] == [1, 2, 3, 4, 5, 6]
 
 
@@ -216,7 +235,7 @@ async def test_more_than_a_batch_is_given_back_in_order(world: World, redis: Val
     storm = await world.storm()
     assert storm is not None
     assert (storm.total, storm.through, storm.first_ms) == (700, 700, T0 + 1)
-    world.folder.written(GROUP.gid, 1, 700)
+    await world.written(1, 700)
     assert [version for version, _ in world.told] == list(range(1, 701))
 
 
@@ -243,8 +262,8 @@ async def test_lost_partition_is_given_back_without_a_new_signal(world: World, r
 
 async def test_redis_behind_the_request_is_given_the_storm_back(world: World) -> None:
     await world.submit(*signals(1, 3))
-    world.request_says(Seed(epoch=1, closed=False, total=9, firing=9, through=20))
-    world.folder.mistrust(GROUP.gid, 1, 9, POLICY, overflow=False)
+    world.request_says(Seed(epoch=1, closed=False, total=9, folded=9, firing=9, through=20))
+    world.folder.mistrust(GROUP.gid, await world.life(), POLICY, overflow=False)
     assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (1, 9)
     await eventually(lambda: [version for version, _ in world.told] == [1, 2, 3], what="all are safe")
 
@@ -252,7 +271,7 @@ async def test_redis_behind_the_request_is_given_the_storm_back(world: World) ->
 async def test_redis_with_a_storm_whose_request_is_closed_opens_the_next(world: World) -> None:
     await world.submit(*signals(1, 3))
     world.request_says(Seed(epoch=1, closed=True, through=2))
-    world.folder.mistrust(GROUP.gid, 2, 0, POLICY, overflow=False)
+    world.folder.mistrust(GROUP.gid, await world.life(), POLICY, overflow=False)
     assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (2, 1)
     await eventually(lambda: world.told == [(1, "storm 1"), (2, "storm 1")], what="two are safe")
 
@@ -270,7 +289,7 @@ async def test_what_is_unsafe_for_long_is_folded_again(
 
 
 async def test_storm_of_a_request_found_at_start_is_given_back(world: World) -> None:
-    world.request_says(Seed(epoch=4, closed=False, total=9, firing=9, through=20))
+    world.request_says(Seed(epoch=4, closed=False, total=9, folded=9, firing=9, through=20))
     world.folder.adopt([], {GROUP.gid: (POLICY, False)})
     assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (4, 9)
     assert (world.folder.open_count(POLICY.id), world.folder.is_open(GROUP.gid)) == (1, True)
@@ -284,12 +303,12 @@ async def test_signal_of_a_closing_storm_waits_and_opens_the_next(world: World) 
     frozen = await world.freeze()
     for arrival in signals(3, 4):
         await world.folder.submit(arrival)
-    world.folder.written(GROUP.gid, 1, frozen.total)
+    await world.written(1, frozen.total)
     assert await world.store.forget_closed(frozen) is ForgetWord.FORGOTTEN
     world.folder.closed(GROUP.gid)
     await world.idle()
     assert await world.counted() == (2, 2)
-    world.folder.written(GROUP.gid, 2, 2)
+    await world.written(2, 2)
     assert world.told == [(1, "storm 1"), (2, "storm 1"), (3, "storm 2"), (4, "storm 2")]
 
 
@@ -303,7 +322,7 @@ async def test_signal_that_waits_for_a_closing_storm_is_kept_through_its_loss(
     await refused.arrived.wait()
     refused.release()
     proxied.request_says(Seed(epoch=1, closed=True, through=frozen.through))
-    proxied.folder.written(GROUP.gid, 1, frozen.total)
+    await proxied.written(1, frozen.total)
     valkey.command("FLUSHALL")
     proxied.folder.closed(GROUP.gid)
     await proxied.idle()
@@ -313,7 +332,7 @@ async def test_signal_that_waits_for_a_closing_storm_is_kept_through_its_loss(
 async def test_closed_storm_without_waiting_signals_is_forgotten(world: World) -> None:
     await world.submit(signal(1))
     frozen = await world.freeze()
-    world.folder.written(GROUP.gid, 1, 1)
+    await world.written(1, 1)
     await world.store.forget_closed(frozen)
     world.folder.closed(GROUP.gid)
     assert (world.folder.is_open(GROUP.gid), world.folder.open_count(POLICY.id)) == (False, 0)
@@ -351,7 +370,7 @@ async def test_fold_whose_answer_was_cut_off_counts_once(proxied: World, redis_p
     cut = redis_proxy.cut("EVALSHA", FOLD.sha.encode(), when="after")
     await proxied.submit(signal(2), signal(3))
     assert (await proxied.counted(), cut.hits) == ((1, 3), 1)
-    proxied.folder.written(GROUP.gid, 1, 3)
+    await proxied.written(1, 3)
     assert [version for version, _ in proxied.told] == [1, 2, 3]
 
 

@@ -47,11 +47,19 @@ class Request:
     def seed(self) -> Seed:
         """What a lost storm is continued from."""
         if self.closed:
-            return Seed(epoch=self.last.epoch, closed=True, through=self.last.through)
+            return Seed(
+                epoch=self.last.epoch,
+                closed=True,
+                incarnation=self.last.incarnation,
+                folded=self.last.folded,
+                through=self.last.through,
+            )
         return Seed(
             epoch=self.last.epoch,
             closed=False,
+            incarnation=self.last.incarnation,
             total=self.last.total,
+            folded=self.last.folded,
             firing=self.last.firing,
             through=self.last.through,
             resources=dict(self.last.resources),
@@ -65,9 +73,10 @@ class Operator:
 
     queue: list[int]
     """resourceVersions that wait for their fold, in order."""
-    known: tuple[int, int] = (0, 0)
-    unsafe: list[tuple[int, int, int]] = field(default_factory=list)
-    """(epoch, ordinal, resourceVersion) of what is folded and not known to be in a request."""
+    known: tuple[int, int, str] = (0, 0, "")
+    distrusted: str = ""
+    unsafe: list[tuple[int, str, int, int]] = field(default_factory=list)
+    """(epoch, incarnation, ordinal, resourceVersion) of what is folded and not known to be in a request."""
 
 
 def steps(*names: str) -> st.SearchStrategy[list[str]]:
@@ -124,29 +133,38 @@ class OneGroup(RuleBasedStateMachine):
     @rule()
     def unsafe_signals_are_folded_again(self) -> None:
         unsafe, self.operator.unsafe = self.operator.unsafe, []
-        self.fold([version for _, _, version in unsafe])
+        self.fold([version for *_, version in unsafe])
 
     def call(self, batch: list[int]) -> Coroutine[Any, Any, Any]:
         seed = None
-        if self.operator.known == (0, 0) and self.requests:
+        operator = self.operator
+        if operator.known == (0, 0, "") and self.requests:
             seed = self.requests[max(self.requests)].seed()
-        return self.group.fold(*map(arrival, batch), known=self.operator.known, seed=seed, at=self.at)
+        return self.group.fold(
+            *map(arrival, batch),
+            known=operator.known[:2],
+            life=operator.known[2],
+            distrusted=operator.distrusted,
+            seed=seed,
+            at=self.at,
+        )
 
     def fold(self, batch: list[int]) -> None:
         operator = self.operator
         answer = self.run(self.call(batch))
         if answer.word is FoldWord.COUNTED:
-            operator.known = (answer.epoch, answer.total) if answer.open else (0, 0)
+            operator.distrusted = ""
+            operator.known = (answer.epoch, answer.folded, answer.incarnation) if answer.open else (0, 0, "")
             operator.unsafe += [
-                (answer.epoch, ordinal, version)
+                (answer.epoch, answer.incarnation, ordinal, version)
                 for ordinal, version in zip(answer.ordinals, batch, strict=True)
                 if ordinal
             ]
             return
         if answer.word is FoldWord.LOST:
-            operator.known = (0, 0)
+            operator.known = (0, 0, "")
             unsafe, operator.unsafe = operator.unsafe, []
-            self.fold(sorted({*batch, *(version for _, _, version in unsafe)}))
+            self.fold(sorted({*batch, *(version for *_, version in unsafe)}))
         else:
             operator.queue = batch + operator.queue
 
@@ -193,26 +211,27 @@ class OneGroup(RuleBasedStateMachine):
     def finish(self, storm: Snapshot, *, forget: bool) -> None:
         if self.write(storm, closed=True) and forget:
             self.run(self.group.store.forget_closed(storm))
-            self.operator.known = (0, 0)
+            self.operator.known = (0, 0, "")
 
     def write(self, storm: Snapshot, *, closed: bool) -> bool:
         """Whether the request now says what the snapshot says; if it says more, Redis is not to be trusted."""
         request = self.requests.get(storm.epoch)
-        if request and (request.last.total > storm.total or (request.closed and not closed)):
-            latest = self.requests[max(self.requests)]
-            behind = (latest.last.epoch + 1, 0) if latest.closed else (latest.last.epoch, latest.last.total)
-            self.operator.known = max(self.operator.known, behind)
+        if request and (not descends(storm, request.last) or (request.closed and not closed)):
+            self.operator.distrusted = storm.incarnation
+            self.operator.known = (0, 0, "")
             return False
         for epoch, earlier in self.requests.items():
             earlier.closed = earlier.closed or epoch < storm.epoch
         self.requests[storm.epoch] = Request(storm, closed)
         self.operator.unsafe = [
-            item for item in self.operator.unsafe if item[:2] > (storm.epoch, storm.total)
+            item
+            for item in self.operator.unsafe
+            if item[:2] != (storm.epoch, storm.incarnation) or item[2] > storm.folded
         ]
         return True
 
     def advance_checkpoint(self) -> None:
-        waiting = [*self.operator.queue, *(version for _, _, version in self.operator.unsafe)]
+        waiting = [*self.operator.queue, *(version for *_, version in self.operator.unsafe)]
         self.checkpoint = min(waiting) - 1 if waiting else self.emitted
 
     # --- faults
@@ -255,6 +274,13 @@ class OneGroup(RuleBasedStateMachine):
             if not self.operator.queue and not self.operator.unsafe:
                 return
         raise AssertionError(f"never safe: {self.operator}")
+
+
+def descends(storm: Snapshot, written: Snapshot) -> bool:
+    """Whether a snapshot holds all that the request does, as request.writing tells it."""
+    if storm.incarnation == written.incarnation:
+        return storm.folded >= written.folded
+    return storm.origin == f"{written.incarnation}:{written.folded}"
 
 
 def arrival(version: int) -> Arrival:

@@ -23,6 +23,8 @@ from stormfold.model.storm import State
 
 # --- claim
 
+pytestmark = pytest.mark.usefixtures("one_life")
+
 
 async def test_claimed_storm_is_hidden_until_its_claim_runs_out(group: Group) -> None:
     await group.fold(signal(1))
@@ -109,7 +111,7 @@ async def test_settle_trims_ids_and_refuses_their_signals_from_then_on(group: Gr
     kept = [signal(4).occurrence]
     assert redis.command("ZRANGE", group.ids_key, 0, -1) == kept
     answer = await group.fold(*signals(1, 5), known=(1, 4))
-    assert (answer.total, answer.ordinals) == (5, [0, 0, 0, 4, 5])
+    assert (answer.folded, answer.ordinals) == (5, [0, 0, 0, 4, 5])
     other = Group(group.store, f"{group.gid[:-3]}fa7")
     assert (await other.fold(signal(3))).ordinals == [0], "the whole partition is fenced"
 
@@ -175,7 +177,7 @@ async def test_nothing_is_counted_into_a_closing_storm(group: Group) -> None:
     await group.fold(signal(1))
     _, frozen = await group.close(await group.look(at=10), at=20)
     assert await group.fold(signal(1), signal(2), known=(1, 1)) == Folded(
-        FoldWord.CLOSING, 1, 1, False, 0, []
+        FoldWord.CLOSING, 1, 1, False, 0, 0, "life", []
     )
     assert await group.look(at=30) == frozen
 
@@ -215,7 +217,7 @@ async def test_signal_after_closing_opens_the_next_epoch(group: Group) -> None:
     epochs = []
     for version in range(1, 4):
         answer = await group.fold(signal(version), at=version)
-        epochs.append((answer.epoch, answer.total, answer.ordinals))
+        epochs.append((answer.epoch, answer.folded, answer.ordinals))
         await group.close_and_forget(at=version)
     assert epochs == [(1, 1, [1]), (2, 1, [1]), (3, 1, [1])]
 
@@ -233,7 +235,7 @@ async def test_closed_storm_counts_none_of_its_signals_again(group: Group) -> No
     await group.fold(*signals(1, 3))
     await group.close_and_forget(at=10)
     answer = await group.fold(*signals(1, 4))
-    assert (answer.epoch, answer.total, answer.ordinals) == (2, 1, [0, 0, 0, 1])
+    assert (answer.epoch, answer.folded, answer.ordinals) == (2, 1, [0, 0, 0, 1])
 
 
 async def test_closed_storm_leaves_its_epoch_and_floor_and_nothing_else(group: Group, redis: Valkey) -> None:
@@ -281,7 +283,7 @@ async def test_discarded_group_keeps_the_epoch_for_its_next_storm(group: Group) 
     await group.fold(signal(1))
     assert await group.store.discard(await group.look(at=10)) is ForgetWord.FORGOTTEN
     answer = await group.fold(signal(2), at=20)
-    assert (answer.epoch, answer.total) == (1, 1)
+    assert (answer.epoch, answer.folded) == (1, 1)
     await group.close_and_forget(at=30)
     await group.fold(signal(3), at=40)
     assert await group.store.discard(await group.look(at=50)) is ForgetWord.FORGOTTEN

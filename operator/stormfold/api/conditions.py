@@ -19,6 +19,7 @@ class ConditionType(StrEnum):
     RECOVERED = "Recovered"
     TRUNCATED = "Truncated"
     CLOSED = "Closed"
+    EXACT = "Exact"
     ACCEPTED = "Accepted"
 
 
@@ -144,6 +145,17 @@ class Reason(StrEnum):
         "NewerEpochOpened",
         "Closed is True",
         "A later storm of the same group is open, so this one can get no more signals.",
+    )
+    EACH_COUNTED_ONCE = ("EachCountedOnce", "Exact is True", "Each signal is known to count once.")
+    ALERTS_MAY_REPEAT = (
+        "AlertsMayRepeat",
+        "Exact is False",
+        "Redis lost which alerts were counted. Alerts that began before that and came again are counted, perhaps twice.",
+    )
+    TOO_MANY_ALERTS = (
+        "TooManyAlerts",
+        "Exact is False",
+        "There are more alerts than are known one by one. Those beyond are counted by an estimate.",
     )
     STORM_OPENED = ("StormOpened", "Event of a RemediationRequest", "The request was made.")
     STORM_SETTLED = ("StormSettled", "Event of a RemediationRequest", "No signal came for `window.idle`.")

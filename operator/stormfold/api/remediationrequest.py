@@ -97,9 +97,26 @@ class SignalCounts(ApiModel):
     """Instances whose last signal was Resolved."""
     approximate: bool = False
     """True: firing and resolved are estimates, since there were more instances than are tracked, or Redis
-    lost them. The total is exact all the same."""
-    resource_version: Annotated[str, Field(pattern="^[0-9]*$", max_length=32)] | None = None
-    """The resourceVersion of the newest Signal that was counted, from which an emptied Redis is continued."""
+    lost them. Whether the total is exact says the condition Exact."""
+
+
+class Continuation(ApiModel):
+    """What the storm is continued from if Redis loses it. For stormfold alone: it may change in any release."""
+
+    incarnation: Annotated[str, Field(max_length=32)] = ""
+    """The life of the storm in Redis whose numbers these are."""
+    origin: Annotated[str, Field(max_length=64)] = ""
+    """The incarnation, and how much of it, from which that life was continued."""
+    folded: Count = 0
+    """Signals and other changes that these numbers hold."""
+    alerts: Count = 0
+    """How many of the signals were alerts of a webhook."""
+    repeats: Count = 0
+    """How many of them may have been counted before."""
+    resource_version: Annotated[str, Field(pattern="^[0-9]*$", max_length=32)] = ""
+    """The resourceVersion of the newest Signal that was counted: those up to it are in the numbers."""
+    event_resource_version: Annotated[str, Field(pattern="^[0-9]*$", max_length=32)] = ""
+    """The same for Events."""
 
 
 class AffectedResource(ApiModel):
@@ -171,7 +188,9 @@ class RemediationRequestStatus(ApiModel):
     """When the storm goes on to its next phase by itself."""
     conditions: Conditions = ()
     """StormDetected: the threshold was reached. Settled: quiet. Recovered: nothing fires any more. Truncated:
-    the list of resources is not complete. Closed: over for good."""
+    the list of resources is not complete. Closed: over for good. Exact: each signal is known to count once."""
+    continuation: Continuation | None = None
+    """What the storm is continued from if Redis loses it. For stormfold alone."""
     remediation: Remediation | None = None
     """Written by whoever mends the trouble, never by stormfold."""
 

@@ -1,8 +1,9 @@
 """Folder: arrivals → one batch per partition → the store; keeps what is not yet safe.
 
 What has been folded is kept here until its request holds it, so that it can be folded again when Redis turns out
-to have lost it. Groups share nothing, and the signals of one group are folded in the order of their
-resourceVersions: that is what makes `through` in a request's status enough to continue from.
+to have lost it: when the storm has another incarnation than the one it was folded into. Groups share nothing, and the
+Signals of one group are folded in the order of their resourceVersions: that is what makes `through` in a request's
+status enough to continue from.
 """
 
 import asyncio
@@ -10,14 +11,15 @@ import logging
 import time
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
 from stormfold.fold.store import Fold, Folded, FoldWord, StormStore
-from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import PARTITIONS, PolicyId, partition
 from stormfold.model.storm import Seed
 from stormfold.policy.routing import OpenStorms, Routed
@@ -61,13 +63,56 @@ class Storm:
     overflow: bool = False
     epoch: int = 0
     """0: not folded into by this process; the next fold carries a seed."""
-    total: int = 0
-    unsafe: deque[tuple[int, int, Routed]] = field(default_factory=deque)
-    """(epoch, ordinal, signal) of what is folded but not safe, in order."""
+    folded: int = 0
+    incarnation: str = ""
+    distrusted: str = ""
+    """An incarnation that is to be replaced by what the request says."""
+    unsafe: deque["Unsafe"] = field(default_factory=deque)
+    """What is folded but not safe, in order."""
     queued: int = 0
     """Signals that wait for their fold."""
     since: float = 0.0
     """When the oldest unsafe signal was folded, or folded again, by the monotonic clock."""
+
+    def forget(self) -> None:
+        """Nothing is known of what Redis has."""
+        self.epoch = self.folded = 0
+        self.incarnation = ""
+
+
+class Unsafe(NamedTuple):
+    """A signal that Redis has counted."""
+
+    epoch: int
+    incarnation: str
+    ordinal: int
+    routed: Routed
+
+    def is_in(self, held: "Held") -> bool:
+        """Whether the request holds it."""
+        if self.epoch != held.epoch:
+            return False
+        if self.incarnation == held.incarnation:
+            return self.ordinal <= held.folded
+        incarnation, _, folded = held.origin.rpartition(":")
+        return self.incarnation == incarnation and self.ordinal <= int(folded or 0)
+
+    def is_surely_not_in(self, seed: Seed | None) -> bool:
+        """Whether what the group's latest request holds, `is_in` having said no, came about without it."""
+        return (
+            seed is None
+            or self.epoch > seed.epoch
+            or (self.epoch == seed.epoch and self.incarnation == seed.incarnation)
+        )
+
+
+class Held(NamedTuple):
+    """What a request holds: how much of which incarnation, and what that was continued from."""
+
+    epoch: int
+    incarnation: str
+    folded: int
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +143,20 @@ class Folder(OpenStorms):
         *,
         route: Callable[[Arrival, OpenStorms], Routed | Verdict],
         continuation: Callable[[str], Continuation | None],
+        held: Callable[[str, int], Held | None],
         tell: Callable[[Arrival, Verdict], None],
         safe_verdict: Callable[[str, int], Verdict],
         hint: Callable[[int, int], None],
     ) -> None:
         """Connect the folder.
 
-        `continuation` gives what a group's request says, `safe_verdict` where a gid and epoch lead, `hint` takes a
-        partition and when something is due there, in Unix ms.
+        `continuation` gives what a group's latest request says, `held` what that of an epoch holds, `safe_verdict`
+        where a gid and epoch lead; `hint` takes a partition and when something is due there, in Unix ms.
         """
         self._store = store
         self._route = route
         self._continuation = continuation
+        self._request_holds = held
         self._tell = tell
         self._safe_verdict = safe_verdict
         self._hint = hint
@@ -142,6 +189,14 @@ class Folder(OpenStorms):
         """Route an arrival and queue it; waits while `MAX_HELD` signals are held."""
         await self._room.wait()
         self._enqueue(arrival)
+
+    def offer(self, arrivals: Sequence[Arrival]) -> bool:
+        """Route and queue arrivals at once, all of them or, while there is no room, none; says which."""
+        if self._held + len(arrivals) > MAX_HELD:
+            return False
+        for arrival in arrivals:
+            self._enqueue(arrival)
+        return True
 
     def _enqueue(self, arrival: Arrival) -> None:
         routed = self._route(arrival, self)
@@ -215,10 +270,10 @@ class Folder(OpenStorms):
         """Groups of which something is folded but not safe."""
         return [storm.gid for storm in self._storms.values() if storm.unsafe]
 
-    def mistrust(self, gid: str, epoch: int, total: int, version: PolicyVersion, *, overflow: bool) -> None:
-        """Redis is behind the group's request, which holds `total` signals: give the storm back."""
+    def mistrust(self, gid: str, incarnation: str, version: PolicyVersion, *, overflow: bool) -> None:
+        """What Redis has of the group does not descend from its request: replace it by what that says."""
         storm = self._storms.get(gid) or self._open_storm(gid, version, overflow=overflow)
-        storm.epoch, storm.total = max((storm.epoch, storm.total), (epoch, total))
+        storm.distrusted = incarnation
         self.look_again(gid)
 
     def partition_lost(self, number: int) -> None:
@@ -244,30 +299,30 @@ class Folder(OpenStorms):
 
     # --- words back
 
-    def written(self, gid: str, epoch: int, total: int) -> None:
-        """The request of that epoch holds `total` signals: those up to it are safe."""
+    def observed(self, gid: str, held: Held, version: PolicyVersion, *, overflow: bool, closed: bool) -> None:
+        """A request was seen, whoever wrote it: what it holds is safe."""
         storm = self._storms.get(gid)
         if storm is None:
+            if not closed:
+                self._open_storm(gid, version, overflow=overflow)
             return
         verdict: Verdict | None = None
-        while storm.unsafe and (
-            storm.unsafe[0][0] < epoch or (storm.unsafe[0][0] == epoch and storm.unsafe[0][1] <= total)
-        ):
-            of_epoch, _, routed = storm.unsafe.popleft()
-            if of_epoch < epoch:
-                self._release(routed, self._safe_verdict(gid, of_epoch))
-            else:
-                verdict = verdict or self._safe_verdict(gid, epoch)
-                self._release(routed, verdict)
+        while storm.unsafe and storm.unsafe[0].is_in(held):
+            verdict = verdict or self._safe_verdict(gid, held.epoch)
+            self._release(storm.unsafe.popleft().routed, verdict)
         if storm.unsafe:
             storm.since = time.monotonic()
+            if storm.unsafe[0].epoch <= held.epoch and storm.unsafe[0].incarnation != held.incarnation:
+                self.look_again(gid)
+        if closed and storm.epoch <= held.epoch:
+            self.closed(gid)
 
     def closed(self, gid: str) -> None:
         """The storm's request is closed: the next signal opens the next epoch."""
         storm = self._storms.get(gid)
         if storm is None:
             return
-        storm.epoch = storm.total = 0
+        storm.forget()
         waiting = self._unqueue(storm)
         if not storm.queued and not storm.unsafe:
             self._drop_storm(storm)
@@ -291,7 +346,7 @@ class Folder(OpenStorms):
         if storm.version:
             verdict = replace(verdict, retention_ms=storm.version.spec.retention_ms)
         while storm.unsafe:
-            self._release(storm.unsafe.popleft()[2], verdict)
+            self._release(storm.unsafe.popleft().routed, verdict)
         self.closed(gid)
 
     def _release(self, routed: Routed, verdict: Verdict) -> None:
@@ -326,6 +381,8 @@ class Folder(OpenStorms):
         for routed in taken:
             batches.setdefault(routed.group.gid, []).append(routed)
         closing = False
+        for gid in [gid for gid in batches if self._storms[gid].distrusted]:
+            closing = await self._fold_again(number, gid, batches.pop(gid)) or closing
         for gid, reply in (await self._fold(number, batches)).items():
             if reply.word is FoldWord.LOST:
                 closing = await self._fold_again(number, gid, batches[gid]) or closing
@@ -343,21 +400,27 @@ class Folder(OpenStorms):
 
     async def _fold_again(self, number: int, gid: str, batch: list[Routed]) -> bool:
         """Fold all that is not safe once more, in order and with a seed: Redis has lost the storm."""
+        sure = 0
         while storm := self._storms.get(gid):
-            before = [routed for _, _, routed in storm.unsafe]
-            log.warning("Redis lost a storm, folding it again", extra={"gid": gid, "signals": len(before)})
-            REFOLDED.inc(len(before))
-            storm.epoch = storm.total = 0
+            request = self._continuation(gid)
+            lost = list(storm.unsafe)
+            if lost:
+                log.warning("Redis lost a storm, folding it again", extra={"gid": gid, "signals": len(lost)})
+            REFOLDED.inc(len(lost))
+            # No request holds the first ones. Of the others that is not known: if they are alerts, they may count twice.
+            certain = [item.is_surely_not_in(request.seed if request else None) for item in lost]
+            sure = len(lost) + sure if all(certain) else certain.index(False)
+            storm.forget()
             storm.unsafe.clear()
-            storm.queued += len(before)
-            batch = before + batch
+            storm.queued += len(lost)
+            batch = [item.routed for item in lost] + batch
             for start in range(0, max(1, len(batch)), BATCH):
                 piece = batch[start : start + BATCH]
-                reply = (await self._fold(number, {gid: piece})).get(gid)
+                reply = (await self._fold(number, {gid: piece}, sure=max(0, sure - start))).get(gid)
                 if reply is None:
                     return False
                 if reply.word is FoldWord.LOST:
-                    batch = batch[start:]
+                    batch, sure = batch[start:], max(0, sure - start)
                     break
                 if reply.word is FoldWord.CLOSING:
                     return self._note(gid, batch[start:], reply)
@@ -366,8 +429,10 @@ class Folder(OpenStorms):
                 return False
         return False
 
-    async def _fold(self, number: int, batches: Mapping[str, list[Routed]]) -> dict[str, Folded]:
-        folds = [fold for gid, routed in batches.items() if (fold := self._prepared(gid, routed))]
+    async def _fold(
+        self, number: int, batches: Mapping[str, list[Routed]], *, sure: int = 0
+    ) -> dict[str, Folded]:
+        folds = [fold for gid, routed in batches.items() if (fold := self._prepared(gid, routed, sure))]
         if not folds:
             return {}
         attempt = 0
@@ -385,7 +450,7 @@ class Folder(OpenStorms):
             else:
                 return {fold.gid: reply for fold, reply in zip(folds, replies, strict=True)}
 
-    def _prepared(self, gid: str, batch: list[Routed]) -> Fold | None:
+    def _prepared(self, gid: str, batch: list[Routed], sure: int) -> Fold | None:
         storm = self._storms[gid]
         request = None if storm.epoch else self._continuation(gid)
         if request and not request.seed.closed:
@@ -402,8 +467,11 @@ class Folder(OpenStorms):
             version.terms,
             opening,
             [routed.arrival for routed in batch],
+            sure=sure,
             known_epoch=storm.epoch,
-            known_total=storm.total,
+            known_folded=storm.folded,
+            known_incarnation=storm.incarnation,
+            distrusted=storm.distrusted,
             seed=request.seed if request else None,
         )
 
@@ -416,7 +484,11 @@ class Folder(OpenStorms):
         if reply.word is FoldWord.CLOSING:
             self._wait_for_closing(storm, batch)
             return True
-        storm.epoch, storm.total = (reply.epoch, reply.total) if reply.open else (0, 0)
+        storm.distrusted = ""
+        if reply.open:
+            storm.epoch, storm.folded, storm.incarnation = reply.epoch, reply.folded, reply.incarnation
+        else:
+            storm.forget()
         FOLDED.inc(len(batch))
         if reply.due_ms:
             self._hint(partition(gid), reply.due_ms)
@@ -424,11 +496,18 @@ class Folder(OpenStorms):
             storm.since = time.monotonic()
         # What precedes the first signal of a storm is in an earlier one.
         safe_epoch = reply.epoch - (1 in reply.ordinals)
+        held = self._request_holds(gid, reply.epoch)
         for routed, ordinal in zip(batch, reply.ordinals, strict=True):
-            if ordinal:
-                storm.unsafe.append((reply.epoch, ordinal, routed))
-            else:
+            ref = routed.arrival.ref
+            if isinstance(ref, AlertRef):
+                ref.waiter.folded(ref.index)
+            item = Unsafe(reply.epoch, reply.incarnation, ordinal, routed)
+            if not ordinal:
                 self._release(routed, self._safe_verdict(gid, safe_epoch))
+            elif ordinal <= reply.written or (held and item.is_in(held)):
+                self._release(routed, self._safe_verdict(gid, reply.epoch))
+            else:
+                storm.unsafe.append(item)
         if not reply.open and not storm.queued and not storm.unsafe:
             self._drop_storm(storm)
         return False

@@ -8,8 +8,11 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | field | what |
 |---|---|
 | e s | epoch; state: o open, x closing, c closed |
-| t nf | signals counted; those of them that said Firing |
-| f r | instances tracked: firing, resolved |
+| g og | incarnation; what it was continued from |
+| t n nf | signals counted; further changes, such as the end of an alert; signals that said Firing |
+| f r | instances of Signals and Events tracked: firing, resolved |
+| na af ar | alerts counted; those whose latest start fires, or is resolved |
+| la mb ab | when Redis had lost which alerts were counted, ms; alerts counted since that may be among them; 1 if some are only estimated |
 | xf xr | instances that are only estimated: firing, resolved |
 | v | highest severity, as a rank |
 | o | opened, ms by the operator's clock |
@@ -19,10 +22,14 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | rc tr hb | resources listed, 1 if there are more, least count of all |
 | b | base: the first listed resource, at most 64 bytes of it |
 | ~… | one field for each listed resource, as what differs from the base: signals about it |
-| w lw q rev | total the request holds, when it was written, 1 if settled, revision |
-| p fl | newest resourceVersion counted; the floor at or below which nothing is counted |
+| w lw q rev | folded (t + n) that the request holds, when it was written, 1 if settled, revision |
+| p fl | newest resourceVersion of a Signal counted; the floor at or below which nothing is counted |
+| pe fle | the same for Events |
 | k | the terms of the policy |
 | cr ct | why and when it began to close |
+
+The values of the hash `counted`: of an Event how often it occurred; of an alert `f` or `r`, firing or resolved, the `o`
+of the storm that counts it, and its latest starts, the newest first: `f1767225610000,1767225600000,1767225500000`.
 """
 
 PREFIX = "sf:"
@@ -56,6 +63,16 @@ def hll(partition: int, gid: str) -> str:
 def instances(partition: int, gid: str) -> str:
     """Set of integers: 2i + 1 while instance i fires, 2i once it has resolved."""
     return f"{PREFIX}{{p{partition}}}:instances:{gid}"
+
+
+def counted(partition: int, gid: str) -> str:
+    """Hash: what is known of the group's alerts and Events one by one, by the digest of fingerprint or uid."""
+    return f"{PREFIX}{{p{partition}}}:counted:{gid}"
+
+
+def beyond(partition: int, gid: str) -> str:
+    """HyperLogLog of alerts for which `counted` has no room."""
+    return f"{PREFIX}{{p{partition}}}:beyond:{gid}"
 
 
 def opening(partition: int, gid: str) -> str:

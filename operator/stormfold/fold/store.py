@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
+from secrets import token_urlsafe
 from typing import Any
 
 from stormfold.fold import keys, scripts
 from stormfold.fold.connection import Connection, Memory
 from stormfold.fold.errors import StoreConfigError
-from stormfold.model.arrival import Arrival, SignalRef, Target
+from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Target
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
 
@@ -26,8 +27,10 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 
 SEPARATOR = "\x1f"
 """Between the parts of a resource in a field name of the storm hash."""
-CLOSED_TOTAL = 2**53 - 1
-"""The total with which a closed request is newer than whatever Redis has of its epoch."""
+CLOSED_FOLDED = 2**53 - 1
+"""With this much folded a closed request is newer than whatever Redis has of its epoch."""
+KNOW_SECONDS = 24 * 3600
+"""How long the alerts and Events of a closed storm are known one by one; each repeat of one begins it anew."""
 
 
 class FoldWord(StrEnum):
@@ -73,10 +76,15 @@ class Fold:
     terms: Terms
     opening: str
     arrivals: Sequence[Arrival]
-    """In the order of their resourceVersions."""
+    """Signals, and Events, in the order of their resourceVersions."""
+    sure: int = 0
+    """Of so many of the first ones the caller is sure that no request holds them."""
     known_epoch: int = 0
     """The epoch that Redis must know; 0: the caller knows of no storm."""
-    known_total: int = 0
+    known_folded: int = 0
+    known_incarnation: str = ""
+    distrusted: str = ""
+    """An incarnation that the request does not descend to, to be replaced by the seed."""
     seed: Seed | None = None
 
 
@@ -86,10 +94,13 @@ class Folded:
 
     word: FoldWord
     epoch: int
-    total: int
+    folded: int
     open: bool
     due_ms: int
     """When the storm is to be looked at next; 0 if nothing changed."""
+    written: int
+    """The `folded` that the request is known to have reached."""
+    incarnation: str
     ordinals: list[int]
     """One for each arrival, 0 for what was safe before; empty unless counted."""
 
@@ -141,13 +152,42 @@ def resource_of_field(field: str, base: str) -> str:
     return base.encode()[: ord(field[1]) - 32].decode() + field[2:]
 
 
-def _seed_fields(seed: Seed, terms: Terms) -> dict[str, str | int]:
+def _flags(arrival: Arrival, *, sure: bool) -> str:
+    """What fold.lua tells signals apart by."""
+    match arrival.ref:
+        case SignalRef():
+            return "1" if arrival.firing else "0"
+        case AlertRef():
+            return f"a{arrival.firing + 2 * sure}"
+        case EventRef(count=count, after=after):
+            return f"e{after},{count}"
+
+
+def _version(arrival: Arrival) -> int:
+    return arrival.ref.starts_ms if isinstance(arrival.ref, AlertRef) else arrival.ref.resource_version
+
+
+def _seed_fields(seed: Seed, terms: Terms, incarnation: str, now_ms: int) -> dict[str, str | int]:
+    lost = {"la": now_ms} if seed.alerts else {}
     if seed.closed:
-        return {"e": seed.epoch, "s": State.CLOSED, "fl": seed.through, "t": 0}
+        return {
+            "e": seed.epoch,
+            "s": State.CLOSED,
+            "fl": seed.through,
+            "fle": seed.event_through,
+            "t": 0,
+            **lost,
+        }
     fields: dict[str, str | int] = {
+        **lost,
         "e": seed.epoch,
         "s": State.OPEN,
+        "g": incarnation,
+        "og": f"{seed.incarnation}:{seed.folded}",
+        "na": seed.alerts,
+        "mb": seed.repeats,
         "t": seed.total,
+        "n": seed.folded - seed.total,
         "nf": max(seed.firing, 1),
         "xf": seed.firing,
         "xr": seed.resolved,
@@ -161,12 +201,14 @@ def _seed_fields(seed: Seed, terms: Terms) -> dict[str, str | int]:
         "rc": len(seed.resources),
         "tr": "1" if seed.truncated else "",
         "hb": seed.resource_count,
-        "w": seed.total,
+        "w": seed.folded,
         "lw": seed.written_ms,
         "q": "1" if seed.settled else "",
         "rev": seed.revision,
         "p": seed.through,
         "fl": seed.through,
+        "pe": seed.event_through,
+        "fle": seed.event_through,
         "k": terms.encoded(),
     }
     resources = {encoded_resource(target): signals for target, signals in seed.resources.items()}
@@ -206,11 +248,17 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         gid=gid,
         epoch=number("e"),
         state=State(fields["s"]),
+        incarnation=fields.get("g", ""),
+        origin=fields.get("og", ""),
         terms=Terms.decoded(fields["k"]),
         opening=opening,
         total=number("t"),
-        firing=number("f") + number("xf"),
-        resolved=number("r") + number("xr"),
+        folded=number("t") + number("n"),
+        alerts=number("na"),
+        repeats=number("mb"),
+        alerts_beyond=fields.get("ab") == "1",
+        firing=number("f") + number("af") + number("xf"),
+        resolved=number("r") + number("ar") + number("xr"),
         firing_signals=number("nf"),
         approximate=bool(number("xf") or number("xr")),
         severity=number("v"),
@@ -227,6 +275,7 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         settled=fields.get("q") == "1",
         revision=number("rev"),
         through=number("p"),
+        event_through=number("pe"),
         written=number("w"),
         written_ms=number("lw"),
         close_reason=fields.get("cr", ""),
@@ -251,8 +300,9 @@ class StormStore:
 
     async def fold(self, number: int, folds: Sequence[Fold], *, now_ms: int) -> list[Folded]:
         """Count a batch into storms of partition `number`, atomically; one answer for each storm, in order."""
+        incarnation = token_urlsafe(4)
         key_names = [keys.checkpoint(number), keys.due(number)]
-        args: list[str | int] = [now_ms, self._shard, len(folds)]
+        args: list[str | int] = [now_ms, self._shard, incarnation, len(folds)]
         for fold in folds:
             gid, seed = fold.gid, fold.seed
             key_names += (
@@ -261,23 +311,32 @@ class StormStore:
                 keys.hll(number, gid),
                 keys.instances(number, gid),
                 keys.opening(number, gid),
+                keys.counted(number, gid),
+                keys.beyond(number, gid),
             )
-            args += (gid, fold.terms.encoded(), fold.opening, fold.known_epoch, fold.known_total)
+            args += (
+                gid,
+                fold.terms.encoded(),
+                fold.opening,
+                fold.known_epoch,
+                fold.known_folded,
+                fold.known_incarnation,
+                fold.distrusted,
+            )
             if seed:
-                fields = _seed_fields(seed, fold.terms)
-                total = CLOSED_TOTAL if seed.closed else seed.total
-                args += (seed.epoch, total, len(fields) * 2)
+                fields = _seed_fields(seed, fold.terms, incarnation, now_ms)
+                folded = CLOSED_FOLDED if seed.closed else seed.folded
+                args += (seed.epoch, folded, len(fields) * 2)
                 for field, value in fields.items():
                     args += (field, value)
             else:
                 args += (0, 0, 0)
             args.append(len(fold.arrivals))
-            for arrival in fold.arrivals:
-                assert isinstance(arrival.ref, SignalRef)
+            for place, arrival in enumerate(fold.arrivals):
                 args += (
-                    arrival.ref.resource_version,
+                    _version(arrival),
                     arrival.occurrence,
-                    1 if arrival.firing else 0,
+                    _flags(arrival, sure=place < fold.sure),
                     arrival.severity.rank,
                     arrival.seen_ms,
                     encoded_resource(arrival.target),
@@ -285,8 +344,8 @@ class StormStore:
                 )
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
         return [
-            Folded(FoldWord(word), epoch, total, bool(is_open), due_ms, ordinals)
-            for word, epoch, total, is_open, due_ms, *ordinals in replies
+            Folded(FoldWord(word), epoch, folded, bool(is_open), due_ms, written, life, ordinals)
+            for word, epoch, folded, is_open, due_ms, written, life, *ordinals in replies
         ]
 
     async def claim(self, number: int, gids: Sequence[str], *, now_ms: int) -> list[Snapshot]:
@@ -321,7 +380,8 @@ class StormStore:
             [
                 gid,
                 snapshot.epoch,
-                snapshot.total,
+                snapshot.incarnation,
+                snapshot.folded,
                 int(written),
                 int(settled),
                 deadline_ms,
@@ -333,18 +393,24 @@ class StormStore:
         return SettleWord(word)
 
     async def close(
-        self, snapshot: Snapshot, *, reason: str, expected_total: int | None, now_ms: int
+        self, snapshot: Snapshot, *, reason: str, expected_folded: int | None, now_ms: int
     ) -> tuple[CloseWord, Snapshot | None]:
         """Freeze a storm that is to be closed; with `closing` comes its last snapshot.
 
-        With `expected_total`, a storm that has grown meanwhile is left open.
+        With `expected_folded`, a storm that has grown meanwhile is left open.
         """
         gid, number = snapshot.gid, partition(snapshot.gid)
         reply = await self._run(
             f"closing storm {gid}",
             scripts.CLOSE,
             [keys.storm(number, gid), keys.hll(number, gid), keys.opening(number, gid)],
-            [snapshot.epoch, -1 if expected_total is None else expected_total, reason, now_ms],
+            [
+                snapshot.epoch,
+                snapshot.incarnation,
+                -1 if expected_folded is None else expected_folded,
+                reason,
+                now_ms,
+            ],
         )
         word = CloseWord(reply[0])
         if word is not CloseWord.CLOSING:
@@ -363,8 +429,18 @@ class StormStore:
                 keys.hll(number, gid),
                 keys.instances(number, gid),
                 keys.opening(number, gid),
+                keys.counted(number, gid),
+                keys.beyond(number, gid),
             ],
-            [gid, snapshot.epoch, why, snapshot.total, REMEMBER_SECONDS],
+            [
+                gid,
+                snapshot.epoch,
+                snapshot.incarnation,
+                why,
+                snapshot.folded,
+                REMEMBER_SECONDS,
+                KNOW_SECONDS,
+            ],
         )
         return ForgetWord(word)
 
@@ -411,6 +487,25 @@ class StormStore:
                 pipeline.zrange(keys.due(number), 0, -1)
             return {gid for gids in await pipeline.execute() for gid in gids}
 
+    async def check_owner(self, partitions: Sequence[int] = range(PARTITIONS)) -> list[int]:
+        """Make sure that partitions are this cluster's, or nobody's; gives the checkpoint of each, 0 for none.
+
+        Raises:
+            StoreConfigError: they hold the storms of another cluster.
+        """
+        async with self._connection.calling("asking whose the partitions are"):
+            pipeline = self._pipeline()
+            for number in partitions:
+                pipeline.hmget(keys.checkpoint(number), "cluster", self._shard)
+            answers = await pipeline.execute()
+        strangers = {owner for owner, _ in answers if owner} - {self._cluster}
+        if strangers:
+            raise StoreConfigError(
+                f"Redis holds the storms of another cluster ({', '.join(sorted(strangers))}): "
+                "give each cluster its own database or server"
+            )
+        return [int(before or 0) for _, before in answers]
+
     async def fence(self, partitions: Sequence[int], *, checkpoint: int) -> None:
         """Mark partitions as this cluster's, and refuse what is at or below the checkpoint there.
 
@@ -419,22 +514,13 @@ class StormStore:
         Raises:
             StoreConfigError: they hold the storms of another cluster.
         """
+        checkpoints = await self.check_owner(partitions)
         async with self._connection.calling("fencing the partitions"):
             pipeline = self._pipeline()
-            for number in partitions:
-                pipeline.hmget(keys.checkpoint(number), "cluster", self._shard)
-            answers = await pipeline.execute()
-            strangers = {owner for owner, _ in answers if owner} - {self._cluster}
-            if strangers:
-                raise StoreConfigError(
-                    f"Redis holds the storms of another cluster ({', '.join(sorted(strangers))}): "
-                    "give each cluster its own database or server"
-                )
-            pipeline = self._pipeline()
-            for number, (_, before) in zip(partitions, answers, strict=True):
+            for number, before in zip(partitions, checkpoints, strict=True):
                 pipeline.hset(
                     keys.checkpoint(number),
-                    mapping={"cluster": self._cluster, self._shard: max(checkpoint, int(before or 0))},
+                    mapping={"cluster": self._cluster, self._shard: max(checkpoint, before)},
                 )
             await pipeline.execute()
 

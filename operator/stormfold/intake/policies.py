@@ -51,14 +51,21 @@ def examined(kind: str, body: dict[str, Any]) -> tuple[PolicyVersion | None, lis
 
 
 class PolicyIntake:
-    """Reads all policies whenever one may have changed. `in_force` hears of the accepted ones."""
+    """Reads all policies whenever one may have changed."""
 
     def __init__(
-        self, client: KubeClient, recorder: Recorder, *, in_force: Callable[[list[PolicyVersion]], None]
+        self,
+        client: KubeClient,
+        recorder: Recorder,
+        *,
+        in_force: Callable[[list[PolicyVersion]], None],
+        reports: Callable[[], bool],
     ) -> None:
+        """`in_force` hears of the accepted ones; `reports` says whether it is us who write what becomes of them."""
         self._client = client
         self._recorder = recorder
         self._in_force = in_force
+        self._reports = reports
         self._changed = asyncio.Event()
 
     def changed(self) -> None:
@@ -96,8 +103,9 @@ class PolicyIntake:
         self._in_force(versions)
         POLICIES.labels(accepted="true").set(len(versions))
         POLICIES.labels(accepted="false").set(len(found) - len(versions))
-        for kind, body, wrong in found:
-            await self._report(kind, body, wrong)
+        if self._reports():
+            for kind, body, wrong in found:
+                await self._report(kind, body, wrong)
 
     async def _report(
         self, kind: type[StormPolicy | ClusterStormPolicy], body: dict[str, Any], wrong: list[Fault]

@@ -78,7 +78,10 @@ class Seed:
 
     epoch: int
     closed: bool
+    incarnation: str = ""
+    """The one whose numbers these are."""
     total: int = 0
+    folded: int = 0
     firing: int = 0
     resolved: int = 0
     severity: int = 0
@@ -92,6 +95,12 @@ class Seed:
     revision: int = 1
     through: int = 0
     """resourceVersion of the newest Signal counted: what is not above it is counted."""
+    event_through: int = 0
+    """The same for Events."""
+    alerts: int = 0
+    """How many of the signals were alerts: nobody knows any more which."""
+    repeats: int = 0
+    """How many of those may have been counted before; see `Snapshot.repeats`."""
     resource_count: int = 0
     truncated: bool = False
     resources: Mapping[Target, int] = field(default_factory=dict)
@@ -105,10 +114,22 @@ class Snapshot:
     gid: str
     epoch: int
     state: State
+    incarnation: str
+    """Which life of the storm in Redis this is: it has another one whenever it is continued from its request."""
+    origin: str
+    """`incarnation:folded` of the request that it was continued from; empty if it opened in this life."""
     terms: Terms
     opening: str
     """What `request.rendering` wrote of the opening signal; opaque to Redis."""
     total: int
+    folded: int
+    """Signals and other changes, such as the end of an alert. It only rises, and says how much a request holds."""
+    alerts: int
+    """How many of the signals were alerts of a webhook."""
+    repeats: int
+    """Alerts counted after Redis had lost which ones were, and that began before that: they may count twice."""
+    alerts_beyond: bool
+    """There were more alerts than are known one by one: the others are estimated."""
     firing: int
     resolved: int
     firing_signals: int
@@ -130,8 +151,9 @@ class Snapshot:
     settled: bool
     revision: int
     through: int
+    event_through: int
     written: int
-    """The total that the request is known to have reached; 0 before it is made."""
+    """The `folded` that the request is known to have reached; 0 before it is made."""
     written_ms: int
     close_reason: str = ""
     closed_ms: int = 0

@@ -6,6 +6,9 @@ from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.model.storm import Detected, Snapshot, State
 
+KNOWN_ALERTS = 4096
+"""`MAX_COUNTED` of fold.lua."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
@@ -28,7 +31,7 @@ class Close:
     """The storm is over."""
 
     reason: Reason
-    only_at_total: bool
+    unless_grown: bool
     """Whether a signal that comes meanwhile keeps it open."""
 
 
@@ -95,14 +98,14 @@ def decide(storm: Snapshot, *, has_request: bool, remediation_finished: bool, no
         return _before_request(storm, now_ms)
     until = deadlines(storm)
     if has_request and remediation_finished:
-        return Close(Reason.REMEDIATION_FINISHED, only_at_total=False)
+        return Close(Reason.REMEDIATION_FINISHED, unless_grown=False)
     if now_ms >= until.expire:
-        return Close(Reason.MAX_DURATION_REACHED, only_at_total=False)
+        return Close(Reason.MAX_DURATION_REACHED, unless_grown=False)
     if now_ms >= until.close:
-        return Close(Reason.QUIET_FOR_CLOSE_AFTER, only_at_total=True)
+        return Close(Reason.QUIET_FOR_CLOSE_AFTER, unless_grown=True)
     quiet = now_ms >= until.settle
     deadline = min(until.expire, until.close, until.expire if quiet else until.settle)
-    if has_request and storm.written == storm.total and quiet == storm.settled:
+    if has_request and storm.written == storm.folded and quiet == storm.settled:
         return Wait(deadline)
     return Write(RequestPhase.SETTLED if quiet else RequestPhase.OPEN, deadline)
 
@@ -163,7 +166,8 @@ def settled(storm: Snapshot, phase: RequestPhase) -> Finding:
             Reason.SIGNALS_ARRIVING,
             f"{plural(storm.total, 'signal')} so far, {storm.rate_per_minute} in the last minute",
         )
-    return Finding(True, Reason.QUIET, f"{plural(storm.total, 'signal')}; the counts are exact")
+    how = "the counts are exact" if exact(storm).status else "the condition Exact says how exact"
+    return Finding(True, Reason.QUIET, f"{plural(storm.total, 'signal')}; {how}")
 
 
 def recovered(storm: Snapshot) -> Finding:
@@ -188,6 +192,23 @@ def truncated(storm: Snapshot) -> Finding:
             f"{len(storm.resources)} of about {plural(storm.resource_count, 'resource')} listed",
         )
     return Finding(False, Reason.WITHIN_LIMIT, f"{plural(storm.resource_count, 'resource')} listed")
+
+
+def exact(storm: Snapshot) -> Finding:
+    """Whether each signal is known to count once."""
+    if storm.repeats:
+        return Finding(
+            False,
+            Reason.ALERTS_MAY_REPEAT,
+            f"up to {plural(storm.repeats, 'alert')} may count twice: Redis had lost which ones were counted",
+        )
+    if storm.alerts_beyond:
+        return Finding(
+            False,
+            Reason.TOO_MANY_ALERTS,
+            f"{storm.alerts} alerts, some of them estimated: no more than {KNOWN_ALERTS} of a group are known one by one",
+        )
+    return Finding(True, Reason.EACH_COUNTED_ONCE, "each signal counts once")
 
 
 CLOSING_SENTENCES = {

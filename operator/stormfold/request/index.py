@@ -11,7 +11,14 @@ from typing import Any
 
 from prometheus_client import Gauge
 
-from stormfold.api.remediationrequest import RemediationRequest, RemediationRequestSpec, RequestPhase
+from stormfold.api.remediationrequest import (
+    Continuation as StoredContinuation,
+)
+from stormfold.api.remediationrequest import (
+    RemediationRequest,
+    RemediationRequestSpec,
+    RequestPhase,
+)
 from stormfold.fold.batching import Continuation
 from stormfold.model.arrival import Target
 from stormfold.model.group import Group, PolicyId
@@ -46,9 +53,34 @@ class Request:
         return self.resource.status is not None and self.resource.status.phase is RequestPhase.CLOSED
 
     @property
-    def total(self) -> int:
-        """The signals that its status holds."""
-        return self.resource.status.signals.total if self.resource.status else 0
+    def begun(self) -> bool:
+        """Whether its status says anything of the storm yet."""
+        return self.resource.status is not None and self.resource.status.phase is not None
+
+    @property
+    def _continuation(self) -> StoredContinuation:
+        status = self.resource.status
+        return (status and status.continuation) or StoredContinuation()
+
+    @property
+    def incarnation(self) -> str:
+        """The life of the storm in Redis that it was written from."""
+        return self._continuation.incarnation
+
+    @property
+    def folded(self) -> int:
+        """How much of that life its status holds."""
+        return self._continuation.folded
+
+    @property
+    def life(self) -> str:
+        """Both: what a storm that is continued from it has as its origin."""
+        return f"{self.incarnation}:{self.folded}"
+
+    @property
+    def origin(self) -> str:
+        """What that life was itself continued from."""
+        return self._continuation.origin
 
     @property
     def remediation_phase(self) -> str | None:
@@ -68,12 +100,12 @@ class RequestIndex:
     def __init__(
         self,
         *,
-        written: Callable[[str, int, int], None] = lambda gid, epoch, total: None,
+        observed: Callable[[Request], None] = lambda request: None,
         needs_look: Callable[[str], None] = lambda gid: None,
     ) -> None:
-        """`written` hears gid, epoch and total of each status seen; `needs_look` of groups that others have changed."""
+        """`observed` hears of each newer version seen; `needs_look` of groups that others have changed."""
         self._requests: dict[str, dict[int, Request]] = {}
-        self.written = written
+        self.observed = observed
         self.needs_look = needs_look
 
     def get(self, gid: str, epoch: int) -> Request | None:
@@ -107,7 +139,7 @@ class RequestIndex:
             return
         epochs[request.epoch] = request
         self._prune(request.gid)
-        self.written(request.gid, request.epoch, request.total)
+        self.observed(request)
         if request.remediation_phase != (known.remediation_phase if known else None):
             self.needs_look(request.gid)
 
@@ -192,16 +224,27 @@ def seed_of(request: Request) -> Seed:
     if status is None or status.phase is None:
         # Made, but its status was never written: nothing is counted in it yet.
         return Seed(epoch=request.epoch - 1, closed=True)
-    through = int(status.signals.resource_version or 0)
+    stored = status.continuation or StoredContinuation()
+    through, event_through = int(stored.resource_version or 0), int(stored.event_resource_version or 0)
     if request.closed:
-        return Seed(epoch=request.epoch, closed=True, through=through)
+        return Seed(
+            epoch=request.epoch,
+            closed=True,
+            incarnation=stored.incarnation,
+            folded=stored.folded,
+            through=through,
+            event_through=event_through,
+            alerts=stored.alerts,
+        )
     detected = next(
         (c.reason for c in status.conditions if c.type == "StormDetected" and c.status == "True"), None
     )
     return Seed(
         epoch=request.epoch,
         closed=False,
+        incarnation=stored.incarnation,
         total=status.signals.total,
+        folded=max(stored.folded, status.signals.total),
         firing=status.signals.firing,
         resolved=status.signals.resolved,
         severity=status.severity.rank if status.severity else 0,
@@ -219,6 +262,9 @@ def seed_of(request: Request) -> Seed:
         settled=status.phase is RequestPhase.SETTLED,
         revision=status.revision,
         through=through,
+        event_through=event_through,
+        alerts=stored.alerts,
+        repeats=stored.repeats,
         resource_count=status.affected_resource_count,
         truncated=status.truncated,
         resources={

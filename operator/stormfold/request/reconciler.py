@@ -76,10 +76,10 @@ class Reconciler:
         *,
         terminal_phases: Collection[str],
         trim: Callable[[], int],
-        checkpoint: Callable[[], int],
+        checkpoint: Callable[[], int | None],
     ) -> None:
         """`terminal_phases` are those of `status.remediation` after which nobody works on the storm any more; any
-        other, and none, is not terminal. `trim` gives the resourceVersion up to which ids may be forgotten, `checkpoint` the one the Lease carries."""
+        other, and none, is not terminal. `trim` gives the resourceVersion up to which ids may be forgotten, `checkpoint` the one that our Lease carries, None while we lead nothing."""
         self._store = store
         self._index = index
         self._writer = writer
@@ -174,8 +174,12 @@ class Reconciler:
         REDIS_ANSWERED.set_to_current_time()
         self._index.update_gauge()
         if found.lost:
-            log.warning("Redis has lost partitions, giving them back", extra={"partitions": len(found.lost)})
-            await self._store.fence(sorted(found.lost), checkpoint=self._checkpoint())
+            checkpoint = self._checkpoint()
+            if checkpoint is not None:
+                log.warning(
+                    "Redis has lost partitions, giving them back", extra={"partitions": len(found.lost)}
+                )
+                await self._store.fence(sorted(found.lost), checkpoint=checkpoint)
             for number in found.lost:
                 self.folder.partition_lost(number)
         self.folder.look_again_at_stale()
@@ -247,8 +251,8 @@ class Reconciler:
                 await self._settle(storm, written=False, settled=False, deadline_ms=deadline)
             case Write(phase, deadline):
                 await self._write(storm, phase, deadline)
-            case Close(reason, only_at_total):
-                await self._close(storm, reason, only_at_total=only_at_total)
+            case Close(reason, unless_grown):
+                await self._close(storm, reason, unless_grown=unless_grown)
             case Finish(reason):
                 await self._finish(storm, reason)
             case Discard(reason, message):
@@ -272,7 +276,7 @@ class Reconciler:
         outcome = await self._writer.write(storm, phase, closed_for=None, now_ms=now_ms())
         match outcome:
             case Outcome.WRITTEN:
-                if storm.total > storm.written:
+                if storm.folded > storm.written:
                     LAG.observe(max(0, now_ms() - storm.arrived_ms) / 1000)
                 settled = phase is RequestPhase.SETTLED and not storm.settled
                 await self._settle(storm, written=True, settled=settled, deadline_ms=deadline_ms)
@@ -310,17 +314,18 @@ class Reconciler:
         if request is None:
             return
         log.warning(
-            "Redis is behind the request",
-            extra={"gid": storm.gid, "redis": storm.total, "request": request.total},
+            "Redis does not hold what the request does",
+            extra={"gid": storm.gid, "redis": storm.folded, "request": request.folded},
         )
-        epoch = request.epoch + 1 if request.closed else request.epoch
-        total = 0 if request.closed else request.total
         spec = request.resource.spec
-        self.folder.mistrust(storm.gid, epoch, total, version_of(spec), overflow=spec.overflow)
+        self.folder.mistrust(storm.gid, storm.incarnation, version_of(spec), overflow=spec.overflow)
 
-    async def _close(self, storm: Snapshot, reason: Reason, *, only_at_total: bool) -> None:
+    async def _close(self, storm: Snapshot, reason: Reason, *, unless_grown: bool) -> None:
         word, frozen = await self._store.close(
-            storm, reason=reason.name, expected_total=storm.total if only_at_total else None, now_ms=now_ms()
+            storm,
+            reason=reason.name,
+            expected_folded=storm.folded if unless_grown else None,
+            now_ms=now_ms(),
         )
         if frozen is not None:
             await self._finish(frozen, reason)

@@ -13,6 +13,7 @@ from stormfold.api.conditions import (
 )
 from stormfold.api.remediationrequest import (
     AffectedResource,
+    Continuation,
     CountPrecision,
     Deadlines,
     GroupValue,
@@ -100,6 +101,7 @@ def status(
             ConditionType.RECOVERED: deciding.recovered(storm),
             ConditionType.TRUNCATED: deciding.truncated(storm),
             ConditionType.CLOSED: deciding.closed(closed_for),
+            ConditionType.EXACT: deciding.exact(storm),
         },
         generation=generation,
         now_ms=now_ms,
@@ -114,7 +116,6 @@ def status(
             firing=storm.firing,
             resolved=storm.resolved,
             approximate=storm.approximate,
-            resource_version=str(storm.through),
         ),
         severity=SEVERITIES[storm.severity],
         first_seen=moment(storm.first_ms),
@@ -144,6 +145,15 @@ def status(
             expire=moment(until.expire),
         ),
         conditions=conditions,
+        continuation=Continuation(
+            incarnation=storm.incarnation,
+            origin=storm.origin,
+            folded=storm.folded,
+            alerts=storm.alerts,
+            repeats=storm.repeats,
+            resource_version=str(storm.through),
+            event_resource_version=str(storm.event_through),
+        ),
     ).manifest()
     # A merge patch keeps what it does not name: a deadline that is no more has to be named.
     rendered["deadlines"] = {"settle": None} | rendered["deadlines"] if not over else None

@@ -1,7 +1,7 @@
 """RequestWriter: makes a storm's request, or adopts it, and writes its status.
 
-Whoever writes carries the resourceVersion that it has read; a conflict means read again. An older snapshot never
-overwrites a newer one: the total of signals tells them apart.
+Whoever writes carries the resourceVersion that it has read; a conflict means read again. A snapshot is written only
+over what it descends from, so that neither an older one nor one that was continued from too little replaces more.
 """
 
 import logging
@@ -36,11 +36,18 @@ class Outcome(Enum):
     WRITTEN = auto()
     """The request holds the snapshot."""
     BEHIND = auto()
-    """The request holds more than the snapshot: Redis has lost something."""
+    """The request holds something that the snapshot does not: Redis has lost it."""
     TERMINATING = auto()
     """The namespace is being deleted: there is no place for a request."""
     NO_NAMESPACE = auto()
     """The namespace does not exist."""
+
+
+def _descends(storm: Snapshot, request: Request) -> bool:
+    """Whether the snapshot holds all that the request does."""
+    if not request.begun or request.incarnation == storm.incarnation:
+        return storm.folded >= request.folded
+    return storm.origin == request.life
 
 
 class RequestWriter:
@@ -67,7 +74,7 @@ class RequestWriter:
                 return request
             if request.closed and phase is not RequestPhase.CLOSED:
                 return Outcome.BEHIND
-            if request.total > storm.total:
+            if not _descends(storm, request):
                 return Outcome.BEHIND
             try:
                 return await self._patch(request, storm, phase, closed_for, now_ms)

@@ -95,7 +95,7 @@ def test_a_reason_is_one_word_that_says_where_it_appears_and_what_it_means(reaso
     assert re.fullmatch("([A-Z][a-z]+)+", reason)
     assert reason.name == re.sub("(?<!^)([A-Z])", r"_\1", reason.value).upper()
     assert re.fullmatch(
-        "((StormDetected|Settled|Recovered|Truncated|Closed|Accepted) is (True|False|Unknown)"
+        "((StormDetected|Settled|Recovered|Truncated|Closed|Exact|Accepted) is (True|False|Unknown)"
         "|Signal is (Folded|Rejected|Discarded)|Event of a RemediationRequest)(; .+)?",
         reason.where,
     )

@@ -80,7 +80,9 @@ def test_field_of_a_resource_keeps_what_differs_from_the_base() -> None:
 SEED = Seed(
     epoch=2,
     closed=False,
+    incarnation="life-0",
     total=7,
+    folded=7,
     firing=5,
     resolved=1,
     severity=3,
@@ -99,7 +101,7 @@ SEED = Seed(
 
 def hash_of(seed: Seed, terms: Terms = TERMS) -> list[str]:
     """The fields and values as Redis gives them back."""
-    return [str(part) for item in _seed_fields(seed, terms).items() for part in item]
+    return [str(part) for item in _seed_fields(seed, terms, "life-1", T0 + 11_000).items() for part in item]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,7 @@ def test_storm_continued_from_a_seed_has_its_numbers(seed: Seed) -> None:
     assert _snapshot(SNAPSHOT.gid, 0, "opening", hash_of(seed), T0 + 12_000) == replace(
         SNAPSHOT,
         opening="opening",
+        origin="life-0:7",
         # Which signals fired is not known any more: at least as many as instances fire, and these are estimates.
         firing_signals=5,
         approximate=True,
@@ -134,12 +137,20 @@ def test_storm_of_which_nothing_fires_has_fired_if_it_has_a_request() -> None:
 
 
 def test_seed_of_a_closed_request_is_its_epoch_and_floor() -> None:
-    assert _seed_fields(Seed(epoch=4, closed=True, through=99), TERMS) == {
+    assert _seed_fields(Seed(epoch=4, closed=True, through=99, event_through=7), TERMS, "life-1", T0) == {
         "e": 4,
         "s": State.CLOSED,
         "fl": 99,
+        "fle": 7,
         "t": 0,
     }
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
+def test_seed_of_a_request_with_alerts_says_since_when_nobody_knows_which(closed: bool) -> None:
+    with_alerts = replace(SEED, closed=closed, alerts=3)
+    assert _seed_fields(with_alerts, TERMS, "life-1", T0 + 11_000)["la"] == T0 + 11_000
+    assert "la" not in _seed_fields(replace(SEED, closed=closed), TERMS, "life-1", T0)
 
 
 # --- snapshots

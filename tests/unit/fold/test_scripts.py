@@ -12,7 +12,7 @@ from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, SETTLE, Client, S
 
 @pytest.mark.parametrize(
     ("script", "number", "repeated"),
-    [(FOLD, 7, 5), (CLAIM, 4, 3), (SETTLE, 4, 0), (CLOSE, 3, 0), (FORGET, 6, 0)],
+    [(FOLD, 9, 7), (CLAIM, 4, 3), (SETTLE, 4, 0), (CLOSE, 3, 0), (FORGET, 8, 0)],
     ids=lambda value: getattr(value, "name", None),
 )
 def test_header_says_how_many_keys_a_script_takes(script: Script, number: int, repeated: int) -> None:
@@ -21,7 +21,7 @@ def test_header_says_how_many_keys_a_script_takes(script: Script, number: int, r
 
 @pytest.mark.parametrize(
     ("script", "number"),
-    [(FOLD, 6), (FOLD, 8), (FOLD, 11), (CLAIM, 3), (CLAIM, 6), (CLOSE, 2), (CLOSE, 4), (CLOSE, 6)],
+    [(FOLD, 8), (FOLD, 10), (FOLD, 15), (CLAIM, 3), (CLAIM, 6), (CLOSE, 2), (CLOSE, 4), (CLOSE, 6)],
     ids=lambda value: getattr(value, "name", None),
 )
 async def test_other_number_of_keys_is_refused_before_anything_is_sent(script: Script, number: int) -> None:
@@ -61,6 +61,8 @@ def test_keys_of_a_partition_share_its_hash_tag() -> None:
         keys.hll(17, "g"),
         keys.instances(17, "g"),
         keys.opening(17, "g"),
+        keys.counted(17, "g"),
+        keys.beyond(17, "g"),
     ] == [
         "sf:{p17}:due",
         "sf:{p17}:checkpoint",
@@ -69,4 +71,6 @@ def test_keys_of_a_partition_share_its_hash_tag() -> None:
         "sf:{p17}:hll:g",
         "sf:{p17}:instances:g",
         "sf:{p17}:opening:g",
+        "sf:{p17}:counted:g",
+        "sf:{p17}:beyond:g",
     ]

@@ -33,13 +33,13 @@ from stormfold.request.deciding import (
 
 SETTLE, CLOSE, EXPIRE = T0 + 70_000, T0 + 910_000, T0 + 21_600_000
 SETTLED = replace(SNAPSHOT, settled=True)
-GROWN = replace(SNAPSHOT, total=8)
+GROWN = replace(SNAPSHOT, total=8, folded=8)
 NEVER_QUIET = replace(SNAPSHOT, arrived_ms=EXPIRE - 10_000)
 
 OPEN = Write(RequestPhase.OPEN, SETTLE)
 TO_SETTLED = Write(RequestPhase.SETTLED, CLOSE)
-QUIET = Close(Reason.QUIET_FOR_CLOSE_AFTER, only_at_total=True)
-TOO_LONG = Close(Reason.MAX_DURATION_REACHED, only_at_total=False)
+QUIET = Close(Reason.QUIET_FOR_CLOSE_AFTER, unless_grown=True)
+TOO_LONG = Close(Reason.MAX_DURATION_REACHED, unless_grown=False)
 
 
 def test_deadlines_run_from_the_last_arrival_and_the_opening() -> None:
@@ -82,7 +82,7 @@ def test_storm_with_a_request(storm: Snapshot, now_ms: int, decision: Decision) 
 @pytest.mark.parametrize("now_ms", [T0, SETTLE, CLOSE, EXPIRE])
 def test_finished_remediation_closes_at_once(storm: Snapshot, now_ms: int) -> None:
     assert decide(storm, has_request=True, remediation_finished=True, now_ms=now_ms) == Close(
-        Reason.REMEDIATION_FINISHED, only_at_total=False
+        Reason.REMEDIATION_FINISHED, unless_grown=False
     )
 
 
@@ -102,6 +102,7 @@ def test_request_that_was_deleted_is_made_again(storm: Snapshot, now_ms: int, de
 NEW = replace(
     SNAPSHOT,
     total=3,
+    folded=3,
     firing_signals=3,
     detected=Detected.NO,
     window_ms=T0 + 2_000,
@@ -155,7 +156,7 @@ NOT_FIRING = Discard(Reason.NOTHING_FIRING, "3 signals said Resolved and none of
             replace(RESOLVED, terms=DROPPED.terms), WINDOW, NOT_FIRING, id="resolved only, and Discard"
         ),
         pytest.param(
-            replace(RESOLVED, total=1),
+            replace(RESOLVED, total=1, folded=1),
             WINDOW,
             Discard(Reason.NOTHING_FIRING, "1 signal said Resolved and none of the group said Firing"),
             id="a single one",
@@ -191,6 +192,7 @@ MS = st.integers(1, 100_000)
             terms=terms,
             arrived_ms=T0 + arrived,
             total=total,
+            folded=total,
             written=min(written, total),
             settled=is_settled,
             firing_signals=firing,
@@ -233,7 +235,7 @@ def test_whoever_waits_or_writes_looks_again_later(storm: Snapshot, has_request:
         assert not isinstance(again, Wait) or again.deadline_ms > decision.deadline_ms
     elif isinstance(decision, Write) and (has_request or storm.written):
         assert decision.deadline_ms > now_ms
-        written = replace(storm, written=storm.total, settled=decision.phase is RequestPhase.SETTLED)
+        written = replace(storm, written=storm.folded, settled=decision.phase is RequestPhase.SETTLED)
         assert decide(written, has_request=True, remediation_finished=False, now_ms=now_ms) == Wait(
             decision.deadline_ms
         )

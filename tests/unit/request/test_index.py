@@ -57,10 +57,10 @@ class Heard:
     """An index, with what it has told."""
 
     def __init__(self) -> None:
-        self.written: list[tuple[str, int, int]] = []
+        self.observed: list[tuple[str, int, int]] = []
         self.looks: list[str] = []
         self.index = RequestIndex(
-            written=lambda gid, epoch, total: self.written.append((gid, epoch, total)),
+            observed=lambda seen: self.observed.append((seen.gid, seen.epoch, seen.folded)),
             needs_look=self.looks.append,
         )
 
@@ -78,7 +78,7 @@ def test_observed_request_is_held_and_told(heard: Heard) -> None:
     assert heard.index.get(GID, 2) == request()
     assert heard.index.latest(GID) == request()
     assert list(heard.index.open_requests()) == [request()]
-    assert heard.written == [(GID, 2, 7)]
+    assert heard.observed == [(GID, 2, 7)]
     assert heard.looks == []
 
 
@@ -97,15 +97,15 @@ def test_unknown_group_has_nothing(heard: Heard) -> None:
 @pytest.mark.parametrize("later", [9, 10])
 def test_older_version_and_a_repeat_change_nothing(heard: Heard, later: int) -> None:
     heard.index.observe(request(version=10))
-    heard.index.observe(request(replace(STORM, total=99), version=later))
+    heard.index.observe(request(replace(STORM, folded=99), version=later))
     assert heard.index.get(GID, 2) == request(version=10)
-    assert heard.written == [(GID, 2, 7)]
+    assert heard.observed == [(GID, 2, 7)]
 
 
 def test_newer_version_replaces_it(heard: Heard) -> None:
     heard.index.observe(request())
-    heard.index.observe(request(replace(STORM, total=9), version=11))
-    assert heard.written == [(GID, 2, 7), (GID, 2, 9)]
+    heard.index.observe(request(replace(STORM, folded=9), version=11))
+    assert heard.observed == [(GID, 2, 7), (GID, 2, 9)]
     assert heard.looks == []
 
 
@@ -199,7 +199,9 @@ def test_request_that_we_could_not_have_made_is_no_request(spoil: Any) -> None:
 CONTINUED = Seed(
     epoch=2,
     closed=False,
+    incarnation="life-1",
     total=7,
+    folded=7,
     firing=5,
     resolved=1,
     severity=3,
@@ -223,7 +225,10 @@ CONTINUED = Seed(
         pytest.param(STORM, RequestPhase.OPEN, CONTINUED, id="open"),
         pytest.param(STORM, RequestPhase.SETTLED, replace(CONTINUED, settled=True), id="settled"),
         pytest.param(
-            STORM, RequestPhase.CLOSED, Seed(epoch=2, closed=True, through=4711), id="closed: the next epoch"
+            STORM,
+            RequestPhase.CLOSED,
+            Seed(epoch=2, closed=True, incarnation="life-1", folded=7, through=4711),
+            id="closed: the next epoch",
         ),
         pytest.param(STORM, None, Seed(epoch=1, closed=True), id="no status: nothing is counted in it"),
         pytest.param(
@@ -242,6 +247,10 @@ CONTINUED = Seed(
             replace(
                 STORM,
                 total=900,
+                folded=950,
+                alerts=40,
+                repeats=3,
+                event_through=2**53 - 1,
                 firing=0,
                 resolved=870,
                 severity=4,
@@ -255,6 +264,10 @@ CONTINUED = Seed(
             replace(
                 CONTINUED,
                 total=900,
+                folded=950,
+                alerts=40,
+                repeats=3,
+                event_through=2**53 - 1,
                 firing=0,
                 resolved=870,
                 severity=4,

@@ -37,7 +37,6 @@ OPEN: dict[str, Any] = {
         "firing": 5,
         "resolved": 1,
         "approximate": False,
-        "resourceVersion": "4711",
     },
     "severity": "high",
     "firstSeen": "2025-12-31T23:59:56Z",
@@ -62,7 +61,17 @@ OPEN: dict[str, Any] = {
         condition("Recovered", "False", "StillFiring", "5 firing, 1 resolved"),
         condition("Truncated", "False", "WithinLimit", "2 resources listed"),
         condition("Closed", "False", "NotClosed", "signals of the group are still counted here"),
+        condition("Exact", "True", "EachCountedOnce", "each signal counts once"),
     ],
+    "continuation": {
+        "incarnation": "life-1",
+        "origin": "",
+        "folded": 7,
+        "alerts": 0,
+        "repeats": 0,
+        "resourceVersion": "4711",
+        "eventResourceVersion": "0",
+    },
 }
 QUIET = condition("Settled", "True", "Quiet", "7 signals; the counts are exact")
 
@@ -160,6 +169,49 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                 ),
             },
             id="no resources",
+        ),
+        pytest.param(
+            replace(SNAPSHOT, origin="life-0:5", alerts=6, repeats=2, folded=9),
+            RequestPhase.SETTLED,
+            None,
+            OPEN
+            | {
+                "phase": "Settled",
+                "ratePerMinute": 0,
+                "deadlines": OPEN["deadlines"] | {"settle": None},
+                "continuation": OPEN["continuation"]
+                | {"origin": "life-0:5", "folded": 9, "alerts": 6, "repeats": 2},
+                "conditions": changed(
+                    OPEN["conditions"],
+                    condition("Settled", "True", "Quiet", "7 signals; the condition Exact says how exact"),
+                    condition(
+                        "Exact",
+                        "False",
+                        "AlertsMayRepeat",
+                        "up to 2 alerts may count twice: Redis had lost which ones were counted",
+                    ),
+                ),
+            },
+            id="alerts that may count twice",
+        ),
+        pytest.param(
+            replace(SNAPSHOT, alerts=5000, alerts_beyond=True),
+            RequestPhase.OPEN,
+            None,
+            OPEN
+            | {
+                "continuation": OPEN["continuation"] | {"alerts": 5000},
+                "conditions": changed(
+                    OPEN["conditions"],
+                    condition(
+                        "Exact",
+                        "False",
+                        "TooManyAlerts",
+                        "5000 alerts, some of them estimated: no more than 4096 of a group are known one by one",
+                    ),
+                ),
+            },
+            id="alerts beyond those that are known",
         ),
     ],
 )

@@ -5,37 +5,48 @@
   KEYS[1]  checkpoint  hash  sf:{p<n>}:checkpoint; field ingest shard, value resourceVersion
   KEYS[2]  due         zset  sf:{p<n>}:due; member gid, score Unix ms
   KEYS[3]  storm       hash  sf:{p<n>}:storm:<gid>; its fields are listed in keys.py
-  KEYS[4]  ids         zset  sf:{p<n>}:ids:<gid>; member signal id, score resourceVersion
+  KEYS[4]  ids         zset  sf:{p<n>}:ids:<gid>; member id of a Signal, score resourceVersion
   KEYS[5]  hll         HyperLogLog  sf:{p<n>}:hll:<gid>
   KEYS[6]  instances   set   sf:{p<n>}:instances:<gid>; 2i + 1 for firing, 2i for resolved
   KEYS[7]  opening     string  sf:{p<n>}:opening:<gid>
-           KEYS[3] … KEYS[7] come once more for each further storm
+  KEYS[8]  counted     hash  sf:{p<n>}:counted:<gid>; alerts and Events, see keys.py
+  KEYS[9]  beyond      HyperLogLog  sf:{p<n>}:beyond:<gid>; alerts that do not fit in there
+           KEYS[3] … KEYS[9] come once more for each further storm
   ARGV[1]  now, Unix ms, the caller's clock
   ARGV[2]  ingest shard
-  ARGV[3]  how many storms follow; for each of them:
-           gid, terms, opening, known epoch, known total, seed epoch, seed total,
+  ARGV[3]  incarnation of the storms that open now
+  ARGV[4]  how many storms follow; for each of them:
+           gid, terms, opening, known epoch, known folded, known incarnation (the last '' for none),
+           incarnation not to be trusted or '', seed epoch, seed folded,
            n and n values: the seed as fields and values of the storm hash (n is 0: no seed),
-           m and for each of m signals: resourceVersion, signal id, firing 0|1,
-           severity 0…4, seen ms, resource or '', instance
+           m and for each of m signals: version, id, flags, severity 0…4, seen ms, resource or '',
+           instance. By the flags it is
+             0 | 1             a Signal, resolved or firing; version is its resourceVersion
+             a0 | a1 | a2 | a3 an alert, 1 firing, 2 surely not counted; version is its start in ms
+             e<after>,<count>  occurrences of an Event; version is its resourceVersion
 
-  Returns     per storm {word, epoch, total, open 0|1, next deadline in Unix ms or 0,
-              ordinal of each signal …}; ordinal 0: it was safe before
+  Returns     per storm {word, epoch, folded, open 0|1, next deadline in Unix ms or 0, folded that the
+              request holds, incarnation or '', ordinal of each signal …}; ordinal 0: it was safe before
               'counted'  the storm holds the signals
               'lost'     Redis knows less than the caller: send it all again, with a seed
               'closing'  the storm is being closed: nothing was counted, try again
-  Guarantees  atomic for the batch; a signal is counted once while its id is kept, and never if its
-              resourceVersion is not above the checkpoint or the storm's floor; the work per signal does
-              not grow with the storm
+  Guarantees  atomic for the batch; a Signal is counted once while its id is kept, and never if its
+              resourceVersion is not above the checkpoint or the storm's floor; an alert and an Event
+              once while they are in `counted`; the work per signal does not grow with the storm
 ]]
 local checkpoint_key, due_key = KEYS[1], KEYS[2]
-local now, shard, storms = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local now, shard, incarnation, storms = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 local WRITE_INTERVAL_MS = 1000
 local MAX_INSTANCES = 512 -- what a set keeps as packed integers
+local MAX_COUNTED = 4096 -- alerts and Events of a group that are known one by one
+local MAX_STARTS = 3 -- of an alert, so that they fit in a packed value
 local BASE_BYTES = 64 -- the longest value with which a hash stays packed
+local COUNTED_SECONDS = 86400 -- how long a closed storm's alerts are known after the last repeat of one
+local ALERT, EVENT = string.byte('a'), string.byte('e')
 
 local checkpoint = tonumber(redis.call('HGET', checkpoint_key, shard) or '0')
-local at = 4 -- the next argument to read
+local at = 5 -- the next argument to read
 
 local function number(text) return tonumber(text or '0') or 0 end
 
@@ -47,10 +58,12 @@ local function fields(key)
   return map
 end
 
-local function behind(map, epoch, total)
+local function folded_of(map) return number(map.t) + number(map.n) end
+
+local function behind(map, epoch, folded)
   if not map then return true end
   local e = number(map.e)
-  return e < epoch or (e == epoch and map.s ~= 'c' and number(map.t) < total)
+  return e < epoch or (e == epoch and map.s ~= 'c' and folded_of(map) < folded)
 end
 
 -- The largest n up to the given one at which the text may be cut: Python must be able to read both pieces as UTF-8.
@@ -76,50 +89,157 @@ local function resource_of(field, base)
   return string.sub(base, 1, string.byte(field, 2) - 32) .. string.sub(field, 3)
 end
 
--- Reads the signals of one storm from ARGV; gives those that nobody has counted, and the ordinals so far.
-local function read_signals(map, ids_key)
+local function alert_of(text)
+  if not text then return { starts = {} } end
+  local alert = { state = string.sub(text, 1, 1), opening = tonumber(string.match(text, '^%a(%d+)')), starts = {} }
+  for start in string.gmatch(text, ',(%d+)') do alert.starts[#alert.starts + 1] = tonumber(start) end
+  return alert
+end
+
+local function text_of(alert)
+  local parts = { string.format('%s%.0f', alert.state, alert.opening) }
+  for i, start in ipairs(alert.starts) do parts[i + 1] = string.format('%.0f', start) end
+  return table.concat(parts, ',')
+end
+
+-- Notes one report of an alert. 'instance' is new, 'older' is new but not the latest of its alert, 'resolution' is the
+-- end of one that the storm counts as firing; nil changes nothing in the storm. Then comes what the storm counted the
+-- alert as before, 'f' or 'r', or nil.
+local function note_report(alert, start, fires, opening)
+  local starts, state = alert.starts, fires and 'f' or 'r'
+  for i, known in ipairs(starts) do
+    if known == start then
+      if i > 1 or fires or alert.state == 'r' then return nil end
+      alert.state, alert.changed = 'r', true
+      if alert.opening == opening then return 'resolution', 'f' end
+      return nil
+    end
+  end
+  if #starts == MAX_STARTS and start < starts[MAX_STARTS] then return nil end
+  local place = 1
+  while starts[place] and starts[place] > start do place = place + 1 end
+  table.insert(starts, place, start)
+  starts[MAX_STARTS + 1] = nil
+  alert.changed = true
+  if place > 1 then return 'older' end
+  local before = alert.opening == opening and alert.state or nil
+  alert.state, alert.opening = state, opening
+  return 'instance', before
+end
+
+-- What is known one by one of the alerts and Events with these ids, and what is to be known from now on.
+local function known_of(ids, counted_key)
+  local known = { size = redis.call('HLEN', counted_key), values = {}, alerts = {}, events = {} }
+  for i, value in ipairs(redis.call('HMGET', counted_key, unpack(ids))) do known.values[ids[i]] = value end
+  return known
+end
+
+-- Whether there is room to know it.
+local function takes(known, id)
+  if known.values[id] or known.events[id] then return true end
+  if known.size >= MAX_COUNTED then return false end
+  known.size = known.size + 1
+  return true
+end
+
+local function judge_alert(map, known, a, opening)
+  local id, flags, start = ARGV[a + 1], number(string.sub(ARGV[a + 2], 2)), tonumber(ARGV[a])
+  local fires, sure = flags % 2 == 1, flags >= 2
+  local maybe = not sure and start <= number(map.la)
+  local alert = known.alerts[id]
+  if not alert then
+    if not takes(known, id) then return { a = a, what = 'beyond', fires = fires, maybe = maybe } end
+    alert = alert_of(known.values[id])
+    known.alerts[id] = alert
+  end
+  local what, before = note_report(alert, start, fires, opening)
+  if not what then return nil end
+  return { a = a, what = what, fires = fires, before = before, maybe = maybe and what ~= 'resolution' }
+end
+
+local function judge_event(floor, known, a)
+  local id = ARGV[a + 1]
+  local after, occurred = string.match(ARGV[a + 2], '^e(%d+),(%d+)$')
+  local weight = tonumber(occurred) - math.max(tonumber(after), number(known.events[id] or known.values[id] or nil))
+  if tonumber(ARGV[a]) <= floor or weight <= 0 then return nil end
+  if takes(known, id) then known.events[id] = occurred end
+  return { a = a, what = 'event', fires = true, weight = weight }
+end
+
+-- Reads the signals of one storm from ARGV. Gives those that nobody has counted, a number for a Signal and a table for
+-- the others; the ordinals so far, of which those below 0 say which of them it is; and what is known one by one.
+local function read_signals(map, ids_key, counted_key)
   local m = tonumber(ARGV[at])
   local first = at + 1
   at = first + m * 7
   local new, ordinals = {}, {}
   if m == 0 then return new, ordinals end
-  local members = {}
-  for i = 0, m - 1 do members[i + 1] = ARGV[first + i * 7 + 1] end
-  local scores = redis.call('ZMSCORE', ids_key, unpack(members))
-  local floor = math.max(checkpoint, number(map.fl))
-  local total, seen = number(map.t), {}
+  local signals, others, place = {}, {}, {}
   for i = 1, m do
     local a = first + (i - 1) * 7
-    if tonumber(ARGV[a]) <= floor then
-      ordinals[i] = 0
-    elseif scores[i] then
-      ordinals[i] = total
-    else
-      if not seen[members[i]] then
-        new[#new + 1] = a
-        seen[members[i]] = -#new -- made an ordinal once the storm is open
+    local kind = string.byte(ARGV[a + 2])
+    local members = (kind == ALERT or kind == EVENT) and others or signals
+    members[#members + 1] = ARGV[a + 1]
+    place[i] = #members
+  end
+  local known = #others > 0 and known_of(others, counted_key) or nil
+  local scores = #signals > 0 and redis.call('ZMSCORE', ids_key, unpack(signals)) or {}
+  local floor, event_floor = math.max(checkpoint, number(map.fl)), number(map.fle)
+  local before = map.s == 'o' and folded_of(map) or 0
+  local opening = map.s == 'o' and number(map.o) or now
+  local seen = {}
+  for i = 1, m do
+    local a = first + (i - 1) * 7
+    local kind = string.byte(ARGV[a + 2])
+    if kind == ALERT or kind == EVENT then
+      local found
+      if kind == ALERT then
+        found = judge_alert(map, known, a, opening)
+      else
+        found = judge_event(event_floor, known, a)
       end
-      ordinals[i] = seen[members[i]]
+      if found then
+        new[#new + 1] = found
+        ordinals[i] = -#new
+      else
+        ordinals[i] = #new > 0 and -#new or before
+      end
+    elseif tonumber(ARGV[a]) <= floor then
+      ordinals[i] = 0
+    elseif scores[place[i]] then
+      ordinals[i] = before
+    else
+      local id = ARGV[a + 1]
+      if not seen[id] then
+        new[#new + 1] = a
+        seen[id] = -#new
+      end
+      ordinals[i] = seen[id]
     end
   end
-  return new, ordinals
+  return new, ordinals, known
 end
 
 local function open_next(map, terms)
-  return { e = number(map.e) + 1, s = 'o', o = now, rev = 1, fl = number(map.fl), p = number(map.p), k = terms }
+  return {
+    e = number(map.e) + 1, s = 'o', g = incarnation, o = now, rev = 1, k = terms,
+    fl = number(map.fl), p = number(map.p), fle = number(map.fle), pe = number(map.pe), la = number(map.la),
+  }
 end
 
 local function window_of(map) return number(map.ws or map.o) end
 
 -- What each instance says last counts; an instance beyond MAX_INSTANCES is only estimated.
 local function count_instances(map, changed, last, order, instances_key)
+  if #order == 0 then return end
   local probe = {}
   for _, i in ipairs(order) do
     probe[#probe + 1] = string.format('%.0f', i * 2)
     probe[#probe + 1] = string.format('%.0f', i * 2 + 1)
   end
   local held = redis.call('SMISMEMBER', instances_key, unpack(probe))
-  local f, r, xf, xr = number(map.f), number(map.r), number(map.xf), number(map.xr)
+  local f, r = number(map.f), number(map.r)
+  local xf, xr = changed.xf or number(map.xf), changed.xr or number(map.xr)
   local add, remove = {}, {}
   for n, i in ipairs(order) do
     local was_resolved, was_firing = held[n * 2 - 1] == 1, held[n * 2] == 1
@@ -150,6 +270,52 @@ local function count_instances(map, changed, last, order, instances_key)
   if #remove > 0 then redis.call('SREM', instances_key, unpack(remove)) end
   if #add > 0 then redis.call('SADD', instances_key, unpack(add)) end
   changed.f, changed.r, changed.xf, changed.xr = f, r, xf, xr
+end
+
+-- The alerts that fire and that are resolved, by the latest start of each.
+local function count_alert(map, changed, alert)
+  changed.af, changed.ar = changed.af or number(map.af), changed.ar or number(map.ar)
+  changed.xf, changed.xr = changed.xf or number(map.xf), changed.xr or number(map.xr)
+  if alert.what ~= 'resolution' then changed.na = (changed.na or number(map.na)) + alert.weight end
+  if alert.maybe then
+    changed.mb = (changed.mb or number(map.mb)) + alert.weight
+    changed.xf = math.max(0, changed.xf - 1) -- it is one of those that fired unnamed
+  end
+  if alert.what == 'beyond' then
+    changed.ab = '1'
+    if alert.fires then
+      changed.xf = changed.xf + alert.weight
+    else
+      changed.xf, changed.xr = math.max(0, changed.xf - 1), changed.xr + 1
+    end
+  elseif alert.what ~= 'older' then
+    if alert.before == 'f' then changed.af = changed.af - 1 end
+    if alert.before == 'r' then changed.ar = changed.ar - 1 end
+    if alert.what == 'instance' and alert.fires then changed.af = changed.af + 1 else changed.ar = changed.ar + 1 end
+  end
+end
+
+-- How many of the alerts that are not known one by one are new, by a HyperLogLog, is spread over them from the first on.
+local function weigh(new, beyond_key)
+  local beyond, ids = {}, {}
+  for _, item in ipairs(new) do
+    if type(item) == 'table' then
+      if item.what == 'beyond' then
+        beyond[#beyond + 1] = item
+        ids[#ids + 1] = ARGV[item.a + 1] .. ',' .. ARGV[item.a]
+      else
+        item.weight = item.weight or (item.what == 'resolution' and 0 or 1)
+      end
+    end
+  end
+  if #beyond == 0 then return end
+  local before = redis.call('PFCOUNT', beyond_key)
+  redis.call('PFADD', beyond_key, unpack(ids))
+  local more = redis.call('PFCOUNT', beyond_key) - before
+  for _, item in ipairs(beyond) do
+    item.weight = more > 0 and 1 or 0
+    more = more - 1
+  end
 end
 
 local function count_rate(map, changed, n)
@@ -183,29 +349,45 @@ local function next_due(map, limits)
   return window_of(map) + limits[3]
 end
 
-local function count(map, new, ids_key, hll_key, instances_key)
+-- Counts what is new into the storm; makes ordinals of the numbers below 0.
+local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond_key)
   local limits = {}
   for part in string.gmatch(map.k, '%d+') do limits[#limits + 1] = tonumber(part) end
+  weigh(new, beyond_key)
   local resource_limit = limits[9]
   local changed = {}
   local listed, unlisted, named = number(map.rc), {}, {}
   local base = map.b or ''
   local last, order, ids = {}, {}, {}
-  local firing, severity, through = 0, number(map.v), number(map.p)
+  local firing, severity, through, event_through = 0, number(map.v), number(map.p), number(map.pe)
   local opened = number(map.o)
   local first_ms, last_ms
   if number(map.t) > 0 then first_ms, last_ms = opened + number(map.a), opened + number(map.z) end
-  for _, a in ipairs(new) do
-    local rv = tonumber(ARGV[a])
-    ids[#ids + 1], ids[#ids + 2] = ARGV[a], ARGV[a + 1]
-    through = math.max(through, rv)
-    local fires = ARGV[a + 2] == '1'
-    if fires then firing = firing + 1 end
+  local total, others, places = number(map.t), number(map.n), {}
+  for place, item in ipairs(new) do
+    local a, weight, fires, by_instance = item, 1, nil, true
+    if type(item) == 'table' then
+      a, weight, fires = item.a, item.weight, item.fires
+      by_instance = item.what == 'event'
+      if by_instance then
+        event_through = math.max(event_through, tonumber(ARGV[a]))
+      else
+        count_alert(map, changed, item)
+      end
+    else
+      ids[#ids + 1], ids[#ids + 2] = ARGV[a], ARGV[a + 1]
+      through = math.max(through, tonumber(ARGV[a]))
+      fires = ARGV[a + 2] == '1'
+    end
+    total = total + weight
+    if weight == 0 then others = others + 1 end
+    places[place] = total + others
+    if fires then firing = firing + weight end
     severity = math.max(severity, tonumber(ARGV[a + 3]))
     local seen = tonumber(ARGV[a + 4])
     first_ms, last_ms = math.min(first_ms or seen, seen), math.max(last_ms or seen, seen)
     local resource = ARGV[a + 5]
-    if resource ~= '' then
+    if resource ~= '' and weight > 0 then
       if base == '' then
         base = base_of(resource)
         changed.b = base
@@ -214,19 +396,21 @@ local function count(map, new, ids_key, hll_key, instances_key)
       named[resource] = field
       local signals = changed[field] or map[field]
       if signals then
-        changed[field] = tonumber(signals) + 1
+        changed[field] = tonumber(signals) + weight
       elseif listed < resource_limit then
         listed = listed + 1
-        changed[field] = 1
+        changed[field] = weight
       else
         unlisted[#unlisted + 1] = resource
       end
     end
-    local instance = tonumber(ARGV[a + 6])
-    if last[instance] == nil then order[#order + 1] = instance end
-    last[instance] = fires
+    if by_instance then
+      local instance = tonumber(ARGV[a + 6])
+      if last[instance] == nil then order[#order + 1] = instance end
+      last[instance] = fires
+    end
   end
-  redis.call('ZADD', ids_key, unpack(ids))
+  if #ids > 0 then redis.call('ZADD', ids_key, unpack(ids)) end
   changed.rc = listed
   if #unlisted > 0 then
     if map.tr ~= '1' then
@@ -240,10 +424,10 @@ local function count(map, new, ids_key, hll_key, instances_key)
     redis.call('PFADD', hll_key, unpack(unlisted))
   end
   count_instances(map, changed, last, order, instances_key)
-  count_rate(map, changed, #new)
-  changed.t = number(map.t) + #new
+  count_rate(map, changed, total - number(map.t))
+  changed.t, changed.n = total, others
   changed.nf = number(map.nf) + firing
-  changed.v, changed.p = severity, through
+  changed.v, changed.p, changed.pe = severity, through, event_through
   changed.a, changed.z, changed.l = first_ms - opened, last_ms - opened, now - opened
   if (map.d or '') == '' then
     if now - window_of(map) > limits[3] then
@@ -257,6 +441,9 @@ local function count(map, new, ids_key, hll_key, instances_key)
     changed.q = ''
     changed.rev = number(map.rev) + 1
   end
+  for i, ordinal in ipairs(ordinals) do
+    if ordinal < 0 then ordinals[i] = places[-ordinal] end
+  end
   return changed, limits
 end
 
@@ -264,7 +451,8 @@ end
 local function write(key, changed, before)
   local flat = {}
   for field, value in pairs(changed) do
-    if before[field] or (value ~= 0 and value ~= '') then
+    local old = before[field]
+    if (value ~= 0 and value ~= '') or (old and old ~= 0 and old ~= '') then
       flat[#flat + 1] = field
       flat[#flat + 1] = type(value) == 'number' and string.format('%.0f', value) or value
     end
@@ -272,57 +460,78 @@ local function write(key, changed, before)
   redis.call('HSET', key, unpack(flat))
 end
 
-local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_key)
+-- What is known of alerts and Events outlives the storm, so that a repeat opens no further one.
+local function remember(known, closed, counted_key)
+  local flat = {}
+  for id, alert in pairs(known.alerts) do
+    if alert.changed then
+      flat[#flat + 1] = id
+      flat[#flat + 1] = text_of(alert)
+    end
+  end
+  for id, occurred in pairs(known.events) do
+    flat[#flat + 1] = id
+    flat[#flat + 1] = occurred
+  end
+  if #flat > 0 then redis.call('HSET', counted_key, unpack(flat)) end
+  if closed then redis.call('EXPIRE', counted_key, COUNTED_SECONDS) end
+end
+
+local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
   local gid, terms, opening = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local known_epoch, known_total = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
-  local seed_epoch, seed_total, n = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
-  local seed_at = at + 8
+  local known_epoch, known_folded, known_incarnation = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
+  local distrusted, seed_epoch, seed_folded = ARGV[at + 6], tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8])
+  local n = tonumber(ARGV[at + 9])
+  local seed_at = at + 10
   at = seed_at + n
   local map = fields(storm_key)
-  if behind(map, known_epoch, known_total) and (map or known_epoch > 0) then
+  local lost = behind(map, known_epoch, known_folded) and (map or known_epoch > 0)
+  if map and map.s ~= 'c' and known_incarnation ~= '' and known_incarnation ~= map.g then lost = true end
+  if lost then
     at = at + 1 + tonumber(ARGV[at]) * 7
-    return { 'lost', 0, 0, 0, 0 }
+    return { 'lost', 0, 0, 0, 0, 0, '' }
   end
-  if n > 0 and behind(map, seed_epoch, seed_total) then
-    redis.call('DEL', storm_key, ids_key, hll_key, instances_key)
+  if n > 0 and (behind(map, seed_epoch, seed_folded) or (map.g and map.g == distrusted)) then
+    redis.call('DEL', storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
     redis.call('HSET', storm_key, unpack(ARGV, seed_at, seed_at + n - 1))
     redis.call('SET', opening_key, opening)
     map = fields(storm_key)
     if map.s == 'o' then redis.call('ZADD', due_key, now, gid) end
   elseif not map then
-    redis.call('DEL', ids_key, hll_key, instances_key)
+    redis.call('DEL', ids_key, hll_key, instances_key, counted_key, beyond_key)
     map = { e = '0', s = 'c' }
   end
   if map.s == 'x' then
     at = at + 1 + tonumber(ARGV[at]) * 7
-    return { 'closing', number(map.e), number(map.t), 0, 0 }
+    return { 'closing', number(map.e), folded_of(map), 0, 0, number(map.w), map.g or '' }
   end
-  local new, ordinals = read_signals(map, ids_key)
+  local new, ordinals, known = read_signals(map, ids_key, counted_key)
   local due = n > 0 and map.s == 'o' and now or 0
   if #new > 0 then
-    local opens = map.s == 'c'
-    if opens then
+    if map.s == 'c' then
       map = open_next(map, terms)
-      redis.call('DEL', storm_key, hll_key, instances_key)
+      redis.call('DEL', storm_key, hll_key, instances_key, beyond_key)
+      redis.call('PERSIST', counted_key)
       redis.call('SET', opening_key, opening)
       write(storm_key, map, {})
     end
-    local before = number(map.t)
-    local changed, limits = count(map, new, ids_key, hll_key, instances_key)
+    local changed, limits = count(map, new, ordinals, ids_key, hll_key, instances_key, beyond_key)
     write(storm_key, changed, map)
     for field, value in pairs(changed) do map[field] = value end
     due = next_due(map, limits)
     redis.call('ZADD', due_key, 'LT', string.format('%.0f', due), gid)
-    for i, ordinal in ipairs(ordinals) do
-      if ordinal < 0 then ordinals[i] = before - ordinal end
-    end
   end
-  return { 'counted', number(map.e), number(map.t), map.s == 'o' and 1 or 0, due, unpack(ordinals) }
+  if known then remember(known, map.s == 'c', counted_key) end
+  return {
+    'counted', number(map.e), folded_of(map), map.s == 'o' and 1 or 0, due, number(map.w), map.g or '', unpack(ordinals),
+  }
 end
 
 local replies = {}
 for s = 1, storms do
-  local k = 3 + (s - 1) * 5
-  replies[s] = fold_storm(KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4])
+  local k = 3 + (s - 1) * 7
+  replies[s] = fold_storm(
+    KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5], KEYS[k + 6]
+  )
 end
 return replies

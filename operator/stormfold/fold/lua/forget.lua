@@ -8,37 +8,51 @@
   KEYS[4]  hll        HyperLogLog  sf:{p<n>}:hll:<gid>
   KEYS[5]  instances  set   sf:{p<n>}:instances:<gid>
   KEYS[6]  opening    string  sf:{p<n>}:opening:<gid>
+  KEYS[7]  counted    hash  sf:{p<n>}:counted:<gid>
+  KEYS[8]  beyond     HyperLogLog  sf:{p<n>}:beyond:<gid>
   ARGV[1]  gid
   ARGV[2]  epoch to forget
-  ARGV[3]  'closed': the request of a frozen storm is closed;
+  ARGV[3]  its incarnation
+  ARGV[4]  'closed': the request of a frozen storm is closed;
            'discarded': an open group makes no request
-  ARGV[4]  total at which it may be discarded
-  ARGV[5]  how long to remember the epoch, seconds
+  ARGV[5]  folded at which it may be discarded
+  ARGV[6]  how long to remember the epoch, seconds
+  ARGV[7]  how long to know its alerts and Events, seconds
 
   Returns     'forgotten'
-              'moved'    signals came meanwhile, or the storm to be closed is not frozen: Redis had lost it
+              'moved'    signals came meanwhile, or the storm to be closed is not frozen, or it has another
+                         incarnation: Redis had lost it
               'gone'     Redis knows no such storm, or it is forgotten already
               'newer-epoch'  a later storm of the group has opened
   Guarantees  what was counted stays counted: a closed storm leaves its newest resourceVersion as the
-              floor below which fold counts nothing; a repeated call changes nothing
+              floor below which fold counts nothing, and its alerts and Events are known for a while;
+              a repeated call changes nothing
 ]]
-local storm, due, ids, hll, instances, opening = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local gid, epoch, why, expected, keep_seconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local current, state, total, floor, through = unpack(redis.call('HMGET', storm, 'e', 's', 't', 'fl', 'p'))
+local storm, due, ids, hll = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local instances, opening, counted, beyond = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local gid, epoch, incarnation, why, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local keep_seconds, counted_seconds = ARGV[6], ARGV[7]
+local current, state, lives, total, others, floor, through, event_floor, event_through, lost_ms =
+  unpack(redis.call('HMGET', storm, 'e', 's', 'g', 't', 'n', 'fl', 'p', 'fle', 'pe', 'la'))
 if not current or state == 'c' then
   redis.call('ZREM', due, gid)
   return 'gone'
 end
 if current ~= epoch then return 'newer-epoch' end
+if (lives or '') ~= incarnation then return 'moved' end
 if why == 'discarded' then
-  if total ~= expected or state ~= 'o' then return 'moved' end
+  if tonumber(total or '0') + tonumber(others or '0') ~= expected or state ~= 'o' then return 'moved' end
   epoch = string.format('%.0f', tonumber(epoch) - 1)
 else
   if state ~= 'x' then return 'moved' end
-  floor = through
+  floor, event_floor = through, event_through
 end
-redis.call('DEL', storm, ids, hll, instances, opening)
+redis.call('DEL', storm, ids, hll, instances, opening, beyond)
 redis.call('HSET', storm, 'e', epoch, 's', 'c', 'fl', floor or '0')
+for field, value in pairs({ fle = event_floor, la = lost_ms }) do
+  if value then redis.call('HSET', storm, field, value) end
+end
 redis.call('EXPIRE', storm, keep_seconds)
+redis.call('EXPIRE', counted, counted_seconds)
 redis.call('ZREM', due, gid)
 return 'forgotten'

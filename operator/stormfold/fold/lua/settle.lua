@@ -8,39 +8,42 @@
   KEYS[4]  checkpoint  hash  sf:{p<n>}:checkpoint; field ingest shard, value resourceVersion
   ARGV[1]  gid
   ARGV[2]  epoch that was looked at
-  ARGV[3]  total that was looked at
-  ARGV[4]  1 if the request now holds that total, 0 if nothing was written
-  ARGV[5]  1 if this write made the request say that the storm has settled, else 0
-  ARGV[6]  next deadline, Unix ms
-  ARGV[7]  now, Unix ms, the caller's clock
-  ARGV[8]  ingest shard
-  ARGV[9]  resourceVersion up to which ids may be forgotten
+  ARGV[3]  its incarnation
+  ARGV[4]  folded that was looked at
+  ARGV[5]  1 if the request now holds that, 0 if nothing was written
+  ARGV[6]  1 if this write made the request say that the storm has settled, else 0
+  ARGV[7]  next deadline, Unix ms
+  ARGV[8]  now, Unix ms, the caller's clock
+  ARGV[9]  ingest shard
+  ARGV[10] resourceVersion up to which ids may be forgotten; 0: none
 
-  Returns     'settled'  nothing came meanwhile: due at ARGV[6]
+  Returns     'settled'  nothing came meanwhile: due at ARGV[7]
               'more'     signals came meanwhile: due again at once, or a second after the last write
-              'gone'     Redis knows no such storm any more, or it is closed
+              'gone'     Redis knows no such storm any more, it is closed, or it has another incarnation
               'newer-epoch'  a later storm of the group has opened
   Guarantees  never moves what is written backwards; what is trimmed is refused by fold from then on
 ]]
 local storm, due, ids, checkpoint = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local gid, epoch, total = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local written, settled, deadline, now = ARGV[4] == '1', ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-local shard, trim = ARGV[8], tonumber(ARGV[9])
+local gid, epoch, incarnation, folded = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local written, settled, deadline, now = ARGV[5] == '1', ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+local shard, trim = ARGV[9], tonumber(ARGV[10])
 local WRITE_INTERVAL_MS = 1000
 
-local current, state, counted, before, last_write = unpack(redis.call('HMGET', storm, 'e', 's', 't', 'w', 'lw'))
+local current, state, lives, total, others, before, last_write =
+  unpack(redis.call('HMGET', storm, 'e', 's', 'g', 't', 'n', 'w', 'lw'))
 if not current or state == 'c' then return 'gone' end
 if current ~= epoch then return 'newer-epoch' end
+if (lives or '') ~= incarnation then return 'gone' end
 
 if trim > tonumber(redis.call('HGET', checkpoint, shard) or '0') then
-  redis.call('HSET', checkpoint, shard, ARGV[9])
+  redis.call('HSET', checkpoint, shard, ARGV[10])
 end
-redis.call('ZREMRANGEBYSCORE', ids, '-inf', ARGV[9])
+redis.call('ZREMRANGEBYSCORE', ids, '-inf', ARGV[10])
 if written then
-  redis.call('HSET', storm, 'w', math.max(tonumber(before or '0'), total), 'lw', ARGV[7])
-  last_write, before = ARGV[7], total
+  redis.call('HSET', storm, 'w', string.format('%.0f', math.max(tonumber(before or '0'), folded)), 'lw', ARGV[8])
+  last_write, before = ARGV[8], folded
 end
-local more = tonumber(counted) > total
+local more = tonumber(total or '0') + tonumber(others or '0') > folded
 if settled == '1' then
   if more then
     redis.call('HINCRBY', storm, 'rev', 1) -- reopened before we could note that it had settled
