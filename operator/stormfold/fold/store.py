@@ -175,7 +175,8 @@ def _seed_fields(seed: Seed, terms: Terms, incarnation: str, now_ms: int) -> dic
             "s": State.CLOSED,
             "fl": seed.through,
             "fle": seed.event_through,
-            "t": 0,
+            "g": seed.incarnation,
+            "w": seed.folded,
             **lost,
         }
     fields: dict[str, str | int] = {

@@ -43,7 +43,7 @@ class Outcome(Enum):
     """The namespace does not exist."""
 
 
-def _descends(storm: Snapshot, request: Request) -> bool:
+def descends(storm: Snapshot, request: Request) -> bool:
     """Whether the snapshot holds all that the request does."""
     if not request.begun or request.incarnation == storm.incarnation:
         return storm.folded >= request.folded
@@ -74,7 +74,7 @@ class RequestWriter:
                 return request
             if request.closed and phase is not RequestPhase.CLOSED:
                 return Outcome.BEHIND
-            if not _descends(storm, request):
+            if not descends(storm, request):
                 return Outcome.BEHIND
             try:
                 return await self._patch(request, storm, phase, closed_for, now_ms)

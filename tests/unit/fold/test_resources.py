@@ -137,12 +137,18 @@ def test_storm_of_which_nothing_fires_has_fired_if_it_has_a_request() -> None:
 
 
 def test_seed_of_a_closed_request_is_its_epoch_and_floor() -> None:
-    assert _seed_fields(Seed(epoch=4, closed=True, through=99, event_through=7), TERMS, "life-1", T0) == {
+    assert _seed_fields(
+        Seed(epoch=4, closed=True, incarnation="life-0", folded=8, through=99, event_through=7),
+        TERMS,
+        "life-1",
+        T0,
+    ) == {
         "e": 4,
         "s": State.CLOSED,
         "fl": 99,
         "fle": 7,
-        "t": 0,
+        "g": "life-0",
+        "w": 8,
     }
 
 

@@ -477,6 +477,27 @@ local function remember(known, closed, counted_key)
   if closed then redis.call('EXPIRE', counted_key, COUNTED_SECONDS) end
 end
 
+-- Puts the seed in the place of what there is. Its alerts and Events stay known if the request was closed with just
+-- what Redis has: its closing is not noted here yet.
+local function continue(
+  before, seed_at, n, gid, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key
+)
+  redis.call('DEL', storm_key, ids_key, hll_key, instances_key, beyond_key)
+  redis.call('HSET', storm_key, unpack(ARGV, seed_at, seed_at + n - 1))
+  redis.call('SET', opening_key, opening)
+  local map = fields(storm_key)
+  if map.s == 'o' then redis.call('ZADD', due_key, now, gid) end
+  if before and map.s == 'c' and before.g == map.g and folded_of(before) == number(map.w) then
+    map.la = before.la
+    redis.call('HDEL', storm_key, 'la')
+    if before.la then redis.call('HSET', storm_key, 'la', before.la) end
+    redis.call('EXPIRE', counted_key, COUNTED_SECONDS)
+  else
+    redis.call('DEL', counted_key)
+  end
+  return map
+end
+
 local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
   local gid, terms, opening = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local known_epoch, known_folded, known_incarnation = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
@@ -491,12 +512,8 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     at = at + 1 + tonumber(ARGV[at]) * 7
     return { 'lost', 0, 0, 0, 0, 0, '' }
   end
-  if n > 0 and (behind(map, seed_epoch, seed_folded) or (map.g and map.g == distrusted)) then
-    redis.call('DEL', storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
-    redis.call('HSET', storm_key, unpack(ARGV, seed_at, seed_at + n - 1))
-    redis.call('SET', opening_key, opening)
-    map = fields(storm_key)
-    if map.s == 'o' then redis.call('ZADD', due_key, now, gid) end
+  if n > 0 and (behind(map, seed_epoch, seed_folded) or (map.s ~= 'c' and map.g == distrusted)) then
+    map = continue(map, seed_at, n, gid, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
   elseif not map then
     redis.call('DEL', ids_key, hll_key, instances_key, counted_key, beyond_key)
     map = { e = '0', s = 'c' }

@@ -1,0 +1,295 @@
+"""Alerts of one group through two replicas, in any interleaving: none is lost, and each counts once.
+
+Where Redis is emptied, an alert from before may count twice: then the request says so, and of how many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from tests.harness.folding import CLUSTER, GID, Group
+from tests.harness.values import ARRIVAL, T0
+
+from stormfold.demo.valkey import Valkey
+from stormfold.fold.batching import Held, Unsafe
+from stormfold.fold.connection import Connection
+from stormfold.fold.store import FoldWord, StormStore
+from stormfold.model.arrival import AlertRef, Arrival
+from stormfold.model.storm import Seed, Snapshot, State
+from stormfold.policy.routing import Routed
+
+T = TypeVar("T")
+REPLICAS = st.integers(0, 1)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the API server has of one storm."""
+
+    last: Snapshot
+    closed: bool
+    version: int
+
+    @property
+    def held(self) -> Held:
+        """As the folder compares it."""
+        return Held(self.last.epoch, self.last.incarnation, self.last.folded, self.last.origin)
+
+    def seed(self) -> Seed:
+        """What a lost storm is continued from."""
+        return Seed(
+            epoch=self.last.epoch,
+            closed=self.closed,
+            incarnation=self.last.incarnation,
+            total=self.last.total,
+            folded=self.last.folded,
+            firing=self.last.firing,
+            resolved=self.last.resolved,
+            opened_ms=self.last.opened_ms,
+            alerts=self.last.alerts,
+            repeats=self.last.repeats,
+        )
+
+
+@dataclass
+class Replica:
+    """What one process knows; `view` is what it has heard of the requests."""
+
+    view: dict[int, Request]
+    queue: list[Arrival] = field(default_factory=list)
+    known: tuple[int, int, str] = (0, 0, "")
+    distrusted: str = ""
+    unsafe: list[Unsafe] = field(default_factory=list)
+    claimed: list[Snapshot] = field(default_factory=list)
+
+    def latest(self) -> Request | None:
+        """The request of the highest epoch it has heard of."""
+        return self.view[max(self.view)] if self.view else None
+
+
+def name_of(item: Unsafe) -> Arrival:
+    """The alert that was folded."""
+    return cast("Arrival", item.routed)
+
+
+class OneGroup(RuleBasedStateMachine):
+    """Alertmanager sends alerts, and repeats them until they are acknowledged and also afterwards."""
+
+    def __init__(self, server: Valkey) -> None:
+        super().__init__()
+        self.server = server
+        server.command("FLUSHALL")
+        self.runner = asyncio.Runner()
+        self.connection = Connection.from_url(server.url)
+        self.group = Group(StormStore(self.connection, cluster=CLUSTER))
+        self.at = 0
+        self.versions = 0
+        self.losses = 0
+        self.requests: dict[int, Request] = {}
+        self.replicas = [Replica({}), Replica({})]
+        self.alerts: list[Arrival] = []
+        self.acknowledged: set[str] = set()
+
+    def run(self, step: Coroutine[Any, Any, T]) -> T:
+        self.at += 100
+        return self.runner.run(step)
+
+    @initialize()
+    def first_alert(self) -> None:
+        self.alert_begins(0)
+
+    # --- Alertmanager
+
+    @rule(who=REPLICAS)
+    def alert_begins(self, who: int) -> None:
+        number = len(self.alerts)
+        ref = AlertRef(cast("Any", None), number, T0 + self.at)
+        self.alerts.append(replace(ARRIVAL, ref=ref, fingerprint=f"alert-{number}", seen_ms=T0 + self.at))
+        self.replicas[who].queue.append(self.alerts[-1])
+
+    @rule(who=REPLICAS, which=st.integers(0, 99))
+    def alert_is_sent_again(self, who: int, which: int) -> None:
+        self.replicas[who].queue.append(self.alerts[which % len(self.alerts)])
+
+    # --- folding, as batching.py does it
+
+    @rule(who=REPLICAS, answer_lost=st.booleans())
+    def replica_folds(self, who: int, answer_lost: bool) -> None:
+        replica = self.replicas[who]
+        batch, replica.queue = replica.queue, []
+        if answer_lost and not replica.distrusted:
+            self.call(replica, batch, 0)
+        self.fold(replica, batch)
+
+    def fold(self, replica: Replica, batch: list[Arrival]) -> None:
+        if replica.distrusted or not self.note(replica, batch, self.call(replica, batch, 0)):
+            self.fold_again(replica, batch)
+
+    def fold_again(self, replica: Replica, batch: list[Arrival]) -> None:
+        latest = replica.latest()
+        certain = [item.is_surely_not_in(latest.seed() if latest else None) for item in replica.unsafe]
+        sure = len(certain) if all(certain) else certain.index(False)
+        batch = [name_of(item) for item in replica.unsafe] + batch
+        replica.unsafe, replica.known = [], (0, 0, "")
+        assert self.note(replica, batch, self.call(replica, batch, sure))
+
+    def call(self, replica: Replica, batch: list[Arrival], sure: int) -> Any:
+        latest = replica.latest() if replica.known[0] == 0 else None
+        return self.run(
+            self.group.fold(
+                *batch,
+                known=replica.known[:2],
+                life=replica.known[2],
+                distrusted=replica.distrusted,
+                seed=latest.seed() if latest else None,
+                sure=sure,
+                at=self.at,
+            )
+        )
+
+    def note(self, replica: Replica, batch: list[Arrival], answer: Any) -> bool:
+        if answer.word is FoldWord.LOST:
+            return False
+        if answer.word is FoldWord.CLOSING:
+            replica.queue = batch + replica.queue
+            return True
+        replica.distrusted = ""
+        replica.known = (answer.epoch, answer.folded, answer.incarnation) if answer.open else (0, 0, "")
+        held = replica.view.get(answer.epoch)
+        for alert, ordinal in zip(batch, answer.ordinals, strict=True):
+            item = Unsafe(answer.epoch, answer.incarnation, ordinal, cast("Routed", alert))
+            if not ordinal or ordinal <= answer.written or (held and item.is_in(held.held)):
+                self.acknowledged.add(alert.fingerprint)
+            else:
+                replica.unsafe.append(item)
+        if not answer.open and replica.unsafe:
+            self.fold_again(replica, [])
+        return True
+
+    # --- requests
+
+    @rule(who=REPLICAS)
+    def replica_hears_of_requests(self, who: int) -> None:
+        self.observe(self.replicas[who], dict(self.requests))
+
+    def observe(self, replica: Replica, view: dict[int, Request]) -> None:
+        replica.view = view
+        for request in view.values():
+            while replica.unsafe and replica.unsafe[0].is_in(request.held):
+                self.acknowledged.add(name_of(replica.unsafe.pop(0)).fingerprint)
+            if request.closed and replica.known[0] <= request.last.epoch:
+                replica.known = (0, 0, "")
+
+    @rule(who=REPLICAS)
+    def replica_claims(self, who: int) -> None:
+        async def claim() -> Snapshot | None:
+            await self.group.store.hasten(GID, now_ms=0)
+            return await self.group.claim(at=self.at)
+
+        storm = self.run(claim())
+        if storm:
+            self.replicas[who].claimed.append(storm)
+
+    @rule(who=REPLICAS, noted=st.booleans(), freeze=st.booleans())
+    def replica_writes_what_it_claimed(self, who: int, noted: bool, freeze: bool) -> None:
+        """`noted` is false where it dies before it can settle; what was claimed may be old by now."""
+        replica = self.replicas[who]
+        if not replica.claimed:
+            return
+        storm = replica.claimed.pop(0)
+        if storm.state is State.OPEN and freeze and storm.epoch in self.requests:
+            _, frozen = self.run(self.group.close(storm, at=self.at))
+            if frozen is None:
+                return
+            storm = frozen
+        if self.write(replica, storm) and noted:
+            if storm.state is State.CLOSING:
+                self.run(self.group.store.forget_closed(storm))
+            else:
+                self.run(self.group.settle(storm, at=self.at, next_look=self.at))
+
+    def write(self, replica: Replica, storm: Snapshot) -> bool:
+        closed = storm.state is State.CLOSING
+        for _ in range(2):
+            request = replica.view.get(storm.epoch)
+            current = self.requests.get(storm.epoch)
+            if request and ((request.closed and not closed) or not descends(storm, request.last)):
+                replica.distrusted = storm.incarnation
+                return False
+            if (request.version if request else 0) != (current.version if current else 0):
+                self.observe(replica, dict(self.requests))  # a conflict: read again
+                continue
+            self.versions += 1
+            self.requests[storm.epoch] = Request(storm, closed, self.versions)
+            for epoch, earlier in list(self.requests.items()):
+                if epoch < storm.epoch and not earlier.closed:
+                    self.requests[epoch] = replace(earlier, closed=True, version=self.versions)
+            self.observe(replica, dict(self.requests))
+            return True
+        return False
+
+    # --- faults
+
+    @rule(who=REPLICAS)
+    def replica_restarts(self, who: int) -> None:
+        self.replicas[who] = Replica(dict(self.requests))
+
+    @rule()
+    def redis_is_emptied(self) -> None:
+        self.server.command("FLUSHALL")
+        self.losses += 1
+
+    # --- what holds
+
+    def teardown(self) -> None:
+        try:
+            self.drain()
+            counted = sum(request.last.total for request in self.requests.values())
+            repeats = sum(request.last.repeats for request in self.requests.values())
+            assert len(self.alerts) <= counted, "an alert is lost"
+            assert counted - repeats <= len(self.alerts), "an alert counts twice, and no request says so"
+            assert self.losses or not repeats
+        finally:
+            self.run(self.connection.close())
+            self.runner.close()
+
+    def drain(self) -> None:
+        """Alertmanager tries again until all is acknowledged; no faults any more."""
+        for _ in range(20):
+            waiting = [alert for alert in self.alerts if alert.fingerprint not in self.acknowledged]
+            if not waiting and not any(replica.unsafe or replica.queue for replica in self.replicas):
+                return
+            self.replicas[0].queue += waiting
+            for who in (0, 1):
+                self.replica_hears_of_requests(who)
+                self.replica_folds(who, answer_lost=False)
+            self.replica_claims(0)
+            while self.replicas[0].claimed:
+                self.replica_writes_what_it_claimed(0, noted=True, freeze=False)
+        raise AssertionError(f"never safe: {self.replicas}")
+
+
+def descends(storm: Snapshot, written: Snapshot) -> bool:
+    """Whether a snapshot holds all that the request does, as request.writing tells it."""
+    if storm.incarnation == written.incarnation:
+        return storm.folded >= written.folded
+    return storm.origin == f"{written.incarnation}:{written.folded}"
+
+
+def test_each_alert_counts_once_through_two_replicas_whatever_happens(redis: Valkey) -> None:
+    run_state_machine_as_test(
+        lambda: OneGroup(redis),
+        settings=settings(
+            max_examples=100,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,46 @@
+"""What a request may be written over with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.harness.values import SNAPSHOT
+from tests.unit.request.test_index import request
+
+from stormfold.model.storm import Snapshot
+from stormfold.request.writing import descends
+
+HELD = replace(SNAPSHOT, incarnation="life-1", origin="life-0:5", folded=7)
+
+
+@pytest.mark.parametrize(
+    ("storm", "holds_all"),
+    [
+        pytest.param(replace(HELD, folded=7), True, id="the same again"),
+        pytest.param(replace(HELD, folded=8), True, id="more of the same life"),
+        pytest.param(replace(HELD, folded=6), False, id="an earlier look at the same life"),
+        pytest.param(
+            replace(HELD, incarnation="life-2", origin="life-1:7"), True, id="continued from the request"
+        ),
+        pytest.param(
+            replace(HELD, incarnation="life-2", origin="life-1:6", folded=99),
+            False,
+            id="continued from less than the request holds, however much came since",
+        ),
+        pytest.param(
+            replace(HELD, incarnation="life-2", origin="", folded=99), False, id="opened without a seed"
+        ),
+        pytest.param(
+            replace(HELD, incarnation="life-0", origin="", folded=99),
+            False,
+            id="a look at the life before, claimed before Redis lost it",
+        ),
+    ],
+)
+def test_request_is_written_only_by_what_holds_all_of_it(storm: Snapshot, holds_all: bool) -> None:
+    assert descends(storm, request(HELD)) == holds_all
+
+
+def test_request_that_says_nothing_yet_is_written_by_any_life() -> None:
+    assert descends(replace(SNAPSHOT, folded=1), request(HELD, None))
