@@ -28,6 +28,8 @@ ARRIVAL = Arrival(
     source="alertmanager",
     seen_ms=T0,
     fingerprint="",
+    owner="StatefulSet/shop/web",
+    node="worker-07",
 )
 
 DEFAULT = PolicyId("ClusterStormPolicy", "", "default")

@@ -206,6 +206,11 @@ class Reason(StrEnum):
         "The namespace that the policy names in `requestNamespace` does not exist.",
     )
     VALID = ("Valid", "Accepted is True", "The policy is in force.")
+    OWNERS_NOT_READABLE = (
+        "OwnersNotReadable",
+        "Accepted is True",
+        "The policy is in force, but groups by owner or node, which are null while RBAC keeps stormfold from reading them.",
+    )
     INVALID_SPEC = (
         "InvalidSpec",
         "Accepted is False",

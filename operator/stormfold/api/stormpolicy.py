@@ -22,8 +22,8 @@ GroupKey = Annotated[
         max_length=135,
         json_schema_extra=cel(
             (
-                "self.matches('^(name|namespace|severity|source|target[.]kind|target[.]name|labels[.].+)$')",
-                "must be one of name, namespace, severity, source, target.kind, target.name, or labels.<key> with a key",
+                "self.matches('^(name|namespace|severity|source|target[.](kind|name|owner)|owner|node|labels[.].+)$')",
+                "must be one of name, namespace, severity, source, target.kind, target.name, target.owner, owner, node, or labels.<key> with a key",
                 "",
             )
         ),
@@ -203,7 +203,10 @@ class PolicySpec(ApiModel):
         "namespace",
     )
     """Signals that agree in all of these belong to one storm: name, namespace, severity, source, target.kind,
-    target.name, or labels.<key>. A missing label is a value of its own."""
+    target.name, owner, node, or labels.<key>. What a signal does not have is a value of its own. owner, or
+    target.owner, is the top controller of the target, such as Deployment/shop/web for a pod of it, and the target
+    itself if it has none; node is the node of the target. They are null where that is not known, as of a pod that
+    was gone before stormfold saw it and whose name does not tell."""
     threshold: Threshold = Field(default_factory=Threshold)
     """From when on a group of signals is a storm."""
     hold: Duration = "1s"

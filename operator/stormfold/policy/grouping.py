@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import OVERFLOW, Group, PolicyId
 
+OWNER_KEYS = frozenset(("owner", "target.owner", "node"))
+"""Entries of `groupBy` for which the arrival's `owner` or `node` must be filled in before it is routed."""
+
 
 def value(key: str, arrival: Arrival) -> str | None:
     """What an arrival has under one entry of `groupBy`; None if it has nothing there, which is a value of its own."""
@@ -23,6 +26,10 @@ def value(key: str, arrival: Arrival) -> str | None:
             return arrival.target.kind if arrival.target else None
         case "target.name":
             return arrival.target.name if arrival.target else None
+        case "owner" | "target.owner":
+            return arrival.owner
+        case "node":
+            return arrival.node
     raise ValueError(f"groupBy has no key {key!r}")
 
 

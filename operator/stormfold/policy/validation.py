@@ -8,13 +8,14 @@ from fnmatch import translate
 from stormfold.api.conditions import Reason
 from stormfold.api.stormpolicy import PolicySpec, Selector
 from stormfold.model.group import PolicyId
+from stormfold.policy.grouping import OWNER_KEYS
 
 LABEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,128}")
 """What a key of a Signal's `spec.labels` can be: sources have their own rules, but none has white space in a name."""
 SET = re.compile(r"\[!?\]?[^\]]*\]")
 """A set of characters in a glob."""
 EMPTY_SET = translate("[z-a]")
-PLAIN_KEYS = frozenset(("name", "namespace", "severity", "source", "target.kind", "target.name"))
+PLAIN_KEYS = OWNER_KEYS | {"name", "namespace", "severity", "source", "target.kind", "target.name"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,11 @@ class PolicyVersion:
         return self.spec.model_dump_json(by_alias=True, exclude_defaults=True)
 
     @cached_property
+    def needs_owners(self) -> bool:
+        """Whether its groups depend on the owner or the node of targets."""
+        return not grouping.OWNER_KEYS.isdisjoint(self.spec.group_by)
+
+    @cached_property
     def _matcher(self) -> Matcher:
         return matcher(self.spec.match)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.harness.values import ARRIVAL, DEFAULT
+from tests.harness.values import ARRIVAL, DEFAULT, version
 
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import Group, PolicyId
@@ -28,6 +28,12 @@ OWN = PolicyId("StormPolicy", "shop", "own")
         ("target.name", ARRIVAL, "web-0"),
         ("target.kind", UNTARGETED, None),
         ("target.name", UNTARGETED, None),
+        ("owner", ARRIVAL, "StatefulSet/shop/web"),
+        ("target.owner", ARRIVAL, "StatefulSet/shop/web"),
+        ("node", ARRIVAL, "worker-07"),
+        ("owner", replace(ARRIVAL, owner=None), None),
+        ("target.owner", replace(ARRIVAL, owner=None), None),
+        ("node", replace(ARRIVAL, node=None), None),
         ("labels.app", ARRIVAL, "web"),
         ("labels.empty", ARRIVAL, ""),
         ("labels.absent", ARRIVAL, None),
@@ -47,6 +53,19 @@ def test_every_key_that_a_policy_may_have_is_known(key: str) -> None:
 def test_other_keys_are_refused(key: str) -> None:
     with pytest.raises(ValueError, match="groupBy has no key"):
         value(key, ARRIVAL)
+
+
+@pytest.mark.parametrize(
+    ("keys", "needs"),
+    [
+        (("name", "target.name", "labels.owner", "labels.node"), False),
+        (("name", "owner"), True),
+        (("target.owner",), True),
+        (("node", "name"), True),
+    ],
+)
+def test_policy_needs_owners_if_it_groups_by_owner_or_node(keys: tuple[str, ...], needs: bool) -> None:
+    assert version(groupBy=keys).needs_owners is needs
 
 
 def test_group_has_the_values_in_the_order_of_group_by() -> None:

@@ -195,6 +195,20 @@ def test_version_in_force_is_not_retained_beside_itself() -> None:
     assert router._routing.retained == ()
 
 
+def test_router_needs_owners_as_long_as_a_version_in_force_or_retained_does() -> None:
+    by_owner, by_name = cluster_version(groupBy=["namespace", "owner"]), cluster_version(generation=2)
+    router = Router()
+    assert not router.needs_owners
+    router.update([by_owner])
+    assert router.needs_owners
+    router.in_use = lambda: {by_owner.key}
+    router.update([by_name])
+    assert router.needs_owners
+    router.in_use = set
+    router.update([by_name])
+    assert not router.needs_owners
+
+
 def test_router_follows_namespaces() -> None:
     chosen = cluster_version(match={"namespaceSelector": {"matchLabels": {"team": "a"}}}, retention="3s")
     router = Router()

@@ -34,6 +34,7 @@ def found(spec: dict[str, Any], policy: PolicyId = OWN) -> list[Fault]:
         pytest.param({"groupBy": ["name"], "requestNamespace": "ops"}, DEFAULT, id="a namespace is named"),
         pytest.param({"groupBy": ["name"]}, OWN, id="a namespaced policy needs no other namespace"),
         pytest.param({"groupBy": ["labels.a/b.c-d_e"]}, OWN, id="a label with signs"),
+        pytest.param({"groupBy": ["owner", "target.owner", "node"]}, OWN, id="owner and node"),
         pytest.param({"match": {"names": ["[z-ab]", "[", "[]", "*", "[(?!)]"]}}, OWN, id="odd globs"),
     ],
 )
@@ -68,8 +69,8 @@ def test_policy_that_makes_sense_has_no_fault(spec: dict[str, Any], policy: Poli
             {"groupBy": ["target.uid"]},
             Fault(
                 Reason.UNKNOWN_GROUP_KEY,
-                "groupBy: 'target.uid' must be one of name, namespace, severity, source, target.kind, "
-                "target.name, labels.<key>",
+                "groupBy: 'target.uid' must be one of name, namespace, node, owner, severity, source, target.kind, "
+                "target.name, target.owner, labels.<key>",
             ),
         ),
         (
