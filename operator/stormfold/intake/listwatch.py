@@ -6,6 +6,9 @@
 | 429 | wait as long as it says, go on where we were |
 | 5xx, a cut connection, silence for 90 s, another ERROR event | go on where we were, at growing intervals |
 | 401, 403, 404 | say so, and try again: rights and CRDs may come |
+
+It can also ask for objects as rows of a Table, which is how to get of a large object no more than its metadata and
+the cells that `kubectl get` prints. Each row is then read like an object that has its `cells`, by column.
 """
 
 import asyncio
@@ -130,6 +133,7 @@ class ListWatch(Generic[T]):
         self._kind = kind
         self._parse = parse
         self._known: set[str] = set()
+        self._columns: list[str] = []
         self._heard = 0.0
 
     @property
@@ -195,7 +199,7 @@ class ListWatch(Generic[T]):
         while True:
             page = await self._client.request("GET", self._path, params=params, accept=self._accept)
             self._hear()
-            items += (self._parse(item) for item in page.get("items") or ())
+            items += (self._parse(item) for item in self._objects(page))
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
                 break
@@ -207,8 +211,21 @@ class ListWatch(Generic[T]):
         self._known = present
         return Listed(items, version_number(metadata.get("resourceVersion")), gone)
 
+    def _objects(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
+        """What a list holds. The columns of a Table are told in each list and in the first event of each watch."""
+        if answer.get("kind") != "Table":
+            return answer.get("items") or []
+        if definitions := answer.get("columnDefinitions"):
+            self._columns = [definition["name"] for definition in definitions]
+        return [
+            row["object"] | {"cells": dict(zip(self._columns, row["cells"], strict=True))}
+            for row in answer.get("rows") or ()
+        ]
+
     def _change(self, event: dict[str, Any]) -> Changed[T] | Deleted | Reached:
         kind, body = event.get("type"), event.get("object") or {}
+        if body.get("kind") == "Table":
+            (body,) = self._objects(body)
         metadata = body.get("metadata") or {}
         match kind:
             case "ADDED" | "MODIFIED":

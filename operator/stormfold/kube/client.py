@@ -31,6 +31,8 @@ MAX_RETRY_AFTER_SECONDS = 10.0
 """The longest wait that a 429 may ask for."""
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
+TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
+"""Rows of what `kubectl get` prints, each with the metadata of its object."""
 
 REQUESTS = Counter("stormfold_api_requests_total", "Requests to the API server.", ["method", "code"])
 

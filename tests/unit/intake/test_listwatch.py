@@ -62,6 +62,31 @@ def test_bookmark_says_how_far_everything_was_seen(watch: ListWatch[Seen]) -> No
     assert watch._change({"type": "BOOKMARK", "object": body}) == Reached(99)
 
 
+def table(*rows: dict[str, Any], columns: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the API server says of objects as a Table; the columns in a list or the first event of a watch only."""
+    return {
+        "kind": "Table",
+        "metadata": {"resourceVersion": "12"},
+        "columnDefinitions": [{"name": name} for name in columns] or None,
+        "rows": list(rows),
+    }
+
+
+def test_row_of_a_table_is_an_object_with_cells() -> None:
+    bodies: list[dict[str, Any]] = []
+    watch = ListWatch(
+        cast("KubeClient", None), "/pods", kind="Pod", parse=lambda body: bodies.append(body) or seen(body)
+    )
+    row = {"cells": ["web-0", "worker-1"], "object": BODY}
+    first = table(row, columns=("Name", "Node"))
+    assert watch._change({"type": "ADDED", "object": first}) == Changed(seen(BODY))
+    assert watch._change({"type": "MODIFIED", "object": table(row)}) == Changed(seen(BODY))
+    assert bodies == [BODY | {"cells": {"Name": "web-0", "Node": "worker-1"}}] * 2
+    assert watch._change({"type": "DELETED", "object": table(row)}) == Deleted("u", 12)
+    end = {"cells": ["", "<none>"], "object": {"metadata": {"resourceVersion": "99"}}}
+    assert watch._change({"type": "BOOKMARK", "object": table(end)}) == Reached(99)
+
+
 @pytest.mark.parametrize(
     ("event", "error"),
     [
