@@ -40,7 +40,7 @@ VARIANTS = (
     ("standalone",),
     ("standalone", "valkey-pvc", "monitoring"),
     ("ha",),
-    ("ha", "redis-ca", "monitoring"),
+    ("ha", "redis-ca", "monitoring", "owners"),
 )
 """An overlay and its components."""
 PROMETHEUS = {"ServiceMonitor", "PrometheusRule"}

@@ -20,6 +20,11 @@ def status(plural: str, name: str, namespace: str = "") -> str:
     return f"{item(plural, name, namespace)}/status"
 
 
+def built_in(group: str, plural: str) -> str:
+    """All objects of a kind that Kubernetes has at `v1`; the core group is empty."""
+    return f"/apis/{group}/v1/{plural}" if group else f"/api/v1/{plural}"
+
+
 def leases(namespace: str) -> str:
     """The Leases of a namespace."""
     return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"

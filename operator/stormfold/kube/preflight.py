@@ -26,6 +26,19 @@ RIGHTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 )
 """(API group, resource, subresource, verbs) that the operator uses in all namespaces."""
 LEASE_RIGHTS = ("get", "create", "update")
+OWNER_RIGHTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = tuple(
+    (group, resource, "", ("list", "watch"))
+    for group, resource in (
+        ("", "pods"),
+        ("apps", "replicasets"),
+        ("apps", "deployments"),
+        ("apps", "statefulsets"),
+        ("apps", "daemonsets"),
+        ("batch", "jobs"),
+        ("batch", "cronjobs"),
+    )
+)
+"""Those that only policies need which group by owner or node."""
 
 
 class PreflightError(Exception):
@@ -74,29 +87,36 @@ async def _crds(client: KubeClient) -> None:
 
 
 async def _rights(client: KubeClient, namespace: str) -> None:
-    wanted = [
-        {"group": group, "resource": resource, "subresource": sub, "verb": verb}
-        for group, resource, sub, verbs in RIGHTS
-        for verb in verbs
-    ] + [
+    wanted = _wishes(RIGHTS) + [
         {"group": "coordination.k8s.io", "resource": "leases", "verb": verb, "namespace": namespace}
         for verb in LEASE_RIGHTS
     ]
-    denied = [
-        wish
-        for wish, answer in zip(
-            wanted, await asyncio.gather(*(_may(client, wish) for wish in wanted)), strict=True
-        )
-        if not answer
-    ]
-    if denied:
-        texts = ", ".join(
-            f"{wish['verb']} {wish['resource']}{'/' + wish['subresource'] if wish.get('subresource') else ''}"
-            for wish in denied
-        )
+    if denied := await _denied(client, wanted):
         raise PreflightError(
-            f"RBAC denies {texts}: apply manifests/base/rbac.yaml, and run under its ServiceAccount"
+            f"RBAC denies {', '.join(denied)}: apply manifests/base/rbac.yaml, and run under its ServiceAccount"
         )
+
+
+async def denied_owner_rights(client: KubeClient) -> list[str]:
+    """Those of `OWNER_RIGHTS` that we do not have, as `verb resource`."""
+    return await _denied(client, _wishes(OWNER_RIGHTS))
+
+
+def _wishes(rights: tuple[tuple[str, str, str, tuple[str, ...]], ...]) -> list[dict[str, str]]:
+    return [
+        {"group": group, "resource": resource, "subresource": sub, "verb": verb}
+        for group, resource, sub, verbs in rights
+        for verb in verbs
+    ]
+
+
+async def _denied(client: KubeClient, wanted: list[dict[str, str]]) -> list[str]:
+    answers = await asyncio.gather(*(_may(client, wish) for wish in wanted))
+    return [
+        f"{wish['verb']} {wish['resource']}{'/' + wish['subresource'] if wish.get('subresource') else ''}"
+        for wish, allowed in zip(wanted, answers, strict=True)
+        if not allowed
+    ]
 
 
 async def _may(client: KubeClient, wish: dict[str, str]) -> bool:

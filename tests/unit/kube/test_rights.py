@@ -1,4 +1,4 @@
-"""What manifests/base/rbac.yaml grants is what the operator asks for at its start."""
+"""What manifests/ grants is what the operator asks for."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 
 import yaml
 
-from stormfold.kube.preflight import LEASE_RIGHTS, RIGHTS
+from stormfold.kube.preflight import LEASE_RIGHTS, OWNER_RIGHTS, RIGHTS
 
-MANIFEST = Path(__file__).parents[3] / "manifests" / "base" / "rbac.yaml"
+MANIFESTS = Path(__file__).parents[3] / "manifests"
+BASE = MANIFESTS / "base" / "rbac.yaml"
+OWNERS = MANIFESTS / "components" / "owners" / "rbac.yaml"
 
 
-def granted(kind: str) -> list[tuple[str, str, str]]:
+def granted(manifest: Path, kind: str) -> list[tuple[str, str, str]]:
     """(API group, resource or resource/subresource, verb) of every rule of the only role of that kind."""
-    documents: list[dict[str, Any]] = list(yaml.safe_load_all(MANIFEST.read_text()))
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all(manifest.read_text()))
     (role,) = (document for document in documents if document["kind"] == kind)
     return sorted(
         (group, resource, verb)
@@ -26,7 +28,7 @@ def granted(kind: str) -> list[tuple[str, str, str]]:
 
 
 def test_cluster_role_grants_each_right_once_and_no_other() -> None:
-    assert granted("ClusterRole") == sorted(
+    assert granted(BASE, "ClusterRole") == sorted(
         (group, f"{resource}/{subresource}" if subresource else resource, verb)
         for group, resource, subresource, verbs in RIGHTS
         for verb in verbs
@@ -34,4 +36,10 @@ def test_cluster_role_grants_each_right_once_and_no_other() -> None:
 
 
 def test_role_grants_the_lease_and_nothing_else() -> None:
-    assert granted("Role") == sorted(("coordination.k8s.io", "leases", verb) for verb in LEASE_RIGHTS)
+    assert granted(BASE, "Role") == sorted(("coordination.k8s.io", "leases", verb) for verb in LEASE_RIGHTS)
+
+
+def test_component_owners_grants_what_is_read_for_owners_and_nothing_else() -> None:
+    assert granted(OWNERS, "ClusterRole") == sorted(
+        (group, resource, verb) for group, resource, _, verbs in OWNER_RIGHTS for verb in verbs
+    )
