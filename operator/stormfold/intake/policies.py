@@ -33,6 +33,7 @@ RESYNC_SECONDS = 60.0
 GATHER_SECONDS = 0.1
 """How long events are gathered: `kubectl apply` of many policies is one change."""
 KINDS = (StormPolicy, ClusterStormPolicy)
+IN_FORCE = Fault(Reason.VALID, "the policy is in force")
 
 POLICIES = Gauge("stormfold_policies", "Policies by whether they are in force.", ["accepted"])
 
@@ -60,12 +61,15 @@ class PolicyIntake:
         *,
         in_force: Callable[[list[PolicyVersion]], None],
         reports: Callable[[], bool],
+        caveat: Callable[[PolicyVersion], Fault | None] = lambda _: None,
     ) -> None:
-        """`in_force` hears of the accepted ones; `reports` says whether it is us who write what becomes of them."""
+        """`in_force` hears of the accepted ones; `reports` says whether it is us who write what becomes of them, `caveat`
+        gives what the user must know of one, beside that it is in force."""
         self._client = client
         self._recorder = recorder
         self._in_force = in_force
         self._reports = reports
+        self._caveat = caveat
         self._changed = asyncio.Event()
 
     def changed(self) -> None:
@@ -92,23 +96,31 @@ class PolicyIntake:
     async def sync(self) -> None:
         """Read all policies, put the accepted ones in force, then write what each one's status should say."""
         versions: list[PolicyVersion] = []
-        found: list[tuple[type[StormPolicy | ClusterStormPolicy], dict[str, Any], list[Fault]]] = []
+        found: list[
+            tuple[type[StormPolicy | ClusterStormPolicy], dict[str, Any], PolicyVersion | None, list[Fault]]
+        ] = []
         for kind in KINDS:
             bodies, _ = await self._client.list_all(paths.collection(kind.plural))
             for body in bodies:
                 version, wrong = examined(kind.__name__, body)
                 if version and not wrong:
                     versions.append(version)
-                found.append((kind, body, wrong))
+                found.append((kind, body, version, wrong))
         self._in_force(versions)
         POLICIES.labels(accepted="true").set(len(versions))
         POLICIES.labels(accepted="false").set(len(found) - len(versions))
-        if self._reports():
-            for kind, body, wrong in found:
-                await self._report(kind, body, wrong)
+        if not self._reports():
+            return
+        for kind, body, version, wrong in found:
+            caveat = self._caveat(version) if version and not wrong else None
+            await self._report(kind, body, wrong, caveat or IN_FORCE)
 
     async def _report(
-        self, kind: type[StormPolicy | ClusterStormPolicy], body: dict[str, Any], wrong: list[Fault]
+        self,
+        kind: type[StormPolicy | ClusterStormPolicy],
+        body: dict[str, Any],
+        wrong: list[Fault],
+        in_force: Fault,
     ) -> None:
         metadata = ObjectMeta.model_validate(body["metadata"])
         before = PolicyStatus.model_validate(body.get("status") or {})
@@ -116,8 +128,8 @@ class PolicyIntake:
         accepted = Condition(
             type=ConditionType.ACCEPTED,
             status=ConditionStatus.FALSE if fault else ConditionStatus.TRUE,
-            reason=fault.reason if fault else Reason.VALID,
-            message="; ".join(w.message for w in wrong)[:2000] if wrong else "the policy is in force",
+            reason=fault.reason if fault else in_force.reason,
+            message="; ".join(w.message for w in wrong)[:2000] if wrong else in_force.message,
             observed_generation=metadata.generation,
             last_transition_time=datetime.now(UTC).replace(microsecond=0),
         )
