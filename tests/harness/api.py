@@ -22,6 +22,13 @@ KINDS: dict[str, tuple[str, str]] = {
     "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "Event": ("/api/v1", "events"),
     "Namespace": ("/api/v1", "namespaces"),
+    "Pod": ("/api/v1", "pods"),
+    "ReplicaSet": ("/apis/apps/v1", "replicasets"),
+    "Deployment": ("/apis/apps/v1", "deployments"),
+    "StatefulSet": ("/apis/apps/v1", "statefulsets"),
+    "DaemonSet": ("/apis/apps/v1", "daemonsets"),
+    "Job": ("/apis/batch/v1", "jobs"),
+    "CronJob": ("/apis/batch/v1", "cronjobs"),
     "ServiceAccount": ("/api/v1", "serviceaccounts"),
 }
 """Kind to the path of its group version and its plural."""
@@ -128,9 +135,9 @@ class Api:
         path = _path(kind, namespace, name) + (f"/{subresource}" if subresource else "")
         return await self.request("PATCH", path, change, content_type="application/merge-patch+json")
 
-    async def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
+    async def delete(self, kind: str, name: str, namespace: str | None = None, **query: str) -> None:
         """Delete an object that must be there."""
-        await self.request("DELETE", _path(kind, namespace, name))
+        await self.request("DELETE", _path(kind, namespace, name), **query)
 
     async def delete_all(self, kind: str) -> None:
         """Delete every object of a kind, in all namespaces."""

@@ -44,11 +44,12 @@ class _UnwantedError(Exception):
 
 
 class Owners:
-    """Fills in `owner` and `node` of arrivals. `changed` hears when rights were found missing, or came."""
+    """Fills in `owner` and `node` of arrivals."""
 
-    def __init__(self, client: KubeClient, *, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, client: KubeClient) -> None:
         self._client = client
-        self._changed = changed
+        self.changed: Callable[[], None] = lambda: None
+        """Hears when rights were found missing, or came: `caveat` says something else then."""
         self._wanted = asyncio.Event()
         self._unwanted = asyncio.Event()
         self._settled = asyncio.Event()
@@ -112,6 +113,7 @@ class Owners:
         """Watch for ever, while wanted."""
         while True:
             await self._wanted.wait()
+            self._expect_lists()
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._end_when_unwanted(), name="owners-unwanted")
@@ -155,7 +157,7 @@ class Owners:
         else:
             log.info("the rights to read owners were granted")
             self._expect_lists()
-        self._changed()
+        self.changed()
 
     async def _follow(self, kind: str) -> None:
         watch = ListWatch(
