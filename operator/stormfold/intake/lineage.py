@@ -23,7 +23,7 @@ from stormfold.intake.listwatch import version_number
 from stormfold.model.arrival import Target
 
 REMEMBERED = 20_000
-"""How many objects are remembered that have gone, at about 550 bytes each: the latest, and those that were asked for."""
+"""How many objects are remembered that have gone, 14 MB at most: the latest, and those that were asked for."""
 DEPTH = 8
 """The longest chain that is followed; Kubernetes' own have three objects."""
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import tracemalloc
+from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from stormfold.intake.lineage import GROUPS, Controller, Lineage, Member, MemberParser
+from stormfold.intake.lineage import GROUPS, REMEMBERED, Controller, Lineage, Member, MemberParser
 from stormfold.model.arrival import Target
 
 numbers = itertools.count(1)
@@ -320,3 +324,51 @@ def test_pods_share_what_they_say_of_their_controller() -> None:
     parse = MemberParser("Pod")
     one, other = (parse(row(ownerReferences=[{**REPLICA_SET, "controller": True}])) for _ in range(2))
     assert one.controller is other.controller
+
+
+# --- what it costs
+
+
+@pytest.fixture
+def traced() -> Iterator[Callable[[], int]]:
+    """Gives the bytes that were taken since the test began."""
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    yield lambda: tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+
+
+def pods(count: int) -> Iterator[Member]:
+    """Pods as they are read, 20 of each ReplicaSet, on 50 nodes."""
+    parse = MemberParser("Pod")
+    for number in range(count):
+        maker = f"checkout-service-{number // 20}-7d4b9c7d4b"
+        found = row(
+            name=f"{maker}-{number:05}",
+            namespace=f"team-{number // 200}",
+            uid=str(UUID(int=number)),
+            resourceVersion=str(100_000_000 + number),
+            ownerReferences=[
+                {**REPLICA_SET, "name": maker, "uid": f"{number // 20:036}", "controller": True}
+            ],
+        )
+        found["cells"]["Node"] = f"ip-10-0-0-{number % 50}.eu-west-1.compute.internal"
+        yield parse(found)
+
+
+def test_pod_takes_half_a_kilobyte(traced: Callable[[], int]) -> None:
+    lineage = Lineage()
+    for pod in pods(10_000):
+        lineage.add(pod)
+    assert lineage.counts == (10_000, 0)
+    assert traced() / 10_000 < 512
+
+
+def test_what_is_remembered_takes_less_than_14_mb(traced: Callable[[], int]) -> None:
+    lineage = Lineage()
+    for pod in pods(50_000):
+        lineage.add(pod)
+        lineage.remove(pod.uid)
+    assert lineage.counts == (0, REMEMBERED) == (0, 20_000)
+    assert traced() < 14_000_000
