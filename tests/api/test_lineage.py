@@ -36,6 +36,7 @@ PODS = r"/api/v1/pods\?"
 WATCH = rf"{PODS}watch"
 EXPIRED = {"status": "Failure", "reason": "Expired", "message": "too old resource version"}
 OBJECTS = "stormfold_owner_objects"
+LAST_EVENT = "stormfold_watch_last_event_timestamp_seconds"
 BY_OWNER, BY_NAME = version(groupBy=["owner"]), version(groupBy=["name"])
 
 
@@ -248,10 +249,12 @@ async def test_nothing_is_watched_or_kept_when_nobody_wants_it(
     await workloads.add("Pod", "pod-0", node="worker-0")
     await lookup.comes_to("Pod", "pod-0", f"Pod/{lookup.namespace}/pod-0", "worker-0")
     await eventually(lambda: api_proxy.open_watches(watched), lambda found: len(found) == 7)
+    assert sample(LAST_EVENT, kind="Pod") > 0
     lookup.owners.want(False)
     assert await lookup("Pod", "pod-0") == Found(None, None)
     await eventually(lambda: api_proxy.open_watches(watched), lambda found: found == [])
     assert (sample(OBJECTS, state="there"), sample(OBJECTS, state="gone")) == (0, 0)
+    assert sample(LAST_EVENT, kind="Pod") == 0, "an alert would take it for a watch that has fallen silent"
     lookup.owners.want(True)
     assert await lookup("Pod", "pod-0") == Found(f"Pod/{lookup.namespace}/pod-0", "worker-0")
 

@@ -145,6 +145,10 @@ class ListWatch(Generic[T]):
         self._heard = time.monotonic()
         LAST_EVENT.labels(kind=self._kind).set_to_current_time()
 
+    def end(self) -> None:
+        """Nobody reads the changes any more: from now on silence means nothing."""
+        LAST_EVENT.remove(self._kind)
+
     async def changes(self) -> AsyncIterator[Change[T]]:
         """All changes, for ever, beginning with a `Listed`; whoever reads slowly slows the watch.
 

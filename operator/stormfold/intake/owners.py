@@ -167,21 +167,24 @@ class Owners:
             parse=MemberParser(kind),
             accept=TABLE,
         )
-        async for change in watch.changes():
-            match change:
-                case Listed(items, _, gone):
-                    for uid in gone:
-                        self._lineage.remove(uid)
-                    for item in items:
+        try:
+            async for change in watch.changes():
+                match change:
+                    case Listed(items, _, gone):
+                        for uid in gone:
+                            self._lineage.remove(uid)
+                        for item in items:
+                            self._lineage.add(item)
+                        self._unlisted.discard(kind)
+                        if self.ready:
+                            self._settled.set()
+                    case Changed(item):
                         self._lineage.add(item)
-                    self._unlisted.discard(kind)
-                    if self.ready:
-                        self._settled.set()
-                case Changed(item):
-                    self._lineage.add(item)
-                case Deleted(uid, _):
-                    self._lineage.remove(uid)
-            self._count()
+                    case Deleted(uid, _):
+                        self._lineage.remove(uid)
+                self._count()
+        finally:
+            watch.end()
 
     def _count(self) -> None:
         there, gone = self._lineage.counts
