@@ -183,7 +183,7 @@ class Reason(StrEnum):
     NO_POLICY_MATCHES = (
         "NoPolicyMatches",
         "Signal is Rejected",
-        "No accepted policy governs the signal. A ClusterStormPolicy with an empty `match` governs all.",
+        "No accepted policy governs the signal. A ClusterStormPolicy with an empty `match` governs all but Kubernetes Events.",
     )
     INVALID_SIGNAL = (
         "InvalidSignal",

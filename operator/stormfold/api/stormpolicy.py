@@ -79,7 +79,8 @@ class Selector(ApiModel):
 
 
 class Match(ApiModel):
-    """Which signals a policy governs. What is left out matches everything; what is given must all hold."""
+    """Which signals a policy governs. What is left out matches everything, but Kubernetes Events only match if
+    sources is given; what is given must all hold."""
 
     names: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=253)], ...],
@@ -91,7 +92,8 @@ class Match(ApiModel):
     sources: Annotated[
         tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=16, json_schema_extra=AS_SET)
     ] = ()
-    """Sources of signals, as globs: one of them must match."""
+    """Sources of signals, as globs: one of them must match. The source of Kubernetes Events of type Warning is
+    event; without a glob for it a policy takes none of them."""
     label_selector: Selector | None = None
     """Requirements on the labels in the spec of a signal."""
     namespace_selector: Selector | None = None
@@ -194,7 +196,7 @@ class PolicySpec(ApiModel):
     )
 
     match: Match = Field(default_factory=Match)
-    """Which signals the policy governs. Empty matches all of them."""
+    """Which signals the policy governs. Empty matches all of them but Kubernetes Events."""
     priority: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Where several policies match, a StormPolicy goes before a ClusterStormPolicy, then the higher priority,
     then the name."""

@@ -30,6 +30,6 @@ def leases(namespace: str) -> str:
     return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
 
-def events(namespace: str) -> str:
-    """The Events of a namespace."""
-    return f"/api/v1/namespaces/{namespace}/events"
+def events(namespace: str = "") -> str:
+    """The Events of a namespace, or all."""
+    return f"/api/v1/namespaces/{namespace}/events" if namespace else "/api/v1/events"

@@ -5,11 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import translate
 
 from stormfold.api.stormpolicy import Match, Selector, SelectorOperator
-from stormfold.model.arrival import Arrival
+from stormfold.model.arrival import Arrival, EventRef
 
 Labels = Mapping[str, str]
 Matcher = Callable[[Arrival, Labels], bool]
 """Takes an arrival and the labels of the namespace that it speaks for."""
+EVENT_SOURCE = "event"
+"""The source of every Kubernetes Event. A policy takes Events only if it names it in `match.sources`: there are
+many of them, and whoever wrote a policy for alerts did not ask for them."""
 
 
 def glob_pattern(globs: Sequence[str]) -> re.Pattern[str] | None:
@@ -42,8 +45,17 @@ def selects(selector: Selector | None, labels: Labels) -> bool:
     return True
 
 
+def takes_events(match: Match) -> bool:
+    """Whether `match` may take a Kubernetes Event: a glob in `sources` says so."""
+    sources = glob_pattern(match.sources)
+    return sources is not None and sources.match(EVENT_SOURCE) is not None
+
+
 def matcher(match: Match) -> Matcher:
-    """A function that tells whether `match` takes an arrival: every field that is set must take it."""
+    """A function that tells whether `match` takes an arrival: every field that is set must take it.
+
+    An Event is taken only if `sources` is set.
+    """
     names, sources = glob_pattern(match.names), glob_pattern(match.sources)
     severities = frozenset(match.severities)
 
@@ -51,7 +63,11 @@ def matcher(match: Match) -> Matcher:
         return (
             (names is None or names.match(arrival.name) is not None)
             and (not severities or arrival.severity in severities)
-            and (sources is None or sources.match(arrival.source) is not None)
+            and (
+                sources.match(arrival.source) is not None
+                if sources is not None
+                else not isinstance(arrival.ref, EventRef)
+            )
             and selects(match.label_selector, arrival.labels)
             and selects(match.namespace_selector, namespace_labels)
         )

@@ -9,7 +9,7 @@ from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Terms
 from stormfold.policy import grouping
-from stormfold.policy.matching import Labels, Matcher, matcher
+from stormfold.policy.matching import Labels, Matcher, matcher, takes_events
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class PolicyVersion:
     @cached_property
     def _matcher(self) -> Matcher:
         return matcher(self.spec.match)
+
+    @cached_property
+    def takes_events(self) -> bool:
+        """Whether the policy may take Kubernetes Events, so that they must be watched."""
+        return takes_events(self.spec.match)
 
     @property
     def precedence(self) -> tuple[bool, int, str]:

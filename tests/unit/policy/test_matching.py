@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.harness.values import ARRIVAL
+from tests.harness.values import ARRIVAL, version
 
 from stormfold.api.signal import Severity
 from stormfold.api.stormpolicy import Match, Selector
-from stormfold.policy.matching import glob_pattern, matcher, selects
+from stormfold.model.arrival import EventRef
+from stormfold.policy.matching import EVENT_SOURCE, glob_pattern, matcher, selects
 
 
 def expression(key: str, operator: str, *values: str) -> dict[str, Any]:
@@ -165,3 +166,27 @@ def test_empty_source_is_taken_by_a_star_only() -> None:
     silent = replace(ARRIVAL, source="", severity=Severity.UNKNOWN)
     assert matcher(Match(sources=("*",)))(silent, {})
     assert not matcher(Match(sources=("?*",)))(silent, {})
+
+
+@pytest.mark.parametrize(
+    ("match", "taken"),
+    [
+        pytest.param({}, False, id="nothing set"),
+        pytest.param({"names": ["Pod*"]}, False, id="its name, but no source"),
+        pytest.param({"sources": ["alertmanager"]}, False, id="another source"),
+        pytest.param({"sources": ["alertmanager", "event"]}, True, id="its source"),
+        pytest.param({"sources": ["*"]}, True, id="any source"),
+        pytest.param({"sources": ["Event"]}, False, id="upper and lower case differ"),
+    ],
+)
+def test_event_is_taken_only_by_a_policy_that_names_its_source(match: dict[str, Any], taken: bool) -> None:
+    event = replace(ARRIVAL, ref=EventRef("uid-1", 100, 1, 0), source=EVENT_SOURCE)
+    policy = version(match=match)
+    assert policy.governs(event, {}) == taken
+    assert policy.takes_events == taken
+
+
+def test_signal_that_calls_its_source_event_is_no_event() -> None:
+    signal = replace(ARRIVAL, source=EVENT_SOURCE)
+    assert version().governs(signal, {})
+    assert version(match={"sources": ["event"]}).governs(signal, {})
