@@ -14,6 +14,8 @@ from stormfold.kube.lease import Checkpoint
 CREATION_MARGIN_SECONDS = 30
 """A creationTimestamp is taken before the resourceVersion, by the clock of one of several API servers: a Signal
 created this much earlier than another also has the lower resourceVersion."""
+SWEEP = 1024
+"""So many ids are kept before those are dropped that lie behind one that must be kept longer."""
 
 
 @dataclass(slots=True)
@@ -22,12 +24,15 @@ class Taken:
 
     resource_version: int
     generation: int
+    """Of an Event, its count."""
     created: int
     """Unix seconds, by the API server's clock."""
     safe: bool = False
     marked: bool = False
     gone: bool = False
     """Deleted, or followed by a newer occurrence: it cannot be mistaken for a new one."""
+    met: bool = False
+    """It was there when this process began, so that Redis may know it under any earlier resourceVersion."""
 
 
 class Progress:
@@ -36,6 +41,7 @@ class Progress:
     def __init__(self) -> None:
         self._unsafe: deque[Taken] = deque()
         self._unproven: deque[Taken] = deque()
+        self._sweep_at = SWEEP
         self.begin(Checkpoint())
 
     def begin(self, checkpoint: Checkpoint) -> None:
@@ -43,6 +49,11 @@ class Progress:
         self._start = self._kept = checkpoint
         self._read = checkpoint.resource_version
         self._created = checkpoint.created_before
+        self._beginning = True
+
+    def begun(self) -> None:
+        """The first list has been taken in: what comes from now on is not in Redis yet."""
+        self._beginning = False
 
     def reach(self, resource_version: int) -> None:
         """All changes up to here have been taken in."""
@@ -50,11 +61,23 @@ class Progress:
 
     def take(self, resource_version: int, *, generation: int, created: int) -> Taken:
         """Note an occurrence that is to be counted; the caller sets `safe`, `marked` and `gone` on what it gets."""
-        taken = Taken(resource_version, generation, created)
+        taken = Taken(resource_version, generation, created, met=self._beginning)
         self._unsafe.append(taken)
-        self._unproven.append(taken)
+        self._keep(taken)
         self.reach(resource_version)
         return taken
+
+    def meet(self, resource_version: int, *, generation: int, created: int, marked: bool = False) -> Taken:
+        """Note an occurrence that was `counted_before`: an edit may raise it above a later checkpoint."""
+        taken = Taken(resource_version, generation, created, safe=True, marked=marked, met=True)
+        self._keep(taken)
+        return taken
+
+    def _keep(self, taken: Taken) -> None:
+        self._unproven.append(taken)
+        if len(self._unproven) > self._sweep_at:
+            self._unproven = deque(taken for taken in self._unproven if not self._proven(taken))
+            self._sweep_at = max(SWEEP, 2 * len(self._unproven))
 
     @property
     def unsafe(self) -> bool:
@@ -82,14 +105,19 @@ class Progress:
         return self._kept.resource_version
 
     def trim(self) -> int:
-        """The resourceVersion up to which Redis may forget ids, and must refuse what comes again."""
+        """The resourceVersion up to which Redis may forget ids, and must refuse what comes again; 0 is none."""
+        if self._beginning:
+            return 0
         while self._unproven:
             taken = self._unproven[0]
-            by_creation = taken.generation == 1 and taken.created < self._kept.created_before
-            if not (taken.safe and (taken.gone or taken.marked or by_creation)):
-                return min(self._kept.resource_version, taken.resource_version - 1)
+            if not self._proven(taken):
+                return 0 if taken.met else min(self._kept.resource_version, taken.resource_version - 1)
             self._unproven.popleft()
         return self._kept.resource_version
+
+    def _proven(self, taken: Taken) -> bool:
+        by_creation = taken.generation == 1 and taken.created < self._kept.created_before
+        return taken.safe and (taken.gone or taken.marked or by_creation)
 
     def counted_before(
         self, resource_version: int, *, generation: int, created: int, edited: bool, marked: bool

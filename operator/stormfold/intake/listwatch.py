@@ -15,7 +15,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -149,7 +149,7 @@ class ListWatch(Generic[T]):
         """Nobody reads the changes any more: from now on silence means nothing."""
         LAST_EVENT.remove(self._kind)
 
-    async def changes(self) -> AsyncIterator[Change[T]]:
+    async def changes(self) -> AsyncGenerator[Change[T], None]:
         """All changes, for ever, beginning with a `Listed`; whoever reads slowly slows the watch.
 
         Raises:

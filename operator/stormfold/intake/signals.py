@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase, SignalSpec, SignalState
 from stormfold.intake.checkpoint import Progress, Taken
-from stormfold.intake.listwatch import Change, Changed, Deleted, Listed, Reached, version_number
+from stormfold.intake.listwatch import Change, Listed, version_number
+from stormfold.intake.taking import edited, take_apart
 from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
 
 FUTURE = timedelta(minutes=5)
@@ -79,7 +80,7 @@ class SignalParser:
         return Seen(
             ref,
             int(created.timestamp()),
-            _edited(metadata),
+            edited(metadata),
             bool(status.get("phase")) and status.get("observedGeneration", 0) >= generation,
             self._outcome(ref, created, body.get("spec") or {}),
         )
@@ -124,12 +125,6 @@ class SignalParser:
         )
 
 
-def _edited(metadata: dict[str, Any]) -> bool:
-    """Whether managedFields tell of a write after the creation; who strips them may have hidden one."""
-    entries = metadata.get("managedFields") or []
-    return len(entries) != 1 or entries[0].get("time") != metadata["creationTimestamp"]
-
-
 def _rejected(reason: Reason, message: str) -> Verdict:
     return Verdict(SignalPhase.REJECTED, reason, message[:1024])
 
@@ -167,22 +162,8 @@ class SignalIntake:
 
     async def take(self, change: Change[Seen]) -> None:
         """Take in one change of the collection."""
-        match change:
-            case Listed(items, version, gone):
-                for uid in gone:
-                    self._forget(uid)
-                for item in items:
-                    await self._take_item(item)
-                self._progress.reach(version)
-                self.listed = True
-            case Changed(item):
-                await self._take_item(item)
-                self._progress.reach(item.resource_version)
-            case Deleted(uid, version):
-                self._forget(uid)
-                self._progress.reach(version)
-            case Reached(version):
-                self._progress.reach(version)
+        await take_apart(change, self._progress, take=self._take_item, forget=self._forget)
+        self.listed = self.listed or isinstance(change, Listed)
         LIVE.set(len(self._taken))
 
     def _forget(self, uid: str) -> None:
@@ -205,8 +186,8 @@ class SignalIntake:
             edited=seen.edited,
             marked=seen.marked,
         ):
-            self._taken[ref.uid] = Taken(
-                ref.resource_version, ref.generation, seen.created, safe=True, marked=seen.marked
+            self._taken[ref.uid] = self._progress.meet(
+                ref.resource_version, generation=ref.generation, created=seen.created, marked=seen.marked
             )
             self._kept(seen)
             return

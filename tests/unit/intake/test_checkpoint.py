@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from stormfold.intake.checkpoint import CREATION_MARGIN_SECONDS, Progress, Taken
+from stormfold.intake.checkpoint import CREATION_MARGIN_SECONDS, SWEEP, Progress, Taken
 from stormfold.kube.lease import Checkpoint
 
 T = 1_767_225_600
@@ -17,6 +17,7 @@ T = 1_767_225_600
 def begun(version: int = 100, created_before: int = 0) -> Progress:
     progress = Progress()
     progress.begin(Checkpoint(version, created_before))
+    progress.begun()
     return progress
 
 
@@ -103,6 +104,40 @@ def test_ids_above_the_kept_checkpoint_are_kept() -> None:
     assert progress.trim() == 100
 
 
+def test_redis_forgets_nothing_before_the_first_list_is_taken_in() -> None:
+    progress = Progress()
+    progress.begin(Checkpoint(100, T))
+    assert progress.trim() == 0
+    progress.begun()
+    assert progress.trim() == 100
+
+
+# An edit has raised its resourceVersion above the one under which Redis has its id.
+@pytest.mark.parametrize("counted", [True, False], ids=["counted before", "taken again"])
+def test_redis_forgets_nothing_while_something_met_at_start_may_be_mistaken_for_new(counted: bool) -> None:
+    progress = Progress()
+    progress.begin(Checkpoint(100))
+    note = progress.meet if counted else progress.take
+    taken = note(105, generation=1, created=T)
+    progress.begun()
+    progress.kept(Checkpoint(200, T))
+    taken.safe = True
+    assert progress.trim() == 0
+    progress.kept(Checkpoint(200, T + 1))
+    assert progress.trim() == 200
+
+
+def test_proven_ids_do_not_pile_up_behind_one_that_must_be_kept() -> None:
+    progress = begun()
+    progress.take(110, generation=2, created=T).safe = True
+    for version in range(111, 111 + 5 * SWEEP):
+        taken = progress.take(version, generation=2, created=T)
+        taken.safe = taken.gone = True
+        progress.kept(progress.checkpoint())
+        assert progress.trim() == 109
+    assert len(progress._unproven) <= SWEEP + 1
+
+
 @pytest.mark.parametrize(
     ("version", "generation", "created", "wrote", "counted"),
     [
@@ -134,6 +169,7 @@ class Shard(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.progress = begun(10)
+        self.progress._sweep_at = 3
         self.read = 10
         self.all: list[Taken] = []
         self.last = Checkpoint(10)

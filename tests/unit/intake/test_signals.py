@@ -232,6 +232,7 @@ class Shard:
     def __init__(self) -> None:
         self.progress = Progress()
         self.progress.begin(Checkpoint(100, T0 // 1000 - 60))
+        self.progress.begun()
         self.told: list[tuple[str, object]] = []
         self.intake = SignalIntake(
             self.progress,
