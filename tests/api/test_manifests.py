@@ -38,7 +38,7 @@ MANIFESTS = ROOT / "manifests"
 NAMESPACE = "stormfold-system"
 VARIANTS = (
     ("standalone",),
-    ("standalone", "valkey-pvc", "monitoring"),
+    ("standalone", "valkey-pvc", "monitoring", "events"),
     ("ha",),
     ("ha", "redis-ca", "monitoring", "owners"),
 )

@@ -39,6 +39,8 @@ OWNER_RIGHTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = tuple(
     )
 )
 """Those that only policies need which group by owner or node."""
+EVENT_RIGHTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (("", "events", "", ("list", "watch")),)
+"""Those that only policies need which take Events."""
 
 
 class PreflightError(Exception):
@@ -100,6 +102,11 @@ async def _rights(client: KubeClient, namespace: str) -> None:
 async def denied_owner_rights(client: KubeClient) -> list[str]:
     """Those of `OWNER_RIGHTS` that we do not have, as `verb resource`."""
     return await _denied(client, _wishes(OWNER_RIGHTS))
+
+
+async def denied_event_rights(client: KubeClient) -> list[str]:
+    """Those of `EVENT_RIGHTS` that we do not have, as `verb resource`."""
+    return await _denied(client, _wishes(EVENT_RIGHTS))
 
 
 def _wishes(rights: tuple[tuple[str, str, str, tuple[str, ...]], ...]) -> list[dict[str, str]]:

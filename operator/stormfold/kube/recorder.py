@@ -18,6 +18,8 @@ from stormfold.kube.errors import ApiError
 
 log = logging.getLogger(__name__)
 
+COMPONENT = "stormfold"
+"""The reporting component of our Events."""
 QUEUE = 256
 """Events that wait to be written; the oldest are dropped beyond it."""
 PER_SECOND = 10
@@ -89,9 +91,9 @@ class Recorder:
             "lastTimestamp": now.isoformat(timespec="seconds").replace("+00:00", "Z"),
             "count": 1,
             "action": reason,
-            "reportingComponent": "stormfold",
+            "reportingComponent": COMPONENT,
             "reportingInstance": self._identity[:128],
-            "source": {"component": "stormfold"},
+            "source": {"component": COMPONENT},
         }
         self._queue.append((namespace, event))
         self._work.set()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from stormfold.kube.preflight import LEASE_RIGHTS, OWNER_RIGHTS, RIGHTS
+from stormfold.kube.preflight import EVENT_RIGHTS, LEASE_RIGHTS, OWNER_RIGHTS, RIGHTS
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 BASE = MANIFESTS / "base" / "rbac.yaml"
-OWNERS = MANIFESTS / "components" / "owners" / "rbac.yaml"
 
 
 def granted(manifest: Path, kind: str) -> list[tuple[str, str, str]]:
@@ -39,7 +39,11 @@ def test_role_grants_the_lease_and_nothing_else() -> None:
     assert granted(BASE, "Role") == sorted(("coordination.k8s.io", "leases", verb) for verb in LEASE_RIGHTS)
 
 
-def test_component_owners_grants_what_is_read_for_owners_and_nothing_else() -> None:
-    assert granted(OWNERS, "ClusterRole") == sorted(
-        (group, resource, verb) for group, resource, _, verbs in OWNER_RIGHTS for verb in verbs
+@pytest.mark.parametrize(("component", "rights"), [("owners", OWNER_RIGHTS), ("events", EVENT_RIGHTS)])
+def test_component_grants_what_it_is_for_and_nothing_else(
+    component: str, rights: tuple[tuple[str, str, str, tuple[str, ...]], ...]
+) -> None:
+    manifest = MANIFESTS / "components" / component / "rbac.yaml"
+    assert granted(manifest, "ClusterRole") == sorted(
+        (group, resource, verb) for group, resource, _, verbs in rights for verb in verbs
     )

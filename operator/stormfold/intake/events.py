@@ -1,0 +1,367 @@
+"""Kubernetes Events: Warnings → arrivals, each occurrence once.
+
+An Event is one object for many occurrences: whoever reports raises `count` (the API of core/v1) or `series.count`
+(events.k8s.io/v1), and both are stored alike. So an arrival carries the occurrences that are new in its Event, and
+Redis remembers the count of each Event for as long as the Event is there.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from prometheus_client import Counter, Gauge
+from pydantic import ValidationError
+
+from stormfold.api.conditions import Reason
+from stormfold.api.resource import GROUP
+from stormfold.api.signal import Severity, SignalPhase, SignalSpec
+from stormfold.intake.checkpoint import Progress, Taken
+from stormfold.intake.listwatch import WATCH_ERRORS, Change, ListWatch, version_number
+from stormfold.intake.signals import DISCARDED, RECEIVED, REJECTED
+from stormfold.intake.taking import edited, take_apart
+from stormfold.kube import paths
+from stormfold.kube.client import KubeClient
+from stormfold.kube.errors import ApiError
+from stormfold.kube.preflight import denied_event_rights
+from stormfold.kube.recorder import COMPONENT
+from stormfold.model.arrival import Arrival, EventRef, Target, Verdict
+from stormfold.policy.matching import EVENT_SOURCE
+
+log = logging.getLogger(__name__)
+
+SELECT = {"fieldSelector": "type=Warning"}
+"""What the API server is asked for: Normal Events, most of all, never come here."""
+NAMESPACES_OF_CLUSTER_SCOPED = frozenset(("default", "kube-system"))
+"""Where Events about objects without a namespace lie: the API server takes them nowhere else."""
+MAX_COUNT = 1_000_000
+"""A count beyond it is not believed: nothing above it is counted."""
+MAX_LABEL = 256
+"""Longer texts are cut before they become labels."""
+CONTINUED_SECONDS = 1800
+"""An Event that has a count when it is created and began this much earlier continues one that has expired: the
+reporter remembers the count for longer than the API server keeps the Event, by default an hour after its last change."""
+RIGHTS_SECONDS = 30.0
+"""How often it is looked whether rights that were missing have come."""
+
+CONTAINER = re.compile(r"spec\.(?:containers|initContainers|ephemeralContainers)\{([^{}]{1,253})\}")
+"""The fieldPath by which the kubelet names a container."""
+IMAGE = re.compile(
+    r"(?:Failed to (?:pull image|inspect image|apply default image tag)"
+    r'|Container image(?= "[^"]*" is not present))'
+    rf' "([^"\\\s]{{1,{MAX_LABEL}}})"'
+)
+"""The beginnings of the kubelet's warnings that name an image. `Error: ErrImagePull`, `Error: ImagePullBackOff` and what
+an aggregated Event says, `(combined from similar events): …`, are none of them: an aggregated Event has the message of
+its last occurrence only, and with a label from it the Event would change its group."""
+
+NOT_GOVERNED = Counter(
+    "stormfold_events_not_governed_total", "Occurrences of Kubernetes Events that no policy takes."
+)
+LIVE = Gauge("stormfold_events_live", "Warning Events in the cluster, while a policy takes Events.")
+
+
+@dataclass(frozen=True, slots=True)
+class SeenEvent:
+    """An Event as it was read."""
+
+    uid: str
+    resource_version: int
+    created: int
+    """Unix seconds, by the API server's clock."""
+    began: int
+    """Unix seconds, by the reporter's clock: its first occurrence, perhaps under an Event that has expired."""
+    edited: bool
+    """Something was written to it after its creation."""
+    count: int
+    """How often it has occurred, at least 1."""
+    outcome: Arrival | Verdict | None
+    """What it says, with all its occurrences; why that cannot be counted; None: it is left out without a word."""
+
+
+class EventParser:
+    """Reads Events. Those that are no Warnings, that stormfold wrote or that are about its kinds are left out."""
+
+    def __call__(self, body: dict[str, Any]) -> SeenEvent:
+        """Read one."""
+        metadata, series = body["metadata"], _object(body.get("series"))
+        created = datetime.fromisoformat(metadata["creationTimestamp"]).timestamp()
+        began = _first_time(body.get("firstTimestamp"), body.get("eventTime")) or created
+        last = _first_time(series.get("lastObservedTime"), body.get("lastTimestamp"), body.get("eventTime"))
+        count = min(_positive(series.get("count")) or _positive(body.get("count")) or 1, MAX_COUNT)
+        version = version_number(metadata.get("resourceVersion"))
+        ref = EventRef(metadata["uid"], version, count, 0)
+        # Never in the future and never before the Event was there, whatever the reporter's clock said.
+        seen = max(created, min(last or created, time.time()))
+        return SeenEvent(
+            ref.uid,
+            version,
+            int(created),
+            int(began),
+            edited(metadata),
+            count,
+            _outcome(ref, body, metadata.get("namespace", ""), int(seen * 1000)),
+        )
+
+
+def _outcome(
+    ref: EventRef, body: Mapping[str, Any], namespace: str, seen_ms: int
+) -> Arrival | Verdict | None:
+    about, source = _object(body.get("involvedObject")), _object(body.get("source"))
+    component = _text(body.get("reportingComponent")) or _text(source.get("component"))
+    if (
+        body.get("type") != "Warning"
+        or component == COMPONENT
+        or _text(about.get("apiVersion")).partition("/")[0] == GROUP
+    ):
+        return None
+    # Whoever may write Events in a namespace must not speak for another one. The API server sees to it for Events
+    # without an eventTime only.
+    speaks_of = _text(about.get("namespace"))
+    if speaks_of != namespace and (speaks_of or namespace not in NAMESPACES_OF_CLUSTER_SCOPED):
+        return _rejected(
+            Reason.TARGET_IN_OTHER_NAMESPACE,
+            f"involvedObject.namespace: {speaks_of!r} must be {namespace!r}, the Event's own namespace",
+        )
+    container = CONTAINER.fullmatch(_text(about.get("fieldPath")))
+    image = IMAGE.match(_text(body.get("message"), 2 * MAX_LABEL))
+    labels = {
+        "component": component,
+        "host": _text(source.get("host")),
+        "container": container[1] if container else "",
+        "image": image[1] if image else "",
+    }
+    fields: dict[str, Any] = {
+        "name": body.get("reason") or "",
+        "severity": Severity.WARNING,
+        "labels": {name: value for name, value in labels.items() if value},
+        "source": EVENT_SOURCE,
+    }
+    if about.get("kind") and about.get("name"):
+        fields["target"] = {
+            "apiVersion": about.get("apiVersion") or "v1",
+            "kind": about["kind"],
+            "name": about["name"],
+            "namespace": speaks_of or None,
+        }
+    try:
+        spec = SignalSpec.model_validate(fields)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return _rejected(Reason.INVALID_SIGNAL, f"as a Signal's spec, {where}: {first['msg']}")
+    target = None
+    if named := spec.target:
+        target = Target(named.api_version, named.kind, named.name, named.namespace)
+    # One object with one reason is one instance, however many Events tell of it.
+    identity = _text(about.get("uid")) or "/".join(
+        (target.kind, target.namespace or "", target.name) if target else (namespace,)
+    )
+    return Arrival(
+        ref=ref,
+        name=spec.name,
+        namespace=namespace,
+        severity=spec.severity,
+        firing=True,
+        target=target,
+        labels=spec.labels,
+        source=spec.source,
+        seen_ms=seen_ms,
+        fingerprint=f"{identity}/{spec.name}",
+    )
+
+
+def _rejected(reason: Reason, message: str) -> Verdict:
+    return Verdict(SignalPhase.REJECTED, reason, message[:1024])
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object, limit: int = MAX_LABEL) -> str:
+    return value[:limit] if isinstance(value, str) else ""
+
+
+def _positive(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _first_time(*texts: object) -> float | None:
+    """The first that is a time, in Unix seconds; a year that Python does not know is none."""
+    for text in texts:
+        try:
+            when = datetime.fromisoformat(text) if isinstance(text, str) else None
+        except ValueError:
+            continue
+        if when and when.tzinfo:
+            return when.timestamp()
+    return None
+
+
+@dataclass(slots=True)
+class Known:
+    """What this process knows of an Event."""
+
+    taken: int
+    """Its occurrences up to this one were taken in, or are not to be counted."""
+    safe: int
+    """Those up to this one are safe, or are not to be counted."""
+    remembered: Taken | None = None
+    """Under which resourceVersion Redis remembers its count, so that it must not forget it yet."""
+    waiting: int = 0
+    """How many arrivals are not safe yet. Until all are, Redis must not forget the Event, though it is gone."""
+    gone: bool = False
+
+
+class EventIntake:
+    """Tells new occurrences from those that were counted, and keeps the progress of the stream of Events."""
+
+    def __init__(self, progress: Progress, *, submit: Callable[[Arrival], Awaitable[None]]) -> None:
+        """`progress` is of this stream alone: Events may lie in an etcd of their own. `submit` takes what may be
+        to be counted; each of its arrivals must come to `conclude`, once."""
+        self._progress = progress
+        self._submit = submit
+        self._known: dict[str, Known] = {}
+        self._waiting: dict[tuple[str, int], tuple[Taken, int]] = {}
+        """(uid, count) → what is not safe yet, and how many occurrences came with it."""
+
+    async def take(self, change: Change[SeenEvent]) -> None:
+        """Take in one change of the collection."""
+        await take_apart(change, self._progress, take=self._take_item, forget=self._forget)
+        LIVE.set(len(self._known))
+
+    def _forget(self, uid: str) -> None:
+        known = self._known.get(uid)
+        if known is None:
+            return
+        known.gone = True
+        if not known.waiting:
+            del self._known[uid]
+            if known.remembered:
+                known.remembered.gone = True
+
+    async def _take_item(self, seen: SeenEvent) -> None:
+        if seen.outcome is None:
+            return
+        known = self._known.get(seen.uid)
+        if known is None:
+            before = self._counted_before(seen)
+            known = self._known[seen.uid] = Known(before, before)
+            if before == seen.count:
+                known.remembered = self._progress.meet(
+                    seen.resource_version, generation=seen.count, created=seen.created
+                )
+        known.gone = False
+        new = seen.count - known.taken
+        if new <= 0:
+            return
+        known.taken = seen.count
+        ref = EventRef(seen.uid, seen.resource_version, seen.count, known.safe)
+        taken = self._progress.take(seen.resource_version, generation=seen.count, created=seen.created)
+        self._waiting[ref.uid, ref.count] = taken, new
+        known.waiting += 1
+        if isinstance(seen.outcome, Verdict):
+            log.debug("Event rejected", extra={"uid": ref.uid, "error": seen.outcome.message})
+            self.conclude(ref, seen.outcome)
+            return
+        RECEIVED.labels(source=EVENT_SOURCE).inc(new)
+        await self._submit(replace(seen.outcome, ref=ref))
+
+    def _counted_before(self, seen: SeenEvent) -> int:
+        """How many occurrences of an Event that is new to this process must not be counted any more.
+
+        Where it says too few, Redis knows better: it remembers the count of each Event that is above the checkpoint.
+        """
+
+        def counted(occurrences: int) -> bool:
+            return self._progress.counted_before(
+                seen.resource_version,
+                generation=occurrences,
+                created=seen.created,
+                edited=seen.edited,
+                marked=False,
+            )
+
+        if counted(seen.count):
+            return seen.count
+        if counted(1):
+            return 1
+        if seen.created - seen.began >= CONTINUED_SECONDS:
+            return seen.count - 1
+        return 0
+
+    def conclude(self, ref: EventRef, verdict: Verdict) -> None:
+        """The occurrences up to `ref.count` are safe: a request holds them, or none will."""
+        taken, new = self._waiting.pop((ref.uid, ref.count))
+        taken.safe = True
+        if verdict.reason is Reason.NO_POLICY_MATCHES:
+            NOT_GOVERNED.inc(new)
+        elif verdict.phase is SignalPhase.REJECTED:
+            REJECTED.labels(source=EVENT_SOURCE, reason=verdict.reason.value).inc(new)
+        elif verdict.phase is SignalPhase.DISCARDED:
+            DISCARDED.labels(source=EVENT_SOURCE, reason=verdict.reason.value).inc(new)
+        known = self._known[ref.uid]
+        if ref.count < known.safe or verdict.phase is SignalPhase.REJECTED:
+            taken.gone = True  # Redis remembers a higher count, or it never heard of these occurrences
+        else:
+            if known.remembered:
+                known.remembered.gone = True
+            known.remembered = taken
+        known.safe = max(known.safe, ref.count)
+        known.waiting -= 1
+        if known.gone:
+            self._forget(ref.uid)
+
+
+class EventWatch:
+    """Watches Events while a policy takes them."""
+
+    def __init__(self, client: KubeClient, intake: EventIntake) -> None:
+        self._client = client
+        self._intake = intake
+        self._events = ListWatch(client, paths.events(), kind="Event", parse=EventParser(), params=SELECT)
+        self._wanted = asyncio.Event()
+
+    def want(self, wanted: bool) -> None:
+        """Say whether a policy takes Events. One that is not wanted any more ends with the next bookmark, a minute
+        away at most."""
+        if wanted:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
+
+    async def run(self) -> None:
+        """Watch for ever, whenever it is wanted."""
+        while True:
+            await self._wanted.wait()
+            if not await self._allowed():
+                await asyncio.sleep(RIGHTS_SECONDS)
+                continue
+            log.info("watching Events, since a policy takes them")
+            async with aclosing(self._events.changes()) as changes:
+                async for change in changes:
+                    await self._intake.take(change)
+                    # Between changes only: one that was taken in by halves would hold the checkpoint for ever.
+                    if not self._wanted.is_set():
+                        break
+            log.info("not watching Events any more, since no policy takes them")
+
+    async def _allowed(self) -> bool:
+        """Whether we may watch, as far as one knows; if not, the log says what to do about it."""
+        try:
+            denied = await denied_event_rights(self._client)
+        except ApiError:
+            return True
+        if denied:
+            WATCH_ERRORS.labels(kind="Event", reason="refused").inc()
+            log.error(
+                "a policy takes Events, but they cannot be watched: apply manifests/components/events/rbac.yaml",
+                extra={"denied": denied},
+            )
+        return not denied
