@@ -666,7 +666,7 @@ class Stored:
 class Occurrences(RuleBasedStateMachine):
     """An API server, a watch that is behind it, an operator that dies and comes back, and a Redis that remembers.
 
-    Folding, becoming safe, renewing and forgetting come in any order; Redis adds what lib `fold.lua` promises:
+    Folding, becoming safe, renewing and forgetting come in any order; Redis adds what an arrival of an Event asks for:
     `count - max(after, what it remembers)`.
     """
 
