@@ -237,7 +237,7 @@ async def test_missing_right_is_named_in_the_log_and_waited_for(
     assert caplog.records[0].message == (
         "a policy takes Events, but they cannot be watched: apply manifests/components/events/rbac.yaml"
     )
-    assert vars(caplog.records[0])["denied"] == "list events, watch events"
+    assert vars(caplog.records[0])["denied"] == ["list events", "watch events"]
     assert api_proxy.count("GET", "/events") == 0
     await kubectl("apply", "-f", str(rights))
     await come_to(made, namespace, {"Failed Pod/before": 2})
