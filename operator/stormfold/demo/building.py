@@ -67,21 +67,45 @@ def ensure_binaries(progress: Progress = to_stderr) -> Binaries:
         BuildError: `go` is missing, too old, or failed.
     """
     version = _kubernetes_version()
-    home = cache_home() / "controlplane"
-    folder = home / f"{version}-{_fingerprint()}"
-    found = Binaries(folder / "etcd", folder / "kube-apiserver", version)
+    folder = cache_home() / "controlplane" / f"{version}-{_fingerprint()}"
+
+    def build(scratch: Path) -> None:
+        progress(
+            f"building etcd and kube-apiserver {version} from source: the first time takes about 10 minutes"
+        )
+        _build(scratch, progress)
+
+    made_once(folder, build, what="the control plane", progress=progress)
+    return Binaries(folder / "etcd", folder / "kube-apiserver", version)
+
+
+def made_once(
+    folder: Path, make: Callable[[Path], None], *, what: str, progress: Progress = to_stderr
+) -> Path:
+    """The folder, filled by `make` unless it is there already; whoever else wants it meanwhile waits.
+
+    `make` fills a temporary folder beside it. A crash leaves that one behind, and no half result.
+    """
     if folder.is_dir():
-        return found
+        return folder
+    home = folder.parent
     home.mkdir(parents=True, exist_ok=True)
     with (home / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("another process is building the control plane; waiting for it")
+            progress(f"{what}: another process is making it; waiting for that")
             fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
-            _build(folder, version, progress)
-    return found
+            started = time.monotonic()
+            scratch = Path(tempfile.mkdtemp(prefix="building-", dir=home))
+            try:
+                make(scratch)
+                scratch.rename(folder)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+            progress(f"{what}: made in {time.monotonic() - started:.0f} s, kept in {folder}")
+    return folder
 
 
 def _kubernetes_version() -> str:
@@ -101,21 +125,33 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _build(folder: Path, version: str, progress: Progress) -> None:
-    go = _go()
-    started = time.monotonic()
-    progress(f"building etcd and kube-apiserver {version} from source: the first time takes about 10 minutes")
-    scratch = Path(tempfile.mkdtemp(prefix="building-", dir=folder.parent))
-    try:
-        for name, package in (("etcd", "./etcd"), ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")):
-            _build_one(go, name, package, scratch, progress)
-        scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    progress(f"control plane built in {time.monotonic() - started:.0f} s, kept in {folder}")
+def _build(folder: Path, progress: Progress) -> None:
+    go = go_program()
+    for name, package in (("etcd", "./etcd"), ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")):
+        build_one(go, package, folder / name, flags=_build_flags(), module=MODULE, progress=progress)
 
 
-def _go() -> str:
+def build_one(
+    go: str, package: str, program: Path, *, flags: list[str], module: Path, progress: Progress
+) -> None:
+    """Compile a package of the Go module in the folder `module`, and tell how far that is.
+
+    Raises:
+        BuildError: what `go` answered.
+    """
+    name = program.name
+    progress(f"{name}: looking at its modules (the first time downloads them)")
+    listed = _go_lines([go, "list", "-deps", package], module, name, progress, "modules downloaded: {}")
+    counted = f"{{}} of about {len(listed):,} packages compiled"
+    _go_lines([go, "build", *flags, "-o", str(program), package], module, name, progress, counted)
+
+
+def go_program() -> str:
+    """`go`, if it is new enough.
+
+    Raises:
+        BuildError: it is not, or it is missing.
+    """
     go = shutil.which("go")
     wanted = f"Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer"
     if go is None:
@@ -128,13 +164,6 @@ def _go() -> str:
     return go
 
 
-def _build_one(go: str, name: str, package: str, folder: Path, progress: Progress) -> None:
-    progress(f"{name}: looking at its modules (the first time downloads them)")
-    listed = _go_lines([go, "list", "-deps", package], name, progress, "modules downloaded: {}")
-    counted = f"{{}} of about {len(listed):,} packages compiled"
-    _go_lines([go, "build", *_build_flags(), "-o", str(folder / name), package], name, progress, counted)
-
-
 def _build_flags() -> list[str]:
     """Flags of `go build`; the version is stamped in because a plain build calls itself v0.0.0."""
     version = _kubernetes_version()
@@ -144,14 +173,14 @@ def _build_flags() -> list[str]:
     return ["-v", "-trimpath", "-ldflags", linked]
 
 
-def _go_lines(command: list[str], name: str, progress: Progress, counted: str) -> list[str]:
+def _go_lines(command: list[str], module: Path, name: str, progress: Progress, counted: str) -> list[str]:
     """What `go` printed, while the lines of its stderr are counted to `progress` every few seconds."""
     environment = os.environ | GO_ENVIRONMENT
     errors: list[str] = []
     told = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            command, cwd=MODULE, env=environment, stdout=output, stderr=subprocess.PIPE, text=True
+            command, cwd=module, env=environment, stdout=output, stderr=subprocess.PIPE, text=True
         )
         assert process.stderr is not None
         with closing(process.stderr):
