@@ -2,7 +2,7 @@
 PYTHON_IN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help lint format types generate verify test test-unit test-redis test-api e2e controlplane demo image install-crds deploy undeploy bench lock clean
+.PHONY: help lint format types generate verify test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ generate: .venv/.complete ## write crds/ and the tables in docs/ from the models
 verify: .venv/.complete ## fail if `make generate` would change a file
 	$(PYTHON_IN)/python scripts/generate.py --check
 
-test: .venv/.complete controlplane ## all tests: unit, on real servers, on a real API server, and, where Docker is, on a real cluster
+test: .venv/.complete controlplane programs ## all tests: unit, on real servers, on a real API server, and, where Docker is, on a real cluster
 	@scripts/test-tiers unit redis api e2e
 
 test-unit: .venv/.complete ## the tests without I/O
@@ -37,7 +37,7 @@ test-unit: .venv/.complete ## the tests without I/O
 test-redis: .venv/.complete ## the tests on Valkey, and on Redis if redis-server is on PATH
 	@scripts/test-tiers redis
 
-test-api: .venv/.complete controlplane ## the tests on etcd and kube-apiserver
+test-api: .venv/.complete controlplane programs ## the tests on etcd and kube-apiserver, and with real Alertmanagers
 	@scripts/test-tiers api
 
 e2e: .venv/.complete ## the tests on a kind cluster; E2E_KEEP=1 keeps it, KIND_IMAGE=… is its node image
@@ -45,6 +45,9 @@ e2e: .venv/.complete ## the tests on a kind cluster; E2E_KEEP=1 keeps it, KIND_I
 
 controlplane: .venv/.complete ## build etcd and kube-apiserver, once, into a cache outside the checkout
 	@$(PYTHON_IN)/python -m stormfold.demo.building
+
+programs: .venv/.complete ## build Alertmanager and fetch promtool, once, into that cache; says what is missing
+	@$(PYTHON_IN)/python -m tests.harness.programs
 
 demo: .venv/.complete ## storms on a cluster of its own; CLUSTER=current uses that of KUBECONFIG
 	@$(PYTHON_IN)/stormfold demo $(DEMO_ARGS)

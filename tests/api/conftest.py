@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from tests.harness import guard
+from tests.harness import guard, programs
+from tests.harness.alertmanager import Alertmanager, Config
 from tests.harness.api import Api
 from tests.harness.api_proxy import ApiProxy
 from tests.harness.kubectl import Kubectl
@@ -34,9 +35,12 @@ _number = itertools.count(1)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build the control plane if need be: here, since a first build takes longer than a test may."""
-    if any(item.path.is_relative_to(Path(__file__).parent) for item in session.items):
+    """Build what the tests need and is not there: here, since a first build takes longer than a test may."""
+    ours = [item for item in session.items if item.path.is_relative_to(Path(__file__).parent)]
+    if ours:
         ensure_binaries()
+    if any("alertmanager_program" in getattr(item, "fixturenames", ()) for item in ours):
+        programs.current_alertmanager()
 
 
 @pytest.fixture(scope="session")
@@ -163,6 +167,67 @@ async def operator(
         if process.log.exists():
             text = f"{process.log}\n{tail(process.log, 60)}"
             request.node.add_report_section("teardown", "operator log", text)
+
+
+@pytest.fixture(params=["current", "debian"])
+def alertmanager_program(request: pytest.FixtureRequest) -> Path:
+    """The program of each Alertmanager in turn."""
+    return had(lambda: programs.alertmanager(request.param))
+
+
+def had(find: Callable[[], Path]) -> Path:
+    """What `find` gives. Where it cannot be had the test is left out and says why; where it is required, it fails."""
+    try:
+        return find()
+    except programs.MissingProgramError as error:
+        if programs.programs_required():
+            raise
+        pytest.skip(f"did NOT run: {error}")
+
+
+class NewAlertmanager(Protocol):
+    """Starts an Alertmanager and waits until it is ready; the options are those of `Alertmanager`."""
+
+    def __call__(
+        self,
+        configuration: Config | str,
+        *,
+        cluster: bool = False,
+        peer: Alertmanager | None = None,
+        peer_timeout: str = "5s",
+    ) -> Awaitable[Alertmanager]: ...
+
+
+@pytest.fixture
+async def alertmanager(
+    request: pytest.FixtureRequest, alertmanager_program: Path, tmp_path: Path
+) -> AsyncIterator[NewAlertmanager]:
+    """Starts Alertmanagers, and stops them with the test; what each one logged last is shown when it fails."""
+    made: list[Alertmanager] = []
+
+    async def make(
+        configuration: Config | str,
+        *,
+        cluster: bool = False,
+        peer: Alertmanager | None = None,
+        peer_timeout: str = "5s",
+    ) -> Alertmanager:
+        one = Alertmanager(
+            alertmanager_program,
+            configuration,
+            tmp_path / f"alertmanager-{len(made)}",
+            cluster=cluster,
+            peer=peer,
+            peer_timeout=peer_timeout,
+        )
+        made.append(one)
+        await one.start()
+        return one
+
+    yield make
+    for one in made:
+        await one.stop()
+        request.node.add_report_section("teardown", "alertmanager log", f"{one.log}\n{tail(one.log, 40)}")
 
 
 Restart = Callable[[], Awaitable[None]]

@@ -54,6 +54,12 @@ class Metrics:
 
     samples: tuple[tuple[str, dict[str, str], float], ...]
 
+    @classmethod
+    def parse(cls, text: str) -> Metrics:
+        """From Prometheus' text format."""
+        families = text_string_to_metric_families(text)
+        return cls(tuple((it.name, it.labels, it.value) for family in families for it in family.samples))
+
     def total(self, name: str, **labels: str) -> float:
         """The sum over the samples of that name whose labels include the given ones; 0 if there is none."""
         return sum(
@@ -157,14 +163,7 @@ class OperatorProcess:
 
     async def metrics(self) -> Metrics:
         """What `/metrics` says now."""
-        _, text = await self.get("/metrics")
-        return Metrics(
-            tuple(
-                (sample.name, sample.labels, sample.value)
-                for family in text_string_to_metric_families(text)
-                for sample in family.samples
-            )
-        )
+        return Metrics.parse((await self.get("/metrics"))[1])
 
     def log_lines(self) -> list[dict[str, Any]]:
         """Its log, oldest line first; a line that is no JSON object comes as `{"message": line}`."""
