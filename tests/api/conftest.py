@@ -124,6 +124,7 @@ class NewOperator(Protocol):
         kubeconfig: Path | None = None,
         environment: dict[str, str | None] | None = None,
         identity: str = "test-0",
+        webhook_token_file: Path | None = None,
         start: bool = True,
         ready: bool = True,
     ) -> Awaitable[OperatorProcess]: ...
@@ -145,6 +146,7 @@ async def operator(
         kubeconfig: Path | None = None,
         environment: dict[str, str | None] | None = None,
         identity: str = "test-0",
+        webhook_token_file: Path | None = None,
         start: bool = True,
         ready: bool = True,
     ) -> OperatorProcess:
@@ -155,6 +157,7 @@ async def operator(
             namespace=OPERATOR_NAMESPACE,
             identity=identity,
             environment=environment,
+            webhook_token_file=webhook_token_file,
         )
         made.append(process)
         if start:

@@ -48,6 +48,15 @@ def become_the_operator(environment: dict[str, str], log: Path) -> None:
     main()
 
 
+def webhook_settings(port: int, token_file: Path) -> dict[str, str]:
+    """What makes an operator take alerts on that port of loopback, from whoever has the token."""
+    return {
+        "STORMFOLD_WEBHOOK_HOST": "127.0.0.1",
+        "STORMFOLD_WEBHOOK_PORT": str(port),
+        "STORMFOLD_WEBHOOK_TOKEN_FILE": str(token_file),
+    }
+
+
 @dataclass(frozen=True)
 class Metrics:
     """One reading of `/metrics`."""
@@ -72,7 +81,8 @@ class Metrics:
 class OperatorProcess:
     """`stormfold run` with a log file and a port of its own.
 
-    `environment` is added to the settings; a value of None takes a variable away.
+    `environment` is added to the settings; a value of None takes a variable away. With a `webhook_token_file` it takes
+    alerts at `webhook_url`.
     """
 
     def __init__(
@@ -84,10 +94,13 @@ class OperatorProcess:
         namespace: str = "stormfold-system",
         identity: str = "test-0",
         environment: dict[str, str | None] | None = None,
+        webhook_token_file: Path | None = None,
     ) -> None:
         self.log = log
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        webhook_port = free_port()
+        self.webhook_url = f"http://127.0.0.1:{webhook_port}/v1/alertmanager"
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("STORMFOLD_", "KUBE"))}
         wanted: dict[str, str | None] = {
             **kept,
@@ -97,6 +110,7 @@ class OperatorProcess:
             "STORMFOLD_IDENTITY": identity,
             "STORMFOLD_HTTP_HOST": "127.0.0.1",
             "STORMFOLD_HTTP_PORT": str(self.port),
+            **(webhook_settings(webhook_port, webhook_token_file) if webhook_token_file else {}),
             **(environment or {}),
         }
         self._environment = {k: v for k, v in wanted.items() if v is not None}

@@ -1,0 +1,210 @@
+"""Real Alertmanagers in front of two replicas: whatever arrives how often, each alert is counted once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.api.conftest import NewAlertmanager, NewOperator
+from tests.harness.alertmanager import Alert, Alertmanager, config, pod_alerts
+from tests.harness.api import Api
+from tests.harness.eventually import eventually
+from tests.harness.operator import OperatorProcess
+from tests.harness.redis_proxy import RedisProxy
+from tests.harness.scene import rows
+from tests.harness.team import Team
+
+NAME = "CrashLooping"
+NODES = 3
+WITHIN_SECONDS = 60.0
+GROUPED = ("alertname", "namespace", "node")
+"""By node: several groups of Alertmanager's, so several bodies, make one storm."""
+
+on_the_current_one = pytest.mark.parametrize("alertmanager_program", ["current"], indirect=True)
+
+
+@dataclass(frozen=True)
+class Front:
+    """What the fixture `front` gives: two replicas, and a team whose policy makes one storm of all alerts of a name."""
+
+    replicas: tuple[OperatorProcess, OperatorProcess]
+    team: Team
+    token_file: Path
+
+    def config(self, *replicas: int, **timing: str) -> dict[str, Any]:
+        """Of an Alertmanager that sends to these replicas, or else to both."""
+        urls = [self.replicas[number].webhook_url for number in replicas or (0, 1)]
+        return config(urls, token_file=self.token_file, group_by=GROUPED, **timing)
+
+    def alerts(self, count: int) -> list[Alert]:
+        """Alerts about as many pods, spread over the nodes."""
+        spread = [count // NODES + (number < count % NODES) for number in range(NODES)]
+        return [
+            alert
+            for number, share in enumerate(spread)
+            for alert in pod_alerts(
+                NAME, share, first=1000 * number, namespace=self.team.namespace, node=f"node-{number}"
+            )
+        ]
+
+    async def counts(self) -> list[tuple[Any, ...]]:
+        """(epoch, total, firing, resolved, recovered) of every request of the team."""
+        return rows(
+            await self.team.requests(),
+            "spec.epoch status.signals.total status.signals.firing status.signals.resolved"
+            " status.conditions.Recovered.status",
+        )
+
+    async def come_to(self, total: int, *, firing: int | None = None, resolved: int = 0) -> None:
+        """Wait until there is one request with these counts, and none beside it; what is not resolved fires."""
+        firing = total - resolved if firing is None else firing
+        expected = [(1, total, firing, resolved, "False" if firing else "True")]
+        await eventually(
+            self.counts, lambda seen: seen == expected, within=WITHIN_SECONDS, what=f"counts are {expected}"
+        )
+
+
+@pytest.fixture
+async def front(
+    api: Api, operator: NewOperator, redis_proxy: RedisProxy, namespace: str, tmp_path: Path
+) -> Front:
+    """Two replicas on one Redis, behind `redis_proxy`."""
+    token = tmp_path / "token"
+    token.write_text("of-the-tests")
+    first, second = [
+        await operator(identity=f"replica-{number}", redis_url=redis_proxy.url, webhook_token_file=token)
+        for number in range(2)
+    ]
+    team = Team(api, namespace)
+    await team.policy()
+    await eventually(lambda: in_force(team, api), within=WITHIN_SECONDS, what="the policy is in force")
+    return Front((first, second), team, token)
+
+
+async def in_force(team: Team, api: Api) -> bool:
+    """Whether the operator has accepted the team's policy."""
+    policies = await api.list("StormPolicy", team.namespace)
+    return rows(policies, "status.conditions.Accepted.status") == [("True",)]
+
+
+async def delivered(*senders: Alertmanager) -> int:
+    """How many bodies of theirs were taken."""
+    attempts = [await sender.attempts() for sender in senders]
+    return sum(made - failed for made, failed in attempts)
+
+
+async def delivered_again(*senders: Alertmanager, bodies: int) -> None:
+    """Wait until so many more bodies were taken."""
+    before = await delivered(*senders)
+    await eventually(
+        lambda: delivered(*senders),
+        lambda seen: seen >= before + bodies,
+        within=WITHIN_SECONDS,
+        what=f"{bodies} more bodies are taken",
+    )
+
+
+async def test_alert_that_both_replicas_get_again_and_again_is_counted_once(
+    front: Front, alertmanager: NewAlertmanager
+) -> None:
+    sender = await alertmanager(front.config(repeat_interval="600ms"))
+    await sender.post(front.alerts(60))
+    await front.come_to(60)
+    # Each group to each replica at least three times more.
+    await delivered_again(sender, bodies=3 * NODES * 2)
+    assert await front.counts() == [(1, 60, 60, 0, "False")]
+
+
+async def test_resolved_alerts_are_told_from_those_that_still_fire(
+    front: Front, alertmanager: NewAlertmanager
+) -> None:
+    sender = await alertmanager(front.config(repeat_interval="600ms"))
+    alerts = front.alerts(60)
+    await sender.post(alerts)
+    await front.come_to(60)
+    await sender.post(alert.resolved() for alert in alerts[::2])
+    await front.come_to(60, resolved=30)
+    await sender.post(alert.resolved() for alert in alerts[1::2])
+    await front.come_to(60, resolved=60)
+
+
+async def test_alert_that_fires_anew_is_counted_anew(front: Front, alertmanager: NewAlertmanager) -> None:
+    sender = await alertmanager(front.config())
+    alerts = front.alerts(6)
+    await sender.post(alerts)
+    await front.come_to(6)
+    await sender.post(alert.resolved() for alert in alerts)
+    await front.come_to(6, resolved=6)
+    await sender.post(front.alerts(6))
+    await front.come_to(12, firing=6)
+
+
+async def test_pair_that_has_lost_each_other_counts_like_one(
+    front: Front, alertmanager: NewAlertmanager
+) -> None:
+    pair = [await alertmanager(front.config(repeat_interval="600ms")) for _ in range(2)]
+    alerts = front.alerts(60)
+    await asyncio.gather(*(sender.post(alerts) for sender in pair))
+    await front.come_to(60)
+    await delivered_again(*pair, bodies=2 * NODES * 2 * 2)
+    assert await front.counts() == [(1, 60, 60, 0, "False")]
+    over = [alert.resolved() for alert in alerts[:40]]
+    await asyncio.gather(*(sender.post(over) for sender in pair))
+    await front.come_to(60, resolved=40)
+    assert min([await delivered(sender) for sender in pair]) >= NODES * 2, "both have sent"
+
+
+async def test_each_of_a_pair_may_have_a_replica_of_its_own(
+    front: Front, alertmanager: NewAlertmanager
+) -> None:
+    pair = [await alertmanager(front.config(number)) for number in range(2)]
+    alerts = front.alerts(60)
+    await asyncio.gather(*(sender.post(alerts) for sender in pair))
+    await eventually(lambda: delivered(*pair), lambda seen: seen >= 2 * NODES, within=WITHIN_SECONDS)
+    await front.come_to(60)
+
+
+@on_the_current_one
+async def test_second_of_a_cluster_goes_on_where_the_first_one_ended(
+    front: Front, alertmanager: NewAlertmanager
+) -> None:
+    first = await alertmanager(front.config(repeat_interval="2s"), cluster=True)
+    second = await alertmanager(front.config(repeat_interval="2s"), peer=first, peer_timeout="1s")
+    alerts = front.alerts(30)
+    await asyncio.gather(first.post(alerts), second.post(alerts))
+    await front.come_to(30)
+    await first.stop()
+    await second.post(alert.resolved() for alert in alerts)
+    await front.come_to(30, resolved=30)
+
+
+@on_the_current_one
+async def test_alerts_that_are_refused_while_redis_is_away_are_counted_once_it_is_back(
+    front: Front, alertmanager: NewAlertmanager, redis_proxy: RedisProxy
+) -> None:
+    sender = await alertmanager(front.config())
+    alerts = front.alerts(60)
+    await sender.post(alerts[:30])
+    await front.come_to(30)
+    redis_proxy.disconnect()
+    await sender.post(alerts)
+    await eventually(sender.attempts, lambda seen: seen[1] >= 2, within=WITHIN_SECONDS, what="two refusals")
+    redis_proxy.reconnect()
+    await front.come_to(60)
+
+
+@on_the_current_one
+async def test_replica_that_was_away_counts_nothing_twice(
+    front: Front, alertmanager: NewAlertmanager
+) -> None:
+    first, _ = front.replicas
+    sender = await alertmanager(front.config(repeat_interval="600ms"))
+    first.kill()
+    await sender.post(front.alerts(60))
+    await front.come_to(60)
+    await first.start()
+    await delivered_again(sender, bodies=2 * NODES * 2)
+    assert await front.counts() == [(1, 60, 60, 0, "False")]
