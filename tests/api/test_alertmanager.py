@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ async def front(
 ) -> Front:
     """Two replicas on one Redis, behind `redis_proxy`."""
     token = tmp_path / "token"
-    token.write_text("of-the-tests")
+    token.write_text(secrets.token_hex(16))
     first, second = [
         await operator(identity=f"replica-{number}", redis_url=redis_proxy.url, webhook_token_file=token)
         for number in range(2)

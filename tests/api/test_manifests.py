@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import socket
 import ssl
 import subprocess
@@ -44,7 +43,7 @@ VARIANTS = (
 )
 """An overlay and its components."""
 PROMETHEUS = {"ServiceMonitor", "PrometheusRule"}
-"""Their CRDs are not here."""
+"""`test_monitoring.py` looks at these."""
 ENFORCED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 
 
@@ -276,28 +275,3 @@ async def test_component_makes_the_operator_trust_an_authority_of_your_own(
         assert "CERTIFICATE_VERIFY_FAILED" in stranger.log.read_text()
         process = await operator(redis_url=url, environment={variable["name"]: str(certificate)})
         assert await process.terminate() == 0
-
-
-def test_alerts_ask_for_metrics_and_labels_that_exist() -> None:
-    rule = yaml.safe_load((MANIFESTS / "components" / "monitoring" / "prometheusrule.yaml").read_text())
-    table = re.findall(
-        r"^\| `(stormfold_\w+)` \| (\w+) \| ([^|]*) \|",
-        (ROOT / "docs" / "metrics.md").read_text(),
-        re.MULTILINE,
-    )
-    known: dict[str, set[str]] = {}
-    for name, kind, labels in table:
-        for suffix in ("_bucket", "_count", "_sum") if kind == "histogram" else ("",):
-            known[name + suffix] = set(re.findall(r"\w+", labels))
-    of_prometheus = {"instance", "le"}
-    for alert in rule["spec"]["groups"][0]["rules"]:
-        metrics = set(re.findall(r"stormfold_\w+", alert["expr"]))
-        assert metrics, alert
-        assert metrics <= known.keys(), alert
-        labels = set().union(*(known[metric] for metric in metrics)) | of_prometheus
-        grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", alert["expr"])
-        asked = {label.strip() for group in grouped for label in group.split(",")}
-        shown = set(re.findall(r"\$labels\.(\w+)", str(alert["annotations"])))
-        assert asked | shown <= labels, alert
-        assert alert["labels"]["severity"] in {"critical", "warning", "info"}
-        assert set(alert["annotations"]) == {"summary", "description"}
