@@ -228,7 +228,9 @@ class PolicySpec(ApiModel):
     severity_map: Annotated[dict[Annotated[str, Field(max_length=63)], Severity], Field(max_length=32)] = (
         Field(default_factory=dict)
     )
-    """Severity that a signal states, and the one to use instead."""
+    """Severity that a signal states, and the one to use instead. The key may also be a word of the source's own, such as P0,
+    sev1 or page, that an alert has in its label severity: exactly so, or else in other case. A word that is not mapped
+    counts as unknown."""
     request_namespace: (
         Annotated[str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] | None
     ) = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from stormfold.api.conditions import Reason
-from stormfold.api.signal import SignalPhase
+from stormfold.api.signal import Severity, SignalPhase
 from stormfold.model.arrival import Arrival, Verdict
 from stormfold.model.group import Group, PolicyId
 from stormfold.policy import grouping
@@ -76,7 +76,24 @@ class Routing:
         return routed
 
 
+def mapped_severity(arrival: Arrival, mapping: Mapping[str, Severity]) -> Severity:
+    """The severity that a policy's `severityMap` gives: to the word that the source wrote, exactly or but for its case,
+    else to the severity that we made of it."""
+    if not mapping:
+        return arrival.severity
+    for word in (arrival.severity_text, arrival.severity.value):
+        if not word:
+            continue
+        if word in mapping:
+            return mapping[word]
+        lower = word.lower()
+        for key, severity in mapping.items():
+            if key.lower() == lower:
+                return severity
+    return arrival.severity
+
+
 def _routed(arrival: Arrival, version: PolicyVersion) -> Routed:
-    severity = version.spec.severity_map.get(arrival.severity, arrival.severity)
+    severity = mapped_severity(arrival, version.spec.severity_map)
     counted = arrival if severity is arrival.severity else replace(arrival, severity=severity)
     return Routed(arrival, counted, version.group(counted), version)

@@ -100,6 +100,33 @@ def test_severity_is_mapped_before_it_is_grouped_and_counted() -> None:
     assert found.group.values == (("severity", "critical"),)
 
 
+@pytest.mark.parametrize(
+    ("severity", "text", "mapping", "expected"),
+    [
+        pytest.param("unknown", "P0", {}, "unknown", id="no map"),
+        pytest.param("unknown", "P0", {"P0": "critical"}, "critical", id="the word of the source"),
+        pytest.param("unknown", "p0", {"P0": "critical"}, "critical", id="in another case"),
+        pytest.param("unknown", "P0", {"p0": "critical"}, "critical", id="in another case in the map"),
+        pytest.param("unknown", "p0", {"P0": "critical", "p0": "high"}, "high", id="exactly goes first"),
+        pytest.param("unknown", "sev9", {"sev1": "critical"}, "unknown", id="a word that is not mapped"),
+        pytest.param("unknown", "sev9", {"unknown": "info"}, "info", id="which counts as unknown"),
+        pytest.param(
+            "unknown", "sev9", {"sev9": "high", "unknown": "info"}, "high", id="unless it is mapped"
+        ),
+        pytest.param("unknown", "", {"": "high", "unknown": "info"}, "info", id="no word at all"),
+        pytest.param("critical", "", {"critical": "warning"}, "warning", id="one of ours"),
+        pytest.param("critical", "", {"Critical": "warning"}, "warning", id="one of ours in another case"),
+        pytest.param("critical", "", {"warning": "info"}, "critical", id="one of ours that is not mapped"),
+    ],
+)
+def test_severity_map_knows_the_words_of_the_source_and_ours(
+    severity: str, text: str, mapping: dict[str, str], expected: str
+) -> None:
+    arrival = replace(ARRIVAL, severity=Severity(severity), severity_text=text)
+    found = routed(Routing(PolicyIndex([version(severityMap=mapping)])).route(arrival, NOTHING_OPEN))
+    assert found.arrival.severity == Severity(expected)
+
+
 def test_match_sees_the_severity_as_the_signal_states_it() -> None:
     mapping = version(match={"severities": ["critical"]}, severityMap={"warning": "critical"})
     assert isinstance(Routing(PolicyIndex([mapping])).route(ARRIVAL, NOTHING_OPEN), Verdict)
