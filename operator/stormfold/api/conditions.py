@@ -70,8 +70,8 @@ def set_condition(conditions: Iterable[Condition], new: Condition) -> tuple[Cond
 
 
 class Reason(StrEnum):
-    """Every reason that a condition, an Event or the status of a Signal can give; `where` it appears, and its
-    `meaning`."""
+    """Every reason that a condition, an Event, the status of a Signal or an answer to Alertmanager can give; `where`
+    it appears, and its `meaning`."""
 
     where: str
     meaning: str
@@ -152,8 +152,8 @@ class Reason(StrEnum):
         "Exact is False",
         "Redis lost which alerts were counted. Alerts that began before that and came again are counted, perhaps twice.",
     )
-    TOO_MANY_ALERTS = (
-        "TooManyAlerts",
+    ALERTS_ESTIMATED = (
+        "AlertsEstimated",
         "Exact is False",
         "There are more alerts than are known one by one. Those beyond are counted by an estimate.",
     )
@@ -177,8 +177,8 @@ class Reason(StrEnum):
     )
     STARTS_IN_FUTURE = (
         "StartsInFuture",
-        "Signal is Rejected",
-        "`spec.startsAt` lies in the future by more than clocks may differ.",
+        "Signal is Rejected; alert is rejected",
+        "`startsAt` lies in the future by more than clocks may differ.",
     )
     NO_POLICY_MATCHES = (
         "NoPolicyMatches",
@@ -204,6 +204,83 @@ class Reason(StrEnum):
         "RequestNamespaceNotFound",
         "Signal is Rejected",
         "The namespace that the policy names in `requestNamespace` does not exist.",
+    )
+    INVALID_ALERT = (
+        "InvalidAlert",
+        "Alert is rejected",
+        "The alert cannot be read, or is over a bound; the message says which field is at fault.",
+    )
+    NAMESPACE_NOT_ALLOWED = (
+        "NamespaceNotAllowed",
+        "Alert is rejected; webhook answers 403",
+        "Whoever posted the alert may not create Signals in the namespace that it speaks for.",
+    )
+    INVALID_BODY = (
+        "InvalidBody",
+        "Webhook answers 400",
+        "The body is not what Alertmanager sends: JSON in UTF-8, an object with `version` and a list of `alerts`.",
+    )
+    UNSUPPORTED_PAYLOAD_VERSION = (
+        "UnsupportedPayloadVersion",
+        "Webhook answers 400",
+        "The `version` of the body is not 4.",
+    )
+    NO_ALERT_USABLE = (
+        "NoAlertUsable",
+        "Webhook answers 400",
+        "Every alert of the body is rejected; the list `rejected` says why.",
+    )
+    NOT_AUTHENTICATED = (
+        "NotAuthenticated",
+        "Webhook answers 401",
+        "There is no bearer token, or the API server does not know it, or it is for another audience.",
+    )
+    NO_SUCH_ENDPOINT = (
+        "NoSuchEndpoint",
+        "Webhook answers 404 or 405",
+        "Alerts are taken by POST to /v1/alertmanager and nowhere else.",
+    )
+    BODY_TOO_SLOW = ("BodyTooSlow", "Webhook answers 408", "The body did not come in time.")
+    BODY_TOO_LARGE = (
+        "BodyTooLarge",
+        "Webhook answers 413",
+        "The body is larger than the webhook takes: `max_alerts` in Alertmanager's webhook_configs makes it smaller.",
+    )
+    TOO_MANY_ALERTS = (
+        "TooManyAlerts",
+        "Webhook answers 413",
+        "The body has more alerts than the webhook takes at once.",
+    )
+    UNSUPPORTED_MEDIA_TYPE = (
+        "UnsupportedMediaType",
+        "Webhook answers 415",
+        "The body is not said to be plain application/json in UTF-8.",
+    )
+    TOO_MANY_POSTS_OF_CALLER = (
+        "TooManyPostsOfCaller",
+        "Webhook answers 429",
+        "Whoever posts has half of all posts that may be under way at once.",
+    )
+    TOO_MANY_POSTS = (
+        "TooManyPosts",
+        "Webhook answers 503",
+        "As many posts are under way as may be at once.",
+    )
+    NOT_SERVING = (
+        "NotServing",
+        "Webhook answers 503",
+        "This replica is starting or stopping, or cannot reach Redis; the message says which.",
+    )
+    REVIEW_UNAVAILABLE = (
+        "ReviewUnavailable",
+        "Webhook answers 503",
+        "The API server did not say whose token it is or what it may.",
+    )
+    NO_ROOM = ("NoRoom", "Webhook answers 503", "As many alerts wait to be folded as may.")
+    NOT_SAFE_IN_TIME = (
+        "NotSafeInTime",
+        "Webhook answers 503",
+        "Not all alerts were in a request in time. They may well be soon; posted again, they are counted once.",
     )
     VALID = ("Valid", "Accepted is True", "The policy is in force.")
     OWNERS_NOT_READABLE = (
@@ -271,7 +348,7 @@ def reasons_page() -> str:
             "<!-- Generated from operator/stormfold/api/conditions.py: change it there, then run `make generate`. -->",
             "# Reasons",
             "",
-            "What stormfold writes into `reason` of a condition, of an Event, and of a Signal's status.",
+            "The `reason` of a condition, of an Event, of a Signal's status, and of an answer to Alertmanager.",
             "",
             "| reason | where | meaning |",
             "|---|---|---|",

@@ -1,6 +1,5 @@
 """Signals: resources → arrivals, each occurrence once."""
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,18 +10,19 @@ from pydantic import ValidationError
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase, SignalSpec, SignalState
+from stormfold.intake.alertmanager import FUTURE_MS
 from stormfold.intake.checkpoint import Progress, Taken
 from stormfold.intake.listwatch import Change, Listed, version_number
 from stormfold.intake.taking import edited, take_apart
+from stormfold.intake.targets import NAMESPACE_NAME
 from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
 
-FUTURE = timedelta(minutes=5)
-"""How far `startsAt` may lie ahead: clocks differ."""
-NAMESPACE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-"""What no namespace can be called would become part of a request's path."""
+FUTURE = timedelta(milliseconds=FUTURE_MS)
 
 RECEIVED = Counter(
-    "stormfold_signals_received_total", "Occurrences of signals taken in, each once.", ["source"]
+    "stormfold_signals_received_total",
+    "Occurrences of signals taken in, each once; alerts each time that they are posted.",
+    ["source"],
 )
 REJECTED = Counter(
     "stormfold_signals_rejected_total", "Signals that cannot be counted.", ["source", "reason"]

@@ -205,7 +205,7 @@ def exact(storm: Snapshot) -> Finding:
     if storm.alerts_beyond:
         return Finding(
             False,
-            Reason.TOO_MANY_ALERTS,
+            Reason.ALERTS_ESTIMATED,
             f"{storm.alerts} alerts, some of them estimated: no more than {KNOWN_ALERTS} of a group are known one by one",
         )
     return Finding(True, Reason.EACH_COUNTED_ONCE, "each signal counts once")

@@ -206,7 +206,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                     condition(
                         "Exact",
                         "False",
-                        "TooManyAlerts",
+                        "AlertsEstimated",
                         "5000 alerts, some of them estimated: no more than 4096 of a group are known one by one",
                     ),
                 ),

@@ -1,0 +1,493 @@
+"""What a webhook body becomes: an arrival or a refusal for each alert, or one word for all."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+from tests.harness.values import T0
+
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import Severity, SignalSpec
+from stormfold.intake.alertmanager import (
+    MAX_ALERTS,
+    AlertParser,
+    Body,
+    BodyError,
+    Refusal,
+    fingerprint_of,
+)
+from stormfold.model.arrival import AlertRef, AlertWaiter, Arrival, Target
+
+ROOT = Path(__file__).parents[3]
+EXAMPLES = ROOT / "examples" / "alertmanager"
+FOREIGN = [
+    path
+    for base in ROOT.parents[:2]
+    for path in sorted((base / "shared" / "data" / "kubernaut").rglob("*.json"))
+]
+"""Bodies that nobody of this project wrote; they are not part of it, and not on every machine."""
+
+WAITER = cast("AlertWaiter", object())
+LABELS = {"alertname": "PodDown", "severity": "warning", "namespace": "shop", "pod": "web-0"}
+ALERT: dict[str, Any] = {
+    "status": "firing",
+    "labels": LABELS,
+    "annotations": {"summary": "It is down."},
+    "startsAt": "2026-01-01T00:00:00Z",
+    "endsAt": "0001-01-01T00:00:00Z",
+    "generatorURL": "http://prometheus/graph",
+    "fingerprint": "0123456789abcdef",
+}
+ARRIVAL = Arrival(
+    ref=AlertRef(WAITER, 0, T0),
+    name="PodDown",
+    namespace="shop",
+    severity=Severity.WARNING,
+    firing=True,
+    target=Target("v1", "Pod", "web-0", "shop"),
+    labels=LABELS,
+    source="alertmanager",
+    seen_ms=T0 + 1000,
+    fingerprint="0123456789abcdef",
+)
+
+
+def payload(*alerts: Any, **changes: Any) -> bytes:
+    """The body of a post."""
+    return json.dumps({"version": "4", "status": "firing", "alerts": list(alerts)} | changes).encode()
+
+
+def parse(body: bytes, now_ms: int = T0 + 1000) -> Body:
+    return AlertParser("ops")(body, waiter=WAITER, now_ms=now_ms)
+
+
+def only(alert: Any) -> Arrival | Refusal:
+    """What became of a body with this alert alone."""
+    body = parse(payload(alert))
+    (found,) = [*body.arrivals, *body.refusals]
+    return found
+
+
+def test_alert_becomes_an_arrival_that_was_seen_when_it_came() -> None:
+    assert parse(payload(ALERT)) == Body([ARRIVAL], [], 0)
+
+
+def test_body_without_alerts_says_nothing() -> None:
+    assert parse(payload()) == Body([], [], 0)
+
+
+@pytest.mark.parametrize(("truncated", "expected"), [(3, 3), (0, 0), (-1, 0), (True, 0), ("3", 0), (None, 0)])
+def test_alerts_that_alertmanager_left_out_are_told(truncated: object, expected: int) -> None:
+    assert parse(payload(ALERT, truncatedAlerts=truncated)).truncated == expected
+
+
+def with_labels(**labels: Any) -> dict[str, Any]:
+    return ALERT | {"labels": {k: v for k, v in (LABELS | labels).items() if v is not None}}
+
+
+@pytest.mark.parametrize(
+    ("label", "severity", "text"),
+    [
+        ("critical", Severity.CRITICAL, ""),
+        ("Critical", Severity.CRITICAL, ""),
+        ("HIGH", Severity.HIGH, ""),
+        ("warning", Severity.WARNING, ""),
+        ("info", Severity.INFO, ""),
+        ("unknown", Severity.UNKNOWN, ""),
+        ("P0", Severity.UNKNOWN, "P0"),
+        ("sev1", Severity.UNKNOWN, "sev1"),
+        ("page", Severity.UNKNOWN, "page"),
+        ("none", Severity.UNKNOWN, "none"),
+        ("", Severity.UNKNOWN, ""),
+        (None, Severity.UNKNOWN, ""),
+    ],
+)
+def test_severity_is_one_of_ours_or_kept_as_the_word_it_is(
+    label: str | None, severity: Severity, text: str
+) -> None:
+    arrival = only(with_labels(severity=label))
+    assert isinstance(arrival, Arrival)
+    assert (arrival.severity, arrival.severity_text) == (severity, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [
+        ("2026-01-01T00:00:00Z", T0),
+        ("2026-01-01T00:00:00.001Z", T0 + 1),
+        ("2026-01-01T00:00:00.588999999Z", T0 + 588),
+        ("2026-01-01T00:00:00.5+00:00", T0 + 500),
+        ("2026-01-01T02:00:00+02:00", T0),
+        ("2025-12-31T18:30:00-05:30", T0),
+        ("1999-12-31T23:59:59.999Z", 946_684_799_999),
+        ("1969-12-31T23:59:59.9995Z", -1),
+    ],
+)
+def test_time_is_read_to_the_millisecond(text: str, milliseconds: int) -> None:
+    arrival = only(ALERT | {"startsAt": text})
+    assert isinstance(arrival, Arrival)
+    assert arrival.ref == AlertRef(WAITER, 0, milliseconds)
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2026, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - bounds of a strategy
+def test_every_time_is_read_as_exactly_as_it_was_written(moment: datetime) -> None:
+    arrival = only(ALERT | {"startsAt": moment.isoformat(timespec="milliseconds")})
+    assert isinstance(arrival, Arrival)
+    assert isinstance(arrival.ref, AlertRef)
+    exact = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    assert arrival.ref.starts_ms == round(exact.timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("alert", "message"),
+    [
+        pytest.param(None, "must be an object", id="null"),
+        pytest.param([], "must be an object", id="a list"),
+        pytest.param(10**30, "must be an object", id="a huge number"),
+        pytest.param({}, "status: must be firing or resolved, not None", id="empty"),
+        pytest.param(
+            ALERT | {"status": "Firing"}, "status: must be firing or resolved, not 'Firing'", id="state"
+        ),
+        pytest.param(
+            ALERT | {"status": []}, "status: must be firing or resolved, not a list", id="a list as state"
+        ),
+        pytest.param(ALERT | {"labels": None}, "labels: must be an object", id="no labels"),
+        pytest.param(ALERT | {"labels": ["alertname"]}, "labels: must be an object", id="a list of labels"),
+        pytest.param(
+            with_labels(team={"name": "a"}),
+            "labels: 'team' must be text of at most 256 characters",
+            id="nested",
+        ),
+        pytest.param(
+            with_labels(team=7), "labels: 'team' must be text of at most 256 characters", id="a number"
+        ),
+        pytest.param(
+            with_labels(team="a" * 257),
+            "labels: 'team' must be text of at most 256 characters",
+            id="a long value",
+        ),
+        pytest.param(
+            with_labels(**{"a" * 129: "x"}),
+            f"labels: the name {repr('a' * 129)[:64]}… must have 1 to 128 characters",
+            id="a long name",
+        ),
+        pytest.param(
+            with_labels(**{"": "x"}), "labels: the name '' must have 1 to 128 characters", id="an empty name"
+        ),
+        pytest.param(
+            with_labels(**{f"l{n}": "x" for n in range(61)}),
+            "labels: must have at most 64, not 65",
+            id="many labels",
+        ),
+        pytest.param(with_labels(alertname=None), "labels: must have an alertname", id="no name"),
+        pytest.param(with_labels(alertname=""), "labels: must have an alertname", id="an empty alertname"),
+        pytest.param(
+            with_labels(alertname="a" * 254),
+            "labels: 'alertname' must be text of at most 253 characters",
+            id="a long alertname",
+        ),
+        pytest.param(
+            with_labels(alertname=["a"]),
+            "labels: 'alertname' must be text of at most 253 characters",
+            id="a list as alertname",
+        ),
+        pytest.param(
+            ALERT | {"fingerprint": "f" * 129},
+            "fingerprint: must be text of at most 128 characters",
+            id="a long fingerprint",
+        ),
+        pytest.param(
+            ALERT | {"fingerprint": 7},
+            "fingerprint: must be text of at most 128 characters",
+            id="a number as it",
+        ),
+        *(
+            pytest.param(
+                ALERT | {"startsAt": text},
+                f"startsAt: must be a time of RFC 3339, not {text!r}",
+                id=f"time {text}",
+            )
+            for text in (
+                "now",
+                "",
+                None,
+                1767225600,
+                "2026-01-01",
+                "2026-01-01T00:00:00",
+                "20260101T000000Z",
+                "2026-01-01 00:00:00Z",
+                "2026-W01-1T00:00:00Z",
+                "2026-02-31T00:00:00Z",
+                "2026-01-01T24:00:01Z",
+                "2026-01-01T00:00:00+25:00",
+                "2026-01-01T00:00:00.1234567890Z",
+                "0001-01-01T00:00:00Z",
+                "٢٠٢٦-01-01T00:00:00Z",
+                "2026-01-01T00:00:00Z\n",
+            )
+        ),
+        pytest.param(
+            ALERT | {"startsAt": {}},
+            "startsAt: must be a time of RFC 3339, not a dict",
+            id="an object as time",
+        ),
+    ],
+)
+def test_alert_that_cannot_be_used_is_refused(alert: Any, message: str) -> None:
+    assert only(alert) == Refusal(0, Reason.INVALID_ALERT, message)
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(300_000, True), (301_000, False)])
+def test_alert_from_the_future_is_refused(ahead: int, taken: bool) -> None:
+    starts = datetime.fromtimestamp((T0 + 1000 + ahead) / 1000, UTC).isoformat()
+    found = only(ALERT | {"startsAt": starts})
+    if taken:
+        assert isinstance(found, Arrival)
+    else:
+        assert found == Refusal(
+            0, Reason.STARTS_IN_FUTURE, f"startsAt: {starts} must not lie more than 5 minutes ahead"
+        )
+
+
+def test_one_bad_alert_does_not_keep_the_others() -> None:
+    body = parse(payload(ALERT, {}, ALERT | {"status": "resolved"}, 7))
+    assert [(a.ref, a.firing) for a in body.arrivals] == [
+        (AlertRef(WAITER, 0, T0), True),
+        (AlertRef(WAITER, 2, T0), False),
+    ]
+    assert [refusal.index for refusal in body.refusals] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        pytest.param(b"", Reason.INVALID_BODY, id="empty"),
+        pytest.param(b"\xff\xfe", Reason.INVALID_BODY, id="not UTF-8"),
+        pytest.param(payload(ALERT)[:-1], Reason.INVALID_BODY, id="cut"),
+        pytest.param(payload(ALERT) + b"}", Reason.INVALID_BODY, id="something behind it"),
+        pytest.param(b'{"version":"4","alerts":[\x00]}', Reason.INVALID_BODY, id="a NUL byte"),
+        pytest.param(b'{"version":"4","alerts":["\\ud800"]}', Reason.INVALID_BODY, id="half a character"),
+        pytest.param(b"[" * 100_000, Reason.INVALID_BODY, id="deep"),
+        pytest.param(b"[]", Reason.INVALID_BODY, id="a list"),
+        pytest.param(b"null", Reason.INVALID_BODY, id="null"),
+        pytest.param(b'{"version":"4"}', Reason.INVALID_BODY, id="no alerts"),
+        pytest.param(b'{"version":"4","alerts":{}}', Reason.INVALID_BODY, id="an object of alerts"),
+        pytest.param(payload(ALERT, version="3"), Reason.UNSUPPORTED_PAYLOAD_VERSION, id="another version"),
+        pytest.param(payload(ALERT, version=4), Reason.UNSUPPORTED_PAYLOAD_VERSION, id="a number as version"),
+        pytest.param(b"{}", Reason.UNSUPPORTED_PAYLOAD_VERSION, id="no version"),
+        pytest.param(payload(*[{}] * (MAX_ALERTS + 1)), Reason.TOO_MANY_ALERTS, id="one alert too many"),
+        pytest.param(payload(*[{}] * 100_000), Reason.TOO_MANY_ALERTS, id="100,000 alerts"),
+    ],
+)
+def test_body_that_cannot_be_used_is_refused_as_a_whole(body: bytes, reason: Reason) -> None:
+    with pytest.raises(BodyError) as caught:
+        parse(body)
+    assert caught.value.reason is reason
+    assert len(caught.value.message) < 200
+
+
+def test_as_many_alerts_as_may_be_are_read() -> None:
+    body = parse(payload(*[{}] * MAX_ALERTS))
+    assert (len(body.arrivals), len(body.refusals)) == (0, MAX_ALERTS)
+
+
+def test_last_of_two_equal_keys_counts() -> None:
+    body = payload(ALERT).replace(b'"alertname": "PodDown"', b'"alertname": "Other", "alertname": "PodDown"')
+    assert parse(body).arrivals == [ARRIVAL]
+
+
+def test_huge_numbers_where_nobody_looks_do_no_harm() -> None:
+    body = payload(ALERT).replace(b'"endsAt": "0001-01-01T00:00:00Z"', b'"endsAt": 1' + b"0" * 300)
+    assert parse(body).arrivals == [ARRIVAL]
+
+
+def test_nul_and_other_odd_characters_in_a_label_are_kept_as_in_a_signal() -> None:
+    arrival = only(with_labels(odd="a\x00b\x1f\n…"))
+    assert isinstance(arrival, Arrival)
+    assert arrival.labels["odd"] == "a\x00b\x1f\n…"
+
+
+@pytest.mark.parametrize(
+    ("labels", "namespace"),
+    [
+        pytest.param({}, "shop", id="that of its target"),
+        pytest.param({"pod": None}, "shop", id="its label, without a target"),
+        pytest.param({"pod": None, "node": "n"}, "shop", id="its label, for a target that has none"),
+        pytest.param({"namespace": None}, "ops", id="the operator's, if none is named"),
+        pytest.param({"namespace": "No/Namespace"}, "ops", id="the operator's, if what is named is none"),
+        pytest.param({"exported_namespace": "batch"}, "batch", id="what the metric itself names"),
+    ],
+)
+def test_alert_speaks_for_a_namespace(labels: dict[str, Any], namespace: str) -> None:
+    arrival = only(with_labels(**labels))
+    assert isinstance(arrival, Arrival)
+    assert arrival.namespace == namespace
+
+
+def test_fingerprint_is_made_of_the_labels_where_there_is_none() -> None:
+    assert fingerprint_of({"a": "1", "b": "2"}) == fingerprint_of({"b": "2", "a": "1"}) == "f1b5248dc1213123"
+    assert fingerprint_of({"a": "1"}) != fingerprint_of({"a": "2"})
+    for absent in (ALERT | {"fingerprint": ""}, {k: v for k, v in ALERT.items() if k != "fingerprint"}):
+        arrival = only(absent)
+        assert isinstance(arrival, Arrival)
+        assert arrival.fingerprint == fingerprint_of(LABELS)
+
+
+LABEL_TEXT = st.text(max_size=300) | st.sampled_from(["a" * 253, "a" * 254, "a" * 256, "a" * 257])
+
+
+@given(st.dictionaries(st.text(max_size=130), LABEL_TEXT, max_size=66), LABEL_TEXT)
+def test_bounds_are_those_of_a_signal(labels: dict[str, str], name: str) -> None:
+    labels = labels | {"alertname": name}
+    try:
+        TypeAdapter(SignalSpec).validate_python({"name": name, "labels": labels})
+    except ValidationError:
+        fits = False
+    else:
+        fits = True
+    body = parse(payload(ALERT | {"labels": labels}))
+    assert bool(body.arrivals) == fits
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(
+    st.lists(
+        json_values
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "status": st.sampled_from(["firing", "resolved"]) | json_values,
+                "labels": st.dictionaries(st.sampled_from(list(LABELS)), json_values) | json_values,
+                "startsAt": json_values,
+                "fingerprint": json_values,
+            },
+        )
+    )
+)
+def test_every_alert_is_either_taken_or_refused(alerts: list[Any]) -> None:
+    body = parse(payload(*alerts))
+    indices = [cast("AlertRef", a.ref).index for a in body.arrivals] + [r.index for r in body.refusals]
+    assert sorted(indices) == list(range(len(alerts)))
+    assert all(len(refusal.message) < 200 for refusal in body.refusals)
+
+
+@given(st.binary())
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    with pytest.raises(BodyError):
+        parse(body)
+
+
+# --- whole bodies
+
+Row = tuple[str, str, str, str, str]
+"""Name, namespace, severity or its word, state, target; of a refused alert only what is wrong."""
+
+
+def rows(path: Path) -> list[Row | str]:
+    """What each alert of a body became, in its order."""
+    body = parse(path.read_bytes(), now_ms=int(datetime(2026, 12, 1, tzinfo=UTC).timestamp() * 1000))
+    found: dict[int, Row | str] = {refusal.index: refusal.message for refusal in body.refusals}
+    for arrival in body.arrivals:
+        target = arrival.target
+        found[cast("AlertRef", arrival.ref).index] = (
+            arrival.name,
+            arrival.namespace,
+            arrival.severity_text or arrival.severity.value,
+            "firing" if arrival.firing else "resolved",
+            f"{target.kind}/{target.name}" if target else "",
+        )
+    return [found[index] for index in sorted(found)]
+
+
+EXAMPLE_ROWS: dict[str, list[Row | str]] = {
+    "firing.json": [
+        ("KubePodCrashLooping", "shop", "critical", "firing", "Pod/checkout-7c9b5d6f48-8hx2v"),
+        ("KubePodCrashLooping", "shop", "critical", "firing", "Pod/checkout-7c9b5d6f48-k4mzd"),
+    ],
+    "resolved.json": [
+        ("KubePodCrashLooping", "shop", "critical", "resolved", "Pod/checkout-7c9b5d6f48-8hx2v")
+    ],
+    "mixed-batch.json": [
+        ("KubePodCrashLooping", "shop", "critical", "resolved", "Pod/checkout-7c9b5d6f48-8hx2v"),
+        ("KubeDeploymentReplicasMismatch", "shop", "warning", "firing", "Deployment/checkout"),
+        ("KubeJobFailed", "batch", "warning", "firing", "Job/nightly-report-29207400"),
+        ("CPUThrottlingHigh", "shop", "info", "firing", "Pod/api-6b7f8d9c5-tq2wn"),
+        ("Watchdog", "ops", "none", "firing", ""),
+    ],
+    "own-severities.json": [
+        ("PaymentsDown", "shop", "P0", "firing", "Deployment/payments"),
+        ("SearchSlow", "search", "sev1", "firing", "StatefulSet/index"),
+        ("BackupMissed", "batch", "page", "firing", "CronJob/backup"),
+        ("DiskSlow", "platform", "critical", "firing", "DaemonSet/log-shipper"),
+    ],
+    "node.json": [
+        ("KubeNodeNotReady", "monitoring", "critical", "firing", "Node/worker-7"),
+        ("NodeFilesystemAlmostOutOfSpace", "monitoring", "warning", "firing", "Node/worker-7"),
+    ],
+    "volume.json": [
+        (
+            "KubePersistentVolumeFillingUp",
+            "shop",
+            "critical",
+            "firing",
+            "PersistentVolumeClaim/data-orders-db-0",
+        )
+    ],
+    "one-bad-alert.json": [
+        ("TargetDown", "shop", "warning", "firing", "Service/orders"),
+        "labels: must have an alertname",
+        ("KubeHpaMaxedOut", "shop", "warning", "firing", "HorizontalPodAutoscaler/orders"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLE_ROWS)
+def test_example_becomes(name: str) -> None:
+    assert rows(EXAMPLES / name) == EXAMPLE_ROWS[name]
+
+
+def test_every_example_is_in_the_table() -> None:
+    assert {path.name for path in EXAMPLES.iterdir()} == set(EXAMPLE_ROWS)
+
+
+@pytest.mark.skipif(
+    not FOREIGN, reason="../shared/data/kubernaut is not on this machine: only our own examples were read"
+)
+def test_bodies_of_others_become_what_their_labels_say() -> None:
+    read = 0
+    for path in FOREIGN:
+        try:
+            alerts = json.loads(path.read_bytes())["alerts"]
+        except ValueError:
+            with pytest.raises(BodyError):
+                parse(path.read_bytes())
+            continue
+        body = parse(path.read_bytes(), now_ms=int(datetime(2026, 12, 1, tzinfo=UTC).timestamp() * 1000))
+        assert body.refusals == [], path
+        for alert, arrival in zip(alerts, body.arrivals, strict=True):
+            labels = alert["labels"]
+            assert arrival.target == Target("v1", "Pod", labels["pod"], labels["namespace"]), path
+            assert arrival.labels == labels
+            assert (arrival.name, arrival.fingerprint) == (labels["alertname"], alert["fingerprint"])
+            assert arrival.firing == (alert["status"] == "firing")
+            assert (arrival.severity_text or arrival.severity) == labels["severity"]
+            assert arrival.ref == AlertRef(
+                WAITER,
+                cast("AlertRef", arrival.ref).index,
+                round(datetime.fromisoformat(alert["startsAt"]).timestamp() * 1000),
+            )
+            read += 1
+    assert read > 0
