@@ -23,6 +23,8 @@ RIGHTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     (GROUP, ClusterStormPolicy.plural, "status", ("patch",)),
     ("", "namespaces", "", ("get", "list", "watch")),
     ("", "events", "", ("create",)),
+    ("authentication.k8s.io", "tokenreviews", "", ("create",)),
+    ("authorization.k8s.io", "subjectaccessreviews", "", ("create",)),
 )
 """(API group, resource, subresource, verbs) that the operator uses in all namespaces."""
 LEASE_RIGHTS = ("get", "create", "update")
