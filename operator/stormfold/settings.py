@@ -4,7 +4,8 @@ import os
 import socket
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -36,6 +37,26 @@ class Settings(BaseSettings):
     """Address for /livez, /readyz and /metrics."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port for /livez, /readyz and /metrics."""
+    webhook_host: str = "0.0.0.0"  # noqa: S104 - Alertmanager comes from outside
+    """Address to which Alertmanager posts."""
+    webhook_port: Annotated[int, Field(ge=0, le=65535)] = 8090
+    """Port to which Alertmanager posts, at /v1/alertmanager."""
+    webhook_ack: Literal["request", "redis"] = "request"
+    """When a post is answered by 200: once the RemediationRequest holds its alerts, or as soon as Redis does. With redis, alerts
+    that were answered are lost if Redis is emptied before the request is written."""
+    webhook_wait_seconds: Annotated[float, Field(gt=0, le=300)] = 8.0
+    """How long a post may wait for that before it is answered by 503; Alertmanager itself gives up after 10 s or more."""
+    webhook_posts: Annotated[int, Field(ge=2, le=100_000)] = 512
+    """How many posts may be under way at once; half of them for one token. Beyond that the answer is 503, or 429."""
+    webhook_audience: Annotated[str, Field(max_length=1024)] = ""
+    """What bearer tokens must be made for; empty: for the API server."""
+    webhook_secret_file: str = ""
+    """File with a shared secret of at least 16 characters: whoever sends it as the bearer token may speak for every namespace.
+    Read again when it changes."""
+    webhook_tls_cert_file: str = ""
+    """File with the webhook's certificate and its chain, as PEM; empty: no TLS. Read again when it changes."""
+    webhook_tls_key_file: Annotated[str, Field(validate_default=True)] = ""
+    """File with the key of the certificate, as PEM, without a passphrase."""
     marks_per_second: Annotated[int, Field(ge=1, le=1000)] = 20
     """How many Signals a second get a status that says where they went."""
     signals_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 1000
@@ -48,6 +69,15 @@ class Settings(BaseSettings):
     """How long SIGTERM waits for what was taken in to be written; keep it below terminationGracePeriodSeconds."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least severe messages that are logged."""
+
+    @field_validator("webhook_tls_key_file")
+    @classmethod
+    def _tls_files_come_together(cls, key_file: str, info: ValidationInfo) -> str:
+        if bool(key_file) != bool(info.data.get("webhook_tls_cert_file")):
+            raise PydanticCustomError(
+                "tls", "must be set if STORMFOLD_WEBHOOK_TLS_CERT_FILE is, and only then"
+            )
+        return key_file
 
     @property
     def redis_is_named(self) -> bool:

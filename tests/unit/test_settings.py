@@ -17,6 +17,15 @@ DEFAULTS: dict[str, Any] = {
     "identity": f"{socket.gethostname()}-{os.getpid()}",
     "http_host": "0.0.0.0",
     "http_port": 8080,
+    "webhook_host": "0.0.0.0",
+    "webhook_port": 8090,
+    "webhook_ack": "request",
+    "webhook_wait_seconds": 8.0,
+    "webhook_posts": 512,
+    "webhook_audience": "",
+    "webhook_secret_file": "",
+    "webhook_tls_cert_file": "",
+    "webhook_tls_key_file": "",
     "marks_per_second": 20,
     "signals_per_namespace": 1000,
     "terminal_phases": frozenset(
@@ -45,6 +54,13 @@ def test_nothing_has_to_be_set() -> None:
         ("IDENTITY", "replica-1", "replica-1"),
         ("HTTP_HOST", "127.0.0.1", "127.0.0.1"),
         ("HTTP_PORT", "0", 0),
+        ("WEBHOOK_HOST", "127.0.0.1", "127.0.0.1"),
+        ("WEBHOOK_PORT", "0", 0),
+        ("WEBHOOK_ACK", "redis", "redis"),
+        ("WEBHOOK_WAIT_SECONDS", "0.5", 0.5),
+        ("WEBHOOK_POSTS", "2", 2),
+        ("WEBHOOK_AUDIENCE", "stormfold", "stormfold"),
+        ("WEBHOOK_SECRET_FILE", "/etc/secret", "/etc/secret"),
         ("MARKS_PER_SECOND", "1000", 1000),
         ("SIGNALS_PER_NAMESPACE", "1", 1),
         ("TERMINAL_PHASES", '["Merged"]', frozenset(["Merged"])),
@@ -58,6 +74,15 @@ def test_variable_sets_its_setting(
 ) -> None:
     monkeypatch.setenv(f"STORMFOLD_{variable}", text)
     assert Settings().model_dump() == DEFAULTS | {variable.lower(): value}
+
+
+def test_two_variables_set_the_pair_of_tls_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORMFOLD_WEBHOOK_TLS_CERT_FILE", "/tls/tls.crt")
+    monkeypatch.setenv("STORMFOLD_WEBHOOK_TLS_KEY_FILE", "/tls/tls.key")
+    assert Settings().model_dump() == DEFAULTS | {
+        "webhook_tls_cert_file": "/tls/tls.crt",
+        "webhook_tls_key_file": "/tls/tls.key",
+    }
 
 
 def test_every_setting_has_a_variable_that_is_tested_here() -> None:
@@ -80,6 +105,14 @@ def test_pod_names_its_identity(monkeypatch: pytest.MonkeyPatch) -> None:
         ("HTTP_PORT", "65536"),
         ("HTTP_PORT", "-1"),
         ("HTTP_PORT", "http"),
+        ("WEBHOOK_PORT", "65536"),
+        ("WEBHOOK_ACK", "Redis"),
+        ("WEBHOOK_WAIT_SECONDS", "0"),
+        ("WEBHOOK_WAIT_SECONDS", "301"),
+        ("WEBHOOK_POSTS", "1"),
+        ("WEBHOOK_AUDIENCE", "a" * 1025),
+        ("WEBHOOK_TLS_CERT_FILE", "/tls/tls.crt"),
+        ("WEBHOOK_TLS_KEY_FILE", "/tls/tls.key"),
         ("MARKS_PER_SECOND", "0"),
         ("MARKS_PER_SECOND", "1001"),
         ("SIGNALS_PER_NAMESPACE", "0"),

@@ -1,0 +1,636 @@
+"""Webhook: the HTTP server to which Alertmanager posts; who may post, how much, and what is answered.
+
+A post is looked at from the outside in: whether we serve, whether the body is announced as one that we take, whose
+token it is, whether there is room; only then is the body read. What was read is parsed, each alert is held to the
+namespaces that the caller may speak for, and the rest is submitted. 200 is answered when every alert is concluded: its
+request holds it, or none will. Alertmanager posts again what was answered by a 5xx, at growing intervals; what was
+answered by a 4xx it counts as failed, and posts again only when the group is due for the next time.
+"""
+
+import asyncio
+import hmac
+import logging
+import os
+import ssl
+import time
+from collections import Counter as Tally
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import orjson
+from aiohttp import web
+from prometheus_client import Counter, Gauge, Histogram
+
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import SignalPhase
+from stormfold.intake.alertmanager import SOURCE, AlertParser, Body, BodyError, Refusal
+from stormfold.intake.signals import DISCARDED, RECEIVED, REJECTED
+from stormfold.kube.errors import ApiError
+from stormfold.kube.reviews import ALL_NAMESPACES, Caller
+from stormfold.model.arrival import AlertRef, Arrival, Verdict
+
+log = logging.getLogger(__name__)
+
+PATH = "/v1/alertmanager"
+MAX_BODY = 2**20
+"""Bytes of a body."""
+BODY_SECONDS = 5.0
+"""How long a body may take to come."""
+IDLE_SECONDS = 30.0
+"""How long a connection may take to send the head of its next request."""
+HANDSHAKE_SECONDS = 10.0
+LINGER_SECONDS = 2.0
+"""How long the rest of a body is read that was refused, so that the client sees the answer."""
+CONNECTIONS = 1024
+"""Sockets, at most; a further one is closed at once."""
+BYTES = 64 * MAX_BODY
+"""Bytes of bodies that are being read or parsed, at most."""
+REVIEWS_OF_A_POST = 4
+"""Namespaces of a post that are asked about at once."""
+RETRY_AFTER_SECONDS = 2
+RELOAD_SECONDS = 5.0
+"""How often the files are looked at."""
+MIN_SECRET = 16
+"""Characters that a shared secret must have."""
+STOP_SECONDS = 5.0
+"""How long answers may take to be sent when the server stops."""
+
+POSTS = Counter("stormfold_webhook_posts_total", "Posts to the webhook by the code of the answer.", ["code"])
+SECONDS = Histogram(
+    "stormfold_webhook_duration_seconds",
+    "From the head of a post to its answer.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 30),
+)
+IN_FLIGHT = Gauge("stormfold_webhook_posts_in_flight", "Posts that are read or wait for their answer.")
+TRUNCATED = Counter(
+    "stormfold_webhook_alerts_truncated_total",
+    "Alerts that Alertmanager left out of its posts for its max_alerts.",
+)
+REFUSED = Counter(
+    "stormfold_webhook_connections_refused_total", "Connections closed at once since there were too many."
+)
+RELOADS = Counter(
+    "stormfold_webhook_reloads_total",
+    "Changed files of the webhook by what became of them.",
+    ["file", "outcome"],
+)
+
+
+class Authorizer(Protocol):
+    """Says whose token it is and what its owner may do; raises `ApiError` if it cannot tell."""
+
+    async def caller(self, token: str) -> Caller | None:
+        """Whose token it is; None if nobody's."""
+
+    async def may_post(self, caller: Caller, namespace: str) -> bool:
+        """Whether the caller may post alerts that speak for the namespace, or for `ALL_NAMESPACES`."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookOptions:
+    """What can be set; the settings tell what each means."""
+
+    host: str
+    port: int
+    namespace: str
+    """The operator's own."""
+    ack: Literal["request", "redis"] = "request"
+    wait_seconds: float = 8.0
+    posts: int = 512
+    secret_file: str = ""
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+
+
+class Post:
+    """Waits for the alerts of one body: the `AlertWaiter` of its arrivals.
+
+    Arrivals may hold it for longer than anybody waits: it keeps no more than a flag for each alert, and once nobody
+    waits, it only counts.
+    """
+
+    __slots__ = ("_ack_folded", "_done", "_open", "_waiting", "discarded", "rejected")
+
+    def __init__(self, *, ack_folded: bool) -> None:
+        self._ack_folded = ack_folded
+        self._waiting = bytearray()
+        self._open = 0
+        self._done: asyncio.Future[None] | None = None
+        self.rejected: list[Refusal] = []
+        self.discarded: list[Refusal] = []
+
+    def expect(self, indices: Collection[int]) -> None:
+        """These alerts are submitted next."""
+        self._waiting = bytearray(max(indices, default=-1) + 1)
+        for index in indices:
+            self._waiting[index] = 1
+        self._open = len(indices)
+
+    async def wait(self) -> None:
+        """Wait until every alert is taken; once this has ended, nothing more is noted."""
+        if self._open:
+            self._done = asyncio.get_running_loop().create_future()
+        try:
+            if self._done:
+                await self._done
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Nobody waits any longer."""
+        self._done = None
+        self._waiting = bytearray()
+
+    def folded(self, index: int) -> None:
+        """Redis has counted it, or knew it."""
+        if self._ack_folded:
+            self._take(index)
+
+    def concluded(self, index: int, verdict: Verdict) -> None:
+        """It is safe: a request holds it, or none will."""
+        notes = None
+        if verdict.phase is SignalPhase.REJECTED:
+            REJECTED.labels(source=SOURCE, reason=verdict.reason.value).inc()
+            notes = self.rejected
+        elif verdict.phase is SignalPhase.DISCARDED:
+            DISCARDED.labels(source=SOURCE, reason=verdict.reason.value).inc()
+            notes = self.discarded
+        if self._take(index) and notes is not None:
+            notes.append(Refusal(index, verdict.reason, verdict.message))
+
+    def _take(self, index: int) -> bool:
+        """Whether somebody waits for it and had not been told."""
+        if index >= len(self._waiting) or not self._waiting[index]:
+            return False
+        self._waiting[index] = 0
+        self._open -= 1
+        if not self._open and self._done and not self._done.done():
+            self._done.set_result(None)
+        return True
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is answered."""
+
+    code: int
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class RefusalError(Exception):
+    """The post is not taken."""
+
+    def __init__(self, code: int, reason: Reason, message: str, **more: Any) -> None:
+        super().__init__(message)
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if code in (429, 503) else {}
+        if code == 401:
+            headers["WWW-Authenticate"] = 'Bearer realm="stormfold"'
+        self.answer = Answer(code, {"reason": reason.value, "message": message, **more}, headers)
+
+
+class Shares:
+    """So much there is of something, and half of it for one caller."""
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most = most
+        self._share = max(1, most // 2)
+        self._what = what
+        self._total = 0
+        self._taken: Tally[bytes] = Tally()
+
+    @contextmanager
+    def held(self, caller: Caller, number: int) -> Iterator[None]:
+        """Hold so many, or raise that there are no more."""
+        if self._total + number > self._most:
+            raise RefusalError(
+                503, Reason.TOO_MANY_POSTS, f"more than {self._most} {self._what} would be under way"
+            )
+        if self._taken[caller.key] + number > self._share:
+            raise RefusalError(
+                429,
+                Reason.TOO_MANY_POSTS_OF_CALLER,
+                f"more than {self._share} {self._what} of {caller.name} would be under way",
+            )
+        self._total += number
+        self._taken[caller.key] += number
+        try:
+            yield
+        finally:
+            self._total -= number
+            self._taken[caller.key] -= number
+            if not self._taken[caller.key]:
+                del self._taken[caller.key]
+
+
+class Webhook:
+    """The HTTP server.
+
+    `submit` takes arrivals and says whether there was room; it may be cancelled when the client goes, and what it has
+    not taken by then is not taken. `not_serving` gives the reason for which nothing is taken now, if there is one.
+    """
+
+    def __init__(
+        self,
+        options: WebhookOptions,
+        *,
+        submit: Callable[[list[Arrival]], Awaitable[bool]],
+        authorizer: Authorizer,
+        not_serving: Callable[[], str | None],
+    ) -> None:
+        self._options = options
+        self._submit = submit
+        self._authorizer = authorizer
+        self._not_serving = not_serving
+        self._parse = AlertParser(options.namespace)
+        self._secret = Watched(options.secret_file)
+        self._certificate = Watched(options.tls_cert_file, options.tls_key_file)
+        self._secret_text = b""
+        self._tls: ssl.SSLContext | None = None
+        self._posts = Shares(options.posts, "posts")
+        self._bytes = Shares(BYTES, "bytes of bodies")
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+
+    # --- the life of the server
+
+    async def start(self) -> None:
+        """Listen. Raises OSError if the port is taken or a file cannot be used."""
+        options = self._options
+        if options.secret_file:
+            self._secret_text = read_secret(options.secret_file)
+        if options.tls_cert_file:
+            self._tls = server_tls(options.tls_cert_file, options.tls_key_file)
+        app = web.Application(middlewares=[self._answered])
+        app.add_routes([web.post(PATH, self._post)])
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
+            auto_decompress=False,
+            handler_cancellation=True,
+            shutdown_timeout=STOP_SECONDS,
+        )
+        await self._runner.setup()
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                self._protocol,
+                options.host,
+                options.port,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
+            )
+        except OSError as exc:
+            await self._runner.cleanup()
+            raise OSError(
+                f"cannot listen on {options.host}:{options.port} ({os.strerror(exc.errno or 0)}): "
+                "set STORMFOLD_WEBHOOK_HOST and STORMFOLD_WEBHOOK_PORT"
+            ) from exc
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def _protocol(self) -> asyncio.Protocol:
+        assert self._runner is not None
+        assert self._runner.server is not None
+        if len(self._runner.server.connections) >= CONNECTIONS:
+            REFUSED.inc()
+            return Closing()
+        return self._runner.server()
+
+    async def run(self) -> None:
+        """Look at the files for ever, and use what has changed."""
+        while True:
+            await asyncio.sleep(RELOAD_SECONDS)
+            self.reload()
+
+    def reload(self) -> None:
+        """Use what has changed in the files; what cannot be used is said, and what was used goes on being."""
+        options = self._options
+        if self._secret.changed():
+            with self._reloading("secret", self._secret):
+                self._secret_text = read_secret(options.secret_file)
+        if self._tls and self._certificate.changed():
+            with self._reloading("certificate", self._certificate):
+                # A pair that does not fit would spoil the context that serves, so another one tries it first.
+                server_tls(options.tls_cert_file, options.tls_key_file)
+                self._tls.load_cert_chain(options.tls_cert_file, options.tls_key_file)
+
+    @contextmanager
+    def _reloading(self, file: str, watched: "Watched") -> Iterator[None]:
+        outcome = "failed"
+        try:
+            yield
+            outcome = "done"
+            log.info("webhook file read again", extra={"file": file})
+        except (OSError, ValueError) as exc:
+            watched.forget()
+            log.error(
+                "webhook file not usable, the last one stays in use", extra={"file": file, "error": str(exc)}
+            )
+        finally:
+            RELOADS.labels(file=file, outcome=outcome).inc()
+
+    async def stop(self) -> None:
+        """Stop listening; posts under way are answered for a few seconds more, or cut off."""
+        if self._server:
+            self._server.close()
+        if self._runner:
+            await self._runner.cleanup()
+
+    # --- a post
+
+    @web.middleware
+    async def _answered(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Every answer is JSON and counted."""
+        began = time.monotonic()
+        try:
+            return await handler(request)
+        except asyncio.CancelledError:
+            POSTS.labels(code="none").inc()
+            raise
+        except RefusalError as exc:
+            return self._response(exc.answer, began)
+        except web.HTTPException as exc:
+            refusal = RefusalError(exc.status, Reason.NO_SUCH_ENDPOINT, f"only POST {PATH} is served")
+            if "Allow" in exc.headers:
+                refusal.answer.headers["Allow"] = exc.headers["Allow"]
+            return self._response(refusal.answer, began)
+        except Exception:
+            POSTS.labels(code=500).inc()
+            raise
+
+    def _response(self, answer: Answer, began: float) -> web.Response:
+        POSTS.labels(code=answer.code).inc()
+        SECONDS.observe(time.monotonic() - began)
+        return web.Response(
+            status=answer.code,
+            body=orjson.dumps(answer.body, option=orjson.OPT_APPEND_NEWLINE),
+            content_type="application/json",
+            headers=answer.headers,
+        )
+
+    async def _post(self, request: web.Request) -> web.Response:
+        began = time.monotonic()
+        problem = self._not_serving()
+        if problem:
+            raise RefusalError(503, Reason.NOT_SERVING, problem)
+        token = bearer_token(request)
+        check_head(request)
+        try:
+            async with asyncio.timeout(self._options.wait_seconds):
+                caller = await self._caller(token)
+            with self._posts.held(caller, 1), gauged(IN_FLIGHT):
+                post = Post(ack_folded=self._options.ack == "redis")
+                body = await self._read(request, caller, post)
+                async with asyncio.timeout(self._options.wait_seconds):
+                    answer = await self._take(body, post, caller)
+        except TimeoutError:
+            raise RefusalError(
+                503,
+                Reason.NOT_SAFE_IN_TIME,
+                f"not all alerts were taken within {self._options.wait_seconds:g} s; "
+                "they count once, however often they are posted",
+            ) from None
+        except ApiError as exc:
+            log.warning("token or rights not reviewed", extra={"error": str(exc)})
+            raise RefusalError(
+                503,
+                Reason.REVIEW_UNAVAILABLE,
+                "the API server does not say whose token it is or what it may",
+            ) from exc
+        return self._response(answer, began)
+
+    async def _caller(self, token: str) -> Caller:
+        text = token.encode("utf-8", "surrogateescape")
+        if self._secret_text and hmac.compare_digest(text, self._secret_text):
+            return SECRET_HOLDER
+        caller = await self._authorizer.caller(token)
+        if caller is None:
+            raise RefusalError(
+                401, Reason.NOT_AUTHENTICATED, "the token is not known, or was not made for this audience"
+            )
+        return caller
+
+    async def _read(self, request: web.Request, caller: Caller, post: Post) -> Body:
+        """What the body says, if it is not too large and comes in time."""
+        data = bytearray()
+        with ExitStack() as held:
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    async for part in request.content.iter_any():
+                        if len(data) + len(part) > MAX_BODY:
+                            raise too_large()
+                        held.enter_context(self._bytes.held(caller, len(part)))
+                        data += part
+            except TimeoutError:
+                raise RefusalError(
+                    408, Reason.BODY_TOO_SLOW, f"the body did not come within {BODY_SECONDS:g} s"
+                ) from None
+            except web.RequestPayloadError as exc:
+                raise RefusalError(400, Reason.INVALID_BODY, f"the body ends too early: {exc}") from None
+            try:
+                return self._parse(data, waiter=post, now_ms=int(time.time() * 1000))
+            except BodyError as exc:
+                code = 413 if exc.reason is Reason.TOO_MANY_ALERTS else 400
+                raise RefusalError(code, exc.reason, exc.message) from None
+
+    async def _take(self, body: Body, post: Post, caller: Caller) -> Answer:
+        TRUNCATED.inc(body.truncated)
+        arrivals, refusals = await self._allowed(body, caller)
+        for reason, number in Tally(refusal.reason for refusal in refusals).items():
+            REJECTED.labels(source=SOURCE, reason=reason.value).inc(number)
+        if refusals and not arrivals:
+            raise none_taken(refusals)
+        RECEIVED.labels(source=SOURCE).inc(len(arrivals))
+        post.expect([index_of(arrival) for arrival in arrivals])
+        try:
+            if arrivals and not await self._submit(arrivals):
+                raise RefusalError(503, Reason.NO_ROOM, "as many alerts wait to be folded as may")
+            await post.wait()
+        finally:
+            post.leave()
+        rejected = sorted([*refusals, *post.rejected], key=lambda refusal: refusal.index)
+        accepted = len(arrivals) - len(post.rejected) - len(post.discarded)
+        return Answer(
+            200,
+            {
+                "accepted": accepted,
+                "rejected": [listed(refusal) for refusal in rejected],
+                "discarded": [listed(refusal) for refusal in post.discarded],
+            },
+        )
+
+    async def _allowed(self, body: Body, caller: Caller) -> tuple[list[Arrival], list[Refusal]]:
+        """What the caller may post, and all that is refused."""
+        if caller is SECRET_HOLDER or not body.arrivals:
+            return body.arrivals, body.refusals
+        if await self._authorizer.may_post(caller, ALL_NAMESPACES):
+            return body.arrivals, body.refusals
+        gate = asyncio.Semaphore(REVIEWS_OF_A_POST)
+
+        async def may_post(namespace: str) -> bool:
+            async with gate:
+                return await self._authorizer.may_post(caller, namespace)
+
+        namespaces = {arrival.namespace for arrival in body.arrivals}
+        answers = await asyncio.gather(*(may_post(namespace) for namespace in namespaces))
+        allowed = {namespace for namespace, may in zip(namespaces, answers, strict=True) if may}
+        refusals = body.refusals + [
+            Refusal(
+                index_of(arrival),
+                Reason.NAMESPACE_NOT_ALLOWED,
+                f"{caller.name} may not create signals.stormfold.dev in namespace {arrival.namespace}",
+            )
+            for arrival in body.arrivals
+            if arrival.namespace not in allowed
+        ]
+        return [arrival for arrival in body.arrivals if arrival.namespace in allowed], refusals
+
+
+SECRET_HOLDER = Caller(b"", "whoever holds the shared secret")
+"""May speak for every namespace."""
+
+
+class Closing(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it."""
+        transport.close()
+
+
+class Watched:
+    """Some files, by what the file system says of them; an empty path is none."""
+
+    def __init__(self, *paths: str) -> None:
+        self._paths = [Path(path) for path in paths if path]
+        self._seen = self._signature()
+
+    def changed(self) -> bool:
+        """Whether they are others than when this was asked last."""
+        before, self._seen = self._seen, self._signature()
+        return self._seen != before
+
+    def forget(self) -> None:
+        """What was seen is of no use: they count as changed."""
+        self._seen = []
+
+    def _signature(self) -> list[tuple[int, int, int] | None]:
+        return [_signature(path) for path in self._paths]
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def read_secret(path: str) -> bytes:
+    """The shared secret in a file, without white space around it.
+
+    Raises:
+        OSError: there is none that can be read, or it is too short to be one.
+    """
+    try:
+        secret = Path(path).read_bytes().strip()
+    except OSError as exc:
+        raise OSError(f"STORMFOLD_WEBHOOK_SECRET_FILE: {exc}") from exc
+    if len(secret) < MIN_SECRET:
+        raise OSError(f"STORMFOLD_WEBHOOK_SECRET_FILE: {path} must hold at least {MIN_SECRET} characters")
+    return secret
+
+
+def server_tls(cert_file: str, key_file: str) -> ssl.SSLContext:
+    """A context that serves this pair.
+
+    Raises:
+        OSError: the files cannot be read, or do not belong together.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(cert_file, key_file)
+    except OSError as exc:
+        raise OSError(
+            f"STORMFOLD_WEBHOOK_TLS_CERT_FILE, STORMFOLD_WEBHOOK_TLS_KEY_FILE: {cert_file} and {key_file} are no pair "
+            f"that can be used: {exc}"
+        ) from exc
+    return context
+
+
+def bearer_token(request: web.Request) -> str:
+    """The token in the header Authorization."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise RefusalError(401, Reason.NOT_AUTHENTICATED, "the header Authorization must be: Bearer <token>")
+    return token.strip()
+
+
+def check_head(request: web.Request) -> None:
+    """Refuse what its head says we do not take."""
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if (
+        request.content_type != "application/json"
+        or (request.charset or "utf-8").lower() != "utf-8"
+        or encoding != "identity"
+    ):
+        raise RefusalError(
+            415,
+            Reason.UNSUPPORTED_MEDIA_TYPE,
+            "the body must be application/json in UTF-8, without a Content-Encoding",
+        )
+    if (request.content_length or 0) > MAX_BODY:
+        raise too_large()
+
+
+def too_large() -> RefusalError:
+    """What is said to a body that is too large."""
+    return RefusalError(413, Reason.BODY_TOO_LARGE, f"the body must have at most {MAX_BODY} bytes")
+
+
+def none_taken(refusals: list[Refusal]) -> RefusalError:
+    """What is said to a body of which no alert is taken: 403 if it is for want of rights alone."""
+    rejected = [listed(refusal) for refusal in refusals]
+    if all(refusal.reason is Reason.NAMESPACE_NOT_ALLOWED for refusal in refusals):
+        return RefusalError(
+            403, Reason.NAMESPACE_NOT_ALLOWED, refusals[0].message, accepted=0, rejected=rejected
+        )
+    return RefusalError(
+        400,
+        Reason.NO_ALERT_USABLE,
+        f"no alert of {len(refusals)} can be used; the first: {refusals[0].message}",
+        accepted=0,
+        rejected=rejected,
+    )
+
+
+def listed(refusal: Refusal) -> dict[str, Any]:
+    """An alert that is in no request, as the answer lists it."""
+    return {"index": refusal.index, "reason": refusal.reason.value, "message": refusal.message}
+
+
+def index_of(arrival: Arrival) -> int:
+    """Its index in the body."""
+    assert isinstance(arrival.ref, AlertRef)
+    return arrival.ref.index
+
+
+@contextmanager
+def gauged(gauge: Gauge) -> Iterator[None]:
+    """Counted in the gauge for as long as this lasts."""
+    gauge.inc()
+    try:
+        yield
+    finally:
+        gauge.dec()
