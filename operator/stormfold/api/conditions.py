@@ -266,6 +266,7 @@ class Reason(StrEnum):
         "Webhook answers 503",
         "As many posts are under way as may be at once.",
     )
+    INTERNAL_ERROR = ("InternalError", "Webhook answers 500", "A fault of stormfold, which its log tells of.")
     NOT_SERVING = (
         "NotServing",
         "Webhook answers 503",

@@ -5,7 +5,6 @@ those of `SignalSpec`; what is over one is rejected, never cut. Annotations are 
 """
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -184,8 +183,10 @@ def _labels(labels: Any) -> dict[str, str]:
 
 def _milliseconds(text: Any) -> int:
     if isinstance(text, str) and _RFC_3339.fullmatch(text):
-        with suppress(ValueError):  # the 31st of February
+        try:
             return (datetime.fromisoformat(text) - EPOCH) // MILLISECOND
+        except ValueError:
+            pass  # such as the 31st of February
     raise _invalid(f"startsAt: must be a time of RFC 3339, not {_shown(text)}")
 
 

@@ -15,6 +15,7 @@ A scrape adds labels of its own, which say who was asked and not what the answer
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from stormfold.model.arrival import Target
@@ -58,43 +59,54 @@ NAMESPACE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 """Names of the kinds above: DNS subdomains."""
 
+REMEMBERED = 4096
+"""Objects that are remembered: Alertmanager tells of the same ones again and again."""
+
 _OF_THE_SCRAPE = ("pod", "service", "namespace")
 _EXPORTED = {f"exported_{named.label}": named.label for named in NAMED_BY}
+_KINDS = {named.label: named for named in NAMED_BY}
+_NONE: frozenset[str] = frozenset()
 
 
 def target_and_namespace(labels: dict[str, str]) -> tuple[Target | None, str | None]:
     """The target that the labels name, and the namespace that they speak for: that of the target if it has one."""
-    labels = _of_the_metric(labels)
+    passed_over = _of_the_exporter(labels)
+    if not _EXPORTED.keys().isdisjoint(labels):
+        labels, passed_over = _of_the_metric(labels, passed_over), _NONE
     namespace = labels.get("namespace")
-    if namespace is not None and not NAMESPACE_NAME.fullmatch(namespace):
+    if namespace is not None and _named("namespace", namespace, None) is None:
         namespace = None
-    for label, api_version, kind, namespaced in NAMED_BY:
-        name = labels.get(label)
-        if name is None or (namespaced and namespace is None) or not OBJECT_NAME.fullmatch(name):
-            continue
-        if label == "namespace" and namespace is None:
-            continue
-        return Target(api_version, kind, name, namespace if namespaced else None), namespace
+    for label in _KINDS:
+        if label in labels and label not in passed_over:
+            target = _named(label, labels[label], namespace)
+            if target:
+                return target, namespace
     return None, namespace
 
 
-def _of_the_metric(labels: dict[str, str]) -> dict[str, str]:
-    """The labels as the metric had them, without those of the scrape."""
+@lru_cache(REMEMBERED)
+def _named(label: str, name: str, namespace: str | None) -> Target | None:
+    """The object that the label names, unless it is none that can be found."""
+    _, api_version, kind, namespaced = _KINDS[label]
+    if namespaced and namespace is None:
+        return None
+    if not (NAMESPACE_NAME if label == "namespace" else OBJECT_NAME).fullmatch(name):
+        return None
+    return Target(api_version, kind, name, namespace if namespaced else None)
+
+
+def _of_the_exporter(labels: dict[str, str]) -> frozenset[str]:
+    """Which of `pod` and `service` are those of an exporter that tells of other things."""
     if "instance" in labels and (job := labels.get("job")):
         for exporter in EXPORTERS:
             if exporter in job:
-                labels = {
-                    label: value
-                    for label, value in labels.items()
-                    if label not in {"pod", "service"} or exporter not in value
-                }
-    if _EXPORTED.keys().isdisjoint(labels):
-        return labels
-    own = labels.copy()
+                return frozenset(label for label in ("pod", "service") if exporter in labels.get(label, ""))
+    return _NONE
+
+
+def _of_the_metric(labels: dict[str, str], passed_over: frozenset[str]) -> dict[str, str]:
+    """The labels as the metric had them, where Prometheus has renamed some."""
     if "exported_namespace" in labels:
-        for label in _OF_THE_SCRAPE:
-            own.pop(label, None)
-    for exported, label in _EXPORTED.items():
-        if exported in labels:
-            own[label] = labels[exported]
-    return own
+        passed_over = passed_over.union(_OF_THE_SCRAPE)
+    own = {label: value for label, value in labels.items() if label not in passed_over}
+    return own | {label: labels[exported] for exported, label in _EXPORTED.items() if exported in labels}

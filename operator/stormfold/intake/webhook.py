@@ -34,6 +34,10 @@ from stormfold.model.arrival import AlertRef, Arrival, Verdict
 
 log = logging.getLogger(__name__)
 
+UNHEARD = logging.getLogger(f"{__name__}.http")
+"""Where aiohttp tells of what is no HTTP, with a traceback for each: whoever can connect could fill the log."""
+UNHEARD.disabled = True
+
 PATH = "/v1/alertmanager"
 MAX_BODY = 2**20
 """Bytes of a body."""
@@ -269,6 +273,7 @@ class Webhook:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=UNHEARD,
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=LINGER_SECONDS,
             auto_decompress=False,
@@ -366,8 +371,11 @@ class Webhook:
                 refusal.answer.headers["Allow"] = exc.headers["Allow"]
             return self._response(refusal.answer, began)
         except Exception:
-            POSTS.labels(code=500).inc()
-            raise
+            log.exception("post failed")
+            return self._response(
+                RefusalError(500, Reason.INTERNAL_ERROR, "a fault of stormfold: its log tells more").answer,
+                began,
+            )
 
     def _response(self, answer: Answer, began: float) -> web.Response:
         POSTS.labels(code=answer.code).inc()

@@ -97,7 +97,7 @@ def test_a_reason_is_one_word_that_says_where_it_appears_and_what_it_means(reaso
     assert re.fullmatch(
         "((StormDetected|Settled|Recovered|Truncated|Closed|Exact|Accepted) is (True|False|Unknown)"
         "|Signal is (Folded|Rejected|Discarded)|Event of a RemediationRequest"
-        "|Alert is rejected|Webhook answers 4[0-9]{2}( or 4[0-9]{2})?|Webhook answers 503)(; .+)?",
+        "|Alert is rejected|Webhook answers 4[0-9]{2}( or 4[0-9]{2})?|Webhook answers 50[03])(; .+)?",
         reason.where,
     )
     assert reason.meaning.endswith(".")
