@@ -37,7 +37,7 @@ MANIFESTS = ROOT / "manifests"
 NAMESPACE = "stormfold-system"
 VARIANTS = (
     ("standalone",),
-    ("standalone", "valkey-pvc", "monitoring", "events"),
+    ("standalone", "valkey-pvc", "monitoring", "events", "alertmanager"),
     ("ha",),
     ("ha", "redis-ca", "monitoring", "owners"),
 )
@@ -83,6 +83,19 @@ def pod_of(deployment: Manifest) -> Manifest:
     template = deployment["spec"]["template"]
     metadata = {**template["metadata"], "name": "pod", "namespace": NAMESPACE}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def test_webhook_serves_the_certificate_that_is_mounted() -> None:
+    spec = named(rendered("ha", "alertmanager", "webhook-tls"), "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    environment = {env["name"]: env.get("value") for env in container["env"]}
+    (mount,) = container["volumeMounts"]
+    (volume,) = spec["volumes"]
+    assert volume == {"name": mount["name"], "secret": {"secretName": "stormfold-webhook-tls"}}
+    assert {environment[f"STORMFOLD_WEBHOOK_TLS_{file}_FILE"] for file in ("CERT", "KEY")} == {
+        f"{mount['mountPath']}/tls.crt",
+        f"{mount['mountPath']}/tls.key",
+    }
 
 
 async def dry_run(kubectl: Kubectl, objects: list[Manifest]) -> None:
@@ -182,7 +195,10 @@ def test_operator_is_set_up_as_its_settings_say(variant: list[Manifest]) -> None
     assert ours == {"STORMFOLD_NAMESPACE", "STORMFOLD_REDIS_URL"}
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
     assert {name.removeprefix("STORMFOLD_").lower() for name in ours} <= set(defaults)
-    assert container["ports"] == [{"name": "http", "containerPort": defaults["http_port"]}]
+    assert container["ports"] == [
+        {"name": "http", "containerPort": defaults["http_port"]},
+        {"name": "webhook", "containerPort": defaults["webhook_port"]},
+    ]
     assert defaults["namespace"] == NAMESPACE
     assert spec["terminationGracePeriodSeconds"] >= defaults["grace_seconds"] + 10
 

@@ -15,6 +15,7 @@ A scrape adds labels of its own, which say who was asked and not what the answer
 """
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -65,14 +66,13 @@ REMEMBERED = 4096
 _OF_THE_SCRAPE = ("pod", "service", "namespace")
 _EXPORTED = {f"exported_{named.label}": named.label for named in NAMED_BY}
 _KINDS = {named.label: named for named in NAMED_BY}
-_NONE: frozenset[str] = frozenset()
 
 
 def target_and_namespace(labels: dict[str, str]) -> tuple[Target | None, str | None]:
     """The target that the labels name, and the namespace that they speak for: that of the target if it has one."""
     passed_over = _of_the_exporter(labels)
     if not _EXPORTED.keys().isdisjoint(labels):
-        labels, passed_over = _of_the_metric(labels, passed_over), _NONE
+        labels, passed_over = _of_the_metric(labels, passed_over), ()
     namespace = labels.get("namespace")
     if namespace is not None and _named("namespace", namespace, None) is None:
         namespace = None
@@ -95,18 +95,18 @@ def _named(label: str, name: str, namespace: str | None) -> Target | None:
     return Target(api_version, kind, name, namespace if namespaced else None)
 
 
-def _of_the_exporter(labels: dict[str, str]) -> frozenset[str]:
+def _of_the_exporter(labels: dict[str, str]) -> Collection[str]:
     """Which of `pod` and `service` are those of an exporter that tells of other things."""
     if "instance" in labels and (job := labels.get("job")):
         for exporter in EXPORTERS:
             if exporter in job:
-                return frozenset(label for label in ("pod", "service") if exporter in labels.get(label, ""))
-    return _NONE
+                return [label for label in ("pod", "service") if exporter in labels.get(label, "")]
+    return ()
 
 
-def _of_the_metric(labels: dict[str, str], passed_over: frozenset[str]) -> dict[str, str]:
+def _of_the_metric(labels: dict[str, str], passed_over: Collection[str]) -> dict[str, str]:
     """The labels as the metric had them, where Prometheus has renamed some."""
     if "exported_namespace" in labels:
-        passed_over = passed_over.union(_OF_THE_SCRAPE)
+        passed_over = _OF_THE_SCRAPE
     own = {label: value for label, value in labels.items() if label not in passed_over}
     return own | {label: labels[exported] for exported, label in _EXPORTED.items() if exported in labels}
