@@ -15,7 +15,7 @@ import ssl
 import time
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -206,9 +206,8 @@ class Shares:
         self._total = 0
         self._taken: Tally[bytes] = Tally()
 
-    @contextmanager
-    def held(self, caller: Caller, number: int) -> Iterator[None]:
-        """Hold so many, or raise that there are no more."""
+    def take(self, caller: Caller, number: int) -> None:
+        """Take so many, or raise that there are no more."""
         if self._total + number > self._most:
             raise RefusalError(
                 503, Reason.TOO_MANY_POSTS, f"more than {self._most} {self._what} would be under way"
@@ -221,13 +220,13 @@ class Shares:
             )
         self._total += number
         self._taken[caller.key] += number
-        try:
-            yield
-        finally:
-            self._total -= number
-            self._taken[caller.key] -= number
-            if not self._taken[caller.key]:
-                del self._taken[caller.key]
+
+    def give(self, caller: Caller, number: int) -> None:
+        """Give back what was taken."""
+        self._total -= number
+        self._taken[caller.key] -= number
+        if not self._taken[caller.key]:
+            del self._taken[caller.key]
 
 
 class Webhook:
@@ -397,7 +396,7 @@ class Webhook:
         try:
             async with asyncio.timeout(self._options.wait_seconds):
                 caller = await self._caller(token)
-            with self._posts.held(caller, 1), gauged(IN_FLIGHT):
+            with self._under_way(caller):
                 post = Post(ack_folded=self._options.ack == "redis")
                 body = await self._read(request, caller, post)
                 async with asyncio.timeout(self._options.wait_seconds):
@@ -410,7 +409,7 @@ class Webhook:
                 "they count once, however often they are posted",
             ) from None
         except ApiError as exc:
-            log.warning("token or rights not reviewed", extra={"error": str(exc)})
+            log.debug("token or rights not reviewed", extra={"error": str(exc)})
             raise RefusalError(
                 503,
                 Reason.REVIEW_UNAVAILABLE,
@@ -429,28 +428,38 @@ class Webhook:
             )
         return caller
 
+    @contextmanager
+    def _under_way(self, caller: Caller) -> Iterator[None]:
+        self._posts.take(caller, 1)
+        IN_FLIGHT.inc()
+        try:
+            yield
+        finally:
+            IN_FLIGHT.dec()
+            self._posts.give(caller, 1)
+
     async def _read(self, request: web.Request, caller: Caller, post: Post) -> Body:
         """What the body says, if it is not too large and comes in time."""
         data = bytearray()
-        with ExitStack() as held:
-            try:
-                async with asyncio.timeout(BODY_SECONDS):
-                    async for part in request.content.iter_any():
-                        if len(data) + len(part) > MAX_BODY:
-                            raise too_large()
-                        held.enter_context(self._bytes.held(caller, len(part)))
-                        data += part
-            except TimeoutError:
-                raise RefusalError(
-                    408, Reason.BODY_TOO_SLOW, f"the body did not come within {BODY_SECONDS:g} s"
-                ) from None
-            except web.RequestPayloadError as exc:
-                raise RefusalError(400, Reason.INVALID_BODY, f"the body ends too early: {exc}") from None
-            try:
-                return self._parse(data, waiter=post, now_ms=int(time.time() * 1000))
-            except BodyError as exc:
-                code = 413 if exc.reason is Reason.TOO_MANY_ALERTS else 400
-                raise RefusalError(code, exc.reason, exc.message) from None
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for part in request.content.iter_any():
+                    if len(data) + len(part) > MAX_BODY:
+                        raise too_large()
+                    self._bytes.take(caller, len(part))
+                    data += part
+            return self._parse(data, waiter=post, now_ms=int(time.time() * 1000))
+        except TimeoutError:
+            raise RefusalError(
+                408, Reason.BODY_TOO_SLOW, f"the body did not come within {BODY_SECONDS:g} s"
+            ) from None
+        except web.RequestPayloadError as exc:
+            raise RefusalError(400, Reason.INVALID_BODY, f"the body ends too early: {exc}") from None
+        except BodyError as exc:
+            code = 413 if exc.reason is Reason.TOO_MANY_ALERTS else 400
+            raise RefusalError(code, exc.reason, exc.message) from None
+        finally:
+            self._bytes.give(caller, len(data))
 
     async def _take(self, body: Body, post: Post, caller: Caller) -> Answer:
         TRUNCATED.inc(body.truncated)
@@ -459,11 +468,11 @@ class Webhook:
             REJECTED.labels(source=SOURCE, reason=reason.value).inc(number)
         if refusals and not arrivals:
             raise none_taken(refusals)
-        RECEIVED.labels(source=SOURCE).inc(len(arrivals))
         post.expect([index_of(arrival) for arrival in arrivals])
         try:
             if arrivals and not await self._submit(arrivals):
                 raise RefusalError(503, Reason.NO_ROOM, "as many alerts wait to be folded as may")
+            RECEIVED.labels(source=SOURCE).inc(len(arrivals))
             await post.wait()
         finally:
             post.leave()
@@ -632,13 +641,3 @@ def index_of(arrival: Arrival) -> int:
     """Its index in the body."""
     assert isinstance(arrival.ref, AlertRef)
     return arrival.ref.index
-
-
-@contextmanager
-def gauged(gauge: Gauge) -> Iterator[None]:
-    """Counted in the gauge for as long as this lasts."""
-    gauge.inc()
-    try:
-        yield
-    finally:
-        gauge.dec()
