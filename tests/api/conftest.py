@@ -30,8 +30,19 @@ from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, SETTLE
 ROOT = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "stormfold-system"
 OWN_KINDS = ("Signal", "RemediationRequest", "StormPolicy", "ClusterStormPolicy", "Lease", "Event")
+LONGEST = (
+    *("test_kills", "test_api_faults", "test_storms", "test_redis_loss", "test_windows", "test_signals"),
+    *("test_consumers", "test_policies", "test_standby", "test_deploy"),
+)
+"""The files that take 20 s and more, longest first: they are begun first, so that no worker is alone in the end."""
 
 _number = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    places = {Path(__file__).with_name(f"{name}.py"): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
