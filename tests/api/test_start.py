@@ -181,7 +181,7 @@ async def test_api_server_that_is_not_there_is_named(nobody: Path, operator: New
     host, _, port = url.partition(":")
     assert message == (
         f"stormfold ends: the API server at http://{url} does not answer (no answer from http://{url}: "
-        f"Cannot connect to host {url} ssl:default [Connect call failed ('{host}', {port})]): "
+        f"[Errno 111] Connect call failed ('{host}', {port})): "
         "check KUBECONFIG and the network"
     )
 
