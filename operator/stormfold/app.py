@@ -19,18 +19,23 @@ from stormfold.fold.connection import Connection
 from stormfold.fold.store import StormStore
 from stormfold.handlers.startup import Handover, KopfThread
 from stormfold.intake.checkpoint import Progress
+from stormfold.intake.events import EventIntake, EventWatch
 from stormfold.intake.listwatch import ListWatch
+from stormfold.intake.owners import Owners
 from stormfold.intake.policies import PolicyIntake
 from stormfold.intake.signals import Seen, SignalIntake, SignalParser
+from stormfold.intake.webhook import Webhook, WebhookOptions
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, NotFoundError, RefusedError
-from stormfold.kube.lease import Lease
+from stormfold.kube.lease import Checkpoints, Lease
 from stormfold.kube.recorder import About, Recorder
-from stormfold.model.arrival import Arrival, SignalRef, Verdict
+from stormfold.kube.reviews import Reviews
+from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Verdict
 from stormfold.model.group import PARTITIONS
 from stormfold.model.storm import request_name
 from stormfold.policy.router import Router
+from stormfold.policy.version import PolicyVersion
 from stormfold.probes import Probes
 from stormfold.request.index import Request, RequestIndex, version_of
 from stormfold.request.marking import Marker
@@ -60,7 +65,7 @@ class App:
         self._store = StormStore(connection, cluster=cluster, shard=SHARD)
         self._recorder = Recorder(client, identity=settings.identity)
         self._lease = Lease(client, namespace=settings.namespace, shard=SHARD, identity=settings.identity)
-        self._progress = Progress()
+        self._progress, self._event_progress = Progress(), Progress()
         self._router = Router()
         self._index = RequestIndex()
         self._reconciler = Reconciler(
@@ -71,11 +76,13 @@ class App:
             trim=self._progress.trim,
             checkpoint=lambda: self._progress.kept_version if self._lease.leading else None,
         )
+        self._event_intake = EventIntake(self._event_progress, submit=self._submit)
         self._folder = Folder(
             self._store,
             route=self._router.route,
             continuation=self._index.continuation,
             held=self._held,
+            renewed=self._event_intake.renewed,
             tell=self._tell,
             safe_verdict=self._safe_verdict,
             hint=self._reconciler.hint,
@@ -86,9 +93,15 @@ class App:
         self._index.needs_look = self._reconciler.needs_look
         self._marker = Marker(client, per_second=settings.marks_per_second, marked=self._marked)
         self._retention = Retention(client, per_namespace=settings.signals_per_namespace)
+        self._owners = Owners(client)
         self._policies = PolicyIntake(
-            client, self._recorder, in_force=self._router.update, reports=lambda: self._lease.leading
+            client,
+            self._recorder,
+            in_force=self._in_force,
+            reports=lambda: self._lease.leading,
+            caveat=self._owners.caveat,
         )
+        self._owners.changed = self._policies.changed
         self._signals = ListWatch(
             client, paths.collection(Signal.plural), kind="Signal", parse=SignalParser(settings.namespace)
         )
@@ -96,11 +109,28 @@ class App:
             self._progress,
             submit=self._submit,
             concluded=self._concluded,
-            kept=self._kept,
+            kept=self._keep_signal,
             changed=self._retention.changed,
             deleted=self._retention.forget,
         )
-        self._loaded = False
+        self._event_watch = EventWatch(client, self._event_intake)
+        self._webhook = Webhook(
+            WebhookOptions(
+                host=settings.webhook_host,
+                port=settings.webhook_port,
+                namespace=settings.namespace,
+                ack=settings.webhook_ack,
+                wait_seconds=settings.webhook_wait_seconds,
+                posts=settings.webhook_posts,
+                secret_file=settings.webhook_secret_file,
+                tls_cert_file=settings.webhook_tls_cert_file,
+                tls_key_file=settings.webhook_tls_key_file,
+            ),
+            submit=self._submit_alerts,
+            authorizer=Reviews(client, audience=settings.webhook_audience),
+            not_serving=self._not_serving,
+        )
+        self._loaded = self._stopping = False
         self._probes = Probes(host=settings.http_host, port=settings.http_port, not_ready=self.not_ready)
         self._kopf = KopfThread(
             Handover(
@@ -111,16 +141,44 @@ class App:
             )
         )
 
-        self._keeping: asyncio.Task[None] | None = None
-        self._taking: asyncio.Task[None] | None = None
-        """What only the leader does."""
+        self._leads = False
+        self._taking: list[asyncio.Task[None]] = []
+        """What takes Signals and Events in, while we lead."""
 
     # --- the words between rooms
 
     async def _submit(self, arrival: Arrival) -> None:
-        if not self._router.knows_namespace(arrival.namespace):
-            self._router.namespace_changed(arrival.namespace, await self._namespace_labels(arrival.namespace))
-        await self._folder.submit(arrival)
+        await self._know_namespace(arrival.namespace)
+        await self._folder.submit(await self._owners.resolve(arrival))
+
+    async def _submit_alerts(self, arrivals: list[Arrival]) -> bool:
+        for namespace in {arrival.namespace for arrival in arrivals}:
+            await self._know_namespace(namespace)
+        if self._owners.wanted:
+            arrivals = [await self._owners.resolve(arrival) for arrival in arrivals]
+        return self._folder.offer(arrivals)
+
+    def _not_serving(self) -> str | None:
+        """Why no post is taken now."""
+        if self._stopping:
+            return "this replica is stopping"
+        if not self._loaded:
+            return "this replica is starting"
+        if time.monotonic() - self._connection.answered > ANSWER_SECONDS:
+            return f"Redis has not answered for {ANSWER_SECONDS:.0f} s"
+        return None
+
+    def _in_force(self, versions: list[PolicyVersion]) -> None:
+        self._router.update(versions)
+        self._note_wants()
+
+    def _note_wants(self) -> None:
+        self._owners.want(any(version.needs_owners for version in self._router.versions))
+        self._event_watch.want(any(version.takes_events for version in self._router.versions))
+
+    async def _know_namespace(self, name: str) -> None:
+        if not self._router.knows_namespace(name):
+            self._router.namespace_changed(name, await self._namespace_labels(name))
 
     async def _namespace_labels(self, name: str) -> dict[str, str]:
         while True:
@@ -135,8 +193,13 @@ class App:
                 return body["metadata"].get("labels") or {}
 
     def _tell(self, arrival: Arrival, verdict: Verdict) -> None:
-        assert isinstance(arrival.ref, SignalRef)
-        self._intake.conclude(arrival.ref, verdict)
+        match arrival.ref:
+            case SignalRef() as ref:
+                self._intake.conclude(ref, verdict)
+            case AlertRef(waiter=waiter, index=index):
+                waiter.concluded(index, verdict)
+            case EventRef() as ref:
+                self._event_intake.conclude(ref, verdict)
 
     def _marked(self, ref: SignalRef) -> None:
         self._intake.marked(ref)
@@ -162,7 +225,7 @@ class App:
             about = About(API_VERSION, "Signal", ref.name, ref.namespace, ref.uid)
             self._recorder.record_once(about, "Warning", verdict.reason, verdict.message)
 
-    def _kept(self, seen: Seen) -> None:
+    def _keep_signal(self, seen: Seen) -> None:
         arrival = None if isinstance(seen.outcome, Verdict) else seen.outcome
         age = time.time() - seen.created
         self._retention.keep(seen.ref, max(0.0, self._router.retention_ms(arrival) / 1000 - age))
@@ -223,6 +286,8 @@ class App:
         async with AsyncExitStack() as stack:
             await self._probes.start()
             stack.push_async_callback(self._probes.stop)
+            await self._webhook.start()
+            stack.push_async_callback(self._webhook.stop)
             await self._run_parts(stopping)
 
     async def _run_parts(self, stopping: asyncio.Event) -> None:
@@ -238,6 +303,8 @@ class App:
                 "marks": self._marker.run(),
                 "events": self._recorder.run(),
                 "kopf": self._kopf.run(),
+                "owners": self._owners.run(),
+                "webhook": self._webhook.run(),
                 "lead": self._lead(),
             }.items()
         }
@@ -270,20 +337,32 @@ class App:
         }
         self._folder.adopt(await self._store.open_gids(), opened)
         self._router.retain(version for version, _ in opened.values())
+        self._note_wants()
         self._loaded = True
 
     async def _lead(self) -> None:
         """Wait for the Lease, begin where the last leader was safe, and take Signals in until it is lost."""
-        checkpoint = await self._lease.acquire()
-        await self._store.fence(range(PARTITIONS), checkpoint=checkpoint.resource_version)
-        self._progress.begin(checkpoint)
+        checkpoints = await self._lease.acquire()
+        await self._store.fence(range(PARTITIONS), checkpoint=checkpoints.signals.resource_version)
+        self._progress.begin(checkpoints.signals)
+        self._event_progress.begin(checkpoints.events)
+        self._leads = True
         self._folder.adopt(await self._store.open_gids(), {})
         await self._reconciler.take_over()
         self._policies.changed()
         async with asyncio.TaskGroup() as tasks:
-            keeping = self._lease.keep(self._progress.checkpoint, self._progress.kept)
-            self._keeping = tasks.create_task(keeping, name="lease")
-            self._taking = tasks.create_task(self._take_signals(), name="signals")
+            tasks.create_task(self._lease.keep(self._checkpoints, self._kept), name="lease")
+            self._taking = [
+                tasks.create_task(self._take_signals(), name="signals"),
+                tasks.create_task(self._event_watch.run(), name="event-watch"),
+            ]
+
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self._progress.checkpoint(), self._event_progress.checkpoint())
+
+    def _kept(self, checkpoints: Checkpoints) -> None:
+        self._progress.kept(checkpoints.signals)
+        self._event_progress.kept(checkpoints.events)
 
     async def _take_signals(self) -> None:
         async for change in self._signals.changes():
@@ -292,16 +371,16 @@ class App:
     async def _drain(self, parts: dict[str, asyncio.Task[None]]) -> None:
         """Take nothing more in, write what was taken, keep the checkpoint, leave the Lease to the next."""
         log.info("stopping: writing what was taken in")
-        if self._taking:
-            self._taking.cancel()
+        self._stopping = True
+        for task in self._taking:
+            task.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.grace_seconds):
                 while not self._folder.idle or self._folder.can_become_safe():
                     await self._reconciler.drain()
                     await asyncio.sleep(POLL_SECONDS)
-        led = self._keeping is not None
         parts["lead"].cancel()
-        await self._lease.release(self._progress.checkpoint() if led else None)
+        await self._lease.release(self._checkpoints() if self._leads else None)
 
 
 def held_by(request: Request) -> Held:

@@ -48,13 +48,10 @@ def become_the_operator(environment: dict[str, str], log: Path) -> None:
     main()
 
 
-def webhook_settings(port: int, token_file: Path) -> dict[str, str]:
-    """What makes an operator take alerts on that port of loopback, from whoever has the token."""
-    return {
-        "STORMFOLD_WEBHOOK_HOST": "127.0.0.1",
-        "STORMFOLD_WEBHOOK_PORT": str(port),
-        "STORMFOLD_WEBHOOK_TOKEN_FILE": str(token_file),
-    }
+def webhook_settings(port: int, token_file: Path | None) -> dict[str, str]:
+    """What makes an operator take alerts on that port of loopback, also from whoever has the token."""
+    settings = {"STORMFOLD_WEBHOOK_HOST": "127.0.0.1", "STORMFOLD_WEBHOOK_PORT": str(port)}
+    return settings | ({"STORMFOLD_WEBHOOK_SECRET_FILE": str(token_file)} if token_file else {})
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,8 @@ class Metrics:
 class OperatorProcess:
     """`stormfold run` with a log file and a port of its own.
 
-    `environment` is added to the settings; a value of None takes a variable away. With a `webhook_token_file` it takes
-    alerts at `webhook_url`.
+    `environment` is added to the settings; a value of None takes a variable away. It takes alerts at `webhook_url`, with
+    a `webhook_token_file` also from whoever has the token in it.
     """
 
     def __init__(
@@ -110,7 +107,7 @@ class OperatorProcess:
             "STORMFOLD_IDENTITY": identity,
             "STORMFOLD_HTTP_HOST": "127.0.0.1",
             "STORMFOLD_HTTP_PORT": str(self.port),
-            **(webhook_settings(webhook_port, webhook_token_file) if webhook_token_file else {}),
+            **webhook_settings(webhook_port, webhook_token_file),
             **(environment or {}),
         }
         self._environment = {k: v for k, v in wanted.items() if v is not None}

@@ -58,6 +58,7 @@ class World:
             self.store,
             route=routing.route,
             continuation=self.requests.get,
+            renewed=lambda arrival: arrival,
             held=lambda _, epoch: self.held if self.held and self.held.epoch == epoch else None,
             tell=lambda arrival, verdict: self.told.append((arrival.ref.resource_version, verdict.message)),
             safe_verdict=lambda _, epoch: counted_in(epoch),

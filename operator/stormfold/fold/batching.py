@@ -144,6 +144,7 @@ class Folder(OpenStorms):
         route: Callable[[Arrival, OpenStorms], Routed | Verdict],
         continuation: Callable[[str], Continuation | None],
         held: Callable[[str, int], Held | None],
+        renewed: Callable[[Arrival], Arrival],
         tell: Callable[[Arrival, Verdict], None],
         safe_verdict: Callable[[str, int], Verdict],
         hint: Callable[[int, int], None],
@@ -151,12 +152,13 @@ class Folder(OpenStorms):
         """Connect the folder.
 
         `continuation` gives what a group's latest request says, `held` what that of an epoch holds, `safe_verdict`
-        where a gid and epoch lead; `hint` takes a partition and when something is due there, in Unix ms.
+        where a gid and epoch lead; `renewed` gives an arrival as it is to be folded again; `hint` takes a partition and when something is due there, in Unix ms.
         """
         self._store = store
         self._route = route
         self._continuation = continuation
         self._request_holds = held
+        self._renewed = renewed
         self._tell = tell
         self._safe_verdict = safe_verdict
         self._hint = hint
@@ -413,7 +415,9 @@ class Folder(OpenStorms):
             storm.forget()
             storm.unsafe.clear()
             storm.queued += len(lost)
-            batch = [item.routed for item in lost] + batch
+            batch = [
+                replace(item.routed, arrival=self._renewed(item.routed.arrival)) for item in lost
+            ] + batch
             for start in range(0, max(1, len(batch)), BATCH):
                 piece = batch[start : start + BATCH]
                 reply = (await self._fold(number, {gid: piece}, sure=max(0, sure - start))).get(gid)

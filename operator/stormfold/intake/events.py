@@ -318,6 +318,14 @@ class EventIntake:
         if known.gone:
             self._forget(ref.uid)
 
+    def renewed(self, arrival: Arrival) -> Arrival:
+        """The arrival without those of its occurrences that have become safe since it was made."""
+        ref = arrival.ref
+        known = self._known.get(ref.uid) if isinstance(ref, EventRef) else None
+        if not isinstance(ref, EventRef) or known is None or known.safe <= ref.after:
+            return arrival
+        return replace(arrival, ref=replace(ref, after=min(known.safe, ref.count)))
+
 
 class EventWatch:
     """Watches Events while a policy takes them."""

@@ -68,6 +68,11 @@ class Owners:
         self._deadline = time.monotonic() + FIRST_LISTS_SECONDS
 
     @property
+    def wanted(self) -> bool:
+        """Whether a policy groups by owner or node."""
+        return self._wanted.is_set()
+
+    @property
     def ready(self) -> bool:
         """Whether owners can be told: all kinds have been listed."""
         return not self._unlisted

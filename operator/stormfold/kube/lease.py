@@ -26,6 +26,9 @@ CHECKPOINT = "stormfold.dev/checkpoint"
 CREATED_BEFORE = "stormfold.dev/checkpoint-created-before"
 """Annotation: Signals created before this time, by the API server's clock, have a resourceVersion up to the checkpoint
 at their creation, in Unix seconds."""
+EVENT_CHECKPOINT = "stormfold.dev/event-checkpoint"
+EVENT_CREATED_BEFORE = "stormfold.dev/event-checkpoint-created-before"
+"""Annotations: the same for Events."""
 DURATION_SECONDS = 4
 """How long a Lease is obeyed without a sign of its holder: an upper bound of the fail-over time."""
 RENEW_SECONDS = 1.0
@@ -35,7 +38,9 @@ RELEASES = 3
 
 LEADING = Gauge("stormfold_ingest_leading", "1 while this process leads an ingest shard.", ["shard"])
 CHECKPOINT_GAUGE = Gauge(
-    "stormfold_checkpoint_resource_version", "The checkpoint as last written.", ["shard"]
+    "stormfold_checkpoint_resource_version",
+    "The checkpoint of Signals, or of Events, as last written.",
+    ["shard", "kind"],
 )
 
 
@@ -46,6 +51,14 @@ class Checkpoint:
     resource_version: int = 0
     created_before: int = 0
     """Unix seconds; see `CREATED_BEFORE`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """How far each stream of an ingest shard is safe; resourceVersions of two streams cannot be compared."""
+
+    signals: Checkpoint = Checkpoint()
+    events: Checkpoint = Checkpoint()
 
 
 class LeaseLostError(Exception):
@@ -76,8 +89,8 @@ class Lease:
         """Whether somebody else holds the Lease, and we would notice if that ended."""
         return self._held is None and time.monotonic() - self._obeyed < DURATION_SECONDS
 
-    async def acquire(self) -> Checkpoint:
-        """Wait until the Lease is ours; gives the checkpoint that the last holder left."""
+    async def acquire(self) -> Checkpoints:
+        """Wait until the Lease is ours; gives the checkpoints that the last holder left."""
         seen: tuple[Any, ...] = ()
         since = 0.0
         while True:
@@ -93,15 +106,15 @@ class Lease:
                 duration = spec.get("leaseDurationSeconds") or DURATION_SECONDS
                 if holder in ("", self._identity) or time.monotonic() - since > duration:
                     started = time.monotonic()
-                    checkpoint = _checkpoint(lease)
-                    self._held = await self._write(lease, checkpoint, acquire=True)
+                    checkpoints = _checkpoints(lease)
+                    self._held = await self._write(lease, checkpoints, acquire=True)
                     self._renewed = started
                     LEADING.labels(shard=self._shard).set(1)
                     log.info(
                         "leading ingest",
-                        extra={"lease": self.name, "checkpoint": checkpoint.resource_version},
+                        extra={"lease": self.name, "checkpoint": checkpoints.signals.resource_version},
                     )
-                    return checkpoint
+                    return checkpoints
                 self._obeyed = time.monotonic()
             except RefusedError:
                 raise
@@ -109,22 +122,24 @@ class Lease:
                 log.debug("Lease not acquired", extra={"lease": self.name, "error": str(exc)})
             await asyncio.sleep(RENEW_SECONDS / 2)
 
-    async def keep(self, checkpoint: Callable[[], Checkpoint], kept: Callable[[Checkpoint], None]) -> None:
-        """Renew for as long as it can be done, with the checkpoint of the moment; `kept` hears what was written.
+    async def keep(self, checkpoints: Callable[[], Checkpoints], kept: Callable[[Checkpoints], None]) -> None:
+        """Renew for as long as it can be done, with the checkpoints of the moment; `kept` hears what was written.
 
         Raises:
             LeaseLostError: somebody else has taken it.
         """
         while True:
-            await self.renew(checkpoint, kept)
+            await self.renew(checkpoints, kept)
             await asyncio.sleep(RENEW_SECONDS)
 
-    async def renew(self, checkpoint: Callable[[], Checkpoint], kept: Callable[[Checkpoint], None]) -> None:
+    async def renew(
+        self, checkpoints: Callable[[], Checkpoints], kept: Callable[[Checkpoints], None]
+    ) -> None:
         """Renew once; see `keep`."""
         if self._held is None:
             raise LeaseLostError(f"Lease {self.name} is not held")
         started = time.monotonic()
-        current = checkpoint()
+        current = checkpoints()
         try:
             async with asyncio.timeout(DURATION_SECONDS / 2):
                 try:
@@ -138,7 +153,8 @@ class Lease:
             log.warning("Lease not renewed, trying again", extra={"lease": self.name, "error": str(exc)})
             return
         self._renewed = started
-        CHECKPOINT_GAUGE.labels(shard=self._shard).set(current.resource_version)
+        for kind, checkpoint in (("Signal", current.signals), ("Event", current.events)):
+            CHECKPOINT_GAUGE.labels(shard=self._shard, kind=kind).set(checkpoint.resource_version)
         kept(current)
 
     async def _read_again(self) -> None:
@@ -151,8 +167,8 @@ class Lease:
             raise LeaseLostError(f"Lease {self.name} was taken by {holder!r}")
         self._held = lease
 
-    async def release(self, checkpoint: Checkpoint | None = None) -> None:
-        """Leave the Lease to the next process at once, if it is ours; without a checkpoint it keeps the one it has.
+    async def release(self, checkpoints: Checkpoints | None = None) -> None:
+        """Leave the Lease to the next process at once, if it is ours; without checkpoints it keeps those it has.
 
         Errors are of no consequence: it runs out by itself.
         """
@@ -163,7 +179,7 @@ class Lease:
             try:
                 lease = await self._read()
                 if lease["spec"].get("holderIdentity") == self._identity:
-                    await self._write(lease, checkpoint or _checkpoint(lease), acquire=False, holder="")
+                    await self._write(lease, checkpoints or _checkpoints(lease), acquire=False, holder="")
             except ConflictError:
                 continue
             except ApiError as exc:
@@ -187,7 +203,7 @@ class Lease:
             return await self._client.get(f"{self._collection}/{self.name}")
 
     async def _write(
-        self, lease: dict[str, Any], checkpoint: Checkpoint, *, acquire: bool, holder: str | None = None
+        self, lease: dict[str, Any], checkpoints: Checkpoints, *, acquire: bool, holder: str | None = None
     ) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         spec = dict(lease["spec"])
@@ -201,19 +217,24 @@ class Lease:
             spec["leaseTransitions"] = (spec.get("leaseTransitions") or 0) + 1
         metadata = dict(lease["metadata"])
         metadata["annotations"] = (metadata.get("annotations") or {}) | {
-            CHECKPOINT: str(checkpoint.resource_version),
-            CREATED_BEFORE: str(checkpoint.created_before),
+            CHECKPOINT: str(checkpoints.signals.resource_version),
+            CREATED_BEFORE: str(checkpoints.signals.created_before),
+            EVENT_CHECKPOINT: str(checkpoints.events.resource_version),
+            EVENT_CREATED_BEFORE: str(checkpoints.events.created_before),
         }
         return await self._client.replace(
             f"{self._collection}/{self.name}", {**lease, "metadata": metadata, "spec": spec}
         )
 
 
-def _checkpoint(lease: dict[str, Any]) -> Checkpoint:
+def _checkpoints(lease: dict[str, Any]) -> Checkpoints:
     annotations = lease["metadata"].get("annotations") or {}
 
     def number(name: str) -> int:
         text = annotations.get(name, "")
         return int(text) if text.isascii() and text.isdigit() else 0
 
-    return Checkpoint(number(CHECKPOINT), number(CREATED_BEFORE))
+    return Checkpoints(
+        Checkpoint(number(CHECKPOINT), number(CREATED_BEFORE)),
+        Checkpoint(number(EVENT_CHECKPOINT), number(EVENT_CREATED_BEFORE)),
+    )

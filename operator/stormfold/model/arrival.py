@@ -100,7 +100,8 @@ class Arrival:
         if isinstance(ref, SignalRef):
             text = f"{ref.uid}/{ref.generation}"
         elif isinstance(ref, AlertRef):
-            text = self.fingerprint
+            # Whoever may post for one namespace must not be able to name an alert of another one.
+            text = f"{self.namespace}/{self.fingerprint}"
         else:
             text = ref.uid
         return b64encode(blake2b(text.encode(), digest_size=8).digest())[:11].decode()
@@ -109,7 +110,7 @@ class Arrival:
     def instance(self) -> int:
         """46 bits that name what fires and later resolves; small enough to be exact, doubled, in Lua's numbers."""
         if self.fingerprint:
-            parts = [self.fingerprint]
+            parts = [self.namespace, self.fingerprint]
         elif target := self.target:
             parts = [self.name, target.api_version, target.kind, target.namespace or "", target.name]
         else:

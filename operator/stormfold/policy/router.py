@@ -50,11 +50,9 @@ class Router:
         self._routing = Routing(index, tuple(in_order), self._namespaces)
 
     @property
-    def needs_owners(self) -> bool:
-        """Whether a version in force or retained does."""
-        return any(
-            version.needs_owners for version in (*self._routing.retained, *self._routing.index.versions)
-        )
+    def versions(self) -> tuple[PolicyVersion, ...]:
+        """Those in force and those retained."""
+        return (*self._routing.retained, *self._routing.index.versions)
 
     def knows_namespace(self, name: str) -> bool:
         """Whether the namespace's labels are known; those of a new one may come later than its first signal."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stormfold.kube.lease import Checkpoint, _checkpoint
+from stormfold.kube.lease import Checkpoint, Checkpoints, _checkpoints
 
 
 @pytest.mark.parametrize(
@@ -32,4 +32,16 @@ from stormfold.kube.lease import Checkpoint, _checkpoint
     ],
 )
 def test_checkpoint_is_read_or_begins_at_nothing(metadata: dict[str, Any], checkpoint: Checkpoint) -> None:
-    assert _checkpoint({"metadata": metadata}) == checkpoint
+    assert _checkpoints({"metadata": metadata}) == Checkpoints(checkpoint)
+
+
+def test_each_stream_has_a_checkpoint_of_its_own() -> None:
+    annotations = {
+        "stormfold.dev/checkpoint": "4711",
+        "stormfold.dev/checkpoint-created-before": "1767225600",
+        "stormfold.dev/event-checkpoint": "12",
+        "stormfold.dev/event-checkpoint-created-before": "1767225000",
+    }
+    assert _checkpoints({"metadata": {"annotations": annotations}}) == Checkpoints(
+        Checkpoint(4711, 1_767_225_600), Checkpoint(12, 1_767_225_000)
+    )
