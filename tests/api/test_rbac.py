@@ -107,6 +107,11 @@ async def test_operator_folds_a_storm_with_no_other_rights_and_uses_each(
         await scene.comes_to((1, "Settled", 15))
         # What no policy governs is kept for longer.
         await scene.signals_come_to("metadata.name", [(rejected["metadata"]["name"],)])
+        alert = {"labels": {"alertname": "X", "namespace": namespace}, "status": "firing"}
+        body = {"version": "4", "alerts": [alert | {"startsAt": "2026-01-01T00:00:00Z"}]}
+        # The operator itself may create no Signals, so its own token may post nothing.
+        status, answer = await scene.operator.post_alerts(body, token=token)
+        assert (status, answer["reason"]) == (403, "NamespaceNotAllowed")
     finally:
         await scene.close()
     assert await scene.operator.terminate() == 0

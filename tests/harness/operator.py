@@ -172,6 +172,16 @@ class OperatorProcess:
         async with aiohttp.ClientSession(self.url, timeout=timeout) as session, session.get(path) as response:
             return response.status, await response.text()
 
+    async def post_alerts(self, body: Any, *, token: str, within: float = 30.0) -> tuple[int, Any]:
+        """Status and JSON of the webhook's answer to a body of Alertmanager's."""
+        timeout = aiohttp.ClientTimeout(total=within)
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(self.webhook_url, json=body, headers=headers) as response,
+        ):
+            return response.status, await response.json()
+
     async def metrics(self) -> Metrics:
         """What `/metrics` says now."""
         return Metrics.parse((await self.get("/metrics"))[1])
