@@ -52,6 +52,7 @@ class Request:
             firing=self.last.firing,
             resolved=self.last.resolved,
             opened_ms=self.last.opened_ms,
+            last_ms=self.last.last_ms,
             alerts=self.last.alerts,
             repeats=self.last.repeats,
         )

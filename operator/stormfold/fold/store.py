@@ -27,6 +27,8 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 
 SEPARATOR = "\x1f"
 """Between the parts of a resource in a field name of the storm hash."""
+CLOCKS_DIFFER_MS = 10_000
+"""How far the clock of whoever says when an alert began may be ahead of ours."""
 CLOSED_FOLDED = 2**53 - 1
 """With this much folded a closed request is newer than whatever Redis has of its epoch."""
 KNOW_SECONDS = 24 * 3600
@@ -168,7 +170,8 @@ def _version(arrival: Arrival) -> int:
 
 
 def _seed_fields(seed: Seed, terms: Terms, incarnation: str, now_ms: int) -> dict[str, str | int]:
-    lost = {"la": now_ms} if seed.alerts else {}
+    # What the request holds was received before its last signal was; what begins later is none of it.
+    lost = {"la": min(now_ms, seed.last_ms + CLOCKS_DIFFER_MS)} if seed.alerts else {}
     if seed.closed:
         return {
             "e": seed.epoch,
