@@ -250,7 +250,8 @@ async def test_alert_that_may_have_been_counted_before_the_loss_counts_and_says_
 
 
 async def test_alert_of_which_the_caller_is_sure_is_no_repeat(group: Group) -> None:
-    await group.fold(alert("held", -4000), alert("old", -4000), at=1000, seed=WITH_ALERTS, sure=1)
+    answer = await group.fold(alert("held", -4000), alert("old", -4000), at=1000, seed=WITH_ALERTS, sure=1)
+    assert (answer.ordinals, answer.doubtful) == ([5, 6], {1})
     storm = await group.look(at=1000)
     assert (storm.total, storm.repeats) == (5, 1)
 
