@@ -244,7 +244,7 @@ class Reason(StrEnum):
     BODY_TOO_LARGE = (
         "BodyTooLarge",
         "Webhook answers 413",
-        "The body is larger than the webhook takes: `max_alerts` in Alertmanager's webhook_configs makes it smaller.",
+        "The body is larger than the webhook takes: more labels in `group_by` of Alertmanager's route make it smaller.",
     )
     TOO_MANY_ALERTS = (
         "TooManyAlerts",

@@ -160,7 +160,7 @@ def _alerts(body: bytes | bytearray) -> tuple[list[Any], int]:
     if len(alerts) > MAX_ALERTS:
         raise BodyError(
             Reason.TOO_MANY_ALERTS,
-            f"alerts: must have at most {MAX_ALERTS}, not {len(alerts)}: set max_alerts in webhook_configs",
+            f"alerts: must have at most {MAX_ALERTS}, not {len(alerts)}: group by more labels in the route",
         )
     truncated = message.get("truncatedAlerts")
     return alerts, truncated if type(truncated) is int and truncated > 0 else 0
