@@ -64,8 +64,8 @@ deploy: .venv/.complete ## install or upgrade there; OVERLAY=standalone|ha|<fold
 undeploy: .venv/.complete ## take it away again and say what is kept; PURGE=1 keeps nothing
 	@scripts/deploy down
 
-bench: .venv/.complete controlplane ## the figures of benchmarks/
-	@for script in benchmarks/*.py; do $(PYTHON_IN)/python $$script || exit 1; done
+bench: .venv/.complete controlplane programs ## the figures of benchmarks/
+	@for script in benchmarks/*.py; do PYTHONPATH=. $(PYTHON_IN)/python $$script || exit 1; done
 
 lock: .venv/.complete ## resolve the requirements of pyproject.toml anew into the lock files
 	@scripts/lock

@@ -30,10 +30,11 @@ COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
 
 def body() -> bytes:
     """Alerts as kube-state-metrics causes them: 12 labels, 0.7 KB each."""
-    return orjson.dumps({"version": "4", "alerts": [alert(number) for number in range(ALERTS)]})
+    alerts = [alert(number, f"team-{number % 7}") for number in range(ALERTS)]
+    return orjson.dumps({"version": "4", "alerts": alerts})
 
 
-def alert(number: int) -> dict[str, object]:
+def alert(number: int, namespace: str) -> dict[str, object]:
     """One of them."""
     return {
         "status": "firing",
@@ -43,7 +44,7 @@ def alert(number: int) -> dict[str, object]:
             "endpoint": "http",
             "instance": "10.42.0.17:8080",
             "job": "kube-state-metrics",
-            "namespace": f"team-{number % 7}",
+            "namespace": namespace,
             "pod": f"web-6d4b79c5f9-{number:05}",
             "prometheus": "monitoring/k8s",
             "reason": "CrashLoopBackOff",

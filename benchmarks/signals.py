@@ -83,9 +83,11 @@ def say(line: str) -> None:
 
 
 class Operator:
-    """`stormfold run` as a child process; with `profile`, under cProfile."""
+    """`stormfold run` as a child process; with `profile`, under cProfile. `settings` are further ones."""
 
-    def __init__(self, control_plane: ControlPlane, valkey: Valkey, log: Path, profile: Path | None) -> None:
+    def __init__(
+        self, control_plane: ControlPlane, valkey: Valkey, log: Path, profile: Path | None, **settings: str
+    ) -> None:
         self._port = free_port()
         self._log = log
         self._profile = profile
@@ -95,9 +97,12 @@ class Operator:
             "STORMFOLD_REDIS_URL": valkey.url,
             "STORMFOLD_HTTP_HOST": "127.0.0.1",
             "STORMFOLD_HTTP_PORT": str(self._port),
+            "STORMFOLD_WEBHOOK_HOST": "127.0.0.1",
+            "STORMFOLD_WEBHOOK_PORT": str(free_port()),
             "STORMFOLD_IDENTITY": "bench",
             # Nothing is deleted while we measure: deletions have a figure of their own.
             "STORMFOLD_SIGNALS_PER_NAMESPACE": "100000",
+            **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -119,6 +124,12 @@ class Operator:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(60)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started last."""
+        assert self._process is not None
+        return self._process.pid
 
     async def _ready(self) -> bool:
         assert self._process is not None
@@ -348,6 +359,8 @@ async def measure_fold(valkey: Valkey, signals: int, batch: int) -> float:
         StormStore(connection, cluster="bench"),
         route=router.route,
         continuation=lambda gid: None,
+        held=lambda gid, epoch: None,
+        renewed=lambda arrival: arrival,
         tell=lambda arrival, verdict: None,
         safe_verdict=lambda gid, epoch: verdict,
         hint=lambda number, due_ms: None,
