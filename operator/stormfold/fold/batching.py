@@ -13,6 +13,7 @@ from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -92,12 +93,7 @@ class Unsafe(NamedTuple):
 
     def is_in(self, held: "Held") -> bool:
         """Whether the request holds it."""
-        if self.epoch != held.epoch:
-            return False
-        if self.incarnation == held.incarnation:
-            return self.ordinal <= held.folded
-        incarnation, _, folded = held.origin.rpartition(":")
-        return self.incarnation == incarnation and self.ordinal <= int(folded or 0)
+        return self.ordinal <= held.folded_of(self.epoch, self.incarnation)
 
     def is_surely_not_in(self, seed: Seed | None) -> bool:
         """Whether what the group's latest request holds, `is_in` having said no, came about without it."""
@@ -115,6 +111,15 @@ class Held(NamedTuple):
     incarnation: str
     folded: int
     origin: str
+
+    def folded_of(self, epoch: int, incarnation: str) -> int:
+        """How much of that incarnation: what has an ordinal up to this."""
+        if epoch != self.epoch:
+            return 0
+        if incarnation == self.incarnation:
+            return self.folded
+        origin, _, folded = self.origin.rpartition(":")
+        return int(folded or 0) if incarnation == origin else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +198,7 @@ class Folder(OpenStorms):
         """Route an arrival and queue it; waits while `MAX_HELD` signals are held."""
         await self._room.wait()
         self._enqueue(arrival)
+        self._note_held()
 
     def offer(self, arrivals: Sequence[Arrival]) -> bool:
         """Route and queue arrivals at once, all of them or, while there is no room, none; says which."""
@@ -200,6 +206,7 @@ class Folder(OpenStorms):
             return False
         for arrival in arrivals:
             self._enqueue(arrival)
+        self._note_held()
         return True
 
     def _enqueue(self, arrival: Arrival) -> None:
@@ -214,7 +221,7 @@ class Folder(OpenStorms):
         elif storm.version is None:
             self._name_version(storm, routed.version)
         storm.queued += 1
-        self._hold(1)
+        self._held += 1
         lane = self._lanes[routed.group.partition]
         lane.queue.append(routed)
         lane.work.set()
@@ -237,8 +244,8 @@ class Folder(OpenStorms):
             self._open[storm.version.id] -= 1
         OPEN_STORMS.set(len(self._storms))
 
-    def _hold(self, count: int) -> None:
-        self._held += count
+    def _note_held(self) -> None:
+        """More or fewer are held than before; for many at once this is called once."""
         HELD.set(self._held)
         if self._held >= MAX_HELD:
             self._room.clear()
@@ -314,6 +321,7 @@ class Folder(OpenStorms):
         while storm.unsafe and storm.unsafe[0].is_in(held):
             verdict = verdict or self._safe_verdict(gid, held.epoch)
             self._release(storm.unsafe.popleft().routed, verdict)
+        self._note_held()
         if storm.unsafe:
             storm.since = time.monotonic()
             if storm.unsafe[0].epoch <= held.epoch and storm.unsafe[0].incarnation != held.incarnation:
@@ -330,8 +338,12 @@ class Folder(OpenStorms):
         waiting = self._unqueue(storm)
         if not storm.queued and not storm.unsafe:
             self._drop_storm(storm)
-        for arrival in waiting:
+        self._enqueue_anew(waiting)
+
+    def _enqueue_anew(self, arrivals: Iterable[Arrival]) -> None:
+        for arrival in arrivals:
             self._enqueue(arrival)
+        self._note_held()
 
     def _unqueue(self, storm: Storm) -> list[Arrival]:
         lane = self._lanes[partition(storm.gid)]
@@ -339,7 +351,7 @@ class Folder(OpenStorms):
         if waiting:
             lane.queue = deque(routed for routed in lane.queue if routed.group.gid != storm.gid)
             storm.queued -= len(waiting)
-            self._hold(-len(waiting))
+            self._held -= len(waiting)
         return waiting
 
     def released(self, gid: str, verdict: Verdict) -> None:
@@ -354,7 +366,7 @@ class Folder(OpenStorms):
         self.closed(gid)
 
     def _release(self, routed: Routed, verdict: Verdict) -> None:
-        self._hold(-1)
+        self._held -= 1
         self._tell(routed.original, verdict)
 
     # --- batches out
@@ -506,17 +518,18 @@ class Folder(OpenStorms):
         # What precedes the first signal of a storm is in an earlier one.
         safe_epoch = reply.epoch - (1 in reply.ordinals)
         held = self._request_holds(gid, reply.epoch)
+        safe = max(reply.written, held.folded_of(reply.epoch, reply.incarnation) if held else 0)
+        verdict = cache(lambda epoch: self._safe_verdict(gid, epoch))
         for place, (routed, ordinal) in enumerate(zip(batch, reply.ordinals, strict=True)):
             ref = routed.arrival.ref
             if isinstance(ref, AlertRef):
                 ref.waiter.folded(ref.index)
-            item = Unsafe(reply.epoch, reply.incarnation, ordinal, routed, place in reply.doubtful)
-            if not ordinal:
-                self._release(routed, self._safe_verdict(gid, safe_epoch))
-            elif ordinal <= reply.written or (held and item.is_in(held)):
-                self._release(routed, self._safe_verdict(gid, reply.epoch))
+            if ordinal > safe:
+                doubtful = place in reply.doubtful
+                storm.unsafe.append(Unsafe(reply.epoch, reply.incarnation, ordinal, routed, doubtful))
             else:
-                storm.unsafe.append(item)
+                self._release(routed, verdict(reply.epoch if ordinal else safe_epoch))
+        self._note_held()
         if not reply.open and not storm.queued and not storm.unsafe:
             self._drop_storm(storm)
         return False
@@ -524,6 +537,5 @@ class Folder(OpenStorms):
     def _wait_for_closing(self, storm: Storm, batch: list[Routed]) -> None:
         # What waits is routed anew: the next storm opens under the policies of its own time.
         waiting = [routed.original for routed in batch] + self._unqueue(storm)
-        self._hold(-len(batch))
-        for arrival in waiting:
-            self._enqueue(arrival)
+        self._held -= len(batch)
+        self._enqueue_anew(waiting)

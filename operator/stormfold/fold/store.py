@@ -14,7 +14,7 @@ from typing import Any
 from stormfold.fold import keys, scripts
 from stormfold.fold.connection import Connection, Memory
 from stormfold.fold.errors import StoreConfigError
-from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Target
+from stormfold.model.arrival import AlertRef, Arrival, EventRef, Target
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
 
@@ -126,8 +126,10 @@ def encoded_resource(target: Target | None) -> str:
         return ""
     api_version = "" if target.api_version == "v1" else target.api_version
     parts = (api_version, target.kind, target.namespace or "", target.name)
-    # Whoever writes Signals may write the separator, too.
-    return SEPARATOR.join(part.replace(SEPARATOR, " ") for part in parts)
+    text = SEPARATOR.join(parts)
+    if text.count(SEPARATOR) >= len(parts):  # whoever writes Signals may write the separator, too
+        text = SEPARATOR.join(part.replace(SEPARATOR, " ") for part in parts)
+    return text
 
 
 def decoded_resource(text: str) -> Target:
@@ -157,19 +159,24 @@ def resource_of_field(field: str, base: str) -> str:
     return base.encode()[: ord(field[1]) - 32].decode() + field[2:]
 
 
-def _flags(arrival: Arrival, *, sure: bool) -> str:
-    """What fold.lua tells signals apart by."""
-    match arrival.ref:
-        case SignalRef():
-            return "1" if arrival.firing else "0"
-        case AlertRef():
-            return f"a{arrival.firing + 2 * sure}"
-        case EventRef(count=count, after=after):
-            return f"e{after},{count}"
-
-
-def _version(arrival: Arrival) -> int:
-    return arrival.ref.starts_ms if isinstance(arrival.ref, AlertRef) else arrival.ref.resource_version
+def _signal_args(arrival: Arrival, *, sure: bool) -> tuple[str | int, ...]:
+    """What fold.lua is told of one signal, as its header says."""
+    ref = arrival.ref
+    instance: str | int = ""
+    if isinstance(ref, AlertRef):
+        version, flags = ref.starts_ms, f"a{arrival.firing + 2 * sure}"
+    else:
+        version, instance = ref.resource_version, arrival.instance
+        flags = f"e{ref.after},{ref.count}" if isinstance(ref, EventRef) else f"{arrival.firing:d}"
+    return (
+        version,
+        arrival.occurrence,
+        flags,
+        arrival.severity.rank,
+        arrival.seen_ms,
+        encoded_resource(arrival.target),
+        instance,
+    )
 
 
 def _seed_fields(seed: Seed, terms: Terms, incarnation: str, now_ms: int) -> dict[str, str | int]:
@@ -341,15 +348,7 @@ class StormStore:
                 args += (0, 0, 0)
             args.append(len(fold.arrivals))
             for place, arrival in enumerate(fold.arrivals):
-                args += (
-                    _version(arrival),
-                    arrival.occurrence,
-                    _flags(arrival, sure=place < fold.sure),
-                    arrival.severity.rank,
-                    arrival.seen_ms,
-                    encoded_resource(arrival.target),
-                    arrival.instance,
-                )
+                args += _signal_args(arrival, sure=place < fold.sure)
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
         return [
             Folded(

@@ -95,13 +95,16 @@ def _named(label: str, name: str, namespace: str | None) -> Target | None:
     return Target(api_version, kind, name, namespace if namespaced else None)
 
 
+@lru_cache(REMEMBERED)
+def _exporter(job: str) -> str | None:
+    return next((exporter for exporter in EXPORTERS if exporter in job), None)
+
+
 def _of_the_exporter(labels: dict[str, str]) -> Collection[str]:
     """Which of `pod` and `service` are those of an exporter that tells of other things."""
-    if "instance" in labels and (job := labels.get("job")):
-        for exporter in EXPORTERS:
-            if exporter in job:
-                return [label for label in ("pod", "service") if exporter in labels.get(label, "")]
-    return ()
+    job = labels.get("job")
+    exporter = _exporter(job) if job and "instance" in labels else None
+    return [label for label in ("pod", "service") if exporter in labels.get(label, "")] if exporter else ()
 
 
 def _of_the_metric(labels: dict[str, str], passed_over: Collection[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ Times are integer milliseconds of the Unix epoch. What becomes of an arrival is 
 room that made the arrival is told it once, when the arrival is safe.
 """
 
-from base64 import b64encode
+from binascii import b2a_base64
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
@@ -104,7 +104,7 @@ class Arrival:
             text = f"{self.namespace}/{self.fingerprint}"
         else:
             text = ref.uid
-        return b64encode(blake2b(text.encode(), digest_size=8).digest())[:11].decode()
+        return b2a_base64(blake2b(text.encode(), digest_size=8).digest())[:11].decode()
 
     @property
     def instance(self) -> int:

@@ -57,7 +57,7 @@ class Group:
         """16 hex digits: the group's name everywhere."""
         return gid(self.policy, self.values)
 
-    @property
+    @cached_property
     def partition(self) -> int:
         """The group's share, 0 … 63."""
         return partition(self.gid)

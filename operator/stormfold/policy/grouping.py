@@ -1,50 +1,56 @@
 """groupBy → Group."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from operator import attrgetter
 
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import OVERFLOW, Group, PolicyId
 
 OWNER_KEYS = frozenset(("owner", "target.owner", "node"))
 """Entries of `groupBy` for which the arrival's `owner` or `node` must be filled in before it is routed."""
+REMEMBERED = 1024
+"""Groups that a policy remembers: to name one anew for each of its signals costs several times as much."""
+
+Picker = Callable[[Arrival], str | None]
+"""Gives what an arrival has under one entry of `groupBy`; None if it has nothing there, which is a value of its own."""
 
 
-def value(key: str, arrival: Arrival) -> str | None:
-    """What an arrival has under one entry of `groupBy`; None if it has nothing there, which is a value of its own."""
+def picker(key: str) -> Picker:
+    """The picker of that entry of `groupBy`."""
     if key.startswith("labels."):
-        return arrival.labels.get(key.removeprefix("labels."))
+        label = key.removeprefix("labels.")
+        return lambda arrival: arrival.labels.get(label)
     match key:
-        case "name":
-            return arrival.name
-        case "namespace":
-            return arrival.namespace
+        case "name" | "namespace" | "source" | "owner" | "node":
+            return attrgetter(key)
         case "severity":
-            return arrival.severity.value
-        case "source":
-            return arrival.source
+            return lambda arrival: arrival.severity.value
         case "target.kind":
-            return arrival.target.kind if arrival.target else None
+            return lambda arrival: arrival.target.kind if arrival.target else None
         case "target.name":
-            return arrival.target.name if arrival.target else None
-        case "owner" | "target.owner":
-            return arrival.owner
-        case "node":
-            return arrival.node
+            return lambda arrival: arrival.target.name if arrival.target else None
+        case "target.owner":
+            return attrgetter("owner")
     raise ValueError(f"groupBy has no key {key!r}")
 
 
-def request_namespace(policy: PolicyId, named: str | None, arrival: Arrival) -> str:
-    """Where the request lands: the policy's namespace, the one that a cluster policy names, or else the signal's."""
-    return policy.namespace or named or arrival.namespace
+def grouper(policy: PolicyId, group_by: Sequence[str], named: str | None) -> Callable[[Arrival], Group]:
+    """Gives the group of an arrival under a policy; `named` is the policy's `requestNamespace`.
 
+    The request lands in the policy's namespace, the one that a cluster policy names, or else the signal's.
+    """
+    pickers = [picker(key) for key in group_by]
 
-def group(policy: PolicyId, group_by: Sequence[str], named: str | None, arrival: Arrival) -> Group:
-    """The group of an arrival under a policy; `named` is the policy's `requestNamespace`."""
-    return Group(
-        policy,
-        tuple((key, value(key, arrival)) for key in group_by),
-        request_namespace(policy, named, arrival),
-    )
+    @lru_cache(REMEMBERED)
+    def group_of(request_namespace: str, *values: str | None) -> Group:
+        return Group(policy, tuple(zip(group_by, values, strict=True)), request_namespace)
+
+    def group(arrival: Arrival) -> Group:
+        request_namespace = policy.namespace or named or arrival.namespace
+        return group_of(request_namespace, *[pick(arrival) for pick in pickers])
+
+    return group
 
 
 def overflow_group(like: Group) -> Group:

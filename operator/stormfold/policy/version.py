@@ -1,5 +1,6 @@
 """PolicyVersion: one generation of a policy, ready to be asked."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -57,6 +58,10 @@ class PolicyVersion:
         return matcher(self.spec.match)
 
     @cached_property
+    def _grouper(self) -> Callable[[Arrival], Group]:
+        return grouping.grouper(self.id, self.spec.group_by, self.spec.request_namespace)
+
+    @cached_property
     def takes_events(self) -> bool:
         """Whether the policy may take Kubernetes Events, so that they must be watched."""
         return takes_events(self.spec.match)
@@ -74,7 +79,7 @@ class PolicyVersion:
 
     def group(self, arrival: Arrival) -> Group:
         """The arrival's group under this version; its severity is mapped already."""
-        return grouping.group(self.id, self.spec.group_by, self.spec.request_namespace, arrival)
+        return self._grouper(arrival)
 
     def opening(self, group: Group, arrival: Arrival) -> Opening:
         """What is fixed if the arrival opens a storm."""

@@ -9,7 +9,7 @@ from tests.harness.values import ARRIVAL, DEFAULT, version
 
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import Group, PolicyId
-from stormfold.policy.grouping import group, overflow_group, value
+from stormfold.policy.grouping import REMEMBERED, grouper, overflow_group, picker
 from stormfold.policy.validation import PLAIN_KEYS
 
 UNTARGETED = replace(ARRIVAL, target=None)
@@ -41,18 +41,18 @@ OWN = PolicyId("StormPolicy", "shop", "own")
     ],
 )
 def test_key_has_a_value(key: str, arrival: Arrival, expected: str | None) -> None:
-    assert value(key, arrival) == expected
+    assert picker(key)(arrival) == expected
 
 
 @pytest.mark.parametrize("key", sorted(PLAIN_KEYS))
 def test_every_key_that_a_policy_may_have_is_known(key: str) -> None:
-    assert value(key, ARRIVAL)
+    assert picker(key)(ARRIVAL)
 
 
 @pytest.mark.parametrize("key", ["", "Name", "labels", "target", "target.uid"])
 def test_other_keys_are_refused(key: str) -> None:
     with pytest.raises(ValueError, match="groupBy has no key"):
-        value(key, ARRIVAL)
+        picker(key)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_policy_needs_owners_if_it_groups_by_owner_or_node(keys: tuple[str, ...]
 
 
 def test_group_has_the_values_in_the_order_of_group_by() -> None:
-    assert group(OWN, ("labels.absent", "name"), None, ARRIVAL) == Group(
+    assert grouper(OWN, ("labels.absent", "name"), None)(ARRIVAL) == Group(
         OWN, (("labels.absent", None), ("name", "PodDown")), "shop"
     )
 
@@ -86,13 +86,23 @@ def test_request_lands_in_a_namespace(
     policy: PolicyId, named: str | None, namespace: str, expected: str
 ) -> None:
     arrival = replace(ARRIVAL, namespace=namespace)
-    assert group(policy, ("name",), named, arrival).request_namespace == expected
+    assert grouper(policy, ("name",), named)(arrival).request_namespace == expected
+
+
+def test_groups_beyond_those_remembered_keep_their_names() -> None:
+    group = grouper(DEFAULT, ("name",), None)
+    arrivals = [replace(ARRIVAL, name=f"Trouble{number}") for number in range(REMEMBERED + 1)]
+    names = [group(arrival).gid for arrival in arrivals]
+    assert [group(arrival).gid for arrival in arrivals] == names
+    assert len(set(names)) == len(names)
 
 
 def test_overflow_group_is_one_for_each_policy_and_request_namespace() -> None:
-    one = group(DEFAULT, ("name", "namespace"), None, ARRIVAL)
-    other = group(DEFAULT, ("name", "namespace"), None, replace(ARRIVAL, name="Other"))
-    elsewhere = group(DEFAULT, ("name", "namespace"), None, replace(ARRIVAL, namespace="ops"))
+    group = grouper(DEFAULT, ("name", "namespace"), None)
+    one, other, elsewhere = (
+        group(arrival)
+        for arrival in (ARRIVAL, replace(ARRIVAL, name="Other"), replace(ARRIVAL, namespace="ops"))
+    )
     assert overflow_group(one) == Group(DEFAULT, (("overflow", "shop"),), "shop", overflow=True)
     assert overflow_group(other).gid == overflow_group(one).gid
     assert overflow_group(elsewhere).gid != overflow_group(one).gid

@@ -21,7 +21,7 @@
            the caller is to be sure of its alerts, seed epoch, seed folded,
            n and n values: the seed as fields and values of the storm hash (n is 0: no seed),
            m and for each of m signals: version, id, flags, severity 0…4, seen ms, resource or '',
-           instance. By the flags it is
+           instance, '' of an alert. By the flags it is
              0 | 1             a Signal, resolved or firing; version is its resourceVersion
              a0 | a1 | a2 | a3 an alert, 1 firing, 2 surely not counted; version is its start in ms
              e<after>,<count>  occurrences of an Event; version is its resourceVersion
