@@ -52,7 +52,7 @@ local MAX_COUNTED = 4096 -- alerts and Events of a group that are known one by o
 local MAX_STARTS = 3 -- of an alert, so that they fit in a packed value
 local BASE_BYTES = 64 -- the longest value with which a hash stays packed
 local COUNTED_SECONDS = 86400 -- how long a closed storm's alerts are known after the last repeat of one
-local ALERT, EVENT = string.byte('a'), string.byte('e')
+local ALERT, EVENT, RESOLVED = string.byte('a'), string.byte('e'), string.byte('r')
 
 local checkpoint = tonumber(redis.call('HGET', checkpoint_key, shard) or '0')
 local at = 5 -- the next argument to read
@@ -111,6 +111,11 @@ local function text_of(alert)
   return table.concat(parts, ',')
 end
 
+-- Whether a report says what is known already of the latest start: what `note_report` would find, for less.
+local function repeats_latest(text, start, fires)
+  return string.match(text, ',(%d+)') == start and (fires or string.byte(text) == RESOLVED)
+end
+
 -- Notes one report of an alert. 'instance' is new, 'older' is new but not the latest of its alert, 'resolution' is the
 -- end of one that the storm counts as firing; nil changes nothing in the storm. Then comes what the storm counted the
 -- alert as before, 'f' or 'r', or nil.
@@ -156,10 +161,11 @@ local function judge_alert(map, known, a, opening, basis)
   -- What the caller is sure of holds for one request: another replica may have continued the storm from a later one.
   local fires, sure = flags % 2 == 1, flags >= 2 and basis == (map.s == 'o' and map.og or '')
   local maybe = not sure and start <= number(map.la)
-  local alert = known.alerts[id]
+  local alert, text = known.alerts[id], known.values[id]
   if not alert then
+    if text and repeats_latest(text, ARGV[a], fires) then return nil end
     if not takes(known, id) then return { a = a, what = 'beyond', fires = fires, maybe = maybe } end
-    alert = alert_of(known.values[id])
+    alert = alert_of(text)
     known.alerts[id] = alert
   end
   local what, before = note_report(alert, start, fires, opening)
