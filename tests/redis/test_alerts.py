@@ -119,6 +119,14 @@ async def test_start_older_than_those_that_are_known_is_taken_for_a_repeat(group
     assert await see(group, alert("a", 1000), alert("a", 2000)) == [(3, 1, 0, 3)] * 2
 
 
+async def test_alert_that_began_before_1970_counts_once(group: Group) -> None:
+    assert await see(group, *[alert("a", -T0 - 5000)] * 2, resolved("a", -T0 - 5000)) == [
+        (1, 1, 0, 1),
+        (1, 1, 0, 1),
+        (1, 0, 1, 2),
+    ]
+
+
 async def test_reports_of_one_batch_count_in_their_order(group: Group) -> None:
     answer = await group.fold(
         alert("a"), alert("a"), resolved("a"), alert("b"), signal(1), alert("a", 5), signal(1)

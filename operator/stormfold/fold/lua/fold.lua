@@ -101,7 +101,7 @@ end
 local function alert_of(text)
   if not text then return { starts = {} } end
   local alert = { state = string.sub(text, 1, 1), opening = tonumber(string.match(text, '^%a(%d+)')), starts = {} }
-  for start in string.gmatch(text, ',(%d+)') do alert.starts[#alert.starts + 1] = tonumber(start) end
+  for start in string.gmatch(text, ',(-?%d+)') do alert.starts[#alert.starts + 1] = tonumber(start) end
   return alert
 end
 
@@ -113,7 +113,7 @@ end
 
 -- Whether a report says what is known already of the latest start: what `note_report` would find, for less.
 local function repeats_latest(text, start, fires)
-  return string.match(text, ',(%d+)') == start and (fires or string.byte(text) == RESOLVED)
+  return string.match(text, ',(-?%d+)') == start and (fires or string.byte(text) == RESOLVED)
 end
 
 -- Notes one report of an alert. 'instance' is new, 'older' is new but not the latest of its alert, 'resolution' is the
