@@ -183,13 +183,15 @@ local function judge_event(floor, known, a)
 end
 
 -- Reads the signals of one storm from ARGV. Gives those that nobody has counted, a number for a Signal and a table for
--- the others; the ordinals so far, of which those below 0 say which of them it is; and what is known one by one.
+-- the others; the ordinals so far, of which those below 0 say which of them it is; what is known one by one; and the
+-- places of alerts that are known in a storm that counts some perhaps twice: they may be among those.
 local function read_signals(map, basis, ids_key, counted_key)
   local m = tonumber(ARGV[at])
   local first = at + 1
   at = first + m * 7
-  local new, ordinals = {}, {}
-  if m == 0 then return new, ordinals end
+  local new, ordinals, doubtful = {}, {}, {}
+  if m == 0 then return new, ordinals, nil, doubtful end
+  local doubts = number(map.mb) > 0
   local signals, others, place = {}, {}, {}
   for i = 1, m do
     local a = first + (i - 1) * 7
@@ -219,6 +221,7 @@ local function read_signals(map, basis, ids_key, counted_key)
         ordinals[i] = -#new
       else
         ordinals[i] = #new > 0 and -#new or before
+        if doubts and kind == ALERT then doubtful[#doubtful + 1] = i end
       end
     elseif tonumber(ARGV[a]) <= floor then
       ordinals[i] = 0
@@ -233,7 +236,7 @@ local function read_signals(map, basis, ids_key, counted_key)
       ordinals[i] = seen[id]
     end
   end
-  return new, ordinals, known
+  return new, ordinals, known, doubtful
 end
 
 local function open_next(map, terms)
@@ -559,7 +562,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     at = at + 1 + tonumber(ARGV[at]) * 7
     return { 'closing', number(map.e), folded_of(map), 0, 0, number(map.w), map.g or '' }
   end
-  local new, ordinals, known = read_signals(map, basis, ids_key, counted_key)
+  local new, ordinals, known, doubtful = read_signals(map, basis, ids_key, counted_key)
   local due = n > 0 and map.s == 'o' and now or 0
   if #new > 0 then
     if map.s == 'c' then
@@ -576,6 +579,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     redis.call('ZADD', due_key, 'LT', string.format('%.0f', due), gid)
   end
   if known then remember(known, map.s == 'c', counted_key) end
+  for _, i in ipairs(doubtful) do ordinals[i] = -math.abs(ordinals[i]) end
   return {
     'counted', number(map.e), folded_of(map), map.s == 'o' and 1 or 0, due, number(map.w), map.g or '', unpack(ordinals),
   }
