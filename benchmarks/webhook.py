@@ -41,6 +41,8 @@ GROUPS = 20
 TOKEN = "0123456789abcdef"
 POST_SECONDS = 30.0
 """How long one answer may take."""
+AGAIN_SECONDS = 0.5
+"""After this a body is posted again that was answered by 503."""
 PHASE_SECONDS = 180.0
 QUIET_SECONDS = 3.0
 """Before a phase of the operator begins, so that its start and the last writes are over."""
@@ -92,9 +94,11 @@ class Posted:
     cpu_seconds: float
     """Its own."""
     answer_seconds: list[float]
-    """From the first byte of a post to the last of its answer, in order."""
+    """From the first byte of a body to the last of the answer that takes it, in order."""
     accepted: int
     """Alerts that the answers say are accepted."""
+    refused: int
+    """Answers by 503: there was no room, and the body was posted again a little later."""
 
 
 def generate(load: Load, port: int, path: str, pipe: Connection) -> None:
@@ -114,18 +118,23 @@ async def post_all(posts: list[bytes], port: int, connections: int) -> Posted:
     """Post each once; on each connection the next after the answer."""
     todo = iter(posts)
     answers: list[float] = []
-    accepted = 0
+    accepted = refused = 0
 
     async def some() -> None:
-        nonlocal accepted
+        nonlocal accepted, refused
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for post in todo:
             began = time.monotonic()
-            writer.write(post)
-            async with asyncio.timeout(POST_SECONDS):
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
-                body = await reader.readexactly(int(length or 0))
+            while True:
+                writer.write(post)
+                async with asyncio.timeout(POST_SECONDS):
+                    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                    length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                    body = await reader.readexactly(int(length or 0))
+                if not head.startswith(b"http/1.1 503 "):
+                    break
+                refused += 1
+                await asyncio.sleep(AGAIN_SECONDS)
             if not head.startswith(b"http/1.1 200 "):
                 raise SystemExit(f"not taken: {head!r} {body[:500]!r}")
             answers.append(time.monotonic() - began)
@@ -136,7 +145,9 @@ async def post_all(posts: list[bytes], port: int, connections: int) -> Posted:
     async with asyncio.timeout(PHASE_SECONDS), asyncio.TaskGroup() as tasks:
         for _ in range(connections):
             tasks.create_task(some())
-    return Posted(time.monotonic() - began, time.process_time() - began_cpu, sorted(answers), accepted)
+    return Posted(
+        time.monotonic() - began, time.process_time() - began_cpu, sorted(answers), accepted, refused
+    )
 
 
 class Generator:
@@ -155,7 +166,8 @@ class Generator:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pipe.send(False)
+        with contextlib.suppress(OSError):  # it may have ended by itself
+            self._pipe.send(False)
         self._process.join(POST_SECONDS)
 
     def post(self) -> Posted:
@@ -167,10 +179,10 @@ class Generator:
         return posted
 
     def _hear(self) -> object:
-        while not self._pipe.poll(0.5):
-            if not self._process.is_alive():
-                raise SystemExit("the load ended")
-        return self._pipe.recv()
+        try:
+            return self._pipe.recv()
+        except EOFError:
+            raise SystemExit("the load ended before all was posted") from None
 
 
 # --- figures
@@ -225,6 +237,7 @@ class Row:
             },
             "answer_p50_ms": round(answers[len(answers) // 2] * 1e3),
             "answer_p99_ms": round(answers[len(answers) * 99 // 100] * 1e3),
+            "refused_posts": self.posted.refused,
         }
 
     def line(self) -> str:
@@ -235,12 +248,12 @@ class Row:
         return (
             f"{self.name:34} {figures['alerts_per_second']:>8,} {next(iter(cpu.values())):>7} "
             f"{figures['alerts_per_second_of_cpu']:>8,} {cpu.get('valkey-server', '–'):>7} "
-            f"{figures['answer_p50_ms']:>8,} {figures['answer_p99_ms']:>8,}  {shares}"
+            f"{figures['answer_p50_ms']:>8,} {figures['answer_p99_ms']:>8,} {figures['refused_posts']:>5}  {shares}"
         )
 
 
 HEAD = (
-    f"{'':34} {'alerts/s':>8} {'CPU µs':>7} {'alerts/s':>8} {'Redis':>7} {'answer':>8} {'answer':>8}  share of the machine\n"
+    f"{'':34} {'alerts/s':>8} {'CPU µs':>7} {'alerts/s':>8} {'Redis':>7} {'answer':>8} {'answer':>8} {'503':>5}  share of the machine\n"
     f"{'':34} {'':8} {'/alert':>7} {'/core':>8} {'µs/al.':>7} {'p50 ms':>8} {'p99 ms':>8}"
 )
 
@@ -342,7 +355,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--posts", type=int, default=800, help=f"bodies of {ALERTS} alerts (default: 800)")
-    parser.add_argument("--connections", type=int, default=200, help="posts at once (default: 200)")
+    parser.add_argument(
+        "--connections",
+        type=int,
+        default=250,
+        help="posts at once (default: 250, about as many as one token may)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument(
         "--profile", type=Path, metavar="FILE", help="only ack: request, with the operator under cProfile"
