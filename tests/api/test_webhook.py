@@ -11,6 +11,7 @@ import contextlib
 import gc
 import io
 import json
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -436,6 +437,16 @@ def head(length: int, *, token: str = "slow") -> bytes:
         f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     ).encode()
+
+
+async def test_connections_that_come_while_others_are_worked_on_wait_to_be_taken() -> None:
+    async with served() as it:
+        address = ("127.0.0.1", it.webhook.port)
+        # Nothing is accepted meanwhile: this is the very thread that would.
+        sockets = [socket.create_connection(address, timeout=5) for _ in range(300)]
+        for one in sockets:
+            one.close()
+        assert (await it.post(body(alert()))).code == 200
 
 
 async def test_connection_that_never_ends_its_head_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,6 +285,7 @@ class Webhook:
                 self._protocol,
                 options.host,
                 options.port,
+                backlog=CONNECTIONS,
                 ssl=self._tls,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
             )
