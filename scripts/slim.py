@@ -1,7 +1,7 @@
 """Cut an installed stormfold down to what the operator needs to run: `python slim.py VENV`, in place.
 
 - Shared libraries lose what only a debugger or a linker reads.
-- Tests, type stubs and C sources go.
+- Tests, type stubs, C sources and what a wheel brings compiled go; time zones too, since the base has the system's.
 - The generated API and model classes of `kubernetes` go, but for those that are loaded with stormfold.
 - Other people's modules are compiled, without docstrings, and their source goes: in a traceback their lines have a
   number and no text. stormfold keeps its source, since descriptions of settings and fields are read from it.
@@ -19,7 +19,7 @@ from itertools import chain
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-LEFTOVERS = ("tests", "*_test.py", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h")
+LEFTOVERS = ("tests", "*_test.py", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h", "__pycache__", "tzdata")
 GENERATED = ("client/api", "client/models", "aio/client/api", "aio/client/models")
 LOADED = "import stormfold.cli, sys; print(*(getattr(m, '__file__', '') for m in [*sys.modules.values()]), sep='\\n')"
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
