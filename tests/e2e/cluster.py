@@ -34,6 +34,8 @@ PART = "app.kubernetes.io/part-of=stormfold"
 TESTER = "stormfold-e2e"
 """The service account, in kube-system, whose token the fast client has."""
 OVERLAYS = ROOT / "manifests" / "overlays"
+REPLICAS = {"standalone": 1, "ha": 2}
+"""How many operators an overlay has."""
 VALKEY = "valkey/valkey"
 """What the overlay standalone calls the image of Valkey."""
 READ = """
@@ -215,20 +217,28 @@ class Cluster:
             raise DeployError(f"scripts/deploy {verb}: {said.decode()}")
         return said.decode()
 
-    async def be_as_deployed(self) -> None:
-        """Have the overlay standalone there, all of it ready, and an operator that was never restarted."""
-        wanted = self.overlay("standalone").name
+    async def be_as_deployed(self, base: str = "standalone", *components: str) -> None:
+        """Have an overlay there, all of it ready, and an operator that was never restarted.
+
+        Another one than `standalone` has the Valkey of `standalone` for its Redis from elsewhere.
+        """
+        wanted = self.overlay(base, *components).name
         if self.installed != wanted:
-            await self.deploy()
-            # What other overlays have besides.
-            await self.kubectl("-n", SYSTEM, "delete", "pdb,pvc", "-l", PART)
-            await self.kubectl(
-                *("-n", SYSTEM, "delete", "--ignore-not-found", "networkpolicy", "stormfold-to-redis")
-            )
+            if base == "standalone" or self.installed is None:
+                await self.deploy()
+                await self._take_away_what_others_have_besides()
+            if self.installed != wanted:
+                await self.deploy(base, *components)
         for pod in await self.pods():
             if restarts(pod):
                 await self.kubectl("-n", SYSTEM, "delete", "pod", pod["metadata"]["name"])
-        await self.ready()
+        await self.ready(count=REPLICAS[base])
+
+    async def _take_away_what_others_have_besides(self) -> None:
+        """What no `deploy` of `standalone` undoes."""
+        await self.kubectl("-n", SYSTEM, "delete", "pdb,pvc", "-l", PART)
+        for name in ("stormfold-to-redis", "stormfold-webhook"):
+            await self.kubectl("-n", SYSTEM, "delete", "--ignore-not-found", "networkpolicy", name)
 
     # --- its pods
 

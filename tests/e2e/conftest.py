@@ -5,7 +5,7 @@
 the folder for what is kept of a failed test. `E2E_KEEP=1 make e2e` keeps the cluster and prints them, to run pytest alone.
 
 A test asks for `cluster` if it leaves the installation as it is, for `changing` if it does not: the next test finds it
-deployed anew. `namespace` is a fresh one, `team` (tests/harness/team.py) has one with a policy of a quick storm in force,
+deployed anew. It finds the overlay `standalone` unless its marker `overlay` names another one. `namespace` is a fresh one, `team` (tests/harness/team.py) has one with a policy of a quick storm in force,
 `api` is the fast client, `cluster.kubectl` is kubectl as administrator, `cluster.user(…)` is kubectl as somebody else.
 """
 
@@ -32,6 +32,11 @@ TEST_SECONDS = 300
 
 _kept: list[Path] = []
 _number = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker of this tier known."""
+    config.addinivalue_line("markers", "overlay(base, *components): what `cluster` has deployed for the test")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -86,9 +91,10 @@ def whole_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture
-async def cluster(whole_cluster: Cluster) -> Cluster:
-    """The overlay standalone is deployed and ready."""
-    await whole_cluster.be_as_deployed()
+async def cluster(request: pytest.FixtureRequest, whole_cluster: Cluster) -> Cluster:
+    """The overlay that the test's marker names, with its components, is deployed and ready; else it is standalone."""
+    marker = request.node.get_closest_marker("overlay")
+    await whole_cluster.be_as_deployed(*(marker.args if marker else ()))
     return whole_cluster
 
 
