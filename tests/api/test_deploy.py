@@ -201,6 +201,9 @@ async def test_purge_asks_first_and_leaves_nothing(cluster: ControlPlane, own_ap
         namespace["spec"]["finalizers"] = []
         await own_api.request("PUT", f"/api/v1/namespaces/{NAMESPACE}/finalize", namespace)
 
+    # What no overlay brings, and nobody needs any more.
+    await own_api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}})
+    await Kubectl(cluster.kubeconfig)("apply", "-f", str(ROOT / "manifests" / "alertmanager" / "access.yaml"))
     (code, said), _ = await asyncio.gather(
         deploy("down", cluster.kubeconfig, PURGE="1", YES="1"), end_the_namespace()
     )
