@@ -40,7 +40,7 @@ test-redis: .venv/.complete ## the tests on Valkey, and on Redis if redis-server
 test-api: .venv/.complete controlplane programs ## the tests on etcd and kube-apiserver, and with real Alertmanagers
 	@scripts/test-tiers api
 
-e2e: .venv/.complete ## the tests on a kind cluster; E2E_KEEP=1 keeps it, KIND_IMAGE=… is its node image
+e2e: .venv/.complete programs ## the tests on a kind cluster; E2E_KEEP=1 keeps it, KIND_IMAGE=… is its node image
 	@E2E=required scripts/test-tiers e2e
 
 controlplane: .venv/.complete ## build etcd and kube-apiserver, once, into a cache outside the checkout
