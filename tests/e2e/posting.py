@@ -18,8 +18,9 @@ SERVICE = "stormfold.stormfold-system"
 """What Alertmanager is told to post to; a name of the cluster's DNS."""
 PATH = "/v1/alertmanager"
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+TRYING_SECONDS = 30.0
 POST = f"""
-import json, sys, urllib.error, urllib.request
+import json, sys, time, urllib.error, urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,17 +29,26 @@ headers = {{"Content-Type": "application/json", "Authorization": "Bearer " + Pat
 def post(sent):
     url, body = sent
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    try:
-        answer = urllib.request.urlopen(request, timeout=20)
-    except urllib.error.HTTPError as error:
-        answer = error
-    return answer.status, json.loads(answer.read() or "null")
+    deadline = time.monotonic() + {TRYING_SECONDS}
+    for tries in range(1, sys.maxsize):
+        try:
+            answer = urllib.request.urlopen(request, timeout=20)
+        except urllib.error.HTTPError as error:
+            answer = error
+        except OSError as error:
+            answer = None
+            if time.monotonic() > deadline:
+                raise
+        if answer and (answer.status < 500 or time.monotonic() > deadline):
+            return answer.status, json.loads(answer.read() or "null"), tries
+        time.sleep(0.2)
 
 posts = json.load(sys.stdin)
 with ThreadPoolExecutor(len(posts)) as pool:
     json.dump([*pool.map(post, posts)], sys.stdout)
 """
-"""Posts all (URL, body) of stdin at once, and prints what was answered to each."""
+"""Posts all (URL, body) of stdin at once, and prints what was answered to each. Like Alertmanager it tries again after a
+5xx, and when nobody answers."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,8 @@ class Answer:
 
     code: int
     said: Any
+    tries: int = 1
+    """How often it was posted until then."""
 
 
 def taken(alerts: int) -> Answer:

@@ -177,6 +177,34 @@ async def leader(cluster: Cluster) -> str:
     return str(lease["spec"].get("holderIdentity", ""))
 
 
+@asynccontextmanager
+async def alerts_going_on(team: Team, sender: Poster, *hosts: str) -> AsyncIterator[list[Answer]]:
+    """Alerts about ten pods are posted all the while; what was answered to bodies of ten, and at the end exact counts."""
+    ended = asyncio.Event()
+    answers: list[Answer] = []
+
+    async def post() -> None:
+        while not ended.is_set():
+            # An alert of a pod in one body is another one than in the next: the labels say which.
+            bodies = [alerts(team, "disk-full", 10, body=f"{len(answers)}-{n}") for n in range(4)]
+            answers.extend(await sender.post(bodies, *hosts))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(post())
+        await eventually(lambda: answers, within=30, what="a storm of alerts")
+        yield answers
+        before = len(answers)
+        await eventually(lambda: len(answers) >= before + 8, within=60, what="it goes on")
+        ended.set()
+    expected = [(1, 10 * len(answers), 10)]
+    await eventually(
+        team.requests,
+        lambda found: rows(found, "spec.epoch status.signals.total status.affectedResourceCount") == expected,
+        within=30,
+        what=str(expected),
+    )
+
+
 async def test_alerts_and_signals_go_on_while_the_leader_is_killed(
     cluster: Cluster, api: Api, team: Team, new_team: NewTeam, sender: Poster
 ) -> None:
@@ -185,37 +213,27 @@ async def test_alerts_and_signals_go_on_while_the_leader_is_killed(
     killed = await leader(cluster)
     del pods[killed]
     ((survivor, address),) = pods.items()
-    ended = asyncio.Event()
-
-    async def post() -> list[Answer]:
-        answers: list[Answer] = []
-        while not ended.is_set():
-            bodies = [alerts(team, "disk-full", 10, body=f"{len(answers)}-{n}") for n in range(4)]
-            answers += await sender.post(bodies, address)
-        return answers
-
-    async def counted() -> int:
-        return sum(await team.totals("disk-full"))
-
-    async with asyncio.TaskGroup() as tasks, going_on(other_team, api, "pod-down"):
-        posting = tasks.create_task(post())
-        await eventually(counted, within=30, what="a storm of alerts")
+    async with (
+        going_on(other_team, api, "pod-down"),
+        alerts_going_on(team, sender, address) as answers,
+    ):
         await cluster.kubectl("-n", SYSTEM, "delete", "pod", killed, "--grace-period=0", "--force")
         await eventually(
             lambda: leader(cluster), lambda holder: holder == survivor, within=60, what="the other one leads"
         )
-        before = await counted()
-        await eventually(counted, lambda now: now >= before + 80, within=60, what="alerts go on")
-        ended.set()
-        answers = await posting
     assert answers == [taken(10)] * len(answers)
-    # An alert of a pod in one body is another one than in the next: the labels say which.
-    expected = [(1, 10 * len(answers), 10)]
-    await eventually(
-        team.requests,
-        lambda found: rows(found, "spec.epoch status.signals.total status.affectedResourceCount") == expected,
-        within=30,
-        what=str(expected),
-    )
     await other_team.assert_exact()
     assert survivor in {pod["metadata"]["name"] for pod in await cluster.ready(count=2)}
+
+
+async def test_alerts_to_the_service_go_on_while_all_replicas_are_replaced(
+    cluster: Cluster, team: Team, sender: Poster
+) -> None:
+    before = {pod["metadata"]["name"] for pod in await cluster.ready(count=2)}
+    async with alerts_going_on(team, sender) as answers:
+        await cluster.kubectl("-n", SYSTEM, "rollout", "restart", "deployment/stormfold")
+        await cluster.kubectl("-n", SYSTEM, "rollout", "status", "deployment/stormfold", "--timeout=120s")
+        after = await cluster.ready(count=2)
+    assert before.isdisjoint(pod["metadata"]["name"] for pod in after)
+    # What came to a replica that was about to end was posted again.
+    assert [(answer.code, answer.said) for answer in answers] == [(200, taken(10).said)] * len(answers)
