@@ -122,10 +122,21 @@ class Cluster:
             },
             "subjects": [{"kind": "ServiceAccount", "name": TESTER, "namespace": "kube-system"}],
         }
-        options = (f"--kubeconfig={self.kubeconfig}", "--namespace=kube-system")
-        _run(kubectl_path(), *options, "apply", "-f", "-", stdin=yaml.safe_dump_all([account, binding]))
-        token = _run(kubectl_path(), *options, "create", "token", TESTER, "--duration=6h").strip()
+        inside = "--namespace=kube-system"
+        self._kubectl_now(inside, "apply", "-f", "-", stdin=yaml.safe_dump_all([account, binding]))
+        token = self._kubectl_now(inside, "create", "token", TESTER, "--duration=6h").strip()
         return Server(self._url, self._ca_file, token)
+
+    def apply(self, manifests: Path) -> None:
+        """Apply a file, for a fixture that outlives a test's event loop."""
+        self._kubectl_now("apply", "-f", str(manifests))
+
+    def delete(self, manifests: Path) -> None:
+        """Delete what a file has, likewise."""
+        self._kubectl_now("delete", "-f", str(manifests))
+
+    def _kubectl_now(self, *arguments: str, stdin: str = "") -> str:
+        return _run(kubectl_path(), f"--kubeconfig={self.kubeconfig}", *arguments, stdin=stdin)
 
     async def user(self, name: str, namespace: str, *cluster_roles: str) -> Kubectl:
         """kubectl as a service account that has these ClusterRoles in its namespace, and no other right."""

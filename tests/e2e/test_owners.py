@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 import yaml
@@ -19,13 +19,24 @@ PODS = 5
 BY_GROUP = "group spec.epoch status.phase status.signals.total status.affectedResourceCount"
 
 
-@pytest.fixture
-async def seeing(cluster: Cluster) -> AsyncIterator[Cluster]:
-    """The cluster, with the component `owners` beside what is deployed, until the policies of the test are gone."""
-    await cluster.kubectl("apply", "-f", str(RIGHTS))
-    yield cluster
-    await cluster.kubectl("delete", "stormpolicies", "--all", "--all-namespaces")
-    await cluster.kubectl("delete", "-f", str(RIGHTS))
+@pytest.fixture(scope="module", autouse=True)
+def rights(whole_cluster: Cluster) -> Iterator[None]:
+    """The component `owners` beside what is deployed, for all tests: the storms of one go on in the next."""
+    whole_cluster.apply(RIGHTS)
+    yield
+    whole_cluster.delete(RIGHTS)
+
+
+async def grouping_by(key: str, cluster: Cluster, new_team: NewTeam) -> Team:
+    """A team that groups by owner or node, once the operator sees pods: where it found no right to, it asks again later."""
+    team = await new_team(groupBy=[key])
+    await eventually(
+        cluster.metrics,
+        lambda metrics: metrics.total("stormfold_owner_objects", state="there") > 0,
+        within=30,
+        what="the operator sees pods",
+    )
+    return team
 
 
 async def deploy(cluster: Cluster, namespace: str) -> None:
@@ -90,32 +101,32 @@ async def come_to(team: Team, expected: list[tuple[object, ...]]) -> None:
 
 
 async def test_pods_of_a_deployment_are_one_storm_through_a_rollout_that_replaces_all_of_them(
-    seeing: Cluster, api: Api, new_team: NewTeam
+    cluster: Cluster, api: Api, new_team: NewTeam
 ) -> None:
-    team = await new_team(groupBy=["owner"])
-    await deploy(seeing, team.namespace)
+    team = await grouping_by("owner", cluster, new_team)
+    await deploy(cluster, team.namespace)
     old = await pods_of(api, team.namespace)
     await report(api, team, old)
     group = (f"Deployment/{team.namespace}/web",)
     await come_to(team, [(group, 1, "Settled", PODS, PODS)])
 
-    await seeing.kubectl("-n", team.namespace, "rollout", "restart", "deployment/web")
-    await rolled_out(seeing, team.namespace)
+    await cluster.kubectl("-n", team.namespace, "rollout", "restart", "deployment/web")
+    await rolled_out(cluster, team.namespace)
     new = await pods_of(api, team.namespace)
     assert {pod["metadata"]["name"] for pod in old}.isdisjoint(pod["metadata"]["name"] for pod in new)
     await report(api, team, old + new)
     await come_to(team, [(group, 1, "Settled", 3 * PODS, 2 * PODS)])
-    await seeing.kubectl("-n", team.namespace, "delete", "deployment", "web")
+    await cluster.kubectl("-n", team.namespace, "delete", "deployment", "web")
 
 
 async def test_pods_of_a_deployment_are_a_storm_for_each_node_that_they_are_on(
-    seeing: Cluster, api: Api, new_team: NewTeam
+    cluster: Cluster, api: Api, new_team: NewTeam
 ) -> None:
-    team = await new_team(groupBy=["node"])
-    await deploy(seeing, team.namespace)
+    team = await grouping_by("node", cluster, new_team)
+    await deploy(cluster, team.namespace)
     pods = await pods_of(api, team.namespace)
     on = Counter(pod["spec"]["nodeName"] for pod in pods)
     assert sorted(on.values()) == [2, 3]
     await report(api, team, pods)
     await come_to(team, [((node,), 1, "Settled", on[node], on[node]) for node in sorted(on)])
-    await seeing.kubectl("-n", team.namespace, "delete", "deployment", "web")
+    await cluster.kubectl("-n", team.namespace, "delete", "deployment", "web")
