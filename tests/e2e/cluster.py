@@ -272,6 +272,11 @@ class Cluster:
             what=f"{count} ready {component}",
         )
 
+    async def leader(self) -> str:
+        """The pod that has the Lease of ingest; nobody while it is handed over."""
+        lease = await self.kubectl.json("-n", SYSTEM, "get", "lease", "stormfold-ingest-0")
+        return str(lease["spec"].get("holderIdentity", ""))
+
     async def ask(self, path: str, pod: str = "deployment/stormfold") -> tuple[int, str]:
         """Status and body of an HTTP endpoint of the operator, asked from inside of its pod."""
         printed = await self.kubectl("-n", SYSTEM, "exec", pod, "--", "python", "-c", READ, path)

@@ -171,12 +171,6 @@ async def test_alertmanager_with_the_ready_made_files_makes_one_request_and_says
         await come_to(team, ("pod-down", 1, 24, 4, 24))
 
 
-async def leader(cluster: Cluster) -> str:
-    """The pod that has the Lease."""
-    lease = await cluster.kubectl.json("-n", SYSTEM, "get", "lease", "stormfold-ingest-0")
-    return str(lease["spec"].get("holderIdentity", ""))
-
-
 @asynccontextmanager
 async def alerts_going_on(team: Team, sender: Poster, *hosts: str) -> AsyncIterator[list[Answer]]:
     """Alerts about ten pods are posted all the while; what was answered to bodies of ten, and at the end exact counts."""
@@ -210,7 +204,7 @@ async def test_alerts_and_signals_go_on_while_the_leader_is_killed(
 ) -> None:
     other_team = await new_team()
     pods = {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in await cluster.ready(count=2)}
-    killed = await leader(cluster)
+    killed = await cluster.leader()
     del pods[killed]
     ((survivor, address),) = pods.items()
     async with (
@@ -219,7 +213,7 @@ async def test_alerts_and_signals_go_on_while_the_leader_is_killed(
     ):
         await cluster.kubectl("-n", SYSTEM, "delete", "pod", killed, "--grace-period=0", "--force")
         await eventually(
-            lambda: leader(cluster), lambda holder: holder == survivor, within=60, what="the other one leads"
+            cluster.leader, lambda holder: holder == survivor, within=60, what="the other one leads"
         )
     assert answers == [taken(10)] * len(answers)
     await other_team.assert_exact()
