@@ -351,6 +351,20 @@ async def test_signal_whose_storm_closed_before_its_answer_came_is_told(
     assert world.folder.is_open(GROUP.gid) is False
 
 
+async def test_signal_of_a_life_that_no_request_held_is_folded_into_the_next_storm(
+    world: World, redis: Valkey
+) -> None:
+    await world.submit(*signals(1, 2))
+    redis.command("FLUSHALL")
+    # Another replica has continued the storm from an older look, and closed it.
+    world.request_says(Seed(epoch=1, closed=True, incarnation="another", total=1, folded=1, through=1))
+    world.folder.observed(GROUP.gid, Held(1, "another", 1, ""), POLICY, overflow=False, closed=True)
+    await world.submit(signal(3))
+    assert await world.counted() == (2, 2)
+    await world.written(2, 2)
+    assert sorted(version for version, _ in world.told) == [1, 2, 3]
+
+
 # --- Redis that does not answer
 
 

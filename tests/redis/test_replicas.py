@@ -152,7 +152,9 @@ class OneGroup(RuleBasedStateMachine):
         self.fold(replica, batch)
 
     def fold(self, replica: Replica, batch: list[Arrival]) -> None:
-        if replica.distrusted or not self.note(replica, batch, self.call(replica, batch, 0)):
+        outdated = bool(replica.unsafe) and replica.unsafe[0].incarnation != replica.known[2]
+        trusted = not (replica.distrusted or outdated)
+        if not trusted or not self.note(replica, batch, self.call(replica, batch, 0)):
             self.fold_again(replica, batch)
 
     def fold_again(self, replica: Replica, batch: list[Arrival]) -> None:

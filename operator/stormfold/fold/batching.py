@@ -75,6 +75,11 @@ class Storm:
     since: float = 0.0
     """When the oldest unsafe signal was folded, or folded again, by the monotonic clock."""
 
+    @property
+    def is_out_of_date(self) -> bool:
+        """Whether what Redis has is not to be trusted, or what is unsafe was folded into a life before the known one."""
+        return bool(self.distrusted) or (bool(self.unsafe) and self.unsafe[0].incarnation != self.incarnation)
+
     def forget(self) -> None:
         """Nothing is known of what Redis has."""
         self.epoch = self.folded = 0
@@ -397,7 +402,7 @@ class Folder(OpenStorms):
         for routed in taken:
             batches.setdefault(routed.group.gid, []).append(routed)
         closing = False
-        for gid in [gid for gid in batches if self._storms[gid].distrusted]:
+        for gid in [gid for gid in batches if self._storms[gid].is_out_of_date]:
             closing = await self._fold_again(number, gid, batches.pop(gid)) or closing
         for gid, reply in (await self._fold(number, batches)).items():
             if reply.word is FoldWord.LOST:
