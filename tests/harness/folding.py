@@ -40,11 +40,27 @@ def signals(first: int, last: int, **changes: Any) -> list[Arrival]:
     return [signal(version, f"web-{version}", **changes) for version in range(first, last + 1)]
 
 
+class Life(str):
+    """Equals every incarnation that begins like it: the end names the server."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and other.startswith(str(self))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
+LIFE = Life("life")
+
 OPENED = Snapshot(
     gid=GID,
     epoch=1,
     state=State.OPEN,
-    incarnation="life",
+    incarnation=LIFE,
     origin="",
     terms=TERMS,
     opening="opening",
@@ -122,6 +138,7 @@ class Group:
             "opening",
             arrivals,
             sure=sure,
+            basis=seed.origin if seed else "",
             known_epoch=known[0],
             known_folded=known[1],
             known_incarnation=life,

@@ -234,6 +234,7 @@ WITH_ALERTS = Seed(
     firing=2,
     resolved=1,
     opened_ms=T0 - 5000,
+    last_ms=T0 - 9000,
     alerts=3,
     through=0,
 )
@@ -249,7 +250,8 @@ async def test_alert_that_may_have_been_counted_before_the_loss_counts_and_says_
 
 
 async def test_alert_of_which_the_caller_is_sure_is_no_repeat(group: Group) -> None:
-    await group.fold(alert("held", -4000), alert("old", -4000), at=1000, seed=WITH_ALERTS, sure=1)
+    answer = await group.fold(alert("held", -4000), alert("old", -4000), at=1000, seed=WITH_ALERTS, sure=1)
+    assert (answer.ordinals, answer.doubtful) == ([5, 6], {1})
     storm = await group.look(at=1000)
     assert (storm.total, storm.repeats) == (5, 1)
 
@@ -272,7 +274,15 @@ async def test_closed_request_leaves_alerts_known_if_it_holds_all_that_redis_has
     storm = await group.look(at=0)
     _, frozen = await group.close(storm, at=10)
     assert frozen is not None
-    closed = Seed(epoch=1, closed=True, incarnation=storm.incarnation, total=2, folded=2, alerts=2)
+    closed = Seed(
+        epoch=1,
+        closed=True,
+        incarnation=storm.incarnation,
+        total=2,
+        folded=2,
+        alerts=2,
+        last_ms=T0,
+    )
     answer = await group.fold(alert("a"), seed=closed, at=20)
     assert (answer.open, answer.ordinals) == (False, [0])
     await group.fold(alert("c", -10), at=30)
@@ -281,7 +291,15 @@ async def test_closed_request_leaves_alerts_known_if_it_holds_all_that_redis_has
 
 async def test_closed_request_that_holds_more_leaves_no_alerts_known(group: Group) -> None:
     storm = await group.fold(alert("a"))
-    closed = Seed(epoch=1, closed=True, incarnation=storm.incarnation, total=2, folded=2, alerts=2)
+    closed = Seed(
+        epoch=1,
+        closed=True,
+        incarnation=storm.incarnation,
+        total=2,
+        folded=2,
+        alerts=2,
+        last_ms=T0,
+    )
     answer = await group.fold(alert("a"), seed=closed, at=20)
     assert (answer.epoch, answer.ordinals) == (2, [1])
     assert (await group.look(at=30)).repeats == 1

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.harness.folding import OPENED, T0, TERMS, Group, pod, signal, signals
+from tests.harness.folding import LIFE, OPENED, T0, TERMS, Group, pod, signal, signals
 
 from stormfold.api.signal import Severity
 from stormfold.demo.valkey import Valkey
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_life")
 
 
 async def test_first_signal_opens_a_storm(group: Group) -> None:
-    assert await group.fold(signal(1)) == Folded(FoldWord.COUNTED, 1, 1, True, T0 + 1000, 0, "life", [1])
+    assert await group.fold(signal(1)) == Folded(FoldWord.COUNTED, 1, 1, True, T0 + 1000, 0, LIFE, [1])
     assert await group.claim(at=1000) == OPENED
 
 
@@ -73,7 +73,7 @@ async def test_checkpoint_never_goes_back(group: Group) -> None:
 
 async def test_empty_fold_of_a_known_storm_changes_nothing(group: Group) -> None:
     await group.fold(signal(1))
-    assert await group.fold(known=(1, 1)) == Folded(FoldWord.COUNTED, 1, 1, True, 0, 0, "life", [])
+    assert await group.fold(known=(1, 1)) == Folded(FoldWord.COUNTED, 1, 1, True, 0, 0, LIFE, [])
     assert await group.claim(at=1000) == OPENED
 
 
@@ -99,6 +99,35 @@ async def test_lost_storm_does_not_hold_up_the_others_of_its_batch(group: Group)
     folds = [group.fold_of(signal(1), signal(2), known=(1, 1)), other.fold_of(signal(3))]
     answers = await group.store.fold(group.partition, folds, now_ms=T0)
     assert [(a.word, a.ordinals) for a in answers] == [(FoldWord.LOST, []), (FoldWord.COUNTED, [1])]
+
+
+async def counted_by_another_server(group: Group, redis: Valkey) -> None:
+    """Make what Redis has of the group that of another server, as after a fail-over or a restart."""
+    redis.command("HSET", group.storm_key, "g", "lifexxxx")
+
+
+async def test_storm_of_another_server_is_lost_to_who_knows_of_it(group: Group, redis: Valkey) -> None:
+    await group.fold(signal(1))
+    await counted_by_another_server(group, redis)
+    assert (await group.fold(signal(2), known=(1, 1))).word == FoldWord.LOST
+
+
+async def test_storm_of_another_server_is_continued_from_its_request(group: Group, redis: Valkey) -> None:
+    await group.fold(*signals(1, 9), seed=SEED)
+    await counted_by_another_server(group, redis)
+    answer = await group.fold(signal(101), seed=SEED)
+    assert (answer.epoch, answer.folded, answer.ordinals) == (3, 8, [8])
+
+
+async def test_storm_of_another_server_without_a_request_begins_again_in_its_epoch(
+    group: Group, redis: Valkey
+) -> None:
+    await group.fold(signal(1))
+    await group.close_and_forget(at=10)
+    await group.fold(signal(2), signal(3), at=20)
+    await counted_by_another_server(group, redis)
+    answer = await group.fold(signal(1), signal(3), at=30)
+    assert (answer.epoch, answer.folded, answer.ordinals) == (2, 1, [0, 1])
 
 
 SEED = Seed(
@@ -149,7 +178,7 @@ CONTINUED = replace(
 
 
 async def test_missing_storm_is_continued_from_its_seed_and_is_due_at_once(group: Group) -> None:
-    assert await group.fold(seed=SEED) == Folded(FoldWord.COUNTED, 3, 7, True, T0, 7, "life", [])
+    assert await group.fold(seed=SEED) == Folded(FoldWord.COUNTED, 3, 7, True, T0, 7, LIFE, [])
     assert await group.claim(at=0) == CONTINUED
 
 

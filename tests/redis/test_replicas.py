@@ -19,6 +19,7 @@ from tests.harness.values import ARRIVAL, T0
 from stormfold.demo.valkey import Valkey
 from stormfold.fold.batching import Held, Unsafe
 from stormfold.fold.connection import Connection
+from stormfold.fold.keys import PREFIX
 from stormfold.fold.store import FoldWord, StormStore
 from stormfold.model.arrival import AlertRef, Arrival
 from stormfold.model.storm import Seed, Snapshot, State
@@ -26,6 +27,22 @@ from stormfold.policy.routing import Routed
 
 T = TypeVar("T")
 REPLICAS = st.integers(0, 1)
+SAVED = "saved:"
+COPY_KEYS = """
+for _, key in ipairs(redis.call('KEYS', ARGV[2] .. '*')) do redis.call('DEL', key) end
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+  redis.call('COPY', key, ARGV[2] .. string.sub(key, #ARGV[1] + 1))
+end
+"""
+"""Puts copies of the keys with one prefix in the place of those with another."""
+OTHER_SERVER = """
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*:storm:*')) do
+  local life, origin = redis.call('HGET', key, 'g'), redis.call('HGET', key, 'og')
+  if life then redis.call('HSET', key, 'g', string.sub(life, 1, 4) .. 'xxxx') end
+  if origin then redis.call('HSET', key, 'og', string.sub(origin, 1, 4) .. 'xxxx' .. string.sub(origin, 9)) end
+end
+"""
+"""Makes the storms those of a server with another run id; `of_another_server` does it to whoever knows of them."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,7 @@ class Request:
             firing=self.last.firing,
             resolved=self.last.resolved,
             opened_ms=self.last.opened_ms,
+            last_ms=self.last.last_ms,
             alerts=self.last.alerts,
             repeats=self.last.repeats,
         )
@@ -73,6 +91,11 @@ class Replica:
         return self.view[max(self.view)] if self.view else None
 
 
+def of_another_server(life: str) -> str:
+    """An incarnation, or what begins with one, as if the server that it names were not this one."""
+    return f"{life[:4]}xxxx{life[8:]}" if life else life
+
+
 def name_of(item: Unsafe) -> Arrival:
     """The alert that was folded."""
     return cast("Arrival", item.routed)
@@ -91,6 +114,7 @@ class OneGroup(RuleBasedStateMachine):
         self.at = 0
         self.versions = 0
         self.losses = 0
+        self.copied = False
         self.requests: dict[int, Request] = {}
         self.replicas = [Replica({}), Replica({})]
         self.alerts: list[Arrival] = []
@@ -162,8 +186,9 @@ class OneGroup(RuleBasedStateMachine):
         replica.distrusted = ""
         replica.known = (answer.epoch, answer.folded, answer.incarnation) if answer.open else (0, 0, "")
         held = replica.view.get(answer.epoch)
-        for alert, ordinal in zip(batch, answer.ordinals, strict=True):
-            item = Unsafe(answer.epoch, answer.incarnation, ordinal, cast("Routed", alert))
+        for place, (alert, ordinal) in enumerate(zip(batch, answer.ordinals, strict=True)):
+            doubtful = place in answer.doubtful
+            item = Unsafe(answer.epoch, answer.incarnation, ordinal, cast("Routed", alert), doubtful)
             if not ordinal or ordinal <= answer.written or (held and item.is_in(held.held)):
                 self.acknowledged.add(alert.fingerprint)
             else:
@@ -245,6 +270,29 @@ class OneGroup(RuleBasedStateMachine):
         self.server.command("FLUSHALL")
         self.losses += 1
 
+    @rule()
+    def redis_is_copied(self) -> None:
+        """What a replica, or a file on a disk, has."""
+        self.server.command("EVAL", COPY_KEYS, 0, PREFIX, SAVED)
+        self.copied = True
+
+    @rule()
+    def copy_takes_over(self) -> None:
+        """A fail-over, or a restart: the last words of Redis are lost, and another server answers."""
+        if self.copied:
+            self.server.command("EVAL", COPY_KEYS, 0, SAVED, PREFIX)
+            self.server.command("EVAL", OTHER_SERVER, 0, PREFIX)
+            self.losses += 1
+            self.requests = {epoch: before(request) for epoch, request in self.requests.items()}
+            for replica in self.replicas:
+                replica.view = {epoch: before(request) for epoch, request in replica.view.items()}
+                replica.known = (*replica.known[:2], of_another_server(replica.known[2]))
+                replica.distrusted = of_another_server(replica.distrusted)
+                replica.claimed = [told_before(storm) for storm in replica.claimed]
+                replica.unsafe = [
+                    item._replace(incarnation=of_another_server(item.incarnation)) for item in replica.unsafe
+                ]
+
     # --- what holds
 
     def teardown(self) -> None:
@@ -273,6 +321,20 @@ class OneGroup(RuleBasedStateMachine):
             while self.replicas[0].claimed:
                 self.replica_writes_what_it_claimed(0, noted=True, freeze=False)
         raise AssertionError(f"never safe: {self.replicas}")
+
+
+def told_before(storm: Snapshot) -> Snapshot:
+    """A snapshot that another server gave."""
+    return replace(
+        storm,
+        incarnation=of_another_server(storm.incarnation),
+        origin=of_another_server(storm.origin),
+    )
+
+
+def before(request: Request) -> Request:
+    """A request that was written from what another server had."""
+    return replace(request, last=told_before(request.last))
 
 
 def descends(storm: Snapshot, written: Snapshot) -> bool:

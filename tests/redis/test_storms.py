@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.harness.folding import GID, OPENED, T0, TERMS, Group, pod, signal, signals
+from tests.harness.folding import GID, LIFE, OPENED, T0, TERMS, Group, pod, signal, signals
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
@@ -177,7 +177,7 @@ async def test_nothing_is_counted_into_a_closing_storm(group: Group) -> None:
     await group.fold(signal(1))
     _, frozen = await group.close(await group.look(at=10), at=20)
     assert await group.fold(signal(1), signal(2), known=(1, 1)) == Folded(
-        FoldWord.CLOSING, 1, 1, False, 0, 0, "life", []
+        FoldWord.CLOSING, 1, 1, False, 0, 0, LIFE, []
     )
     assert await group.look(at=30) == frozen
 

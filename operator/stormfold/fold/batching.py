@@ -87,6 +87,8 @@ class Unsafe(NamedTuple):
     incarnation: str
     ordinal: int
     routed: Routed
+    doubtful: bool = False
+    """An alert that may have been counted in a life before this one."""
 
     def is_in(self, held: "Held") -> bool:
         """Whether the request holds it."""
@@ -99,7 +101,7 @@ class Unsafe(NamedTuple):
 
     def is_surely_not_in(self, seed: Seed | None) -> bool:
         """Whether what the group's latest request holds, `is_in` having said no, came about without it."""
-        return (
+        return not self.doubtful and (
             seed is None
             or self.epoch > seed.epoch
             or (self.epoch == seed.epoch and self.incarnation == seed.incarnation)
@@ -410,7 +412,8 @@ class Folder(OpenStorms):
                 log.warning("Redis lost a storm, folding it again", extra={"gid": gid, "signals": len(lost)})
             REFOLDED.inc(len(lost))
             # No request holds the first ones. Of the others that is not known: if they are alerts, they may count twice.
-            certain = [item.is_surely_not_in(request.seed if request else None) for item in lost]
+            seed = request.seed if request else None
+            certain = [item.is_surely_not_in(seed) for item in lost]
             sure = len(lost) + sure if all(certain) else certain.index(False)
             storm.forget()
             storm.unsafe.clear()
@@ -420,7 +423,8 @@ class Folder(OpenStorms):
             ] + batch
             for start in range(0, max(1, len(batch)), BATCH):
                 piece = batch[start : start + BATCH]
-                reply = (await self._fold(number, {gid: piece}, sure=max(0, sure - start))).get(gid)
+                sureness = (max(0, sure - start), seed.origin if seed else "")
+                reply = (await self._fold(number, {gid: piece}, sureness)).get(gid)
                 if reply is None:
                     return False
                 if reply.word is FoldWord.LOST:
@@ -434,9 +438,9 @@ class Folder(OpenStorms):
         return False
 
     async def _fold(
-        self, number: int, batches: Mapping[str, list[Routed]], *, sure: int = 0
+        self, number: int, batches: Mapping[str, list[Routed]], sureness: tuple[int, str] = (0, "")
     ) -> dict[str, Folded]:
-        folds = [fold for gid, routed in batches.items() if (fold := self._prepared(gid, routed, sure))]
+        folds = [fold for gid, routed in batches.items() if (fold := self._prepared(gid, routed, sureness))]
         if not folds:
             return {}
         attempt = 0
@@ -454,7 +458,7 @@ class Folder(OpenStorms):
             else:
                 return {fold.gid: reply for fold, reply in zip(folds, replies, strict=True)}
 
-    def _prepared(self, gid: str, batch: list[Routed], sure: int) -> Fold | None:
+    def _prepared(self, gid: str, batch: list[Routed], sureness: tuple[int, str]) -> Fold | None:
         storm = self._storms[gid]
         request = None if storm.epoch else self._continuation(gid)
         if request and not request.seed.closed:
@@ -471,7 +475,8 @@ class Folder(OpenStorms):
             version.terms,
             opening,
             [routed.arrival for routed in batch],
-            sure=sure,
+            sure=sureness[0],
+            basis=sureness[1],
             known_epoch=storm.epoch,
             known_folded=storm.folded,
             known_incarnation=storm.incarnation,
@@ -501,11 +506,11 @@ class Folder(OpenStorms):
         # What precedes the first signal of a storm is in an earlier one.
         safe_epoch = reply.epoch - (1 in reply.ordinals)
         held = self._request_holds(gid, reply.epoch)
-        for routed, ordinal in zip(batch, reply.ordinals, strict=True):
+        for place, (routed, ordinal) in enumerate(zip(batch, reply.ordinals, strict=True)):
             ref = routed.arrival.ref
             if isinstance(ref, AlertRef):
                 ref.waiter.folded(ref.index)
-            item = Unsafe(reply.epoch, reply.incarnation, ordinal, routed)
+            item = Unsafe(reply.epoch, reply.incarnation, ordinal, routed, place in reply.doubtful)
             if not ordinal:
                 self._release(routed, self._safe_verdict(gid, safe_epoch))
             elif ordinal <= reply.written or (held and item.is_in(held)):

@@ -27,6 +27,8 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 
 SEPARATOR = "\x1f"
 """Between the parts of a resource in a field name of the storm hash."""
+CLOCKS_DIFFER_MS = 10_000
+"""How far the clock of whoever says when an alert began may be ahead of ours."""
 CLOSED_FOLDED = 2**53 - 1
 """With this much folded a closed request is newer than whatever Redis has of its epoch."""
 KNOW_SECONDS = 24 * 3600
@@ -78,7 +80,8 @@ class Fold:
     arrivals: Sequence[Arrival]
     """Signals, and Events, in the order of their resourceVersions."""
     sure: int = 0
-    """Of so many of the first ones the caller is sure that no request holds them."""
+    """Of so many of the first ones the caller is sure that no request holds them, if the storm has `basis` as origin."""
+    basis: str = ""
     known_epoch: int = 0
     """The epoch that Redis must know; 0: the caller knows of no storm."""
     known_folded: int = 0
@@ -103,6 +106,8 @@ class Folded:
     incarnation: str
     ordinals: list[int]
     """One for each arrival, 0 for what was safe before; empty unless counted."""
+    doubtful: frozenset[int] = frozenset()
+    """Places of the alerts that may have been counted before Redis lost which ones were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,8 @@ def _version(arrival: Arrival) -> int:
 
 
 def _seed_fields(seed: Seed, terms: Terms, incarnation: str, now_ms: int) -> dict[str, str | int]:
-    lost = {"la": now_ms} if seed.alerts else {}
+    # What the request holds was received before its last signal was; what begins later is none of it.
+    lost = {"la": min(now_ms, seed.last_ms + CLOCKS_DIFFER_MS)} if seed.alerts else {}
     if seed.closed:
         return {
             "e": seed.epoch,
@@ -184,7 +190,7 @@ def _seed_fields(seed: Seed, terms: Terms, incarnation: str, now_ms: int) -> dic
         "e": seed.epoch,
         "s": State.OPEN,
         "g": incarnation,
-        "og": f"{seed.incarnation}:{seed.folded}",
+        "og": seed.origin,
         "na": seed.alerts,
         "mb": seed.repeats,
         "t": seed.total,
@@ -301,7 +307,7 @@ class StormStore:
 
     async def fold(self, number: int, folds: Sequence[Fold], *, now_ms: int) -> list[Folded]:
         """Count a batch into storms of partition `number`, atomically; one answer for each storm, in order."""
-        incarnation = token_urlsafe(4)
+        incarnation = token_urlsafe(3)
         key_names = [keys.checkpoint(number), keys.due(number)]
         args: list[str | int] = [now_ms, self._shard, incarnation, len(folds)]
         for fold in folds:
@@ -323,6 +329,7 @@ class StormStore:
                 fold.known_folded,
                 fold.known_incarnation,
                 fold.distrusted,
+                fold.basis,
             )
             if seed:
                 fields = _seed_fields(seed, fold.terms, incarnation, now_ms)
@@ -345,7 +352,17 @@ class StormStore:
                 )
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
         return [
-            Folded(FoldWord(word), epoch, folded, bool(is_open), due_ms, written, life, ordinals)
+            Folded(
+                FoldWord(word),
+                epoch,
+                folded,
+                bool(is_open),
+                due_ms,
+                written,
+                life,
+                [abs(ordinal) for ordinal in ordinals],
+                frozenset(place for place, ordinal in enumerate(ordinals) if ordinal < 0),
+            )
             for word, epoch, folded, is_open, due_ms, written, life, *ordinals in replies
         ]
 

@@ -106,6 +106,11 @@ class Seed:
     resources: Mapping[Target, int] = field(default_factory=dict)
     written_ms: int = 0
 
+    @property
+    def origin(self) -> str:
+        """The origin of a storm that is continued from it; empty for one that opens."""
+        return "" if self.closed else f"{self.incarnation}:{self.folded}"
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

@@ -235,6 +235,7 @@ def seed_of(request: Request) -> Seed:
             through=through,
             event_through=event_through,
             alerts=stored.alerts,
+            last_ms=_ms(status.last_seen),
         )
     detected = next(
         (c.reason for c in status.conditions if c.type == "StormDetected" and c.status == "True"), None

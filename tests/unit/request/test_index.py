@@ -227,7 +227,7 @@ CONTINUED = Seed(
         pytest.param(
             STORM,
             RequestPhase.CLOSED,
-            Seed(epoch=2, closed=True, incarnation="life-1", folded=7, through=4711),
+            Seed(epoch=2, closed=True, incarnation="life-1", folded=7, through=4711, last_ms=T0 + 8_000),
             id="closed: the next epoch",
         ),
         pytest.param(STORM, None, Seed(epoch=1, closed=True), id="no status: nothing is counted in it"),

@@ -14,10 +14,11 @@
            KEYS[3] … KEYS[9] come once more for each further storm
   ARGV[1]  now, Unix ms, the caller's clock
   ARGV[2]  ingest shard
-  ARGV[3]  incarnation of the storms that open now
+  ARGV[3]  beginning of the incarnation of the storms that open or are continued now; its end names the server
   ARGV[4]  how many storms follow; for each of them:
            gid, terms, opening, known epoch, known folded, known incarnation (the last '' for none),
-           incarnation not to be trusted or '', seed epoch, seed folded,
+           incarnation not to be trusted or '', what the storm must be continued from ('' for nothing) if
+           the caller is to be sure of its alerts, seed epoch, seed folded,
            n and n values: the seed as fields and values of the storm hash (n is 0: no seed),
            m and for each of m signals: version, id, flags, severity 0…4, seen ms, resource or '',
            instance. By the flags it is
@@ -26,16 +27,24 @@
              e<after>,<count>  occurrences of an Event; version is its resourceVersion
 
   Returns     per storm {word, epoch, folded, open 0|1, next deadline in Unix ms or 0, folded that the
-              request holds, incarnation or '', ordinal of each signal …}; ordinal 0: it was safe before
+              request holds, incarnation or '', ordinal of each signal …}; ordinal 0: it was safe before;
+              below 0: an alert that may have been counted before
               'counted'  the storm holds the signals
-              'lost'     Redis knows less than the caller: send it all again, with a seed
+              'lost'     Redis knows less than the caller, or the storm was counted by another server, such as
+                         the one before a fail-over, of which this one may lack the last words: send it
+                         all again, with a seed
               'closing'  the storm is being closed: nothing was counted, try again
   Guarantees  atomic for the batch; a Signal is counted once while its id is kept, and never if its
               resourceVersion is not above the checkpoint or the storm's floor; an alert and an Event
               once while they are in `counted`; the work per signal does not grow with the storm
 ]]
 local checkpoint_key, due_key = KEYS[1], KEYS[2]
-local now, shard, incarnation, storms = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local now, shard, storms = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4])
+
+local SERVER_CHARACTERS = 4
+local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+server = string.sub(server, 1, SERVER_CHARACTERS)
+local incarnation = ARGV[3] .. server
 
 local WRITE_INTERVAL_MS = 1000
 local MAX_INSTANCES = 512 -- what a set keeps as packed integers
@@ -142,9 +151,10 @@ local function takes(known, id)
   return true
 end
 
-local function judge_alert(map, known, a, opening)
+local function judge_alert(map, known, a, opening, basis)
   local id, flags, start = ARGV[a + 1], number(string.sub(ARGV[a + 2], 2)), tonumber(ARGV[a])
-  local fires, sure = flags % 2 == 1, flags >= 2
+  -- What the caller is sure of holds for one request: another replica may have continued the storm from a later one.
+  local fires, sure = flags % 2 == 1, flags >= 2 and basis == (map.s == 'o' and map.og or '')
   local maybe = not sure and start <= number(map.la)
   local alert = known.alerts[id]
   if not alert then
@@ -168,7 +178,7 @@ end
 
 -- Reads the signals of one storm from ARGV. Gives those that nobody has counted, a number for a Signal and a table for
 -- the others; the ordinals so far, of which those below 0 say which of them it is; and what is known one by one.
-local function read_signals(map, ids_key, counted_key)
+local function read_signals(map, basis, ids_key, counted_key)
   local m = tonumber(ARGV[at])
   local first = at + 1
   at = first + m * 7
@@ -194,7 +204,7 @@ local function read_signals(map, ids_key, counted_key)
     if kind == ALERT or kind == EVENT then
       local found
       if kind == ALERT then
-        found = judge_alert(map, known, a, opening)
+        found = judge_alert(map, known, a, opening, basis)
       else
         found = judge_event(event_floor, known, a)
       end
@@ -382,6 +392,7 @@ local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond
     total = total + weight
     if weight == 0 then others = others + 1 end
     places[place] = total + others
+    if type(item) == 'table' and item.maybe then places[place] = -places[place] end
     if fires then firing = firing + weight end
     severity = math.max(severity, tonumber(ARGV[a + 3]))
     local seen = tonumber(ARGV[a + 4])
@@ -477,6 +488,19 @@ local function remember(known, closed, counted_key)
   if closed then redis.call('EXPIRE', counted_key, COUNTED_SECONDS) end
 end
 
+-- Forgets a storm of another server that has no request: whoever counted into it does so again. The alerts of earlier
+-- storms are not known any more either.
+local function drop(before, gid, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
+  local map = { e = string.format('%.0f', number(before.e) - 1), s = 'c', fl = before.fl, fle = before.fle, la = before.la }
+  if redis.call('DEL', counted_key) == 1 then
+    map.la = string.format('%.0f', math.max(number(before.la), number(before.o)))
+  end
+  redis.call('DEL', storm_key, ids_key, hll_key, instances_key, beyond_key)
+  redis.call('ZREM', due_key, gid)
+  write(storm_key, map, {})
+  return map
+end
+
 -- Puts the seed in the place of what there is. Its alerts and Events stay known if the request was closed with just
 -- what Redis has: its closing is not noted here yet.
 local function continue(
@@ -486,7 +510,11 @@ local function continue(
   redis.call('HSET', storm_key, unpack(ARGV, seed_at, seed_at + n - 1))
   redis.call('SET', opening_key, opening)
   local map = fields(storm_key)
-  if map.s == 'o' then redis.call('ZADD', due_key, now, gid) end
+  if map.s == 'o' then
+    redis.call('HSET', storm_key, 'g', incarnation)
+    map.g = incarnation
+    redis.call('ZADD', due_key, now, gid)
+  end
   if before and map.s == 'c' and before.g == map.g and folded_of(before) == number(map.w) then
     map.la = before.la
     redis.call('HDEL', storm_key, 'la')
@@ -501,18 +529,21 @@ end
 local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
   local gid, terms, opening = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local known_epoch, known_folded, known_incarnation = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
-  local distrusted, seed_epoch, seed_folded = ARGV[at + 6], tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8])
-  local n = tonumber(ARGV[at + 9])
-  local seed_at = at + 10
+  local distrusted, basis = ARGV[at + 6], ARGV[at + 7]
+  local seed_epoch, seed_folded, n = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9]), tonumber(ARGV[at + 10])
+  local seed_at = at + 11
   at = seed_at + n
   local map = fields(storm_key)
   local lost = behind(map, known_epoch, known_folded) and (map or known_epoch > 0)
+  local foreign = map and map.s ~= 'c' and string.sub(map.g or '', -SERVER_CHARACTERS) ~= server
   if map and map.s ~= 'c' and known_incarnation ~= '' and known_incarnation ~= map.g then lost = true end
+  if foreign and known_epoch > 0 then lost = true end
   if lost then
     at = at + 1 + tonumber(ARGV[at]) * 7
     return { 'lost', 0, 0, 0, 0, 0, '' }
   end
-  if n > 0 and (behind(map, seed_epoch, seed_folded) or (map.s ~= 'c' and map.g == distrusted)) then
+  if foreign and n == 0 then map = drop(map, gid, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key) end
+  if n > 0 and (foreign or behind(map, seed_epoch, seed_folded) or (map.s ~= 'c' and map.g == distrusted)) then
     map = continue(map, seed_at, n, gid, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
   elseif not map then
     redis.call('DEL', ids_key, hll_key, instances_key, counted_key, beyond_key)
@@ -522,7 +553,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     at = at + 1 + tonumber(ARGV[at]) * 7
     return { 'closing', number(map.e), folded_of(map), 0, 0, number(map.w), map.g or '' }
   end
-  local new, ordinals, known = read_signals(map, ids_key, counted_key)
+  local new, ordinals, known = read_signals(map, basis, ids_key, counted_key)
   local due = n > 0 and map.s == 'o' and now or 0
   if #new > 0 then
     if map.s == 'c' then

@@ -1,0 +1,445 @@
+"""Alerts from the webhook to the request: what is answered when, and what is counted, whatever breaks meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.api.conftest import OPERATOR_NAMESPACE, NewOperator
+from tests.harness.api import Api, Manifest
+from tests.harness.eventually import eventually
+from tests.harness.operator import OperatorProcess
+from tests.harness.scene import at, rows
+from tests.harness.stage import Stage
+
+from stormfold.demo.valkey import Valkey
+
+Body = dict[str, Any]
+BEGAN = datetime.now(UTC) - timedelta(minutes=10)
+COUNTS = "spec.epoch status.phase status.signals.total status.signals.firing status.signals.resolved"
+WITHIN_SECONDS = 30.0
+TAKEN = {"rejected": [], "discarded": []}
+ROOT = Path(__file__).parents[2]
+KARMA = next(
+    (
+        path
+        for base in ROOT.parents
+        if (path := base / "shared" / "data" / "karma" / "0.31.0" / "groups.json").exists()
+    ),
+    None,
+)
+"""What a real Alertmanager answered; it is not part of the project, and not on every machine."""
+
+
+@dataclass
+class Sender:
+    """Posts alerts of one namespace, as Alertmanager does."""
+
+    api: Api
+    namespace: str
+    token_file: Path
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def __post_init__(self) -> None:
+        self.token_file.write_text(self.token)
+
+    def alert(self, pod: str, *, name: str = "PodDown", firing: bool = True, began: int = 0) -> Body:
+        """An alert about a pod, which began so many seconds after `BEGAN`."""
+        return {
+            "status": "firing" if firing else "resolved",
+            "labels": {"alertname": name, "namespace": self.namespace, "pod": pod, "severity": "high"},
+            "startsAt": (BEGAN + timedelta(seconds=began)).isoformat(),
+        }
+
+    def alerts(self, count: int, **changes: Any) -> list[Body]:
+        """Alerts about `count` pods."""
+        return [self.alert(f"pod-{number}", **changes) for number in range(count)]
+
+    async def post(self, operator: OperatorProcess, alerts: list[Body]) -> tuple[int, Any]:
+        """Status and JSON of the answer."""
+        return await operator.post_alerts({"version": "4", "alerts": alerts}, token=self.token)
+
+    def posting(self, operator: OperatorProcess, alerts: list[Body]) -> asyncio.Task[tuple[int, Any]]:
+        """The same, while something else is done."""
+        return asyncio.create_task(self.post(operator, alerts))
+
+    async def policy(self, **spec: Any) -> None:
+        """A policy of the namespace under which storms settle only when they are told to."""
+        terms = {"hold": "100ms", "window": {"idle": "10m"}, "closeAfter": "1h"}
+        policy = {
+            "apiVersion": "stormfold.dev/v1alpha1",
+            "kind": "StormPolicy",
+            "metadata": {"name": "team", "namespace": self.namespace},
+            "spec": terms | spec,
+        }
+        await self.api.create(policy)
+
+    async def accepted(self) -> None:
+        """Wait until the policy is in force."""
+        await eventually(
+            lambda: self.api.get("StormPolicy", "team", self.namespace),
+            lambda seen: at(seen, "status.conditions.Accepted.status") == "True",
+            within=WITHIN_SECONDS,
+            what="the policy is in force",
+        )
+
+    async def requests(self) -> list[Manifest]:
+        """The requests of the namespace, the first epoch first."""
+        found = await self.api.list("RemediationRequest", self.namespace)
+        return sorted(found, key=lambda request: request["spec"]["epoch"])
+
+    async def counts(self, paths: str = COUNTS) -> list[tuple[Any, ...]]:
+        """What each request says at these paths."""
+        return rows(await self.requests(), paths)
+
+    async def come_to(self, expected: list[tuple[Any, ...]], paths: str = COUNTS) -> None:
+        """Wait until the requests say so."""
+        await eventually(
+            lambda: self.counts(paths),
+            lambda seen: seen == expected,
+            within=WITHIN_SECONDS,
+            what=str(expected),
+        )
+
+
+@pytest.fixture
+def sender(api: Api, namespace: str, tmp_path: Path) -> Sender:
+    """Somebody who knows the shared secret."""
+    return Sender(api, namespace, tmp_path / "secret")
+
+
+NewReplica = Callable[..., Any]
+
+
+@pytest.fixture
+def replica(operator: NewOperator, sender: Sender) -> NewReplica:
+    """Starts an operator that takes the sender's alerts."""
+
+    async def make(identity: str = "replica-0", **options: Any) -> OperatorProcess:
+        return await operator(identity=identity, webhook_token_file=sender.token_file, **options)
+
+    return make
+
+
+@pytest.fixture
+async def proxied(replica: NewReplica, sender: Sender, stage: Stage, tmp_path: Path) -> OperatorProcess:
+    """A replica between the proxies of `stage`, with the sender's policy in force."""
+    process: OperatorProcess = await replica(
+        kubeconfig=stage.api_proxy.kubeconfig(tmp_path / "alerts"), redis_url=stage.redis_proxy.url
+    )
+    await sender.policy()
+    await sender.accepted()
+    return process
+
+
+# --- what is answered when
+
+
+async def test_answer_comes_when_the_request_holds_the_alerts_and_not_before(
+    proxied: OperatorProcess, sender: Sender, stage: Stage
+) -> None:
+    write = stage.api_proxy.hold("PATCH", "/remediationrequests/.*/status")
+    posted = sender.posting(proxied, sender.alerts(7))
+    await eventually(write.arrived.is_set, within=WITHIN_SECONDS, what="the request is written")
+    assert not posted.done()
+    write.release()
+    assert await posted == (200, {"accepted": 7, **TAKEN})
+    assert await sender.counts() == [(1, "Open", 7, 7, 0)]
+
+
+async def test_answer_comes_after_the_fold_where_the_settings_say_so(
+    replica: NewReplica, sender: Sender, stage: Stage, tmp_path: Path
+) -> None:
+    process = await replica(
+        kubeconfig=stage.api_proxy.kubeconfig(tmp_path / "alerts"),
+        environment={"STORMFOLD_WEBHOOK_ACK": "redis"},
+    )
+    await sender.policy()
+    await sender.accepted()
+    write = stage.api_proxy.hold("POST", "/remediationrequests")
+    assert await sender.post(process, sender.alerts(7)) == (200, {"accepted": 7, **TAKEN})
+    assert await sender.counts() == []
+    await eventually(write.arrived.is_set, within=WITHIN_SECONDS, what="the request is made")
+    write.release()
+    await sender.come_to([(1, "Open", 7, 7, 0)])
+
+
+async def test_many_posts_of_one_storm_share_its_writes(
+    proxied: OperatorProcess, sender: Sender, stage: Stage
+) -> None:
+    posts = [
+        sender.posting(proxied, [sender.alert(f"pod-{number}-{part}") for part in range(5)])
+        for number in range(60)
+    ]
+    assert await asyncio.gather(*posts) == [(200, {"accepted": 5, **TAKEN})] * 60
+    assert await sender.counts() == [(1, "Open", 300, 300, 0)]
+    writes = [seen for seen in stage.api_proxy.seen if seen.method == "PATCH" and "/status" in seen.path]
+    assert len([seen for seen in writes if "/remediationrequests/" in seen.path]) <= 4
+
+
+async def test_alerts_that_are_not_safe_in_time_are_refused_and_counted_once_when_they_come_again(
+    replica: NewReplica, sender: Sender, stage: Stage, tmp_path: Path
+) -> None:
+    process = await replica(
+        kubeconfig=stage.api_proxy.kubeconfig(tmp_path / "alerts"),
+        environment={"STORMFOLD_WEBHOOK_WAIT_SECONDS": "0.5"},
+    )
+    await sender.policy()
+    await sender.accepted()
+    away = stage.api_proxy.respond("POST", "/remediationrequests", 503, times=None)
+    status, answer = await sender.post(process, sender.alerts(7))
+    assert (status, answer["reason"]) == (503, "NotSafeInTime")
+    stage.api_proxy.remove(away)
+
+    async def again() -> tuple[int, Any]:
+        return await sender.post(process, sender.alerts(7))
+
+    taken = (200, {"accepted": 7, **TAKEN})
+    await eventually(again, lambda answer: answer == taken, within=WITHIN_SECONDS, what="they are taken")
+    assert await sender.counts() == [(1, "Open", 7, 7, 0)]
+
+
+async def test_replica_that_stops_answers_what_it_has_taken(proxied: OperatorProcess, sender: Sender) -> None:
+    posts = [sender.posting(proxied, [sender.alert(f"pod-{number}")]) for number in range(20)]
+    received = "stormfold_signals_received_total"
+
+    async def taken() -> float:
+        return (await proxied.metrics()).total(received, source="alertmanager")
+
+    await eventually(taken, lambda number: number == 20, within=WITHIN_SECONDS, what="all posts are taken")
+    assert await proxied.terminate() == 0
+    assert await asyncio.gather(*posts) == [(200, {"accepted": 1, **TAKEN})] * 20
+    assert await sender.counts() == [(1, "Open", 20, 20, 0)]
+
+
+# --- what is counted
+
+
+async def test_alert_counts_once_through_any_replica_and_its_end_is_taken_off_firing(
+    replica: NewReplica, sender: Sender
+) -> None:
+    replicas = [await replica("replica-0"), await replica("replica-1")]
+    await sender.policy()
+    await sender.accepted()
+    both = [sender.post(process, sender.alerts(9)) for process in replicas for _ in range(3)]
+    assert await asyncio.gather(*both) == [(200, {"accepted": 9, **TAKEN})] * 6
+    assert await sender.counts() == [(1, "Open", 9, 9, 0)]
+    ends = [sender.alert(f"pod-{number}", firing=False) for number in range(4)]
+    for process in replicas:
+        assert await sender.post(process, ends) == (200, {"accepted": 4, **TAKEN})
+        assert await sender.counts() == [(1, "Open", 9, 5, 4)]
+    assert await sender.post(replicas[0], [sender.alert("pod-0", began=60)]) == (
+        200,
+        {"accepted": 1, **TAKEN},
+    )
+    assert await sender.counts() == [(1, "Open", 10, 6, 3)]
+
+
+async def test_alerts_and_signals_of_a_group_are_one_storm(replica: NewReplica, sender: Sender) -> None:
+    process = await replica()
+    await sender.policy()
+    await sender.accepted()
+    await sender.post(process, sender.alerts(5))
+    signal = {
+        "apiVersion": "stormfold.dev/v1alpha1",
+        "kind": "Signal",
+        "metadata": {"name": "by-hand", "namespace": sender.namespace},
+        "spec": {"name": "PodDown", "target": {"kind": "Pod", "name": "pod-9"}},
+    }
+    await sender.api.create(signal)
+    await sender.come_to([(1, "Open", 6, 6, 0)])
+    assert await sender.post(process, sender.alerts(5)) == (200, {"accepted": 5, **TAKEN})
+    assert await sender.counts() == [(1, "Open", 6, 6, 0)]
+
+
+async def test_repeat_of_an_alert_opens_no_storm_after_its_own_is_closed(
+    replica: NewReplica, sender: Sender
+) -> None:
+    process = await replica()
+    await sender.policy()
+    await sender.accepted()
+    await sender.post(process, sender.alerts(5))
+    (request,) = await sender.requests()
+    done = {"status": {"remediation": {"phase": "Succeeded"}}}
+    name = request["metadata"]["name"]
+    await sender.api.patch("RemediationRequest", name, sender.namespace, done, subresource="status")
+    await sender.come_to([(1, "Closed", 5, 5, 0)])
+    assert await sender.post(process, sender.alerts(5)) == (200, {"accepted": 5, **TAKEN})
+    assert await sender.counts() == [(1, "Closed", 5, 5, 0)]
+    assert await sender.post(process, [sender.alert("pod-9")]) == (200, {"accepted": 1, **TAKEN})
+    assert await sender.counts() == [(1, "Closed", 5, 5, 0), (2, "Open", 1, 1, 0)]
+
+
+async def test_alert_below_the_threshold_is_said_to_be_discarded_and_is_known_from_then_on(
+    replica: NewReplica, sender: Sender
+) -> None:
+    process = await replica()
+    await sender.policy(belowThreshold="Discard", threshold={"signals": 5, "within": "1s"})
+    await sender.accepted()
+    status, answer = await sender.post(process, sender.alerts(2))
+    assert (status, answer["accepted"]) == (200, 0)
+    assert [refusal["reason"] for refusal in answer["discarded"]] == ["BelowThreshold"] * 2
+    status, answer = await sender.post(process, sender.alerts(2))
+    assert (status, answer["accepted"] + len(answer["discarded"])) == (200, 2)
+    assert await sender.counts() == []
+
+
+async def test_alert_that_no_policy_governs_is_said_to_be_rejected(
+    replica: NewReplica, sender: Sender
+) -> None:
+    process = await replica()
+    status, answer = await sender.post(process, sender.alerts(1))
+    assert (status, answer["accepted"]) == (200, 0)
+    assert [refusal["reason"] for refusal in answer["rejected"]] == ["NoPolicyMatches"]
+
+
+# --- whatever breaks
+
+
+async def test_alert_posted_again_to_another_replica_when_the_first_was_killed_counts_once(
+    proxied: OperatorProcess, replica: NewReplica, sender: Sender, stage: Stage
+) -> None:
+    other = await replica("replica-1")
+    write = stage.api_proxy.hold("PATCH", "/remediationrequests/.*/status")
+    posted = sender.posting(proxied, sender.alerts(7))
+    await eventually(write.arrived.is_set, within=WITHIN_SECONDS, what="the request is written")
+    proxied.kill()
+    with pytest.raises(aiohttp.ClientError):
+        await posted
+    write.release()
+    taken = (200, {"accepted": 7, **TAKEN})
+    await eventually(
+        lambda: sender.post(other, sender.alerts(7)), lambda seen: seen == taken, within=WITHIN_SECONDS
+    )
+    assert await sender.counts() == [(1, "Open", 7, 7, 0)]
+
+
+async def test_emptied_redis_loses_no_alert_and_what_may_count_twice_is_said_for_its_storm_only(
+    replica: NewReplica, sender: Sender, valkey: Valkey
+) -> None:
+    replicas = [await replica("replica-0"), await replica("replica-1")]
+    await sender.policy()
+    await sender.accepted()
+    await sender.post(replicas[0], sender.alerts(6))
+    await sender.post(replicas[0], sender.alerts(6, name="Other"))
+    valkey.command("FLUSHALL")
+    # Two from before, which Alertmanager repeats, and three that are new.
+    soon = {"startsAt": (datetime.now(UTC) + timedelta(seconds=60)).isoformat()}
+    alerts = sender.alerts(2) + [sender.alert(f"new-{number}") | soon for number in range(3)]
+    for process in replicas:
+        assert await sender.post(process, alerts) == (200, {"accepted": 5, **TAKEN})
+    await sender.post(replicas[1], [sender.alert("new", name="Other") | soon])
+    exact = "spec.name status.signals.total status.conditions.Exact.status status.conditions.Exact.reason"
+    await eventually(
+        lambda: sender.counts(exact),
+        lambda seen: (
+            sorted(seen)
+            == [("Other", 7, "True", "EachCountedOnce"), ("PodDown", 11, "False", "AlertsMayRepeat")]
+        ),
+        within=WITHIN_SECONDS,
+        what="the storm with repeats says so",
+    )
+    found = {request["spec"]["name"]: request for request in await sender.requests()}
+    assert at(found["PodDown"], "status.continuation.repeats") == 2
+
+
+async def test_redis_emptied_before_the_request_is_written_loses_nothing_and_repeats_nothing(
+    proxied: OperatorProcess, sender: Sender, stage: Stage
+) -> None:
+    write = stage.api_proxy.hold("PATCH", "/remediationrequests/.*/status")
+    posted = sender.posting(proxied, sender.alerts(7))
+    await eventually(write.arrived.is_set, within=WITHIN_SECONDS, what="the request is written")
+    stage.valkey.command("FLUSHALL")
+    write.release()
+    assert await posted == (200, {"accepted": 7, **TAKEN})
+    await sender.come_to([(1, 7, "True")], "spec.epoch status.signals.total status.conditions.Exact.status")
+
+
+# --- what others have sent
+
+
+@pytest.mark.skipif(
+    KARMA is None, reason="../shared/data/karma is not on this machine: only our own examples were posted"
+)
+async def test_groups_of_a_real_alertmanager_become_a_request_for_each_name(
+    replica: NewReplica, sender: Sender
+) -> None:
+    process = await replica()
+    sender.namespace = OPERATOR_NAMESPACE  # the alerts name none
+    await sender.policy()
+    await sender.accepted()
+    assert KARMA is not None
+    for group in json.loads(KARMA.read_text()):
+        # Each alert stands in a group of each of two receivers.
+        alerts = [alert | {"status": "firing"} for alert in group["alerts"]]
+        status, answer = await sender.post(process, alerts)
+        assert (status, answer["accepted"]) == (200, len(alerts))
+    said = "spec.name status.signals.total status.signals.firing status.affectedResources"
+    found = await sender.counts(said)
+    assert sorted((name, total, firing) for name, total, firing, _ in found) == [
+        ("Free_Disk_Space_Too_Low", 1, 1),
+        ("HTTP_Probe_Failed", 2, 2),
+        ("Host_Down", 8, 8),
+        ("Memory_Usage_Too_High", 1, 1),
+    ]
+
+
+async def test_own_examples_of_bodies_are_taken(replica: NewReplica, sender: Sender) -> None:
+    process = await replica()
+    await sender.policy()
+    policy = {
+        "apiVersion": "stormfold.dev/v1alpha1",
+        "kind": "ClusterStormPolicy",
+        "metadata": {"name": "all"},
+        "spec": {
+            "groupBy": ["name"],
+            "requestNamespace": sender.namespace,
+            "hold": "100ms",
+            "severityMap": {"P0": "critical", "sev1": "high", "page": "high"},
+        },
+    }
+    await sender.api.create(policy)
+    await eventually(
+        lambda: sender.api.get("ClusterStormPolicy", "all"),
+        lambda seen: at(seen, "status.conditions.Accepted.status") == "True",
+        within=WITHIN_SECONDS,
+    )
+    taken = {}
+    for path in sorted((ROOT / "examples" / "alertmanager").glob("*.json")):
+        status, answer = await process.post_alerts(json.loads(path.read_text()), token=sender.token)
+        taken[path.stem] = (status, answer["accepted"], [refused["reason"] for refused in answer["rejected"]])
+    await sender.api.delete("ClusterStormPolicy", "all")
+    assert taken == {
+        "firing": (200, 2, []),
+        "mixed-batch": (200, 5, []),
+        "node": (200, 2, []),
+        "one-bad-alert": (200, 2, ["InvalidAlert"]),
+        "own-severities": (200, 4, []),
+        "resolved": (200, 1, []),
+        "volume": (200, 1, []),
+    }
+    said = "spec.name status.signals.total status.signals.firing status.signals.resolved status.severity"
+    assert {name: counts for name, *counts in await sender.counts(said)} == {
+        "BackupMissed": [1, 1, 0, "high"],
+        "CPUThrottlingHigh": [1, 1, 0, "info"],
+        "DiskSlow": [1, 1, 0, "critical"],
+        "KubeDeploymentReplicasMismatch": [1, 1, 0, "warning"],
+        "KubeHpaMaxedOut": [1, 1, 0, "warning"],
+        "KubeJobFailed": [1, 1, 0, "warning"],
+        "KubeNodeNotReady": [1, 1, 0, "critical"],
+        "KubePersistentVolumeFillingUp": [1, 1, 0, "critical"],
+        "KubePodCrashLooping": [2, 1, 1, "critical"],
+        "NodeFilesystemAlmostOutOfSpace": [1, 1, 0, "warning"],
+        "PaymentsDown": [1, 1, 0, "critical"],
+        "SearchSlow": [1, 1, 0, "high"],
+        "TargetDown": [1, 1, 0, "warning"],
+        "Watchdog": [1, 1, 0, "unknown"],
+    }
