@@ -28,6 +28,8 @@ TAKEN_SECONDS = 90.0
 """Within this after the end of the stream every post must have been answered by 200."""
 AGREE_SECONDS = 60.0
 """Within this after that the books must agree, plus what a clock is wrong by."""
+LEADERLESS_SECONDS, UNSAFE_SECONDS = 15.0, 10.0
+"""Redis that is emptied so long before a new leader begins, or after, may make edited Signals count once more."""
 CALM_SECONDS = 2.0
 """For so long nothing may change any more."""
 
@@ -35,13 +37,18 @@ CALM_SECONDS = 2.0
 async def look(world: World, books: Books, sender: Sender) -> None:
     """Read what the API server has, for ever; and notice when somebody else leads."""
     transitions, checkpoint = 0, 0
+    begun: list[tuple[float, int]] = []
     while True:
         with contextlib.suppress(*REFUSED):
             now, latest = await world.leadership()
             if transitions and now != transitions:
                 books.fault(f"a new leader begins at checkpoint {checkpoint}", world.seconds)
-                if any(world.seconds - loss < 15.0 for loss in world.losses):
-                    books.led_anew(checkpoint, world.seconds)
+                begun.append((world.seconds, checkpoint))
+            for when, where in begun:
+                if any(when - LEADERLESS_SECONDS < loss < when + UNSAFE_SECONDS for loss in world.losses):
+                    books.led_anew(where, when)
+                    begun.remove((when, where))
+                    break
             transitions, checkpoint = now, latest
             sender.checkpoint = latest
             books.observe(await world.requests(), world.seconds)
