@@ -182,8 +182,8 @@ local function read_signals(map, basis, ids_key, counted_key)
   local m = tonumber(ARGV[at])
   local first = at + 1
   at = first + m * 7
-  local new, ordinals = {}, {}
-  if m == 0 then return new, ordinals end
+  local new, ordinals, repeats = {}, {}, {}
+  if m == 0 then return new, ordinals, nil, repeats end
   local signals, others, place = {}, {}, {}
   for i = 1, m do
     local a = first + (i - 1) * 7
@@ -213,6 +213,7 @@ local function read_signals(map, basis, ids_key, counted_key)
         ordinals[i] = -#new
       else
         ordinals[i] = #new > 0 and -#new or before
+        if kind == ALERT then repeats[#repeats + 1] = i end
       end
     elseif tonumber(ARGV[a]) <= floor then
       ordinals[i] = 0
@@ -227,7 +228,7 @@ local function read_signals(map, basis, ids_key, counted_key)
       ordinals[i] = seen[id]
     end
   end
-  return new, ordinals, known
+  return new, ordinals, known, repeats
 end
 
 local function open_next(map, terms)
@@ -553,7 +554,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     at = at + 1 + tonumber(ARGV[at]) * 7
     return { 'closing', number(map.e), folded_of(map), 0, 0, number(map.w), map.g or '' }
   end
-  local new, ordinals, known = read_signals(map, basis, ids_key, counted_key)
+  local new, ordinals, known, repeats = read_signals(map, basis, ids_key, counted_key)
   local due = n > 0 and map.s == 'o' and now or 0
   if #new > 0 then
     if map.s == 'c' then
@@ -570,6 +571,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     redis.call('ZADD', due_key, 'LT', string.format('%.0f', due), gid)
   end
   if known then remember(known, map.s == 'c', counted_key) end
+  for _, i in ipairs(repeats) do ordinals[i] = -math.abs(ordinals[i]) end
   return {
     'counted', number(map.e), folded_of(map), map.s == 'o' and 1 or 0, due, number(map.w), map.g or '', unpack(ordinals),
   }
