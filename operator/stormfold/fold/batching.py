@@ -74,6 +74,11 @@ class Storm:
     since: float = 0.0
     """When the oldest unsafe signal was folded, or folded again, by the monotonic clock."""
 
+    @property
+    def goes_again(self) -> bool:
+        """Whether what is not safe has to be folded once more, before anything that came later."""
+        return bool(self.distrusted or (self.unsafe and not self.epoch))
+
     def forget(self) -> None:
         """Nothing is known of what Redis has."""
         self.epoch = self.folded = 0
@@ -385,7 +390,7 @@ class Folder(OpenStorms):
         for routed in taken:
             batches.setdefault(routed.group.gid, []).append(routed)
         closing = False
-        for gid in [gid for gid in batches if self._storms[gid].distrusted]:
+        for gid in [gid for gid in batches if self._storms[gid].goes_again]:
             closing = await self._fold_again(number, gid, batches.pop(gid)) or closing
         for gid, reply in (await self._fold(number, batches)).items():
             if reply.word is FoldWord.LOST:
