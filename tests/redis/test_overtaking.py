@@ -1,15 +1,19 @@
-"""Signals whose storm is over while they wait; found by `make chaos`."""
+"""Signals whose storm is over while they wait, or that come again after it; found by `make chaos`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
-from tests.harness.folding import signal, signals
+from tests.harness.folding import CLUSTER, Group, signal, signals
 from tests.redis.test_folder import GROUP, POLICY, World, running
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold.batching import Held
+from stormfold.fold.connection import Connection
+from stormfold.fold.store import StormStore
+from stormfold.model.arrival import SignalRef
 from stormfold.model.storm import Seed
 
 
@@ -31,3 +35,18 @@ async def test_signals_that_the_closed_request_does_not_hold_go_before_later_one
     await world.folder.submit(signal(6))
     await world.idle()
     assert await world.counted() == (2, 4)
+
+
+async def test_edited_signal_of_a_closed_storm_is_known(redis: Valkey) -> None:
+    """An edit of metadata raises its resourceVersion above the floor that the storm leaves behind."""
+    connection = Connection.from_url(redis.url)
+    group = Group(StormStore(connection, cluster=CLUSTER))
+    await group.fold(signal(5))
+    await group.close_and_forget(at=10)
+    edited = replace(signal(5), ref=SignalRef("shop", "signal-5", "uid-5", 1, 9))
+    answer = await group.fold(edited, at=20)
+    assert (answer.epoch, answer.open, answer.ordinals) == (1, False, [0])
+    answer = await group.fold(signal(10), edited, at=30)
+    assert (answer.epoch, answer.folded) == (2, 1)
+    assert redis.command("TTL", group.ids_key) == -1
+    await connection.close()

@@ -561,6 +561,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
       map = open_next(map, terms)
       redis.call('DEL', storm_key, hll_key, instances_key, beyond_key)
       redis.call('PERSIST', counted_key)
+      redis.call('PERSIST', ids_key)
       redis.call('SET', opening_key, opening)
       write(storm_key, map, {})
     end
