@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tests.harness.folding import CLUSTER, Group, signal, signals
+from tests.redis.test_alerts import alert
 from tests.redis.test_folder import GROUP, POLICY, World, running
 
 from stormfold.demo.valkey import Valkey
@@ -49,4 +50,18 @@ async def test_edited_signal_of_a_closed_storm_is_known(redis: Valkey) -> None:
     answer = await group.fold(signal(10), edited, at=30)
     assert (answer.epoch, answer.folded) == (2, 1)
     assert redis.command("TTL", group.ids_key) == -1
+    await connection.close()
+
+
+async def test_storm_of_alerts_alone_leaves_the_floor_of_the_signals_before_it(redis: Valkey) -> None:
+    connection = Connection.from_url(redis.url)
+    group = Group(StormStore(connection, cluster=CLUSTER))
+    await group.fold(signal(5))
+    await group.close_and_forget(at=10)
+    await group.fold(alert("a"), at=20)
+    assert (await group.look(at=21)).through == 5
+    await group.close_and_forget(at=30)
+    redis.command("DEL", group.ids_key)
+    answer = await group.fold(signal(5), at=40)
+    assert (answer.epoch, answer.open, answer.ordinals) == (2, False, [0])
     await connection.close()

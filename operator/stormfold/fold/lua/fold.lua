@@ -232,9 +232,12 @@ local function read_signals(map, basis, ids_key, counted_key)
 end
 
 local function open_next(map, terms)
+  -- What is counted says at least the floor: a storm of alerts alone must leave it to the next one.
+  local floor, event_floor = number(map.fl), number(map.fle)
   return {
     e = number(map.e) + 1, s = 'o', g = incarnation, o = now, rev = 1, k = terms,
-    fl = number(map.fl), p = number(map.p), fle = number(map.fle), pe = number(map.pe), la = number(map.la),
+    fl = floor, p = math.max(number(map.p), floor), fle = event_floor, pe = math.max(number(map.pe), event_floor),
+    la = number(map.la),
   }
 end
 
