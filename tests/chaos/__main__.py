@@ -18,6 +18,7 @@ from tests.chaos import faults
 from tests.chaos.books import Books
 from tests.chaos.report import Result, show, tell
 from tests.chaos.sending import STRANGER, Sender
+from tests.chaos.stores import store_of
 from tests.chaos.stream import SECONDS, planned
 from tests.chaos.world import REFUSED, World, running
 
@@ -114,9 +115,9 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
     plan = planned(seed)
     offset = faults.clock_offset(seed)
     books = Books(plan.groups)
-    async with running(binaries, folder, clock_offset=offset) as world:
+    async with running(binaries, folder, store_of(run), clock_offset=offset) as world:
         sender = Sender(world, books, plan, random.Random(f"sending {seed}"))
-        schedule = faults.scheduled(seed, seconds=SECONDS)
+        schedule = faults.scheduled(seed, run, seconds=SECONDS)
         world.begin()
         watching = [
             asyncio.create_task(world.keep_running(), name="kubelet"),

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import aiohttp
 from tests.chaos.books import Books, Shown
-from tests.chaos.stores import Single, empty_disk
+from tests.chaos.stores import Cluster, WithSentinel, empty_disk
 from tests.chaos.world import REFUSED, Replica, World
 from tests.harness.api import ApiError
 from tests.harness.api_proxy import Rule
@@ -232,28 +232,84 @@ class ScriptsForgotten(OnRedis):
         await asyncio.to_thread(world.store.on_primaries, "SCRIPT", "FLUSH")
 
 
-class RedisKept(OnRedis):
-    """SIGKILL, and it comes back with all that it had acknowledged."""
+@dataclass(frozen=True)
+class RedisKilled(OnRedis):
+    """SIGKILL of one server."""
+
+    number: int = 0
+
+    def server(self, world: World) -> Valkey:
+        """Which one."""
+        servers = world.store.primaries()
+        return servers[self.number % len(servers)]
+
+
+class RedisKept(RedisKilled):
+    """It comes back with all that it had acknowledged."""
 
     kind = "Redis killed, back with its data"
 
     async def inject(self, world: World, books: Books) -> None:
         """See `Fault`."""
-        await restart(only_server(world), self.seconds)
+        # A storm is believed only from the server that counted it.
+        world.redis_lost()
+        await restart(self.server(world), self.seconds)
 
 
-class RedisLost(OnRedis):
-    """SIGKILL, and it comes back empty."""
+class RedisLost(RedisKilled):
+    """It comes back empty."""
 
     kind = "Redis killed, back empty"
 
     async def inject(self, world: World, books: Books) -> None:
         """See `Fault`."""
-        server = only_server(world)
+        server = self.server(world)
         await asyncio.to_thread(server.kill)
         empty_disk(server)
         world.redis_lost()
         await restart(server, self.seconds)
+
+
+@dataclass(frozen=True)
+class FailOver(OnRedis):
+    """The primary is killed, and its replica takes over: what it had not heard of is lost."""
+
+    kind = "Sentinel fail-over"
+    tail: float
+    """For so long before, the replica hears of nothing."""
+
+    @property
+    def detail(self) -> str:
+        """See `Fault`."""
+        return f"{self.seconds:.1f} s, without the last {self.tail:.1f} s"
+
+    async def inject(self, world: World, books: Books) -> None:
+        """See `Fault`."""
+        assert isinstance(world.store, WithSentinel)
+        world.redis_lost()
+        await asyncio.to_thread(world.store.fail_over, down=self.seconds, tail=self.tail)
+        world.redis_lost()
+
+
+@dataclass(frozen=True)
+class SlotsMoved(OnRedis):
+    """Partitions go to another node, key by key."""
+
+    kind = "Cluster slots moved"
+    partitions: tuple[int, ...]
+    to: int
+
+    @property
+    def detail(self) -> str:
+        """See `Fault`."""
+        return f"{len(self.partitions)} partitions to node {self.to}"
+
+    async def inject(self, world: World, books: Books) -> None:
+        """See `Fault`."""
+        assert isinstance(world.store, Cluster)
+        world.redis_lost()
+        for partition in self.partitions:
+            await asyncio.to_thread(world.store.move, partition, self.to, pause=0.05)
 
 
 class RedisFull(OnRedis):
@@ -277,12 +333,6 @@ class RedisHangs(OnRedis):
         """See `Fault`."""
         await asyncio.to_thread(world.store.on_primaries, "CLIENT", "PAUSE", int(self.seconds * 1000), "ALL")
         await asyncio.sleep(self.seconds)
-
-
-def only_server(world: World) -> Valkey:
-    """The server of a single Redis."""
-    assert isinstance(world.store, Single)
-    return world.store.server
 
 
 async def restart(server: Valkey, seconds: float) -> None:
@@ -425,46 +475,95 @@ class RequestsDeleted(Fault):
 # --- the schedule of a seed
 
 
-def scheduled(seed: int, *, seconds: float) -> list[Fault]:
-    """The faults of the main run, in the order of time."""
-    dice = random.Random(f"faults {seed}")
+class Dice:
+    """What a seed decides about faults."""
 
-    def at() -> float:
-        return dice.uniform(2.0, seconds - 2.0)
+    def __init__(self, seed: int, seconds: float) -> None:
+        self.dice = random.Random(f"faults {seed}")
+        self._seconds = seconds
 
-    def lasting(least: float, most: float) -> tuple[float, float]:
-        return at(), dice.uniform(least, most)
+    def at(self) -> float:
+        """A moment of the stream."""
+        return self.dice.uniform(2.0, self._seconds - 2.0)
 
-    def someone() -> int:
-        return dice.randrange(3)
+    def lasting(self, least: float, most: float) -> tuple[float, float]:
+        """A moment, and for how long."""
+        return self.at(), self.dice.uniform(least, most)
 
-    def times(least: int, most: int) -> range:
-        return range(dice.randint(least, most))
+    def someone(self) -> int:
+        """One of three."""
+        return self.dice.randrange(3)
 
-    faults: list[Fault] = [
-        *(OperatorKilled(*lasting(0.0, 3.0), someone()) for _ in times(2, 4)),
-        *(OperatorPaused(*lasting(0.5, 7.0), someone()) for _ in times(1, 3)),
-        *(AllKilled(*lasting(0.2, 2.0), dice.random() < 0.5) for _ in times(0, 1)),
-        *(ReplicaWithoutRedis(*lasting(0.2, 5.0), someone()) for _ in times(1, 2)),
-        *(RepliesLost(*lasting(0.5, 2.0), someone()) for _ in times(2, 3)),
-        *(SlowRedis(*lasting(1.0, 4.0), someone()) for _ in times(1, 2)),
-        *(RedisEmptied(at(), 0.0) for _ in times(1, 3)),
-        *(ScriptsForgotten(at(), 0.0) for _ in times(1, 3)),
-        *(RedisKept(*lasting(0.0, 3.0)) for _ in times(1, 2)),
-        *(RedisLost(*lasting(0.0, 2.0)) for _ in times(0, 1)),
-        *(RedisFull(*lasting(1.0, 4.0)) for _ in times(1, 1)),
-        *(RedisHangs(*lasting(1.0, 6.5)) for _ in times(1, 2)),
-        *(ApiServerKilled(*lasting(0.0, 2.0)) for _ in times(0, 1)),
-        *(
-            ApiAnswers(*lasting(0.5, 2.0), dice.choice((0, 429, 500, 503)), dice.random() < 0.5)
-            for _ in times(2, 4)
-        ),
-        *(Conflicts(*lasting(0.5, 3.0)) for _ in times(1, 2)),
-        *(WatchesCut(at(), 0.0) for _ in times(1, 3)),
-        *(WatchesExpired(at(), 0.0) for _ in times(1, 2)),
-        *(RequestsDeleted(at(), 0.0) for _ in times(2, 4)),
-    ]
+    def likely(self, chance: float = 0.5) -> bool:
+        """Whether it is so."""
+        return self.dice.random() < chance
+
+    def times(self, least: int, most: int) -> range:
+        """How often."""
+        return range(self.dice.randint(least, most))
+
+
+def scheduled(seed: int, run: str, *, seconds: float) -> list[Fault]:
+    """The faults of a run, in the order of time."""
+    d = Dice(seed, seconds)
+    faults = [*_of_operators(d), *_of_any_redis(d), *_of_the_api(d)]
+    match run:
+        case "main":
+            faults += _of_one_redis(d)
+        case "sentinel":
+            faults += [
+                FailOver(*d.lasting(0.5, 2.0), d.dice.choice((0.0, d.dice.uniform(0.2, 1.5))))
+                for _ in d.times(2, 3)
+            ]
+        case "cluster":
+            faults += [
+                *(
+                    SlotsMoved(d.at(), 0.0, tuple(d.dice.sample(range(64), 12)), d.someone())
+                    for _ in d.times(3, 4)
+                ),
+                *(RedisKept(*d.lasting(0.0, 3.0), d.someone()) for _ in d.times(1, 2)),
+                *(RedisLost(*d.lasting(0.0, 2.0), d.someone()) for _ in d.times(0, 1)),
+            ]
     return sorted(faults, key=lambda fault: fault.at)
+
+
+def _of_operators(d: Dice) -> list[Fault]:
+    return [
+        *(OperatorKilled(*d.lasting(0.0, 3.0), d.someone()) for _ in d.times(2, 4)),
+        *(OperatorPaused(*d.lasting(0.5, 7.0), d.someone()) for _ in d.times(1, 3)),
+        *(AllKilled(*d.lasting(0.2, 2.0), d.likely()) for _ in d.times(0, 1)),
+    ]
+
+
+def _of_any_redis(d: Dice) -> list[Fault]:
+    return [
+        *(RedisEmptied(d.at(), 0.0) for _ in d.times(1, 2)),
+        *(ScriptsForgotten(d.at(), 0.0) for _ in d.times(1, 3)),
+        *(RedisFull(*d.lasting(1.0, 4.0)) for _ in d.times(1, 1)),
+        *(RedisHangs(*d.lasting(1.0, 6.5)) for _ in d.times(1, 2)),
+    ]
+
+
+def _of_one_redis(d: Dice) -> list[Fault]:
+    return [
+        *(RedisKept(*d.lasting(0.0, 3.0)) for _ in d.times(1, 2)),
+        *(RedisLost(*d.lasting(0.0, 2.0)) for _ in d.times(0, 1)),
+        *(ReplicaWithoutRedis(*d.lasting(0.2, 5.0), d.someone()) for _ in d.times(1, 2)),
+        *(RepliesLost(*d.lasting(0.5, 2.0), d.someone()) for _ in d.times(2, 3)),
+        *(SlowRedis(*d.lasting(1.0, 4.0), d.someone()) for _ in d.times(1, 2)),
+    ]
+
+
+def _of_the_api(d: Dice) -> list[Fault]:
+    statuses = (0, 429, 500, 503)
+    return [
+        *(ApiServerKilled(*d.lasting(0.0, 2.0)) for _ in d.times(0, 1)),
+        *(ApiAnswers(*d.lasting(0.5, 2.0), d.dice.choice(statuses), d.likely()) for _ in d.times(2, 4)),
+        *(Conflicts(*d.lasting(0.5, 3.0)) for _ in d.times(1, 2)),
+        *(WatchesCut(d.at(), 0.0) for _ in d.times(1, 3)),
+        *(WatchesExpired(d.at(), 0.0) for _ in d.times(1, 2)),
+        *(RequestsDeleted(d.at(), 0.0) for _ in d.times(2, 4)),
+    ]
 
 
 def clock_offset(seed: int) -> float:

@@ -152,7 +152,7 @@ class World:
 
 @asynccontextmanager
 async def running(
-    binaries: Binaries, folder: Path, *, store: Store | None = None, clock_offset: float = 0.0
+    binaries: Binaries, folder: Path, store: Store, *, clock_offset: float = 0.0
 ) -> AsyncIterator[World]:
     """A world of its own, with its policies in force; the clock of the last operator is wrong by `clock_offset`."""
     async with AsyncExitStack() as stack:
@@ -161,7 +161,6 @@ async def running(
         await asyncio.to_thread(control_plane.start)
         guard.own(control_plane.url)
         stack.callback(guard.disown, control_plane.url)
-        store = store or Single()
         stack.callback(store.stop)
         await asyncio.to_thread(store.start)
         await _prepare(control_plane)

@@ -172,11 +172,19 @@ def _read_reply(readline: Callable[[], bytes], read: Callable[[int], bytes]) -> 
 
 
 class ValkeyCluster:
-    """A cluster of `nodes` primaries that share the slots evenly; `with` starts and removes it."""
+    """A cluster of `nodes` primaries that share the slots evenly; `with` starts and removes it.
 
-    def __init__(self, nodes: int = 3, binary: Path | str | None = None) -> None:
+    `settings` are further lines of each one's configuration.
+    """
+
+    def __init__(
+        self, nodes: int = 3, binary: Path | str | None = None, *, settings: dict[str, str] | None = None
+    ) -> None:
         self.nodes = [
-            Valkey(binary, settings={"cluster-enabled": "yes", "cluster-port": str(free_port())})
+            Valkey(
+                binary,
+                settings={"cluster-enabled": "yes", "cluster-port": str(free_port()), **(settings or {})},
+            )
             for _ in range(nodes)
         ]
 
