@@ -31,6 +31,8 @@ AGREE_SECONDS = 60.0
 """Within this after that the books must agree, plus what a clock is wrong by."""
 LEADERLESS_SECONDS, UNSAFE_SECONDS = 15.0, 10.0
 """Redis that is emptied so long before a new leader begins, or after, may make edited Signals count once more."""
+LISTED_SECONDS = 5.0
+"""Within this a new leader has read all Signals."""
 CALM_SECONDS = 2.0
 """For so long nothing may change any more."""
 
@@ -47,7 +49,7 @@ async def look(world: World, books: Books, sender: Sender) -> None:
                 begun.append((world.seconds, checkpoint))
             for when, where in begun:
                 if any(when - LEADERLESS_SECONDS < loss < when + UNSAFE_SECONDS for loss in world.losses):
-                    books.led_anew(where, when)
+                    books.led_anew(where, when + LISTED_SECONDS)
                     begun.remove((when, where))
                     break
             transitions, checkpoint = now, latest

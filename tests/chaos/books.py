@@ -163,13 +163,14 @@ class Books:
         """Something for the history of all groups."""
         self.faults.append(Entry(at, what))
 
-    def led_anew(self, checkpoint: int, at: float) -> None:
-        """A new leader began at the checkpoint, and Redis was emptied in the time since the last one kept it.
+    def led_anew(self, checkpoint: int, listed_at: float) -> None:
+        """A new leader began at the checkpoint, and Redis lost something about that time.
 
         What is above the checkpoint for no other reason than an edit may count once more (docs/decisions/0001).
+        `listed_at` is when the leader has read all Signals at the latest.
         """
         for edited_at, version, occurrence in self._edits:
-            if version > checkpoint and edited_at <= at:
+            if version > checkpoint and edited_at <= listed_at:
                 self.ledgers[occurrence.group.name].edited[occurrence.pod] += 1
 
     # --- what is counted
@@ -184,9 +185,10 @@ class Books:
                 self._strangers.add(f"{shown.name} is of no group: {group}")
                 continue
             seen[group][shown.name] = shown
-            spec = self._specs.setdefault(shown.name, request["spec"])
+            uid = request["metadata"].get("uid", "")
+            spec = self._specs.setdefault(uid, request["spec"])
             if spec != request["spec"]:
-                self._specs[shown.name] = request["spec"]
+                self._specs[uid] = request["spec"]
                 self._problem(group, f"the spec of {shown.name} has changed", at)
         for group, ledger in self.ledgers.items():
             self._observe_group(group, ledger, seen[group], at)
