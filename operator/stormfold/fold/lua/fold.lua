@@ -211,6 +211,8 @@ local function read_signals(map, basis, ids_key, counted_key)
       if found then
         new[#new + 1] = found
         ordinals[i] = -#new
+        -- Of the alert whose end is counted now, the beginning was counted before.
+        if found.what == 'resolution' then repeats[#repeats + 1] = i end
       else
         ordinals[i] = #new > 0 and -#new or before
         if kind == ALERT then repeats[#repeats + 1] = i end
