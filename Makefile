@@ -2,7 +2,7 @@
 PYTHON_IN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help lint format types generate verify test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy bench lock clean
+.PHONY: help lint format types generate verify test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy chaos bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ deploy: .venv/.complete ## install or upgrade there; OVERLAY=standalone|ha|<fold
 
 undeploy: .venv/.complete ## take it away again and say what is kept; PURGE=1 keeps nothing
 	@scripts/deploy down
+
+chaos: .venv/.complete controlplane ## break everything, SEEDS=10 times; SEED=7 is that one, RUN=main|sentinel|cluster (docs/chaos.md)
+	@$(PYTHON_IN)/python -m tests.chaos
 
 bench: .venv/.complete controlplane programs ## the figures of benchmarks/
 	@for script in benchmarks/*.py; do PYTHONPATH=. $(PYTHON_IN)/python $$script || exit 1; done

@@ -12,7 +12,9 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,11 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["__main__", "stormfold.cli", __name__])
 
 
-def become_the_operator(environment: dict[str, str], log: Path) -> None:
+def become_the_operator(environment: dict[str, str], log: Path, clock_offset: float = 0.0) -> None:
     """What a forked process does: nothing of the tests is left in it."""
     os.setsid()
+    if clock_offset:
+        set_clock_wrong(clock_offset)
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -46,6 +50,22 @@ def become_the_operator(environment: dict[str, str], log: Path) -> None:
         module.KUBE_CONFIG_DEFAULT_LOCATION = environment.get("KUBECONFIG", "~/.kube/config")
     sys.argv = ["stormfold", "run"]
     main()
+
+
+def set_clock_wrong(offset: float) -> None:
+    """Make the wall clock of this process so many seconds fast, or slow below 0; the monotonic one stays right."""
+    right = time.time
+
+    class WrongDatetime(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.fromtimestamp(time.time(), tz)
+
+    time.time = lambda: right() + offset
+    time.time_ns = lambda: int(time.time() * 1e9)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("stormfold.") and getattr(module, "datetime", None) is datetime:
+            module.datetime = WrongDatetime  # type: ignore[attr-defined]
 
 
 def webhook_settings(port: int, token_file: Path | None) -> dict[str, str]:
@@ -79,7 +99,7 @@ class OperatorProcess:
     """`stormfold run` with a log file and a port of its own.
 
     `environment` is added to the settings; a value of None takes a variable away. It takes alerts at `webhook_url`, with
-    a `webhook_token_file` also from whoever has the token in it.
+    a `webhook_token_file` also from whoever has the token in it. Its clock is `clock_offset` seconds fast.
     """
 
     def __init__(
@@ -92,8 +112,10 @@ class OperatorProcess:
         identity: str = "test-0",
         environment: dict[str, str | None] | None = None,
         webhook_token_file: Path | None = None,
+        clock_offset: float = 0.0,
     ) -> None:
         self.log = log
+        self._clock_offset = clock_offset
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         webhook_port = free_port()
@@ -128,7 +150,9 @@ class OperatorProcess:
         """Start it, again or for the first time, and wait until `/readyz` says 200 unless `ready` is False."""
         assert not self.running, "the operator is running already"
         self._process = FORKS.Process(
-            target=become_the_operator, args=(self._environment, self.log), daemon=True
+            target=become_the_operator,
+            args=(self._environment, self.log, self._clock_offset),
+            daemon=True,
         )
         self._process.start()
         if ready:

@@ -12,6 +12,7 @@ from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.store import (
     CLAIM_MS,
+    KNOW_SECONDS,
     REMEMBER_SECONDS,
     CloseWord,
     Folded,
@@ -238,11 +239,16 @@ async def test_closed_storm_counts_none_of_its_signals_again(group: Group) -> No
     assert (answer.epoch, answer.folded, answer.ordinals) == (2, 1, [0, 0, 0, 1])
 
 
-async def test_closed_storm_leaves_its_epoch_and_floor_and_nothing_else(group: Group, redis: Valkey) -> None:
+async def test_closed_storm_leaves_its_epoch_and_floor_and_the_ids_that_were_not_trimmed(
+    group: Group, redis: Valkey
+) -> None:
     group.terms = replace(TERMS, resources=2)
     await group.fold(*signals(1, 9))
     await group.close_and_forget(at=10)
-    assert redis.command("KEYS", "*") == [group.storm_key]
+    names = redis.command("KEYS", "*")
+    assert isinstance(names, list)
+    assert set(names) == {group.storm_key, group.ids_key}
+    assert redis.command("TTL", group.ids_key) == KNOW_SECONDS
     flat = redis.command("HGETALL", group.storm_key)
     assert isinstance(flat, list)
     assert dict(zip(flat[::2], flat[1::2], strict=True)) == {"e": "1", "s": "c", "fl": "9"}

@@ -180,8 +180,10 @@ def _signal_args(arrival: Arrival, *, sure: bool) -> tuple[str | int, ...]:
 
 
 def _seed_fields(seed: Seed, terms: Terms, incarnation: str, now_ms: int) -> dict[str, str | int]:
-    # What the request holds was received before its last signal was; what begins later is none of it.
-    lost = {"la": min(now_ms, seed.last_ms + CLOCKS_DIFFER_MS)} if seed.alerts else {}
+    # What the request holds was received before its last signal was; what begins later is none of it. Requests of
+    # earlier epochs may hold alerts even if this one holds none.
+    may_hold_alerts = seed.alerts or seed.epoch > 1
+    lost = {"la": min(now_ms, seed.last_ms + CLOCKS_DIFFER_MS)} if may_hold_alerts else {}
     if seed.closed:
         return {
             "e": seed.epoch,

@@ -189,7 +189,11 @@ class SignalIntake:
             self._taken[ref.uid] = self._progress.meet(
                 ref.resource_version, generation=ref.generation, created=seen.created, marked=seen.marked
             )
-            self._kept(seen)
+            if isinstance(seen.outcome, Verdict) and not seen.marked:
+                # The last leader may have been killed before its status could say so.
+                self._concluded(ref, seen.outcome)
+            else:
+                self._kept(seen)
             return
         if before:
             before.gone = True

@@ -160,8 +160,9 @@ class RequestIndex:
         self.needs_look(request.gid)
 
     def _prune(self, gid: str) -> None:
+        # What was made last may say nothing yet: until it does, the one before tells what has been counted.
         epochs = self._requests[gid]
-        last = max(epochs)
+        last = max((epoch for epoch, request in epochs.items() if request.begun), default=0)
         for epoch in [e for e, r in epochs.items() if e < last and (r.closed or r.deleted)]:
             del epochs[epoch]
 
@@ -180,9 +181,13 @@ class RequestIndex:
         request = self.latest(gid)
         if request is None:
             return None
-        return Continuation(
-            seed_of(request), version_of(request.resource.spec), opening_of(request).encoded()
-        )
+        seed = seed_of(request)
+        if not request.begun:
+            epochs = self._requests[gid]
+            before = max((epoch for epoch, earlier in epochs.items() if earlier.begun), default=0)
+            if before:
+                seed = replace(_closed_seed(epochs[before]), epoch=request.epoch - 1)
+        return Continuation(seed, version_of(request.resource.spec), opening_of(request).encoded())
 
 
 def version_of(spec: RemediationRequestSpec) -> PolicyVersion:
@@ -224,19 +229,9 @@ def seed_of(request: Request) -> Seed:
     if status is None or status.phase is None:
         # Made, but its status was never written: nothing is counted in it yet.
         return Seed(epoch=request.epoch - 1, closed=True)
-    stored = status.continuation or StoredContinuation()
-    through, event_through = int(stored.resource_version or 0), int(stored.event_resource_version or 0)
     if request.closed:
-        return Seed(
-            epoch=request.epoch,
-            closed=True,
-            incarnation=stored.incarnation,
-            folded=stored.folded,
-            through=through,
-            event_through=event_through,
-            alerts=stored.alerts,
-            last_ms=_ms(status.last_seen),
-        )
+        return _closed_seed(request)
+    stored = status.continuation or StoredContinuation()
     detected = next(
         (c.reason for c in status.conditions if c.type == "StormDetected" and c.status == "True"), None
     )
@@ -262,8 +257,8 @@ def seed_of(request: Request) -> Seed:
         else Detected.BY_SIGNALS,
         settled=status.phase is RequestPhase.SETTLED,
         revision=status.revision,
-        through=through,
-        event_through=event_through,
+        through=int(stored.resource_version or 0),
+        event_through=int(stored.event_resource_version or 0),
         alerts=stored.alerts,
         repeats=stored.repeats,
         resource_count=status.affected_resource_count,
@@ -271,4 +266,21 @@ def seed_of(request: Request) -> Seed:
         resources={
             Target(r.api_version, r.kind, r.name, r.namespace): r.signals for r in status.affected_resources
         },
+    )
+
+
+def _closed_seed(request: Request) -> Seed:
+    """What a storm that is over leaves to the next one of its group."""
+    status = request.resource.status
+    assert status is not None
+    stored = status.continuation or StoredContinuation()
+    return Seed(
+        epoch=request.epoch,
+        closed=True,
+        incarnation=stored.incarnation,
+        folded=stored.folded,
+        through=int(stored.resource_version or 0),
+        event_through=int(stored.event_resource_version or 0),
+        alerts=stored.alerts,
+        last_ms=_ms(status.last_seen),
     )

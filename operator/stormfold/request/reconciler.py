@@ -23,8 +23,8 @@ from stormfold.model.arrival import Verdict
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.storm import Snapshot
 from stormfold.request.deciding import Close, Discard, Finish, Wait, Write, decide
-from stormfold.request.index import RequestIndex, version_of
-from stormfold.request.writing import Outcome, RequestWriter
+from stormfold.request.index import Request, RequestIndex, version_of
+from stormfold.request.writing import Outcome, RequestWriter, is_behind
 
 log = logging.getLogger(__name__)
 
@@ -208,6 +208,7 @@ class Reconciler:
         if not free:
             return
         self._busy.update(free)
+        known = {gid: self._index.latest(gid) for gid in free}
         try:
             storms = await self._store.claim(number, free, now_ms=now_ms())
         except BaseException:
@@ -217,14 +218,15 @@ class Reconciler:
         self._busy.difference_update(set(free) - {storm.gid for storm in storms})
         for storm in storms:
             CLAIMED.inc()
-            tasks.create_task(self._reconcile(storm), name=f"storm-{storm.gid}")
+            tasks.create_task(self._reconcile(storm, known[storm.gid]), name=f"storm-{storm.gid}")
         if len(gids) == CLAIMS_AT_ONCE:
             self.hint(number, now_ms())
 
-    async def _reconcile(self, storm: Snapshot) -> None:
+    async def _reconcile(self, storm: Snapshot, known: Request | None) -> None:
+        """Look at a storm; `known` is the group's latest request as it was known before the claim."""
         try:
             async with self._slots:
-                await self._act(storm)
+                await self._act(storm, known)
         except (ApiError, StoreUnavailableError, StoreFullError) as exc:
             FAILED.labels(reason="api" if isinstance(exc, ApiError) else "redis").inc()
             log.warning("storm not reconciled, trying again", extra={"gid": storm.gid, "error": str(exc)})
@@ -238,7 +240,7 @@ class Reconciler:
             self._busy.discard(storm.gid)
             self._hinted.set()
 
-    async def _act(self, storm: Snapshot) -> None:
+    async def _act(self, storm: Snapshot, known: Request | None) -> None:
         request = self._index.get(storm.gid, storm.epoch)
         decision = decide(
             storm,
@@ -250,11 +252,11 @@ class Reconciler:
             case Wait(deadline):
                 await self._settle(storm, written=False, settled=False, deadline_ms=deadline)
             case Write(phase, deadline):
-                await self._write(storm, phase, deadline)
+                await self._write(storm, phase, deadline, known)
             case Close(reason, unless_grown):
-                await self._close(storm, reason, unless_grown=unless_grown)
+                await self._close(storm, reason, known, unless_grown=unless_grown)
             case Finish(reason):
-                await self._finish(storm, reason)
+                await self._finish(storm, reason, known)
             case Discard(reason, message):
                 await self._discard(storm, Verdict(SignalPhase.DISCARDED, reason, message))
 
@@ -272,7 +274,9 @@ class Reconciler:
         elif word is SettleWord.MORE:
             self.hint(partition(storm.gid), now_ms() + 1000 if written else now_ms())
 
-    async def _write(self, storm: Snapshot, phase: RequestPhase, deadline_ms: int) -> None:
+    async def _write(
+        self, storm: Snapshot, phase: RequestPhase, deadline_ms: int, known: Request | None
+    ) -> None:
         outcome = await self._writer.write(storm, phase, closed_for=None, now_ms=now_ms())
         match outcome:
             case Outcome.WRITTEN:
@@ -281,7 +285,7 @@ class Reconciler:
                 settled = phase is RequestPhase.SETTLED and not storm.settled
                 await self._settle(storm, written=True, settled=settled, deadline_ms=deadline_ms)
             case Outcome.BEHIND:
-                self._mistrust(storm)
+                self._mistrust(storm, phase, known)
             case Outcome.TERMINATING:
                 await self._discard(
                     storm,
@@ -309,9 +313,18 @@ class Reconciler:
             ),
         )
 
-    def _mistrust(self, storm: Snapshot) -> None:
+    def _mistrust(self, storm: Snapshot, phase: RequestPhase, known: Request | None) -> None:
+        """Have what Redis holds replaced by what the request says, unless it may have grown since the claim."""
         request = self._index.latest(storm.gid)
         if request is None:
+            return
+        if (
+            known is None
+            or known.epoch < storm.epoch
+            or (known.epoch == storm.epoch and not is_behind(storm, phase, known))
+        ):
+            # Another replica has written since: ours is old, and Redis may hold all of it.
+            self._hasten.add(storm.gid)
             return
         log.warning(
             "Redis does not hold what the request does",
@@ -320,7 +333,9 @@ class Reconciler:
         spec = request.resource.spec
         self.folder.mistrust(storm.gid, storm.incarnation, version_of(spec), overflow=spec.overflow)
 
-    async def _close(self, storm: Snapshot, reason: Reason, *, unless_grown: bool) -> None:
+    async def _close(
+        self, storm: Snapshot, reason: Reason, known: Request | None, *, unless_grown: bool
+    ) -> None:
         word, frozen = await self._store.close(
             storm,
             reason=reason.name,
@@ -328,14 +343,14 @@ class Reconciler:
             now_ms=now_ms(),
         )
         if frozen is not None:
-            await self._finish(frozen, reason)
+            await self._finish(frozen, reason, known)
         elif word is CloseWord.MOVED:
             self._hasten.add(storm.gid)
 
-    async def _finish(self, storm: Snapshot, reason: Reason) -> None:
+    async def _finish(self, storm: Snapshot, reason: Reason, known: Request | None) -> None:
         outcome = await self._writer.write(storm, RequestPhase.CLOSED, closed_for=reason, now_ms=now_ms())
         if outcome is Outcome.BEHIND:
-            self._mistrust(storm)
+            self._mistrust(storm, RequestPhase.CLOSED, known)
             return
         word = await self._store.forget_closed(storm)
         if word is ForgetWord.FORGOTTEN:

@@ -36,7 +36,7 @@ class Outcome(Enum):
     WRITTEN = auto()
     """The request holds the snapshot."""
     BEHIND = auto()
-    """The request holds something that the snapshot does not: Redis has lost it."""
+    """The request holds something that the snapshot does not: Redis has lost it, or the snapshot is old."""
     TERMINATING = auto()
     """The namespace is being deleted: there is no place for a request."""
     NO_NAMESPACE = auto()
@@ -48,6 +48,11 @@ def descends(storm: Snapshot, request: Request) -> bool:
     if not request.begun or request.incarnation == storm.incarnation:
         return storm.folded >= request.folded
     return storm.origin == request.life
+
+
+def is_behind(storm: Snapshot, phase: RequestPhase, request: Request) -> bool:
+    """Whether the request holds something that the snapshot does not, or is over."""
+    return (request.closed and phase is not RequestPhase.CLOSED) or not descends(storm, request)
 
 
 class RequestWriter:
@@ -72,9 +77,7 @@ class RequestWriter:
             request = self._index.get(storm.gid, storm.epoch) or await self._create_or_adopt(storm)
             if isinstance(request, Outcome):
                 return request
-            if request.closed and phase is not RequestPhase.CLOSED:
-                return Outcome.BEHIND
-            if not descends(storm, request):
+            if is_behind(storm, phase, request):
                 return Outcome.BEHIND
             try:
                 return await self._patch(request, storm, phase, closed_for, now_ms)

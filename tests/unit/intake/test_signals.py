@@ -334,6 +334,16 @@ async def test_signal_found_at_start_is_submitted_unless_it_was_counted(found: S
     assert told == ([("changed", 110), ("submitted", found.ref)] if submitted else [("kept", "uid-1")])
 
 
+async def test_rejected_signal_without_its_mark_is_concluded_again_by_the_next_leader() -> None:
+    """The last one may have been killed between the checkpoint and the mark."""
+    seen = version(100, name=None)
+    assert isinstance(seen.outcome, Verdict)
+    told = await Shard().take(Listed([seen], 200, frozenset()))
+    assert told == [("concluded", (seen.ref, seen.outcome))]
+    marked = version(100, name=None, status={"phase": "Rejected", "observedGeneration": 1})
+    assert await Shard().take(Listed([marked], 200, frozenset())) == [("kept", "uid-1")]
+
+
 async def test_signal_counted_before_the_start_counts_again_when_it_is_raised() -> None:
     shard = Shard()
     await shard.take(Listed([version(90)], 100, frozenset()))

@@ -129,6 +129,36 @@ def test_closed_request_of_an_earlier_epoch_is_forgotten(heard: Heard) -> None:
     assert heard.index.get(GID, 2) == request(version=11)
 
 
+def test_closed_request_is_kept_while_the_next_one_says_nothing_yet(heard: Heard) -> None:
+    """Redis may be emptied between the two: what has been counted before is told by the closed one alone."""
+    early = replace(STORM, epoch=1, alerts=5)
+    heard.index.observe(request(early, RequestPhase.CLOSED))
+    heard.index.observe(request(phase=None, version=11))
+    continuation = heard.index.continuation(GID)
+    assert continuation is not None
+    assert continuation.seed == seed_of(request(early, RequestPhase.CLOSED))
+    heard.index.observe(request(version=12))
+    assert heard.index.get(GID, 1) is None
+
+
+def test_closed_requests_come_in_any_order(heard: Heard) -> None:
+    heard.index.observe(request(replace(STORM, epoch=3), None, version=13))
+    for epoch, version in ((1, 11), (2, 12)):
+        heard.index.observe(request(replace(STORM, epoch=epoch), RequestPhase.CLOSED, version=version))
+    continuation = heard.index.continuation(GID)
+    assert continuation is not None
+    assert continuation.seed.epoch == 2
+    assert continuation.seed.through == STORM.through
+    assert heard.index.get(GID, 1) is None
+
+
+def test_request_that_says_nothing_yet_is_begun_anew_if_the_one_before_is_gone(heard: Heard) -> None:
+    heard.index.observe(request(phase=None))
+    continuation = heard.index.continuation(GID)
+    assert continuation is not None
+    assert continuation.seed == Seed(epoch=1, closed=True)
+
+
 def test_open_request_of_an_earlier_epoch_is_held_until_it_is_closed(heard: Heard) -> None:
     early = replace(STORM, epoch=1)
     heard.index.observe(request(early))

@@ -189,9 +189,8 @@ local function read_signals(map, basis, ids_key, counted_key)
   local m = tonumber(ARGV[at])
   local first = at + 1
   at = first + m * 7
-  local new, ordinals, doubtful = {}, {}, {}
-  if m == 0 then return new, ordinals, nil, doubtful end
-  local doubts = number(map.mb) > 0
+  local new, ordinals, repeats = {}, {}, {}
+  if m == 0 then return new, ordinals, nil, repeats end
   local signals, others, place = {}, {}, {}
   for i = 1, m do
     local a = first + (i - 1) * 7
@@ -219,9 +218,11 @@ local function read_signals(map, basis, ids_key, counted_key)
       if found then
         new[#new + 1] = found
         ordinals[i] = -#new
+        -- Of the alert whose end is counted now, the beginning was counted before.
+        if found.what == 'resolution' then repeats[#repeats + 1] = i end
       else
         ordinals[i] = #new > 0 and -#new or before
-        if doubts and kind == ALERT then doubtful[#doubtful + 1] = i end
+        if kind == ALERT then repeats[#repeats + 1] = i end
       end
     elseif tonumber(ARGV[a]) <= floor then
       ordinals[i] = 0
@@ -236,13 +237,16 @@ local function read_signals(map, basis, ids_key, counted_key)
       ordinals[i] = seen[id]
     end
   end
-  return new, ordinals, known, doubtful
+  return new, ordinals, known, repeats
 end
 
 local function open_next(map, terms)
+  -- What is counted says at least the floor: a storm of alerts alone must leave it to the next one.
+  local floor, event_floor = number(map.fl), number(map.fle)
   return {
     e = number(map.e) + 1, s = 'o', g = incarnation, o = now, rev = 1, k = terms,
-    fl = number(map.fl), p = number(map.p), fle = number(map.fle), pe = number(map.pe), la = number(map.la),
+    fl = floor, p = math.max(number(map.p), floor), fle = event_floor, pe = math.max(number(map.pe), event_floor),
+    la = number(map.la),
   }
 end
 
@@ -562,13 +566,14 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     at = at + 1 + tonumber(ARGV[at]) * 7
     return { 'closing', number(map.e), folded_of(map), 0, 0, number(map.w), map.g or '' }
   end
-  local new, ordinals, known, doubtful = read_signals(map, basis, ids_key, counted_key)
+  local new, ordinals, known, repeats = read_signals(map, basis, ids_key, counted_key)
   local due = n > 0 and map.s == 'o' and now or 0
   if #new > 0 then
     if map.s == 'c' then
       map = open_next(map, terms)
       redis.call('DEL', storm_key, hll_key, instances_key, beyond_key)
       redis.call('PERSIST', counted_key)
+      redis.call('PERSIST', ids_key)
       redis.call('SET', opening_key, opening)
       write(storm_key, map, {})
     end
@@ -579,7 +584,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     redis.call('ZADD', due_key, 'LT', string.format('%.0f', due), gid)
   end
   if known then remember(known, map.s == 'c', counted_key) end
-  for _, i in ipairs(doubtful) do ordinals[i] = -math.abs(ordinals[i]) end
+  for _, i in ipairs(repeats) do ordinals[i] = -math.abs(ordinals[i]) end
   return {
     'counted', number(map.e), folded_of(map), map.s == 'o' and 1 or 0, due, number(map.w), map.g or '', unpack(ordinals),
   }

@@ -17,7 +17,7 @@
            'discarded': an open group makes no request
   ARGV[5]  folded at which it may be discarded
   ARGV[6]  how long to remember the epoch, seconds
-  ARGV[7]  how long to know its alerts and Events, seconds
+  ARGV[7]  how long to know its alerts and Events, and its Signals that are not trimmed yet, seconds
 
   Returns     'forgotten'
               'moved'    signals came meanwhile, or the storm to be closed is not frozen, or it has another
@@ -47,7 +47,13 @@ else
   if state ~= 'x' then return 'moved' end
   floor, event_floor = through, event_through
 end
-redis.call('DEL', storm, ids, hll, instances, opening, beyond)
+if why == 'discarded' then
+  redis.call('DEL', ids)
+else
+  -- The floor does not tell a Signal whose metadata were edited after it was counted.
+  redis.call('EXPIRE', ids, counted_seconds)
+end
+redis.call('DEL', storm, hll, instances, opening, beyond)
 redis.call('HSET', storm, 'e', epoch, 's', 'c', 'fl', floor or '0')
 for field, value in pairs({ fle = event_floor, la = lost_ms }) do
   if value then redis.call('HSET', storm, field, value) end

@@ -1,0 +1,176 @@
+"""`make chaos`: SEEDS=10 runs the seeds 1 to 10, SEED=7 that one; RUN=main, sentinel or cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from tests.chaos import faults
+from tests.chaos.books import Books
+from tests.chaos.report import Result, show, tell
+from tests.chaos.sending import STRANGER, Sender
+from tests.chaos.stores import store_of
+from tests.chaos.stream import SECONDS, planned
+from tests.chaos.world import REFUSED, World, running
+
+from stormfold.demo.building import Binaries, ensure_binaries
+
+LOOK_SECONDS = 0.5
+TAKEN_SECONDS = 90.0
+"""Within this after the end of the stream every post must have been answered by 200."""
+AGREE_SECONDS = 60.0
+"""Within this after that the books must agree, plus what a clock is wrong by."""
+LEADERLESS_SECONDS, UNSAFE_SECONDS = 15.0, 10.0
+"""Redis that is emptied so long before a new leader begins, or after, may make edited Signals count once more."""
+LISTED_SECONDS = 5.0
+"""Within this a new leader has read all Signals."""
+CALM_SECONDS = 2.0
+"""For so long nothing may change any more."""
+
+
+async def look(world: World, books: Books, sender: Sender) -> None:
+    """Read what the API server has, for ever; and notice when somebody else leads."""
+    transitions, checkpoint = 0, 0
+    begun: list[tuple[float, int]] = []
+    while True:
+        with contextlib.suppress(*REFUSED):
+            now, latest = await world.leadership()
+            if transitions and now != transitions:
+                books.fault(f"a new leader begins at checkpoint {checkpoint}", world.seconds)
+                begun.append((world.seconds, checkpoint))
+            for when, where in begun:
+                if any(when - LEADERLESS_SECONDS < loss < when + UNSAFE_SECONDS for loss in world.losses):
+                    books.led_anew(where, when + LISTED_SECONDS)
+                    begun.remove((when, where))
+                    break
+            transitions, checkpoint = now, latest
+            sender.checkpoint = latest
+            books.observe(await world.requests(), world.seconds)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def read_discarded(world: World, books: Books) -> list[str]:
+    """Note which Signals say Discarded; gives what is wrong with those that are to be rejected."""
+    signals = await world.api.list("Signal")
+    pods: dict[str, Counter[str]] = {name: Counter() for name in books.ledgers}
+    problems = []
+    for one in signals:
+        name, phase = one["spec"]["name"], (one.get("status") or {}).get("phase")
+        if name == STRANGER:
+            if phase != "Rejected":
+                problems.append(f"{one['metadata']['name']} must be Rejected and is {phase}")
+        elif phase == "Discarded":
+            pods[name][one["spec"]["target"]["name"]] += 1
+    for name, counter in pods.items():
+        books.discarded(name, counter)
+    return problems
+
+
+def settled(books: Books) -> bool:
+    """Whether nothing is missing and every storm is over."""
+    return not any(account.lost for account in books.accounts()) and all(
+        shown.phase == "Closed" for ledger in books.ledgers.values() for shown in ledger.requests.values()
+    )
+
+
+async def agree(world: World, books: Books, *, within: float) -> list[str]:
+    """Wait until the books agree and stay so; gives what is wrong beside them."""
+    until = world.seconds + within
+    calm_since, last = world.seconds, -1
+    problems: list[str] = ["Signals could not be read"]
+    while world.seconds < until:
+        counted = sum(account.counted for account in books.accounts())
+        if counted != last or not settled(books):
+            calm_since, last = world.seconds, counted
+            with contextlib.suppress(*REFUSED):
+                problems = await read_discarded(world, books)
+        elif world.seconds - calm_since >= CALM_SECONDS and not problems:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    there = [request["metadata"]["name"] for request in await world.requests()]
+    problems += [f"request {name} is gone" for name in books.missing(there)]
+    if not settled(books):
+        open_ones = [
+            name
+            for ledger in books.ledgers.values()
+            for name, it in ledger.requests.items()
+            if it.phase != "Closed"
+        ]
+        if open_ones:
+            problems.append(f"still open after {within:.0f} s of quiet: {', '.join(open_ones)}")
+    return problems
+
+
+async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) -> Result:
+    """One seed, from nothing to nothing."""
+    started = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix=f"stormfold-chaos-{seed}-"))
+    plan = planned(seed)
+    offset = faults.clock_offset(seed)
+    books = Books(plan.groups)
+    async with running(binaries, folder, store_of(run), clock_offset=offset) as world:
+        sender = Sender(world, books, plan, random.Random(f"sending {seed}"))
+        schedule = faults.scheduled(seed, run, seconds=SECONDS)
+        world.begin()
+        watching = [
+            asyncio.create_task(world.keep_running(), name="kubelet"),
+            asyncio.create_task(look(world, books, sender), name="look"),
+        ]
+        problems: list[str] = []
+        try:
+            async with asyncio.timeout(SECONDS + TAKEN_SECONDS), asyncio.TaskGroup() as tasks:
+                tasks.create_task(sender.send())
+                for fault in schedule:
+                    tasks.create_task(fault.run(world, books))
+        except TimeoutError:
+            problems.append(f"{sender.unanswered} posts never answered by 200: {dict(sender.refused)}")
+        problems += await agree(world, books, within=AGREE_SECONDS + abs(offset))
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+        result = Result(
+            seed,
+            Counter(fault.kind for fault in schedule),
+            books.accounts(),
+            [*problems, *books.problems],
+            books.worst_delay(),
+            time.monotonic() - started,
+            copies=sender.copies,
+            edits=sender.edits,
+            clock_offset=offset,
+            posts_refused=sender.refused,
+            ended=world.ended_by_themselves,
+            folder=folder,
+        )
+        began = world.began_wall
+    console.print(result.line, soft_wrap=True, highlight=False)
+    if result.wrong:
+        tell(result, books, [replica.operator.log for replica in world.replicas], began, console)
+    else:
+        shutil.rmtree(folder)
+    return result
+
+
+def main() -> int:
+    """Run the seeds that the environment asks for; 1 if one was not as it must be."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    one = os.environ.get("SEED")
+    seeds = [int(one)] if one else list(range(1, int(os.environ.get("SEEDS", "10")) + 1))
+    run = os.environ.get("RUN", "main")
+    binaries = ensure_binaries()
+    results = [asyncio.run(run_seed(binaries, seed, run, console)) for seed in seeds]
+    show(results, console)
+    return 1 if any(result.wrong for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""Books: what was sent, what the requests say, and whether the two agree. Pure: who reads and writes is elsewhere.
+
+Signals are compared pod by pod, so that one that is lost and another that counts twice do not make it even. Of alerts a
+request may say that so many of them may count twice (`repeats`): no more may be too many, and none may be missing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.stream import Group, Occurrence
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that happened to a group, for its history."""
+
+    at: float
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a request said."""
+
+    name: str
+    epoch: int
+    phase: str
+    total: int
+    folded: int
+    repeats: int
+    life: str
+    """Incarnation, and the one it was continued from."""
+    pods: Mapping[str, int]
+
+    @classmethod
+    def read(cls, request: Manifest) -> Shown:
+        """Of a request as the API server gives it."""
+        status = request.get("status") or {}
+        kept = status.get("continuation") or {}
+        pods: Counter[str] = Counter()
+        for resource in status.get("affectedResources", ()):
+            pods[resource["name"]] += resource["signals"]
+        return cls(
+            request["metadata"]["name"],
+            request["spec"]["epoch"],
+            status.get("phase", ""),
+            (status.get("signals") or {}).get("total", 0),
+            kept.get("folded", 0),
+            kept.get("repeats", 0),
+            f"{kept.get('incarnation', '')} of {kept.get('origin') or 'nothing'}",
+            pods,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of one group's signals."""
+
+    group: str
+    sent: int
+    counted: int
+    discarded: int
+    lost: int
+    twice: int
+    repeats: int
+    """Alerts of which the requests say that they may count twice."""
+    edited: int
+    """Signals counted once more because they were edited while nobody led and Redis was emptied: the known edge."""
+    storms: int
+    requests: int
+    """As many as there are storms, unless something is wrong."""
+    problems: tuple[str, ...]
+    """What else is not as it must be."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether anything is."""
+        return bool(self.lost or self.twice or self.problems or self.requests != self.storms)
+
+
+@dataclass
+class Ledger:
+    """One group's page."""
+
+    sent: dict[Occurrence, float] = field(default_factory=dict)
+    """When each occurrence was first sent."""
+    edited: Counter[str] = field(default_factory=Counter)
+    """Pod to how often a Signal about it may count once more by the known edge."""
+    discarded: Counter[str] = field(default_factory=Counter)
+    requests: dict[str, Shown] = field(default_factory=dict)
+    """Name to what it said last."""
+    counts: list[tuple[float, int]] = field(default_factory=list)
+    """When the sum over the requests rose, and to what."""
+    problems: list[str] = field(default_factory=list)
+    history: list[Entry] = field(default_factory=list)
+
+    def account(self, group: str) -> Account:
+        """Compare."""
+        sent, counted = Counter(one.pod for one in self.sent), Counter[str]()
+        problems = list(self.problems)
+        for shown in self.requests.values():
+            counted.update(shown.pods)
+            if shown.total != sum(shown.pods.values()):
+                problems.append(f"{shown.name} counts {shown.total} but lists {sum(shown.pods.values())}")
+        repeats = sum(shown.repeats for shown in self.requests.values())
+        lost = sum((sent - counted - self.discarded).values())
+        more = counted + self.discarded - sent
+        edited = more & self.edited
+        twice = max(0, sum((more - edited).values()) - repeats)
+        epochs = sorted(shown.epoch for shown in self.requests.values())
+        if epochs != list(range(1, len(epochs) + 1)):
+            problems.append(f"the epochs are {epochs}")
+        empty = [shown.name for shown in self.requests.values() if shown.total == 0]
+        if empty:
+            problems.append(f"requests without a signal: {', '.join(empty)}")
+        return Account(
+            group,
+            len(self.sent),
+            sum(counted.values()),
+            sum(self.discarded.values()),
+            lost,
+            twice,
+            repeats,
+            sum(edited.values()),
+            len(set(epochs)),
+            len(epochs),
+            tuple(problems),
+        )
+
+
+class Books:
+    """All pages. Times are seconds from the beginning."""
+
+    def __init__(self, groups: Iterable[Group]) -> None:
+        self.ledgers = {group.name: Ledger() for group in groups}
+        self.faults: list[Entry] = []
+        self._specs: dict[str, Any] = {}
+        self._edits: list[tuple[float, int, Occurrence]] = []
+        self._strangers: set[str] = set()
+
+    # --- what is sent
+
+    def sent(self, occurrence: Occurrence, at: float) -> None:
+        """An occurrence is sent, or sent again."""
+        self.ledgers[occurrence.group.name].sent.setdefault(occurrence, at)
+
+    def edited(self, occurrence: Occurrence, resource_version: int, at: float) -> None:
+        """The metadata of a Signal was edited, which raised it to that resourceVersion."""
+        self._edits.append((at, resource_version, occurrence))
+
+    def note(self, group: str, what: str, at: float) -> None:
+        """Something for the group's history."""
+        self.ledgers[group].history.append(Entry(at, what))
+
+    def fault(self, what: str, at: float) -> None:
+        """Something for the history of all groups."""
+        self.faults.append(Entry(at, what))
+
+    def led_anew(self, checkpoint: int, listed_at: float) -> None:
+        """A new leader began at the checkpoint, and Redis lost something about that time.
+
+        What is above the checkpoint for no other reason than an edit may count once more (docs/decisions/0001).
+        `listed_at` is when the leader has read all Signals at the latest.
+        """
+        for edited_at, version, occurrence in self._edits:
+            if version > checkpoint and edited_at <= listed_at:
+                self.ledgers[occurrence.group.name].edited[occurrence.pod] += 1
+
+    # --- what is counted
+
+    def observe(self, requests: Iterable[Manifest], at: float) -> None:
+        """What the API server has now, all of it."""
+        seen: defaultdict[str, dict[str, Shown]] = defaultdict(dict)
+        for request in requests:
+            shown = Shown.read(request)
+            group = request["spec"]["name"]
+            if group not in self.ledgers:
+                self._strangers.add(f"{shown.name} is of no group: {group}")
+                continue
+            seen[group][shown.name] = shown
+            uid = request["metadata"].get("uid", "")
+            spec = self._specs.setdefault(uid, request["spec"])
+            if spec != request["spec"]:
+                self._specs[uid] = request["spec"]
+                self._problem(group, f"the spec of {shown.name} has changed", at)
+        for group, ledger in self.ledgers.items():
+            self._observe_group(group, ledger, seen[group], at)
+
+    def _observe_group(self, group: str, ledger: Ledger, seen: dict[str, Shown], at: float) -> None:
+        for name, shown in seen.items():
+            before = ledger.requests.get(name)
+            if shown == before:
+                continue
+            if not shown.phase and before:
+                continue  # made again, its status follows
+            if before and (shown.total, shown.folded) < (before.total, before.folded):
+                self._problem(group, f"{name} went back from {before.total} to {shown.total}", at)
+            if before and before.phase == "Closed" and shown.phase != "Closed":
+                self._problem(group, f"{name} was Closed and is {shown.phase}", at)
+            ledger.requests[name] = shown
+            ledger.history.append(
+                Entry(
+                    at,
+                    f"epoch {shown.epoch} {shown.phase or 'made'}: total {shown.total}, folded {shown.folded}, "
+                    f"repeats {shown.repeats}, life {shown.life}",
+                )
+            )
+        total = sum(shown.total for shown in ledger.requests.values())
+        if total > (ledger.counts[-1][1] if ledger.counts else 0):
+            ledger.counts.append((at, total))
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Requests that were there once and are not among these."""
+        there = set(names)
+        return [name for ledger in self.ledgers.values() for name in ledger.requests if name not in there]
+
+    def discarded(self, group: str, pods: Mapping[str, int]) -> None:
+        """So many Signals about each pod say that they were Discarded."""
+        self.ledgers[group].discarded = Counter(pods)
+
+    def _problem(self, group: str, what: str, at: float) -> None:
+        self.ledgers[group].problems.append(what)
+        self.note(group, f"!!! {what}", at)
+
+    # --- whether they agree
+
+    def accounts(self) -> list[Account]:
+        """Of all groups."""
+        return [ledger.account(group) for group, ledger in self.ledgers.items()]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong and belongs to no group."""
+        return sorted(self._strangers)
+
+    def worst_delay(self) -> float:
+        """The longest time from a signal's being sent to a request's counting it."""
+        return max((worst_delay(ledger) for ledger in self.ledgers.values()), default=0.0)
+
+    def history(self, group: str, logged: Iterable[Entry] = ()) -> Iterator[Entry]:
+        """What was sent, in each second; what its requests said; what broke; and what else is given."""
+        ledger = self.ledgers[group]
+        entries = [*self.faults, *ledger.history, *logged]
+        per_second = Counter(int(at) for at in ledger.sent.values())
+        entries += [
+            Entry(second + 1.0, f"{number} sent in this second") for second, number in per_second.items()
+        ]
+        yield from sorted(entries, key=lambda entry: entry.at)
+
+
+def worst_delay(ledger: Ledger) -> float:
+    """The n-th signal sent has been counted once the sum has reached n; what was Discarded is left out."""
+    times: list[float] = []
+    for at in ledger.sent.values():
+        insort(times, at)
+    sums = [total for _, total in ledger.counts]
+    worst = 0.0
+    for place, at in enumerate(times, start=1):
+        found = bisect_left(sums, place)
+        if found < len(sums):
+            worst = max(worst, ledger.counts[found][0] - at)
+    return worst

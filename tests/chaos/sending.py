@@ -1,0 +1,268 @@
+"""Sending: carries a plan out, and tries again as kubectl and Alertmanager do."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+from tests.chaos.books import Books
+from tests.chaos.stream import (
+    Alert,
+    Create,
+    Group,
+    Law,
+    Move,
+    Occurrence,
+    Plan,
+    Post,
+    Raise,
+    Remediate,
+    Touch,
+)
+from tests.chaos.world import OPERATOR_NAMESPACE, REFUSED, TOKEN, World
+from tests.harness.api import ApiError, Manifest
+
+CREATES_AT_ONCE = 24
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
+POST_SECONDS = 10.0
+"""How long Alertmanager waits for an answer; the webhook itself gives up after 8 s."""
+STRANGER = "stranger"
+
+
+def signal_name(group: Group, number: int) -> str:
+    """The name of a Signal resource."""
+    return f"{group.name}-{number:05}"
+
+
+def signal(group: Group, number: int, *, resolved: bool) -> Manifest:
+    """A Signal about a pod of the group."""
+    labels = {"node": group.name} if group.law is Law.CLUSTER else {}
+    return {
+        "apiVersion": "stormfold.dev/v1alpha1",
+        "kind": "Signal",
+        "metadata": {"name": signal_name(group, number), "namespace": group.place(number)},
+        "spec": {
+            "name": group.name,
+            "severity": "warning",
+            "state": "Resolved" if resolved else "Firing",
+            "target": {"kind": "Pod", "name": group.pod(number)},
+            "labels": labels,
+        },
+    }
+
+
+@dataclass
+class Sender:
+    """Sends a plan into a world and notes it in the books. `dice` decides what the plan leaves open."""
+
+    world: World
+    books: Books
+    plan: Plan
+    dice: random.Random
+    unanswered: int = 0
+    """Posts that no replica has answered by 200 yet."""
+    copies: int = 0
+    """Alerts that were sent although they had been sent."""
+    edits: int = 0
+    refused: Counter[int] = field(default_factory=Counter)
+    """Answers to posts other than 200, 0 for none."""
+
+    def __post_init__(self) -> None:
+        self._gate = asyncio.Semaphore(CREATES_AT_ONCE)
+        self._versions: dict[tuple[str, int], int] = {}
+        """(group, number) to the resourceVersion at which a Signal was made."""
+        self.checkpoint = 0
+        """The last one that was seen on the Lease."""
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self) -> None:
+        """Send all of it; returns when everything is taken."""
+        sends: dict[type[Move], Callable[[Any], Coroutine[Any, Any, None]]] = {
+            Create: self._create,
+            Touch: self._touch,
+            Raise: self._raise,
+            Post: self._post,
+            Remediate: self._remediate,
+        }
+        async with (
+            aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=POST_SECONDS),
+                headers={"Authorization": f"Bearer {TOKEN}"},
+                connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            ) as self._session,
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(self._create_strangers())
+            for move in self.plan.moves:
+                await self._until(move.at)
+                tasks.create_task(sends[type(move)](move))
+
+    async def _until(self, at: float) -> None:
+        await asyncio.sleep(max(0.0, at - self.world.seconds))
+
+    async def _insist(self, call: Callable[[], Coroutine[Any, Any, Manifest]]) -> Manifest | None:
+        """What the API server answers, tried again while it is away; None if the object is there, or gone, already."""
+        attempt = 0
+        while True:
+            try:
+                async with self._gate:
+                    return await call()
+            except ApiError as error:
+                if error.status in {404, 409}:
+                    return None
+            except REFUSED:
+                pass
+            await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+            attempt += 1
+
+    # --- Signals
+
+    async def _create(self, move: Create) -> None:
+        await asyncio.gather(
+            *(
+                self._create_one(move.group, number, resolved=number in move.resolved)
+                for number in move.numbers
+            )
+        )
+
+    async def _create_one(self, group: Group, number: int, *, resolved: bool) -> None:
+        body = signal(group, number, resolved=resolved)
+        self.books.sent(Occurrence(group, number), self.world.seconds)
+        made = await self._insist(lambda: self.world.api.create(body))
+        if made is None:
+            # An answer was lost on the way: it had been made.
+            made = await self._insist(
+                lambda: self.world.api.request("GET", self._path(group, number)),
+            )
+        if made:
+            self._versions[group.name, number] = int(made["metadata"]["resourceVersion"])
+
+    def _path(self, group: Group, number: int) -> str:
+        namespace = group.place(number)
+        return f"/apis/stormfold.dev/v1alpha1/namespaces/{namespace}/signals/{signal_name(group, number)}"
+
+    async def _patch(self, group: Group, number: int, change: Manifest) -> Manifest | None:
+        return await self._insist(
+            lambda: self.world.api.request(
+                "PATCH", self._path(group, number), change, content_type="application/merge-patch+json"
+            )
+        )
+
+    async def _touch(self, move: Touch) -> None:
+        if (move.group.name, move.number) not in self._versions:
+            return
+        note = {"metadata": {"annotations": {"chaos": f"{self.world.seconds:.3f}"}}}
+        touched = await self._patch(move.group, move.number, note)
+        if touched:
+            self.edits += 1
+            occurrence = Occurrence(move.group, move.number)
+            version = int(touched["metadata"]["resourceVersion"])
+            self.books.edited(occurrence, version, self.world.seconds)
+
+    async def _raise(self, move: Raise) -> None:
+        """Only once it is safe: of two changes between two reads the operator sees the last (docs/decisions/0001)."""
+        version = self._versions.get((move.group.name, move.number))
+        if version is None or version > self.checkpoint:
+            return
+        change = {"spec": {"annotations": {"summary": "it got worse"}}}
+        occurrence = Occurrence(move.group, move.number, repeat=1)
+        if await self._patch(move.group, move.number, change):
+            self.books.sent(occurrence, self.world.seconds)
+
+    async def _create_strangers(self) -> None:
+        for number in range(self.plan.strangers):
+            home = self.plan.groups[number].home
+            body = {
+                "apiVersion": "stormfold.dev/v1alpha1",
+                "kind": "Signal",
+                "metadata": {"name": f"{STRANGER}-{number:02}", "namespace": home},
+                "spec": {
+                    "name": STRANGER,
+                    "target": {"kind": "Pod", "name": "web", "namespace": OPERATOR_NAMESPACE},
+                },
+            }
+            await self._until(number * 2.5)
+            await self._insist(lambda body=body: self.world.api.create(body))
+
+    # --- alerts
+
+    async def _post(self, move: Post) -> None:
+        for alert in move.alerts:
+            self.books.sent(alert.occurrence, self.world.seconds)
+        async with asyncio.TaskGroup() as tasks:
+            for after, replica in move.copies:
+                alerts = list(move.alerts)
+                self.dice.shuffle(alerts)
+                self.copies += len(alerts)
+                tasks.create_task(self._post_later(after, tuple(alerts), replica))
+            await self._post_until_taken(move.alerts, move.replica)
+            if move.resolve_after is not None:
+                await asyncio.sleep(move.resolve_after)
+                resolved = tuple(replace(alert, firing=False) for alert in move.alerts)
+                await self._post_until_taken(resolved, move.replica)
+
+    async def _post_later(self, after: float, alerts: tuple[Alert, ...], replica: int) -> None:
+        await asyncio.sleep(after)
+        await self._post_until_taken(alerts, replica)
+
+    async def _post_until_taken(self, alerts: tuple[Alert, ...], replica: int) -> None:
+        assert self._session is not None
+        body = {"version": "4", "alerts": [self._alert(alert) for alert in alerts]}
+        self.unanswered += 1
+        attempt = 0
+        while (code := await self._answer(body, replica + attempt)) != 200:
+            self.refused[code] += 1
+            await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+            attempt += 1
+        self.unanswered -= 1
+
+    async def _answer(self, body: Any, replica: int) -> int:
+        """The code of a replica's answer, 0 for none."""
+        assert self._session is not None
+        url = self.world.replicas[replica % len(self.world.replicas)].operator.webhook_url
+        try:
+            async with self._session.post(url, json=body) as response:
+                await response.read()
+                return response.status
+        except (OSError, TimeoutError, aiohttp.ClientError):
+            return 0
+
+    def _alert(self, alert: Alert) -> dict[str, Any]:
+        one = alert.occurrence
+        group = one.group
+        starts = datetime.fromtimestamp(self.world.began_wall + alert.starts, UTC)
+        labels = {
+            "alertname": group.name,
+            "namespace": group.place(one.number),
+            "pod": one.pod,
+            "severity": "warning",
+        } | ({"node": group.name} if group.law is Law.CLUSTER else {})
+        return {
+            "status": "firing" if alert.firing else "resolved",
+            "labels": labels,
+            "startsAt": starts.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "fingerprint": f"{group.name}-{one.number:06}",
+        }
+
+    # --- consumers
+
+    async def _remediate(self, move: Remediate) -> None:
+        for shown in list(self.books.ledgers[move.group.name].requests.values()):
+            if shown.phase in {"Open", "Settled"}:
+                path = f"/apis/stormfold.dev/v1alpha1/namespaces/{move.group.home}/remediationrequests/{shown.name}/status"
+                change = {"status": {"remediation": {"phase": move.phase, "message": f"{time.time():.3f}"}}}
+                await self._insist(
+                    lambda path=path, change=change: self.world.api.request(
+                        "PATCH", path, change, content_type="application/merge-patch+json"
+                    )
+                )
+                self.books.note(
+                    move.group.name, f"consumer says {move.phase} in {shown.name}", self.world.seconds
+                )

@@ -1,0 +1,231 @@
+"""Stores: Redis in its three forms, where operators find it, and what can be done to each. All calls block."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self, cast
+
+from stormfold.demo.process import Server, ServerError, free_port
+from stormfold.demo.valkey import Valkey, ValkeyCluster, embedded_valkey
+from stormfold.fold import keys
+
+DURABLE = {"appendonly": "yes", "appendfsync": "everysec"}
+"""What is acknowledged has been written to the kernel: a SIGKILL loses none of it."""
+WAIT_SECONDS = 30.0
+"""Within this a server must have become what it is to be."""
+SERVICE = "storms"
+MIGRATE_MS = 2000
+UNHEARD_SECONDS = 0.2
+
+
+def empty_disk(server: Valkey) -> None:
+    """Take away what a server that has ended wrote to disk, so that it comes back empty."""
+    for path in server.directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.suffix == ".rdb":
+            path.unlink()
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """Return once it holds.
+
+    Raises:
+        ServerError: it did not within `WAIT_SECONDS`.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        with contextlib.suppress(OSError, ServerError):
+            if holds():
+                return
+        if time.monotonic() > deadline:
+            raise ServerError(f"not within {WAIT_SECONDS:g} s: {what}")
+        time.sleep(0.05)
+
+
+class Store(ABC):
+    """What all forms have in common; `with` starts and removes the servers."""
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """What operators are given."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start all servers, and return when they can be used."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End all servers and remove their folders."""
+
+    @abstractmethod
+    def primaries(self) -> list[Valkey]:
+        """Those that take writes now."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def on_primaries(self, *command: str | int) -> None:
+        """One command to each; who does not answer is passed over."""
+        for server in self.primaries():
+            with contextlib.suppress(OSError, ServerError):
+                server.command(*command)
+
+
+class Single(Store):
+    """One server that writes to disk."""
+
+    def __init__(self) -> None:
+        self.server = Valkey(settings=DURABLE)
+
+    @property
+    def url(self) -> str:
+        """See `Store`."""
+        return self.server.url
+
+    def start(self) -> None:
+        """See `Store`."""
+        self.server.start()
+
+    def stop(self) -> None:
+        """See `Store`."""
+        self.server.stop()
+
+    def primaries(self) -> list[Valkey]:
+        """See `Store`."""
+        return [self.server]
+
+
+class WithSentinel(Store):
+    """A primary, its replica, and a Sentinel that makes the one of the other."""
+
+    def __init__(self) -> None:
+        self._primary = Valkey(settings=DURABLE)
+        self._replica = Valkey(settings=DURABLE | {"replicaof": f"127.0.0.1 {self._primary.port}"})
+        self._folder = Path(tempfile.mkdtemp(prefix="stormfold-sentinel-"))
+        self._port = free_port()
+        self._sentinel: Server | None = None
+
+    @property
+    def url(self) -> str:
+        """See `Store`."""
+        return f"redis+sentinel://127.0.0.1:{self._port}/{SERVICE}/0"
+
+    def start(self) -> None:
+        """See `Store`."""
+        self._primary.start()
+        self._replica.start()
+        config = self._folder / "sentinel.conf"
+        config.write_text(
+            f"port {self._port}\nbind 127.0.0.1\ndir {self._folder}\n"
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self._primary.port} 1\n"
+            f"sentinel down-after-milliseconds {SERVICE} 500\nsentinel failover-timeout {SERVICE} 2000\n"
+        )
+        self._sentinel = Server(
+            "sentinel", [embedded_valkey(), config, "--sentinel"], self._folder / "sentinel.log"
+        )
+        # It asks the primary for its replicas every ten seconds.
+        wait_until(
+            lambda: f"known-replica {SERVICE} 127.0.0.1 {self._replica.port}" in config.read_text(),
+            "the Sentinel knows the replica",
+        )
+        self._wait_for_replica()
+
+    def stop(self) -> None:
+        """See `Store`."""
+        if self._sentinel is not None:
+            self._sentinel.kill()
+        for server in (self._primary, self._replica):
+            server.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def primaries(self) -> list[Valkey]:
+        """See `Store`."""
+        return [self._primary]
+
+    def fail_over(self, *, down: float, tail: float) -> None:
+        """Kill the primary; the replica takes its place, without what was written in the last `tail` seconds, and the
+        other one comes back as its replica after `down`."""
+        until = time.monotonic() + tail
+        while time.monotonic() < until:
+            # It tries again each second, and is then told what it missed.
+            with contextlib.suppress(OSError, ServerError):
+                self._primary.command("CLIENT", "KILL", "TYPE", "replica")
+            time.sleep(UNHEARD_SECONDS)
+        self._primary.kill()
+        wait_until(lambda: "role:master" in self._role(self._replica), "the replica is the primary")
+        self._primary, self._replica = self._replica, self._primary
+        for server in (self._primary, self._replica):
+            server.settings.pop("replicaof", None)
+        self._replica.settings["replicaof"] = f"127.0.0.1 {self._primary.port}"
+        time.sleep(down)
+        self._replica.start()
+        self._wait_for_replica()
+
+    def _wait_for_replica(self) -> None:
+        wait_until(lambda: "master_link_status:up" in self._role(self._replica), "the replica follows")
+
+    @staticmethod
+    def _role(server: Valkey) -> str:
+        return str(server.command("INFO", "replication"))
+
+
+class Cluster(Store):
+    """Three primaries that share the slots, and give them to each other."""
+
+    def __init__(self) -> None:
+        self._cluster = ValkeyCluster(settings=DURABLE)
+
+    @property
+    def url(self) -> str:
+        """See `Store`."""
+        return self._cluster.url.replace("redis://", "redis+cluster://").removesuffix("/0")
+
+    def start(self) -> None:
+        """See `Store`."""
+        self._cluster.start()
+
+    def stop(self) -> None:
+        """See `Store`."""
+        self._cluster.stop()
+
+    def primaries(self) -> list[Valkey]:
+        """See `Store`."""
+        return self._cluster.nodes
+
+    def move(self, partition: int, to: int, *, pause: float) -> None:
+        """Give a partition's slot to another node, key by key, with a pause after each."""
+        first = self._cluster.nodes[0]
+        slot = int(cast("int", first.command("CLUSTER", "KEYSLOT", keys.due(partition))))
+        source, target = self._owner(slot), self._cluster.nodes[to % len(self._cluster.nodes)]
+        if source is target:
+            return
+        source_id, target_id = (str(node.command("CLUSTER", "MYID")) for node in (source, target))
+        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        while found := cast("list[str]", source.command("CLUSTER", "GETKEYSINSLOT", slot, 1)):
+            source.command("MIGRATE", "127.0.0.1", target.port, "", 0, MIGRATE_MS, "KEYS", *found)
+            time.sleep(pause)
+        for node in (target, source, *self._cluster.nodes):
+            node.command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
+    def _owner(self, slot: int) -> Valkey:
+        ranges: Any = self._cluster.nodes[0].command("CLUSTER", "SLOTS")
+        port = next(node[1] for first, last, node, *_ in ranges if first <= slot <= last)
+        return next(node for node in self._cluster.nodes if node.port == port)
+
+
+def store_of(run: str) -> Store:
+    """The one that a run is about: main, sentinel or cluster."""
+    return {"main": Single, "sentinel": WithSentinel, "cluster": Cluster}[run]()

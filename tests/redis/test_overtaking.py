@@ -1,0 +1,67 @@
+"""Signals whose storm is over while they wait, or that come again after it; found by `make chaos`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from tests.harness.folding import CLUSTER, Group, signal, signals
+from tests.redis.test_alerts import alert
+from tests.redis.test_folder import GROUP, POLICY, World, running
+
+from stormfold.demo.valkey import Valkey
+from stormfold.fold.batching import Held
+from stormfold.fold.connection import Connection
+from stormfold.fold.store import StormStore
+from stormfold.model.arrival import SignalRef
+from stormfold.model.storm import Seed
+
+
+@pytest.fixture
+async def world(redis: Valkey) -> AsyncIterator[World]:
+    async with running(redis.url) as world:
+        yield world
+
+
+async def test_signals_that_the_closed_request_does_not_hold_go_before_later_ones(
+    world: World, redis: Valkey
+) -> None:
+    """A later one that is counted first raises the floor, and those before it would never be counted."""
+    await world.submit(*signals(1, 5))
+    redis.command("FLUSHALL")
+    world.request_says(Seed(epoch=1, closed=True, incarnation="another", folded=2, through=2))
+    world.held = Held(1, "another", 2, "")
+    world.folder.observed(GROUP.gid, world.held, POLICY, overflow=False, closed=True)
+    await world.folder.submit(signal(6))
+    await world.idle()
+    assert await world.counted() == (2, 4)
+
+
+async def test_edited_signal_of_a_closed_storm_is_known(redis: Valkey) -> None:
+    """An edit of metadata raises its resourceVersion above the floor that the storm leaves behind."""
+    connection = Connection.from_url(redis.url)
+    group = Group(StormStore(connection, cluster=CLUSTER))
+    await group.fold(signal(5))
+    await group.close_and_forget(at=10)
+    edited = replace(signal(5), ref=SignalRef("shop", "signal-5", "uid-5", 1, 9))
+    answer = await group.fold(edited, at=20)
+    assert (answer.epoch, answer.open, answer.ordinals) == (1, False, [0])
+    answer = await group.fold(signal(10), edited, at=30)
+    assert (answer.epoch, answer.folded) == (2, 1)
+    assert redis.command("TTL", group.ids_key) == -1
+    await connection.close()
+
+
+async def test_storm_of_alerts_alone_leaves_the_floor_of_the_signals_before_it(redis: Valkey) -> None:
+    connection = Connection.from_url(redis.url)
+    group = Group(StormStore(connection, cluster=CLUSTER))
+    await group.fold(signal(5))
+    await group.close_and_forget(at=10)
+    await group.fold(alert("a"), at=20)
+    assert (await group.look(at=21)).through == 5
+    await group.close_and_forget(at=30)
+    redis.command("DEL", group.ids_key)
+    answer = await group.fold(signal(5), at=40)
+    assert (answer.epoch, answer.open, answer.ordinals) == (2, False, [0])
+    await connection.close()

@@ -1,0 +1,159 @@
+"""The books of `make chaos`: what they call lost, counted twice, and wrong; and the plan that they are held against."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from tests.chaos.books import Account, Books
+from tests.chaos.faults import scheduled
+from tests.chaos.stream import GROUPS, SIGNALS, Create, Group, Law, Occurrence, Post, Way, planned
+
+GROUP = Group("storm-00", Law.TEAM, Way.BOTH)
+
+
+def request(epoch: int, *counts: int, phase: str = "Closed", **changes: Any) -> dict[str, Any]:
+    """A request of the group that lists so many signals of pod 0, 1, …; `changes` are of its continuation."""
+    pods = [{"name": GROUP.pod(number), "signals": count} for number, count in enumerate(counts)]
+    return {
+        "metadata": {"name": f"storm-00000000000000a7-{epoch}", "uid": f"uid-{epoch}"},
+        "spec": {"name": GROUP.name, "epoch": epoch},
+        "status": {
+            "phase": phase,
+            "signals": {"total": sum(counts)},
+            "affectedResources": pods,
+            "continuation": {"folded": sum(counts), "incarnation": "life", **changes},
+        },
+    }
+
+
+@pytest.fixture
+def books() -> Books:
+    """Two signals about pod 0 and one about pod 1 were sent in the first three seconds."""
+    books = Books([GROUP])
+    for number, repeat in ((0, 0), (0, 1), (1, 0)):
+        books.sent(Occurrence(GROUP, number, repeat=repeat), float(number + repeat))
+    return books
+
+
+def account(books: Books) -> Account:
+    (account,) = books.accounts()
+    return account
+
+
+def test_each_signal_in_one_request_is_right(books: Books) -> None:
+    books.observe([request(1, 1), request(2, 1, 1)], at=3.0)
+    assert not account(books).wrong
+    assert (account(books).sent, account(books).counted, account(books).storms) == (3, 3, 2)
+
+
+def test_signal_that_is_sent_again_is_expected_once(books: Books) -> None:
+    books.sent(Occurrence(GROUP, 1), 9.0)
+    assert account(books).sent == 3
+
+
+def test_alert_and_signal_of_one_number_are_two(books: Books) -> None:
+    books.sent(Occurrence(GROUP, 1, Way.WEBHOOK), 9.0)
+    assert account(books).sent == 4
+
+
+def test_one_lost_and_one_counted_twice_do_not_make_it_even(books: Books) -> None:
+    books.observe([request(1, 1, 2)], at=3.0)
+    assert (account(books).lost, account(books).twice) == (1, 1)
+
+
+def test_alerts_that_the_request_is_unsure_of_may_count_twice(books: Books) -> None:
+    books.observe([request(1, 4, 1, repeats=2)], at=3.0)
+    assert (account(books).twice, account(books).wrong) == (0, False)
+    books.observe([request(1, 5, 1, repeats=2)], at=4.0)
+    assert account(books).twice == 1
+
+
+def test_what_says_discarded_is_not_lost(books: Books) -> None:
+    books.observe([request(1, 2)], at=3.0)
+    assert account(books).lost == 1
+    books.discarded(GROUP.name, Counter({GROUP.pod(1): 1}))
+    assert not account(books).wrong
+
+
+def test_edit_while_nobody_led_may_count_once_more(books: Books) -> None:
+    books.edited(Occurrence(GROUP, 1), 20, at=5.0)
+    books.led_anew(checkpoint=20, listed_at=6.0)
+    books.observe([request(1, 2, 2)], at=7.0)
+    assert account(books).twice == 1
+    books.led_anew(checkpoint=19, listed_at=6.0)
+    assert (account(books).twice, account(books).edited) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("requests", "problem"),
+    [
+        ([request(2, 2, 1)], "the epochs are [2]"),
+        ([request(1, 2, 1), request(2)], "requests without a signal: storm-00000000000000a7-2"),
+    ],
+)
+def test_epochs_follow_each_other_and_none_is_empty(
+    books: Books, requests: list[dict[str, Any]], problem: str
+) -> None:
+    books.observe(requests, at=3.0)
+    assert account(books).problems == (problem,)
+
+
+def test_count_that_goes_back_is_wrong(books: Books) -> None:
+    books.observe([request(1, 2, 1)], at=3.0)
+    books.observe([request(1, 2, 0)], at=4.0)
+    assert account(books).problems == ("storm-00000000000000a7-1 went back from 3 to 2",)
+
+
+def test_closed_request_that_opens_again_is_wrong(books: Books) -> None:
+    books.observe([request(1, 1)], at=3.0)
+    books.observe([request(1, 2, 1, phase="Open")], at=4.0)
+    assert account(books).problems == ("storm-00000000000000a7-1 was Closed and is Open",)
+
+
+def test_spec_that_changes_is_wrong_and_a_request_made_again_may_differ(books: Books) -> None:
+    first, changed = request(1, 2, 1), request(1, 2, 1)
+    changed["spec"] |= {"severity": "high"}
+    books.observe([first], at=3.0)
+    changed["metadata"] |= {"uid": "uid-made-again"}
+    books.observe([changed], at=4.0)
+    assert account(books).problems == ()
+    changed["metadata"] |= {"uid": "uid-1"}
+    books.observe([changed], at=5.0)
+    assert account(books).problems == ("the spec of storm-00000000000000a7-1 has changed",)
+
+
+def test_request_of_nobody_is_a_problem_of_its_own(books: Books) -> None:
+    stray = request(1, 1)
+    stray["spec"] |= {"name": "storm-99"}
+    books.observe([stray], at=3.0)
+    assert books.problems == ["storm-00000000000000a7-1 is of no group: storm-99"]
+
+
+def test_request_that_was_there_and_is_gone_is_missing(books: Books) -> None:
+    books.observe([request(1, 2, 1)], at=3.0)
+    assert books.missing([]) == ["storm-00000000000000a7-1"]
+    assert books.missing(["storm-00000000000000a7-1"]) == []
+
+
+def test_worst_delay_is_from_a_signal_to_the_sum_that_holds_it(books: Books) -> None:
+    books.observe([request(1, 1, phase="Open")], at=0.5)
+    books.observe([request(1, 2, 1)], at=9.0)
+    assert books.worst_delay() == 8.0
+
+
+def test_seed_makes_the_same_plan_each_time() -> None:
+    assert planned(3) == planned(3)
+    assert planned(3) != planned(4)
+    assert scheduled(3, "cluster", seconds=40.0) == scheduled(3, "cluster", seconds=40.0)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_plan_has_twenty_thousand_signals_of_forty_groups(seed: int) -> None:
+    plan = planned(seed)
+    created = sum(len(move.numbers) for move in plan.moves if isinstance(move, Create))
+    alerts = {alert.occurrence for move in plan.moves if isinstance(move, Post) for alert in move.alerts}
+    assert len(plan.groups) == GROUPS
+    assert created == SIGNALS
+    assert created + len(alerts) >= 20_000
