@@ -49,6 +49,18 @@ def wait_until(holds: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+def insisted(server: Valkey, *command: str | int) -> Any:
+    """What the server replies, asked again while it does not answer or its cluster is down."""
+    replies: list[Any] = []
+
+    def asked() -> bool:
+        replies.append(server.command(*command))
+        return True
+
+    wait_until(asked, f"{server.url} answers {command[0]}")
+    return replies[0]
+
+
 class Store(ABC):
     """What all forms have in common; `with` starts and removes the servers."""
 
@@ -206,22 +218,21 @@ class Cluster(Store):
 
     def move(self, partition: int, to: int, *, pause: float) -> None:
         """Give a partition's slot to another node, key by key, with a pause after each."""
-        first = self._cluster.nodes[0]
-        slot = int(cast("int", first.command("CLUSTER", "KEYSLOT", keys.due(partition))))
+        slot = int(cast("int", insisted(self._cluster.nodes[0], "CLUSTER", "KEYSLOT", keys.due(partition))))
         source, target = self._owner(slot), self._cluster.nodes[to % len(self._cluster.nodes)]
         if source is target:
             return
-        source_id, target_id = (str(node.command("CLUSTER", "MYID")) for node in (source, target))
-        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
-        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
-        while found := cast("list[str]", source.command("CLUSTER", "GETKEYSINSLOT", slot, 1)):
-            source.command("MIGRATE", "127.0.0.1", target.port, "", 0, MIGRATE_MS, "KEYS", *found)
+        source_id, target_id = (str(insisted(node, "CLUSTER", "MYID")) for node in (source, target))
+        insisted(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+        insisted(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        while found := cast("list[str]", insisted(source, "CLUSTER", "GETKEYSINSLOT", slot, 1)):
+            insisted(source, "MIGRATE", "127.0.0.1", target.port, "", 0, MIGRATE_MS, "KEYS", *found)
             time.sleep(pause)
         for node in (target, source, *self._cluster.nodes):
-            node.command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+            insisted(node, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
     def _owner(self, slot: int) -> Valkey:
-        ranges: Any = self._cluster.nodes[0].command("CLUSTER", "SLOTS")
+        ranges: Any = insisted(self._cluster.nodes[0], "CLUSTER", "SLOTS")
         port = next(node[1] for first, last, node, *_ in ranges if first <= slot <= last)
         return next(node for node in self._cluster.nodes if node.port == port)
 

@@ -28,7 +28,7 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 SEPARATOR = "\x1f"
 """Between the parts of a resource in a field name of the storm hash."""
 CLOCKS_DIFFER_MS = 10_000
-"""How far the clock of whoever says when an alert began may be ahead of ours."""
+"""How far the clock of whoever says when an alert began may be ahead of that of whoever receives it."""
 CLOSED_FOLDED = 2**53 - 1
 """With this much folded a closed request is newer than whatever Redis has of its epoch."""
 KNOW_SECONDS = 24 * 3600
@@ -179,11 +179,12 @@ def _signal_args(arrival: Arrival, *, sure: bool) -> tuple[str | int, ...]:
     )
 
 
-def _seed_fields(seed: Seed, terms: Terms, incarnation: str, now_ms: int) -> dict[str, str | int]:
-    # What the request holds was received before its last signal was; what begins later is none of it. Requests of
-    # earlier epochs may hold alerts even if this one holds none.
+def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | int]:
+    # What the request holds was received before its last signal was; what begins later is none of it. The clock of
+    # whoever continues the storm has no say: it may be slow. Requests of earlier epochs may hold alerts even if this
+    # one holds none.
     may_hold_alerts = seed.alerts or seed.epoch > 1
-    lost = {"la": min(now_ms, seed.last_ms + CLOCKS_DIFFER_MS)} if may_hold_alerts else {}
+    lost = {"la": seed.last_ms + CLOCKS_DIFFER_MS} if may_hold_alerts else {}
     if seed.closed:
         return {
             "e": seed.epoch,
@@ -341,7 +342,7 @@ class StormStore:
                 fold.basis,
             )
             if seed:
-                fields = _seed_fields(seed, fold.terms, incarnation, now_ms)
+                fields = _seed_fields(seed, fold.terms, incarnation)
                 folded = CLOSED_FOLDED if seed.closed else seed.folded
                 args += (seed.epoch, folded, len(fields) * 2)
                 for field, value in fields.items():

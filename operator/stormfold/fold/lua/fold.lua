@@ -31,8 +31,8 @@
               below 0: an alert that may have been counted before
               'counted'  the storm holds the signals
               'lost'     Redis knows less than the caller, or the storm was counted by another server, such as
-                         the one before a fail-over, of which this one may lack the last words: send it
-                         all again, with a seed
+                         the one before a fail-over, of which this one may lack the last words, or the
+                         storm that the caller knows is closed: send it all again, with a seed
               'closing'  the storm is being closed: nothing was counted, try again
   Guarantees  atomic for the batch; a Signal is counted once while its id is kept, and never if its
               resourceVersion is not above the checkpoint or the storm's floor; an alert and an Event
@@ -551,6 +551,8 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
   local foreign = map and map.s ~= 'c' and string.sub(map.g or '', -SERVER_CHARACTERS) ~= server
   if map and map.s ~= 'c' and known_incarnation ~= '' and known_incarnation ~= map.g then lost = true end
   if foreign and known_epoch > 0 then lost = true end
+  -- Closed before the caller heard of it: what it holds goes first, or what comes now would raise the floor above that.
+  if map and map.s == 'c' and known_epoch > 0 and number(map.e) >= known_epoch then lost = true end
   if lost then
     at = at + 1 + tonumber(ARGV[at]) * 7
     return { 'lost', 0, 0, 0, 0, 0, '' }
