@@ -81,14 +81,9 @@ async def front(
     ]
     team = Team(api, namespace)
     await team.policy()
-    await eventually(lambda: in_force(team, api), within=WITHIN_SECONDS, what="the policy is in force")
+    for replica in (first, second):
+        await replica.obeys(1)
     return Front((first, second), team, token)
-
-
-async def in_force(team: Team, api: Api) -> bool:
-    """Whether the operator has accepted the team's policy."""
-    policies = await api.list("StormPolicy", team.namespace)
-    return rows(policies, "status.conditions.Accepted.status") == [("True",)]
 
 
 async def delivered(*senders: Alertmanager) -> int:

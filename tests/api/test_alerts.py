@@ -228,7 +228,8 @@ async def test_alert_counts_once_through_any_replica_and_its_end_is_taken_off_fi
 ) -> None:
     replicas = [await replica("replica-0"), await replica("replica-1")]
     await sender.policy()
-    await sender.accepted()
+    for process in replicas:
+        await process.obeys(1)
     both = [sender.post(process, sender.alerts(9)) for process in replicas for _ in range(3)]
     assert await asyncio.gather(*both) == [(200, {"accepted": 9, **TAKEN})] * 6
     assert await sender.counts() == [(1, "Open", 9, 9, 0)]
@@ -308,6 +309,7 @@ async def test_alert_posted_again_to_another_replica_when_the_first_was_killed_c
     proxied: OperatorProcess, replica: NewReplica, sender: Sender, stage: Stage
 ) -> None:
     other = await replica("replica-1")
+    await other.obeys(1)
     write = stage.api_proxy.hold("PATCH", "/remediationrequests/.*/status")
     posted = sender.posting(proxied, sender.alerts(7))
     await eventually(write.arrived.is_set, within=WITHIN_SECONDS, what="the request is written")
@@ -327,7 +329,8 @@ async def test_emptied_redis_loses_no_alert_and_what_may_count_twice_is_said_for
 ) -> None:
     replicas = [await replica("replica-0"), await replica("replica-1")]
     await sender.policy()
-    await sender.accepted()
+    for process in replicas:
+        await process.obeys(1)
     await sender.post(replicas[0], sender.alerts(6))
     await sender.post(replicas[0], sender.alerts(6, name="Other"))
     valkey.command("FLUSHALL")

@@ -213,6 +213,7 @@ async def test_what_was_deleted_while_nobody_watched_is_remembered(
     await lookup.comes_to("Pod", "pod-1", f"DaemonSet/{lookup.namespace}/old", "worker-1")
     await eventually(lambda: api_proxy.open_watches(WATCH), what="a watch of pods")
     away = api_proxy.respond("GET", WATCH, 503, times=None)
+    await eventually(lambda: len(api_proxy.open_watches(WATCH)) == 1, within=30, what="it watches")
     assert api_proxy.end_watches(WATCH) == 1
     await workloads.remove(pod, same_name)
     await workloads.add("Pod", "pod-1", new, node="worker-2")

@@ -6,8 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from tests.api.conftest import NewOperator
-from tests.harness.api import Api, Manifest
+from tests.harness.api import Manifest
 from tests.harness.eventually import eventually
 from tests.harness.scene import Scene
 from tests.harness.workloads import Workloads
@@ -48,23 +47,6 @@ async def test_pods_of_a_deployment_are_one_storm_through_all_its_replica_sets_g
     await report(scene, "PodDown", pods)
     await scene.signal("RolloutStuck", target={"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"})
     await scene.requests_come_to(BY_GROUP, [(group, 1, "Settled", 41, 21)])
-
-
-async def test_pods_that_went_before_the_operator_began_are_in_the_storm_of_their_deployment(
-    api: Api, namespace: str, operator: NewOperator
-) -> None:
-    scene = Scene(api, namespace, await operator())
-    workloads = Workloads(api, namespace)
-    _, [old, new] = await workloads.deployment("web", "7d4b9c", "5f6d8")
-    pods = await pods_of(workloads, old, 3) + await pods_of(workloads, new, 3)
-    await scene.policy(groupBy=["owner"])
-    await report(scene, "PodDown", pods)
-    group = (f"Deployment/{namespace}/web",)
-    await scene.requests_come_to(BY_GROUP, [(group, 1, "Settled", 6, 6)])
-    await workloads.remove(old, *pods)
-    await scene.operator.restart()
-    await report(scene, "PodDown", pods)
-    await scene.requests_come_to(BY_GROUP, [(group, 1, "Settled", 12, 6)])
 
 
 async def test_storms_are_by_node_of_the_pod_also_when_it_is_gone(scene: Scene) -> None:

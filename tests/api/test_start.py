@@ -218,6 +218,7 @@ async def test_missing_rights_are_listed(
         "list stormpolicies, watch stormpolicies, patch stormpolicies/status, "
         "list clusterstormpolicies, watch clusterstormpolicies, patch clusterstormpolicies/status, "
         "get namespaces, list namespaces, watch namespaces, create events, "
+        "create tokenreviews, create subjectaccessreviews, "
         "get leases, create leases, update leases: "
         "apply manifests/base/rbac.yaml, and run under its ServiceAccount"
     )

@@ -210,6 +210,16 @@ class OperatorProcess:
         """What `/metrics` says now."""
         return Metrics.parse((await self.get("/metrics"))[1])
 
+    async def obeys(self, policies: int, *, within: float = READY_SECONDS) -> None:
+        """Wait until so many policies are in force in this process; their status tells it of the leader only."""
+
+        async def in_force() -> float:
+            return (await self.metrics()).total("stormfold_policies", accepted="true")
+
+        await eventually(
+            in_force, lambda seen: seen == policies, within=within, what=f"{policies} policies are in force"
+        )
+
     def log_lines(self) -> list[dict[str, Any]]:
         """Its log, oldest line first; a line that is no JSON object comes as `{"message": line}`."""
         return [_parsed(line) for line in self.log.read_text(errors="replace").splitlines()]
