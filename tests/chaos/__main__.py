@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -29,8 +30,9 @@ TAKEN_SECONDS = 90.0
 """Within this after the end of the stream every post must have been answered by 200."""
 AGREE_SECONDS = 60.0
 """Within this after that the books must agree, plus what a clock is wrong by."""
-LEADERLESS_SECONDS, UNSAFE_SECONDS = 15.0, 10.0
-"""Redis that is emptied so long before a new leader begins, or after, may make edited Signals count once more."""
+LEADERLESS_SECONDS = 15.0
+"""Redis that is emptied so long before a new leader begins, or after, may make Signals count once more that were edited
+and are above the checkpoint."""
 LISTED_SECONDS = 5.0
 """Within this a new leader has read all Signals."""
 CALM_SECONDS = 2.0
@@ -40,18 +42,18 @@ CALM_SECONDS = 2.0
 async def look(world: World, books: Books, sender: Sender) -> None:
     """Read what the API server has, for ever; and notice when somebody else leads."""
     transitions, checkpoint = 0, 0
-    begun: list[tuple[float, int]] = []
+    begun: list[float] = []
+    held_against: set[tuple[float, float]] = set()
     while True:
         with contextlib.suppress(*REFUSED):
             now, latest = await world.leadership()
             if transitions and now != transitions:
                 books.fault(f"a new leader begins at checkpoint {checkpoint}", world.seconds)
-                begun.append((world.seconds, checkpoint))
-            for when, where in begun:
-                if any(when - LEADERLESS_SECONDS < loss < when + UNSAFE_SECONDS for loss in world.losses):
-                    books.led_anew(where, when + LISTED_SECONDS)
-                    begun.remove((when, where))
-                    break
+                begun.append(world.seconds)
+            for when, loss in itertools.product(begun, world.losses):
+                if loss > when - LEADERLESS_SECONDS and (when, loss) not in held_against:
+                    held_against.add((when, loss))
+                    books.led_anew(checkpoint, when + LISTED_SECONDS)
             transitions, checkpoint = now, latest
             sender.checkpoint = latest
             books.observe(await world.requests(), world.seconds)

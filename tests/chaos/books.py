@@ -164,7 +164,7 @@ class Books:
         self.faults.append(Entry(at, what))
 
     def led_anew(self, checkpoint: int, listed_at: float) -> None:
-        """A new leader began at the checkpoint, and Redis lost something about that time.
+        """A new leader began, and Redis lost something about that time, while the checkpoint was this one.
 
         What is above the checkpoint for no other reason than an edit may count once more (docs/decisions/0001).
         `listed_at` is when the leader has read all Signals at the latest.
