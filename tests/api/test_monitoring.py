@@ -175,7 +175,15 @@ async def prometheus_operator(api: Api, kubectl: Kubectl) -> AsyncIterator[Kubec
     ]
     options = [option for file in files for option in ("-f", file)]
     await kubectl("apply", "--server-side", *options)
-    await kubectl("wait", "--for=condition=Established", "--timeout=30s", *options)
+
+    async def established() -> bool:
+        try:
+            await kubectl("wait", "--for=condition=Established", "--timeout=5s", *options)
+        except KubectlError:
+            return False  # while a kind has no conditions yet, kubectl gives up at once
+        return True
+
+    await eventually(established, within=60, what="the kinds are established")
     if await api.get("Namespace", "monitoring") is None:
         await kubectl("create", "namespace", "monitoring")
     yield kubectl

@@ -201,6 +201,9 @@ class ApiProxy:
                 watch.pump.cancel()
             await runner.cleanup()
             await self._upstream.close()
+            # aiohttp does not wait for TLS connections that it cuts off: their sockets close some rounds later.
+            for _ in range(10):
+                await asyncio.sleep(0)
 
     def _add(self, rule: Rule) -> Rule:
         self._rules.append(rule)

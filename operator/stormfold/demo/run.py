@@ -209,6 +209,8 @@ async def _operator(
         "STORMFOLD_IDENTITY": "demo-0",
         "STORMFOLD_HTTP_HOST": "127.0.0.1",
         "STORMFOLD_HTTP_PORT": str(port),
+        "STORMFOLD_WEBHOOK_HOST": "127.0.0.1",
+        "STORMFOLD_WEBHOOK_PORT": str(free_port()),
     }
     if kubeconfig is not None:
         settings["KUBECONFIG"] = str(kubeconfig)

@@ -54,6 +54,8 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.open = False
         self.idle_since = 0.0
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the socket is closed."""
         self.answer_began = False
         """Whether anything came since the last request."""
         self._transport: asyncio.Transport | None = None
@@ -107,6 +109,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
+        if not self.lost.done():
+            self.lost.set_result(None)
         self._break(str(exc) if exc else "the server closed the connection")
 
     def _break(self, why: str) -> None:
@@ -149,6 +153,7 @@ class Exchanges:
         self._tls = tls
         self._slots = asyncio.Semaphore(limit)
         self._kept: deque[Connection] = deque()
+        self._connected: set[Connection] = set()
 
     async def __call__(self, call: Call) -> Answer:
         """The answer to a call, whatever its status; a slot is waited for.
@@ -170,11 +175,12 @@ class Exchanges:
             return await self._carry(await self._connect(), text)
 
     async def close(self) -> None:
-        """Close the kept connections; nothing may be under way."""
-        while self._kept:
-            self._kept.pop().abort()
-        # The transports go in the next round of the loop.
-        await asyncio.sleep(0)
+        """Close all connections, and wait until their sockets are closed."""
+        self._kept.clear()
+        for connection in self._connected:
+            connection.abort()
+        if self._connected:
+            await asyncio.wait([connection.lost for connection in self._connected])
 
     def _text(self, call: Call) -> bytes:
         target = quote(self._prefix + call.path, safe="/:@!$&'()*+,;=")
@@ -214,4 +220,6 @@ class Exchanges:
         _, connection = await loop.create_connection(
             Connection, sock=sock, ssl=self._tls, server_hostname=name
         )
+        self._connected.add(connection)
+        connection.lost.add_done_callback(lambda _: self._connected.discard(connection))
         return connection
