@@ -164,6 +164,9 @@ class App:
             return "this replica is stopping"
         if not self._loaded:
             return "this replica is starting"
+        return self._redis_is_silent()
+
+    def _redis_is_silent(self) -> str | None:
         if time.monotonic() - self._connection.answered > ANSWER_SECONDS:
             return f"Redis has not answered for {ANSWER_SECONDS:.0f} s"
         return None
@@ -263,8 +266,8 @@ class App:
         problems = {}
         if not self._loaded:
             problems["start"] = "policies and requests have not been read yet"
-        if time.monotonic() - self._connection.answered > ANSWER_SECONDS:
-            problems["redis"] = f"Redis has not answered for {ANSWER_SECONDS:.0f} s"
+        if silent := self._redis_is_silent():
+            problems["redis"] = silent
         if self._lease.leading and not self._signals.fresh:
             problems["watch"] = "the watch of Signals has heard nothing for 2 minutes"
         if self._lease.leading and not self._intake.listed:

@@ -17,6 +17,24 @@ CLUSTER = "cluster-under-test"
 GID = "00000000000000a7"
 
 
+SAVED = "saved:"
+"""The prefix under which a test keeps a copy of what Redis had."""
+COPY_KEYS = """
+for _, key in ipairs(redis.call('KEYS', ARGV[2] .. '*')) do redis.call('DEL', key) end
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
+  redis.call('COPY', key, ARGV[2] .. string.sub(key, #ARGV[1] + 1))
+end
+"""
+"""Puts copies of the keys with one prefix in the place of those with another."""
+
+
+def descends(storm: Snapshot, written: Snapshot) -> bool:
+    """Whether a snapshot holds all that the request does, as request.writing tells it."""
+    if storm.incarnation == written.incarnation:
+        return storm.folded >= written.folded
+    return storm.origin == f"{written.incarnation}:{written.folded}"
+
+
 def pod(name: str, namespace: str = "shop") -> Target:
     """A pod as the target of a signal."""
     return Target("v1", "Pod", name, namespace)

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.harness.folding import CLUSTER, GID, Group, signal
+from tests.harness.folding import CLUSTER, COPY_KEYS, GID, SAVED, Group, descends, signal
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
@@ -27,14 +27,6 @@ from stormfold.model.storm import Seed, Snapshot, State
 
 T = TypeVar("T")
 PODS = 4
-SAVED = "saved:"
-COPY_KEYS = """
-for _, key in ipairs(redis.call('KEYS', ARGV[2] .. '*')) do redis.call('DEL', key) end
-for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
-  redis.call('COPY', key, ARGV[2] .. string.sub(key, #ARGV[1] + 1))
-end
-"""
-"""Puts copies of the keys with one prefix in the place of those with another."""
 
 
 @dataclass
@@ -274,13 +266,6 @@ class OneGroup(RuleBasedStateMachine):
             if not self.operator.queue and not self.operator.unsafe:
                 return
         raise AssertionError(f"never safe: {self.operator}")
-
-
-def descends(storm: Snapshot, written: Snapshot) -> bool:
-    """Whether a snapshot holds all that the request does, as request.writing tells it."""
-    if storm.incarnation == written.incarnation:
-        return storm.folded >= written.folded
-    return storm.origin == f"{written.incarnation}:{written.folded}"
 
 
 def arrival(version: int) -> Arrival:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from tests.harness.folding import CLUSTER, GID, Group
+from tests.harness.folding import CLUSTER, COPY_KEYS, GID, SAVED, Group, descends
 from tests.harness.values import ARRIVAL, T0
 
 from stormfold.demo.valkey import Valkey
@@ -27,14 +27,6 @@ from stormfold.policy.routing import Routed
 
 T = TypeVar("T")
 REPLICAS = st.integers(0, 1)
-SAVED = "saved:"
-COPY_KEYS = """
-for _, key in ipairs(redis.call('KEYS', ARGV[2] .. '*')) do redis.call('DEL', key) end
-for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
-  redis.call('COPY', key, ARGV[2] .. string.sub(key, #ARGV[1] + 1))
-end
-"""
-"""Puts copies of the keys with one prefix in the place of those with another."""
 OTHER_SERVER = """
 for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*:storm:*')) do
   local life, origin = redis.call('HGET', key, 'g'), redis.call('HGET', key, 'og')
@@ -337,13 +329,6 @@ def told_before(storm: Snapshot) -> Snapshot:
 def before(request: Request) -> Request:
     """A request that was written from what another server had."""
     return replace(request, last=told_before(request.last))
-
-
-def descends(storm: Snapshot, written: Snapshot) -> bool:
-    """Whether a snapshot holds all that the request does, as request.writing tells it."""
-    if storm.incarnation == written.incarnation:
-        return storm.folded >= written.folded
-    return storm.origin == f"{written.incarnation}:{written.folded}"
 
 
 def test_each_alert_counts_once_through_two_replicas_whatever_happens(redis: Valkey) -> None:

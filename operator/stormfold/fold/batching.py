@@ -164,7 +164,8 @@ class Folder(OpenStorms):
         """Connect the folder.
 
         `continuation` gives what a group's latest request says, `held` what that of an epoch holds, `safe_verdict`
-        where a gid and epoch lead; `renewed` gives an arrival as it is to be folded again; `hint` takes a partition and when something is due there, in Unix ms.
+        where a gid and epoch lead; `renewed` gives an arrival as it is to be folded again; `hint` takes a partition
+        and when something is due there, in Unix ms.
         """
         self._store = store
         self._route = route

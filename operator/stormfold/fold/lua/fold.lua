@@ -184,7 +184,7 @@ end
 
 -- Reads the signals of one storm from ARGV. Gives those that nobody has counted, a number for a Signal and a table for
 -- the others; the ordinals so far, of which those below 0 say which of them it is; what is known one by one; and the
--- places of alerts that are known in a storm that counts some perhaps twice: they may be among those.
+-- places of alerts that were counted before: their ordinals say only by when they were.
 local function read_signals(map, basis, ids_key, counted_key)
   local m = tonumber(ARGV[at])
   local first = at + 1
