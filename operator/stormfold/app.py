@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal as os_signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -13,26 +13,24 @@ from pydantic import ValidationError
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import API_VERSION
-from stormfold.api.signal import Signal, SignalPhase
+from stormfold.api.signal import SignalPhase
 from stormfold.fold.batching import Folder, Held
 from stormfold.fold.connection import Connection
 from stormfold.fold.store import StormStore
 from stormfold.handlers.startup import Handover, KopfThread
-from stormfold.intake.checkpoint import Progress
-from stormfold.intake.events import EventIntake, EventWatch
-from stormfold.intake.listwatch import ListWatch
 from stormfold.intake.owners import Owners
 from stormfold.intake.policies import PolicyIntake
-from stormfold.intake.signals import Seen, SignalIntake, SignalParser
+from stormfold.intake.shard import Shard
+from stormfold.intake.signals import Seen
 from stormfold.intake.webhook import Webhook, WebhookOptions
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, NotFoundError, RefusedError
-from stormfold.kube.lease import Checkpoints, Lease
+from stormfold.kube.lease import Lease
 from stormfold.kube.recorder import About, Recorder
 from stormfold.kube.reviews import Reviews
 from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Verdict
-from stormfold.model.group import PARTITIONS
+from stormfold.model.segment import segment, segments_of
 from stormfold.model.storm import request_name
 from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
@@ -46,8 +44,6 @@ from stormfold.settings import Settings
 
 log = logging.getLogger(__name__)
 
-SHARD = 0
-"""The only ingest shard there is yet."""
 ANSWER_SECONDS = 10.0
 """How long Redis may be silent before we are not ready."""
 POLL_SECONDS = 0.05
@@ -62,10 +58,8 @@ class App:
         self._settings = settings
         self._client = client
         self._connection = connection
-        self._store = StormStore(connection, cluster=cluster, shard=SHARD)
+        self._store = StormStore(connection, cluster=cluster)
         self._recorder = Recorder(client, identity=settings.identity)
-        self._lease = Lease(client, namespace=settings.namespace, shard=SHARD, identity=settings.identity)
-        self._progress, self._event_progress = Progress(), Progress()
         self._router = Router()
         self._index = RequestIndex()
         self._reconciler = Reconciler(
@@ -73,16 +67,15 @@ class App:
             self._index,
             RequestWriter(client, self._index, self._recorder),
             terminal_phases=settings.terminal_phases,
-            trim=self._progress.trim,
-            checkpoint=lambda: self._progress.kept_version if self._lease.leading else None,
+            trim=lambda: self._of_shards(Shard.trim),
+            fenced=lambda: self._of_shards(Shard.fenced),
         )
-        self._event_intake = EventIntake(self._event_progress, submit=self._submit)
         self._folder = Folder(
             self._store,
             route=self._router.route,
             continuation=self._index.continuation,
             held=self._held,
-            renewed=self._event_intake.renewed,
+            renewed=lambda arrival: self._shard_of(arrival).events.renewed(arrival),
             tell=self._tell,
             safe_verdict=self._safe_verdict,
             hint=self._reconciler.hint,
@@ -98,22 +91,37 @@ class App:
             client,
             self._recorder,
             in_force=self._in_force,
-            reports=lambda: self._lease.leading,
+            reports=lambda: self._shards[0].leading,
             caveat=self._owners.caveat,
         )
         self._owners.changed = self._policies.changed
-        self._signals = ListWatch(
-            client, paths.collection(Signal.plural), kind="Signal", parse=SignalParser(settings.namespace)
-        )
-        self._intake = SignalIntake(
-            self._progress,
-            submit=self._submit,
-            concluded=self._concluded,
-            kept=self._keep_signal,
-            changed=self._retention.changed,
-            deleted=self._retention.forget,
-        )
-        self._event_watch = EventWatch(client, self._event_intake)
+        self._leases = [
+            Lease(
+                client,
+                namespace=settings.namespace,
+                shard=number,
+                shards=settings.shards,
+                identity=settings.identity,
+                leads_others=lambda: any(lease.wanted for lease in self._leases),
+            )
+            for number in range(settings.shards)
+        ]
+        self._shards = [
+            Shard(
+                client,
+                self._store,
+                lease,
+                segments_of(number, settings.shards),
+                operator_namespace=settings.namespace,
+                begins=self._take_over,
+                submit=self._submit,
+                concluded=self._concluded,
+                kept=self._keep_signal,
+                changed=self._retention.changed,
+                deleted=self._retention.forget,
+            )
+            for number, lease in enumerate(self._leases)
+        ]
         self._webhook = Webhook(
             WebhookOptions(
                 host=settings.webhook_host,
@@ -140,10 +148,6 @@ class App:
                 request_deleted=lambda body: self._observe(body, deleted=True),
             )
         )
-
-        self._leads = False
-        self._taking: list[asyncio.Task[None]] = []
-        """What takes Signals and Events in, while we lead."""
 
     # --- the words between rooms
 
@@ -177,7 +181,8 @@ class App:
 
     def _note_wants(self) -> None:
         self._owners.want(any(version.needs_owners for version in self._router.versions))
-        self._event_watch.want(any(version.takes_events for version in self._router.versions))
+        for shard in self._shards:
+            shard.want_events(any(version.takes_events for version in self._router.versions))
 
     async def _know_namespace(self, name: str) -> None:
         if not self._router.knows_namespace(name):
@@ -198,14 +203,21 @@ class App:
     def _tell(self, arrival: Arrival, verdict: Verdict) -> None:
         match arrival.ref:
             case SignalRef() as ref:
-                self._intake.conclude(ref, verdict)
+                self._shard_of(arrival).signals.conclude(ref, verdict)
             case AlertRef(waiter=waiter, index=index):
                 waiter.concluded(index, verdict)
             case EventRef() as ref:
-                self._event_intake.conclude(ref, verdict)
+                self._shard_of(arrival).events.conclude(ref, verdict)
+
+    def _shard_of(self, arrival: Arrival) -> Shard:
+        return self._shards[arrival.segment % len(self._shards)]
+
+    def _of_shards(self, tell: Callable[[Shard], dict[int, int]]) -> dict[int, int]:
+        """What each shard says of its segments."""
+        return {number: version for shard in self._shards for number, version in tell(shard).items()}
 
     def _marked(self, ref: SignalRef) -> None:
-        self._intake.marked(ref)
+        self._shards[segment(ref.namespace) % len(self._shards)].signals.marked(ref)
 
     def _safe_verdict(self, gid: str, epoch: int) -> Verdict:
         request = self._index.get(gid, epoch) or self._index.latest(gid)
@@ -268,14 +280,10 @@ class App:
             problems["start"] = "policies and requests have not been read yet"
         if silent := self._redis_is_silent():
             problems["redis"] = silent
-        if self._lease.leading and not self._signals.fresh:
-            problems["watch"] = "the watch of Signals has heard nothing for 2 minutes"
-        if self._lease.leading and not self._intake.listed:
-            problems["intake"] = "Signals have not been listed yet"
+        for shard in self._shards:
+            problems |= shard.not_ready()
         if self._kopf.failing:
             problems["kopf"] = "the watches of policies and requests end again and again: see the log"
-        if not self._lease.leading and not self._lease.standing_by:
-            problems["lease"] = "the API server does not answer, so somebody else may lead ingest"
         return problems
 
     # --- the life of the process
@@ -308,7 +316,7 @@ class App:
                 "kopf": self._kopf.run(),
                 "owners": self._owners.run(),
                 "webhook": self._webhook.run(),
-                "lead": self._lead(),
+                **{f"shard-{number}": shard.run() for number, shard in enumerate(self._shards)},
             }.items()
         }
         try:
@@ -343,47 +351,26 @@ class App:
         self._note_wants()
         self._loaded = True
 
-    async def _lead(self) -> None:
-        """Wait for the Lease, begin where the last leader was safe, and take Signals in until it is lost."""
-        checkpoints = await self._lease.acquire()
-        await self._store.fence(range(PARTITIONS), checkpoint=checkpoints.signals.resource_version)
-        self._progress.begin(checkpoints.signals)
-        self._event_progress.begin(checkpoints.events)
-        self._leads = True
+    async def _take_over(self) -> None:
+        """A shard is ours: look after what its last leader left."""
         self._folder.adopt(await self._store.open_gids(), {})
         await self._reconciler.take_over()
         self._policies.changed()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._lease.keep(self._checkpoints, self._kept), name="lease")
-            self._taking = [
-                tasks.create_task(self._take_signals(), name="signals"),
-                tasks.create_task(self._event_watch.run(), name="event-watch"),
-            ]
-
-    def _checkpoints(self) -> Checkpoints:
-        return Checkpoints(self._progress.checkpoint(), self._event_progress.checkpoint())
-
-    def _kept(self, checkpoints: Checkpoints) -> None:
-        self._progress.kept(checkpoints.signals)
-        self._event_progress.kept(checkpoints.events)
-
-    async def _take_signals(self) -> None:
-        async for change in self._signals.changes():
-            await self._intake.take(change)
 
     async def _drain(self, parts: dict[str, asyncio.Task[None]]) -> None:
         """Take nothing more in, write what was taken, keep the checkpoint, leave the Lease to the next."""
         log.info("stopping: writing what was taken in")
         self._stopping = True
-        for task in self._taking:
-            task.cancel()
+        for shard in self._shards:
+            shard.stop_taking()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.grace_seconds):
                 while not self._folder.idle or self._folder.can_become_safe():
                     await self._reconciler.drain()
                     await asyncio.sleep(POLL_SECONDS)
-        parts["lead"].cancel()
-        await self._lease.release(self._checkpoints() if self._leads else None)
+        for number in range(len(self._shards)):
+            parts[f"shard-{number}"].cancel()
+        await asyncio.gather(*(shard.release() for shard in self._shards))
 
 
 def held_by(request: Request) -> Held:

@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     """The operator's own namespace: its Lease lies there, and Signals in it may speak for other namespaces."""
     identity: Annotated[str, Field(min_length=1, max_length=253)] = Field(default_factory=default_identity)
     """The name under which the Lease is held; by default POD_NAME, or host and process id. Must differ between replicas."""
+    shards: Annotated[int, Field(ge=1, le=16)] = 1
+    """Among how many ingest shards the namespaces are divided, each led by one replica; the same for all replicas. More than 1
+    helps only if one replica cannot keep up with the Signals, and there are as many replicas."""
     http_host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside
     """Address for /livez, /readyz and /metrics."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080

@@ -8,11 +8,10 @@ from tests.harness.api import Api
 from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl
 from tests.harness.stage import Stage
-from tests.harness.steps import LEASE, create, script
+from tests.harness.steps import LEASE, checkpoint_of, create, script
 from tests.harness.team import Team
 
 from stormfold.fold.scripts import FOLD, SETTLE, Script
-from stormfold.kube.lease import CHECKPOINT
 
 
 async def marked(team: Team, api: Api) -> int:
@@ -37,7 +36,7 @@ async def test_checkpoint_is_never_ahead_of_a_signal_that_no_request_holds(stage
     await stage.kill_at(held)
     [lease] = await stage.api.list("Lease", OPERATOR_NAMESPACE)
     first = min(int(signal["metadata"]["resourceVersion"]) for signal in made)
-    assert int(lease["metadata"]["annotations"][CHECKPOINT]) < first
+    assert checkpoint_of(lease, team.namespace) < first
     stage.lose("emptied")
     await stage.operator.start(ready=False)
     await team.assert_exact()

@@ -9,8 +9,7 @@ import pytest
 from tests.api.conftest import OPERATOR_NAMESPACE, NewOperator
 from tests.harness.eventually import eventually
 from tests.harness.stage import Stage
-
-from stormfold.kube.lease import CHECKPOINT
+from tests.harness.steps import checkpoint_of
 
 LEASE = "stormfold-ingest-0"
 
@@ -19,7 +18,7 @@ async def lease(stage: Stage) -> tuple[str, int]:
     """Who holds the Lease, and the checkpoint on it."""
     found = await stage.api.get("Lease", LEASE, OPERATOR_NAMESPACE)
     assert found is not None
-    return found["spec"].get("holderIdentity", ""), int(found["metadata"]["annotations"][CHECKPOINT])
+    return found["spec"].get("holderIdentity", ""), checkpoint_of(found, stage.team.namespace)
 
 
 async def signals(stage: Stage) -> list[dict[str, Any]]:

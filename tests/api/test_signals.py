@@ -12,6 +12,8 @@ from tests.harness.api import Manifest
 from tests.harness.eventually import eventually
 from tests.harness.scene import Scene, at
 
+from stormfold.model.segment import segment
+
 FATE = "status.phase status.reason"
 
 
@@ -214,8 +216,9 @@ async def test_request_says_which_signal_was_the_newest_that_it_counts(scene: Sc
     await scene.policy()
     signals = await scene.pods("Trouble", 6)
     newest = max(int(signal["metadata"]["resourceVersion"]) for signal in signals)
+    counted = [{"segment": segment(scene.namespace), "resourceVersion": str(newest)}]
     await scene.requests_come_to(
-        "status.phase status.signals.total status.continuation.resourceVersion", [("Settled", 6, str(newest))]
+        "status.phase status.signals.total status.continuation.countedSignals", [("Settled", 6, counted)]
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.harness.values import ARRIVAL, T0, TERMS
+from tests.harness.values import ARRIVAL, SHOP, T0, TERMS
 
 from stormfold.fold import keys
 from stormfold.fold.store import CloseWord, Fold, Folded, ForgetWord, SettleWord, StormStore
@@ -104,8 +105,8 @@ OPENED = Snapshot(
     truncated=False,
     settled=False,
     revision=1,
-    through=1,
-    event_through=0,
+    through={SHOP: 1},
+    event_through={},
     written=0,
     written_ms=0,
 )
@@ -199,11 +200,16 @@ class Group:
         written: bool = True,
         settled: bool = False,
         next_look: int = 60_000,
-        trim: int = 0,
+        trim: Mapping[int, int] = {},
     ) -> SettleWord:
         """Note at `at` that the request holds the snapshot; times are ms after `T0`."""
         return await self.store.settle(
-            storm, written=written, settled=settled, deadline_ms=T0 + next_look, now_ms=T0 + at, trim=trim
+            storm,
+            written=written,
+            settled=settled,
+            deadline_ms=T0 + next_look,
+            now_ms=T0 + at,
+            trim=trim,
         )
 
     async def close(

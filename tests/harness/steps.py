@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from tests.harness.api_proxy import Rule as ApiRule
 from tests.harness.api_proxy import When
@@ -11,7 +12,8 @@ from tests.harness.redis_proxy import Rule as RedisRule
 from tests.harness.stage import Stage
 
 from stormfold.fold.scripts import Script
-from stormfold.kube.lease import CHECKPOINT
+from stormfold.kube.lease import Checkpoint, checkpoints_of
+from stormfold.model.segment import segment
 
 Step = Callable[[Stage, str, When], ApiRule | RedisRule]
 """Makes the rule that holds the step of a storm: stage, name of the storm, before or after the server's work."""
@@ -19,6 +21,11 @@ Step = Callable[[Stage, str, When], ApiRule | RedisRule]
 LEASE = "/leases/stormfold-ingest-0"
 REQUEST = r"/namespaces/{namespace}/remediationrequests/storm-{gid}-1/status"
 SIGNAL = r"/namespaces/{namespace}/signals/{name}-\d+"
+
+
+def checkpoint_of(lease: dict[str, Any], namespace: str) -> int:
+    """The resourceVersion up to which a Lease says that the namespace's Signals are safe."""
+    return checkpoints_of(lease).signals.get(segment(namespace), Checkpoint()).resource_version
 
 
 def script(which: Script) -> Step:
@@ -50,8 +57,7 @@ def checkpoint(stage: Stage, name: str, when: When) -> ApiRule:
     seen: list[int] = []
 
     def beyond(body: bytes) -> bool:
-        annotations = json.loads(body)["metadata"]["annotations"]
-        seen.append(int(annotations[CHECKPOINT]))
+        seen.append(checkpoint_of(json.loads(body), stage.team.namespace))
         return seen[-1] > seen[0]
 
     return stage.api_proxy.hold("PUT", LEASE, when=when, body=beyond)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.harness.folding import GID, Group, signal
-from tests.harness.values import ARRIVAL, T0
+from tests.harness.values import ARRIVAL, SHOP, T0
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
@@ -244,7 +244,7 @@ WITH_ALERTS = Seed(
     opened_ms=T0 - 5000,
     last_ms=T0 - 9000,
     alerts=3,
-    through=0,
+    through={},
 )
 
 
@@ -352,7 +352,7 @@ async def test_event_counts_as_often_as_it_has_occurred(group: Group) -> None:
     answer = await group.fold(event("e", 8, 7), event("f", 9, 1))
     assert (answer.folded, answer.ordinals) == (8, [7, 8])
     storm = await group.look(at=0)
-    assert (storm.total, storm.firing, storm.event_through, storm.through) == (8, 2, 9, 0)
+    assert (storm.total, storm.firing, storm.event_through, storm.through) == (8, 2, {SHOP: 9}, {})
     assert storm.resources == ((ARRIVAL.target, 8),)
 
 
@@ -367,7 +367,7 @@ async def test_occurrences_that_were_safe_before_are_not_counted(group: Group) -
 
 
 async def test_event_up_to_what_the_request_holds_is_not_counted(group: Group) -> None:
-    seed = replace(WITH_ALERTS, event_through=100)
+    seed = replace(WITH_ALERTS, event_through={SHOP: 100})
     answer = await group.fold(event("e", 100, 7), event("f", 101, 2), seed=seed)
     assert (answer.folded, answer.ordinals) == (6, [4, 6])
 

@@ -11,6 +11,7 @@ import pytest
 from tests.harness.eventually import eventually
 from tests.harness.folding import CLUSTER, GID, OPENED, Group, signal, signals
 from tests.harness.redis_proxy import RedisProxy
+from tests.harness.values import SHOP
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection, _check_version
@@ -267,9 +268,9 @@ async def test_missing_right_is_named(server: Valkey, restrict: Callable[[Valkey
 async def test_keys_with_our_prefix_are_all_that_is_touched(server: Valkey) -> None:
     async with group_on(without_config_right(server)) as group:
         await group.fold(*signals(1, 40))
-        await group.settle(await group.look(at=10), at=10, trim=40)
+        await group.settle(await group.look(at=10), at=10, trim={SHOP: 40})
         await group.close_and_forget(at=20)
-        await group.store.fence([group.partition], checkpoint=40)
+        await group.store.fence([group.partition], {SHOP: 40})
         assert (await group.store.sweep(now_ms=0)).due == {}
     names = server.command("KEYS", "*")
     assert isinstance(names, list)

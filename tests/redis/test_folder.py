@@ -11,6 +11,7 @@ import pytest
 from tests.harness.eventually import eventually
 from tests.harness.folding import CLUSTER, T0, Group, signal, signals
 from tests.harness.redis_proxy import RedisProxy
+from tests.harness.values import SHOP
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
@@ -159,7 +160,7 @@ async def test_signal_is_told_once_that_it_is_safe(world: World) -> None:
 
 
 async def test_signal_below_the_checkpoint_is_safe_at_once(world: World) -> None:
-    await world.store.fence([GROUP.partition], checkpoint=5)
+    await world.store.fence([GROUP.partition], {SHOP: 5})
     await world.submit(signal(5))
     assert (world.told, world.folder.is_open(GROUP.gid)) == ([(5, "storm 0")], False)
 
@@ -219,7 +220,15 @@ async def test_emptied_redis_gets_back_what_is_not_safe(world: World, redis: Val
 async def test_emptied_redis_continues_from_the_request(world: World, redis: Valkey) -> None:
     await world.submit(*signals(1, 5))
     world.request_says(
-        Seed(epoch=1, closed=False, incarnation=await world.life(), total=3, folded=3, firing=3, through=3)
+        Seed(
+            epoch=1,
+            closed=False,
+            incarnation=await world.life(),
+            total=3,
+            folded=3,
+            firing=3,
+            through={SHOP: 3},
+        )
     )
     await world.written(1, 3)
     redis.command("FLUSHALL")
@@ -235,7 +244,7 @@ async def test_more_than_a_batch_is_given_back_in_order(world: World, redis: Val
     await world.submit(*signals(601, 700))
     storm = await world.storm()
     assert storm is not None
-    assert (storm.total, storm.through, storm.first_ms) == (700, 700, T0 + 1)
+    assert (storm.total, storm.through, storm.first_ms) == (700, {SHOP: 700}, T0 + 1)
     await world.written(1, 700)
     assert [version for version, _ in world.told] == list(range(1, 701))
 
@@ -263,7 +272,7 @@ async def test_lost_partition_is_given_back_without_a_new_signal(world: World, r
 
 async def test_redis_behind_the_request_is_given_the_storm_back(world: World) -> None:
     await world.submit(*signals(1, 3))
-    world.request_says(Seed(epoch=1, closed=False, total=9, folded=9, firing=9, through=20))
+    world.request_says(Seed(epoch=1, closed=False, total=9, folded=9, firing=9, through={SHOP: 20}))
     world.folder.mistrust(GROUP.gid, await world.life(), POLICY, overflow=False)
     assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (1, 9)
     await eventually(lambda: [version for version, _ in world.told] == [1, 2, 3], what="all are safe")
@@ -271,7 +280,7 @@ async def test_redis_behind_the_request_is_given_the_storm_back(world: World) ->
 
 async def test_redis_with_a_storm_whose_request_is_closed_opens_the_next(world: World) -> None:
     await world.submit(*signals(1, 3))
-    world.request_says(Seed(epoch=1, closed=True, through=2))
+    world.request_says(Seed(epoch=1, closed=True, through={SHOP: 2}))
     world.folder.mistrust(GROUP.gid, await world.life(), POLICY, overflow=False)
     assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (2, 1)
     await eventually(lambda: world.told == [(1, "storm 1"), (2, "storm 1")], what="two are safe")
@@ -290,7 +299,7 @@ async def test_what_is_unsafe_for_long_is_folded_again(
 
 
 async def test_storm_of_a_request_found_at_start_is_given_back(world: World) -> None:
-    world.request_says(Seed(epoch=4, closed=False, total=9, folded=9, firing=9, through=20))
+    world.request_says(Seed(epoch=4, closed=False, total=9, folded=9, firing=9, through={SHOP: 20}))
     world.folder.adopt([], {GROUP.gid: (POLICY, False)})
     assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (4, 9)
     assert (world.folder.open_count(POLICY.id), world.folder.is_open(GROUP.gid)) == (1, True)
@@ -357,7 +366,9 @@ async def test_signal_of_a_life_that_no_request_held_is_folded_into_the_next_sto
     await world.submit(*signals(1, 2))
     redis.command("FLUSHALL")
     # Another replica has continued the storm from an older look, and closed it.
-    world.request_says(Seed(epoch=1, closed=True, incarnation="another", total=1, folded=1, through=1))
+    world.request_says(
+        Seed(epoch=1, closed=True, incarnation="another", total=1, folded=1, through={SHOP: 1})
+    )
     world.folder.observed(GROUP.gid, Held(1, "another", 1, ""), POLICY, overflow=False, closed=True)
     await world.submit(signal(3))
     assert await world.counted() == (2, 2)

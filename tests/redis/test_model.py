@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from tests.harness.folding import CLUSTER, COPY_KEYS, GID, SAVED, Group, descends, signal
+from tests.harness.values import SHOP
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
@@ -173,7 +174,7 @@ class OneGroup(RuleBasedStateMachine):
             self.finish(storm, forget=noted)
         elif storm and self.write(storm, closed=False) and noted:
             self.advance_checkpoint()
-            self.run(self.group.settle(storm, at=self.at, next_look=self.at, trim=self.checkpoint))
+            self.run(self.group.settle(storm, at=self.at, next_look=self.at, trim={SHOP: self.checkpoint}))
 
     def take(self, names: list[str]) -> None:
         """Take steps in their order."""
@@ -231,7 +232,7 @@ class OneGroup(RuleBasedStateMachine):
     @rule()
     def operator_restarts(self) -> None:
         self.operator = Operator(list(range(self.checkpoint + 1, self.emitted + 1)))
-        self.run(self.group.store.fence([self.group.partition], checkpoint=self.checkpoint))
+        self.run(self.group.store.fence([self.group.partition], {SHOP: self.checkpoint}))
 
     @rule(count=st.integers(1, 8))
     def paused_leader_folds_what_is_long_safe(self, count: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tests.harness.folding import CLUSTER, Group, signal, signals
+from tests.harness.values import SHOP
 from tests.redis.test_alerts import alert
 from tests.redis.test_folder import GROUP, POLICY, World, running
 
@@ -30,7 +31,7 @@ async def test_signals_that_the_closed_request_does_not_hold_go_before_later_one
     """A later one that is counted first raises the floor, and those before it would never be counted."""
     await world.submit(*signals(1, 5))
     redis.command("FLUSHALL")
-    world.request_says(Seed(epoch=1, closed=True, incarnation="another", folded=2, through=2))
+    world.request_says(Seed(epoch=1, closed=True, incarnation="another", folded=2, through={SHOP: 2}))
     world.held = Held(1, "another", 2, "")
     world.folder.observed(GROUP.gid, world.held, POLICY, overflow=False, closed=True)
     await world.folder.submit(signal(6))
@@ -59,7 +60,7 @@ async def test_storm_of_alerts_alone_leaves_the_floor_of_the_signals_before_it(r
     await group.fold(signal(5))
     await group.close_and_forget(at=10)
     await group.fold(alert("a"), at=20)
-    assert (await group.look(at=21)).through == 5
+    assert (await group.look(at=21)).through == {SHOP: 5}
     await group.close_and_forget(at=30)
     redis.command("DEL", group.ids_key)
     answer = await group.fold(signal(5), at=40)
@@ -72,7 +73,7 @@ async def test_signals_of_a_storm_that_another_replica_put_back_to_its_closed_re
 ) -> None:
     """The other replica knew that the request was closed before these were counted; this one has not heard of it."""
     await world.submit(*signals(1, 3))
-    closed = Seed(epoch=1, closed=True, incarnation="another", folded=1, through=1)
+    closed = Seed(epoch=1, closed=True, incarnation="another", folded=1, through={SHOP: 1})
     await world.group.fold(seed=closed, distrusted=await world.life())
     await world.submit(signal(4))
     assert await world.counted() == (2, 3)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from redis.exceptions import RedisError
 from tests.harness.folding import CLUSTER, OPENED, T0, Group, signal, signals
+from tests.harness.values import BANK, SHOP
 
 from stormfold.demo.process import ServerError
 from stormfold.demo.valkey import Valkey, ValkeyCluster
@@ -15,6 +16,7 @@ from stormfold.fold import keys, scripts
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreError, store_errors
 from stormfold.fold.store import FoldWord, ForgetWord, SettleWord, StormStore
+from stormfold.model.arrival import SignalRef
 from stormfold.model.group import PARTITIONS
 
 ALL = range(PARTITIONS)
@@ -30,7 +32,7 @@ def groups_on(store: StormStore) -> list[Group]:
 
 async def test_partitions_without_our_mark_are_lost(store: StormStore, redis: Valkey) -> None:
     assert (await store.sweep(now_ms=T0)).lost == frozenset(ALL)
-    await store.fence(ALL, checkpoint=0)
+    await store.fence(ALL, {SHOP: 0})
     assert (await store.sweep(now_ms=T0)).lost == frozenset()
     redis.command("DEL", keys.checkpoint(7))
     assert (await store.sweep(now_ms=T0)).lost == frozenset({7})
@@ -50,21 +52,27 @@ async def test_sweep_finds_what_is_due_the_earliest_first(store: StormStore) -> 
 
 
 async def test_storms_of_another_cluster_are_refused(store: StormStore) -> None:
-    await store.fence([7], checkpoint=10)
+    await store.fence([7], {SHOP: 10})
     stranger = StormStore(store._connection, cluster="another")
     with pytest.raises(StoreConfigError) as raised:
-        await stranger.fence(ALL, checkpoint=99)
+        await stranger.fence(ALL, {SHOP: 99})
     assert str(raised.value) == (
         f"Redis holds the storms of another cluster ({CLUSTER}): give each cluster its own database or server"
     )
     assert (await store.sweep(now_ms=T0)).lost == frozenset(ALL) - {7}, "nothing was marked"
 
 
-async def test_shards_have_checkpoints_of_their_own(store: StormStore) -> None:
-    await store.fence(ALL, checkpoint=10)
-    other_shard = Group(StormStore(store._connection, cluster=CLUSTER, shard=1))
-    assert (await other_shard.fold(signal(5))).ordinals == [1]
-    assert (await Group(store, f"{1:016x}").fold(signal(5))).ordinals == [0]
+async def test_segments_have_checkpoints_of_their_own(store: StormStore) -> None:
+    await store.fence(ALL, {SHOP: 10})
+    await store.fence(ALL, {BANK: 4})
+    shop, bank = signal(5), signal(5, ref=SignalRef("bank", "signal-5", "uid-of-bank", 1, 5))
+    assert (await Group(store).fold(shop, bank)).ordinals == [0, 1]
+
+
+async def test_partition_without_the_checkpoint_of_a_led_segment_is_lost(store: StormStore) -> None:
+    await store.fence(ALL, {SHOP: 10})
+    assert (await store.sweep(now_ms=T0, led=(SHOP,))).lost == frozenset()
+    assert (await store.sweep(now_ms=T0, led=(SHOP, BANK))).lost == frozenset(ALL)
 
 
 # --- a Cluster
@@ -97,7 +105,7 @@ async def test_cluster_of_which_one_node_evicts_is_refused(
 async def test_every_partition_of_a_cluster_holds_a_storm_from_opening_to_closing(
     cluster: ValkeyCluster, cluster_store: StormStore
 ) -> None:
-    await cluster_store.fence(ALL, checkpoint=0)
+    await cluster_store.fence(ALL, {SHOP: 0})
     groups = groups_on(cluster_store)
     for group in groups:
         assert (await group.fold(signal(1))).ordinals == [1]
@@ -109,7 +117,7 @@ async def test_every_partition_of_a_cluster_holds_a_storm_from_opening_to_closin
     for group in groups:
         storm = await group.claim(at=1000)
         assert storm == replace(OPENED, gid=group.gid)
-        assert await group.settle(storm, at=1000, trim=1) is SettleWord.SETTLED
+        assert await group.settle(storm, at=1000, trim={SHOP: 1}) is SettleWord.SETTLED
         assert (await group.fold(signal(1), known=(1, 1))).ordinals == [0]
         assert (await group.close_and_forget(at=2000)).total == 1
         assert (await group.fold(signal(2), at=3000)).epoch == 2
@@ -129,7 +137,7 @@ async def test_many_resources_and_instances_stay_on_the_node_of_their_partition(
 async def test_emptied_node_loses_its_partitions_only(
     cluster: ValkeyCluster, cluster_store: StormStore
 ) -> None:
-    await cluster_store.fence(ALL, checkpoint=0)
+    await cluster_store.fence(ALL, {SHOP: 0})
     groups = groups_on(cluster_store)
     for group in groups:
         await group.fold(signal(1))

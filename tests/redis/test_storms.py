@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tests.harness.folding import GID, LIFE, OPENED, T0, TERMS, Group, pod, signal, signals
+from tests.harness.values import BANK, SHOP
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
@@ -20,7 +21,8 @@ from stormfold.fold.store import (
     ForgetWord,
     SettleWord,
 )
-from stormfold.model.storm import State
+from stormfold.model.arrival import Arrival, SignalRef
+from stormfold.model.storm import Seed, State
 
 # --- claim
 
@@ -108,7 +110,7 @@ async def test_older_write_does_not_take_back_a_newer_one(group: Group) -> None:
 
 async def test_settle_trims_ids_and_refuses_their_signals_from_then_on(group: Group, redis: Valkey) -> None:
     await group.fold(*signals(1, 4))
-    await group.settle(await group.look(at=10), at=10, trim=3)
+    await group.settle(await group.look(at=10), at=10, trim={SHOP: 3})
     kept = [signal(4).occurrence]
     assert redis.command("ZRANGE", group.ids_key, 0, -1) == kept
     answer = await group.fold(*signals(1, 5), known=(1, 4))
@@ -117,10 +119,46 @@ async def test_settle_trims_ids_and_refuses_their_signals_from_then_on(group: Gr
     assert (await other.fold(signal(3))).ordinals == [0], "the whole partition is fenced"
 
 
+def of_bank(version: int) -> Arrival:
+    return signal(version, ref=SignalRef("bank", f"signal-{version}", f"uid-of-bank-{version}", 1, version))
+
+
+async def test_ids_are_kept_for_the_segment_that_is_least_far(group: Group, redis: Valkey) -> None:
+    await group.fold(signal(1), of_bank(2), signal(3), of_bank(4))
+    storm = await group.look(at=10)
+    assert storm.through == {SHOP: 3, BANK: 4}
+    await group.settle(storm, at=10, trim={SHOP: 3})
+    assert redis.command("ZCARD", group.ids_key) == 4, "nobody has said how far the bank is safe"
+    await group.store.fence([group.partition], {BANK: 2})
+    await group.settle(storm, at=20)
+    assert redis.command("ZRANGE", group.ids_key, 0, -1) == [signal(3).occurrence, of_bank(4).occurrence]
+    answer = await group.fold(signal(3), of_bank(4), of_bank(2), known=(1, 4))
+    assert answer.ordinals == [0, 4, 0]
+
+
+async def test_each_segment_leaves_its_own_floor_to_the_next_storm(group: Group) -> None:
+    await group.fold(signal(7), of_bank(3))
+    frozen = (await group.close(await group.look(at=10), at=10))[1]
+    assert frozen is not None
+    await group.store.forget_closed(frozen)
+    answer = await group.fold(signal(7), of_bank(3), of_bank(5), at=20)
+    assert (answer.epoch, answer.ordinals) == (2, [0, 0, 1])
+    assert (await group.look(at=30)).through == {SHOP: 7, BANK: 5}
+
+
+async def test_storm_is_continued_with_the_floor_of_each_segment(group: Group) -> None:
+    seed = Seed(
+        epoch=1, closed=False, incarnation="life-0", total=2, folded=2, firing=2, through={SHOP: 7, BANK: 3}
+    )
+    answer = await group.fold(signal(7), of_bank(3), of_bank(5), signal(8), seed=seed)
+    assert (answer.folded, answer.ordinals) == (4, [0, 0, 3, 4])
+    assert (await group.look(at=30)).through == {SHOP: 8, BANK: 5}
+
+
 async def test_trim_never_lowers_the_fence(group: Group) -> None:
-    await group.store.fence([group.partition], checkpoint=10)
+    await group.store.fence([group.partition], {SHOP: 10})
     await group.fold(signal(11))
-    await group.settle(await group.look(at=10), at=10, trim=5)
+    await group.settle(await group.look(at=10), at=10, trim={SHOP: 5})
     assert (await group.fold(signal(10), known=(1, 1))).ordinals == [0]
 
 
@@ -150,7 +188,7 @@ async def test_settle_of_an_earlier_epoch_leaves_the_later_one_alone(group: Grou
     await group.close_and_forget(at=20)
     await group.fold(signal(2), at=30)
     before = await group.look(at=30)
-    assert await group.settle(first, at=40, trim=2) is SettleWord.NEWER_EPOCH
+    assert await group.settle(first, at=40, trim={SHOP: 2}) is SettleWord.NEWER_EPOCH
     assert await group.look(at=40) == before
 
 
@@ -229,7 +267,7 @@ async def test_next_epoch_begins_from_nothing(group: Group) -> None:
     await group.close_and_forget(at=10)
     await group.fold(signal(11, seen_ms=T0 + 1))
     storm = await group.look(at=10)
-    assert storm == replace(OPENED, terms=group.terms, epoch=2, through=11)
+    assert storm == replace(OPENED, terms=group.terms, epoch=2, through={SHOP: 11})
 
 
 async def test_closed_storm_counts_none_of_its_signals_again(group: Group) -> None:
@@ -251,7 +289,7 @@ async def test_closed_storm_leaves_its_epoch_and_floor_and_the_ids_that_were_not
     assert redis.command("TTL", group.ids_key) == KNOW_SECONDS
     flat = redis.command("HGETALL", group.storm_key)
     assert isinstance(flat, list)
-    assert dict(zip(flat[::2], flat[1::2], strict=True)) == {"e": "1", "s": "c", "fl": "9"}
+    assert dict(zip(flat[::2], flat[1::2], strict=True)) == {"e": "1", "s": "c", f"fl{SHOP}": "9"}
     assert redis.command("TTL", group.storm_key) == REMEMBER_SECONDS
 
 

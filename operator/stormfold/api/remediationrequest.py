@@ -100,6 +100,20 @@ class SignalCounts(ApiModel):
     lost them. Whether the total is exact says the condition Exact."""
 
 
+class SegmentVersion(ApiModel):
+    """How far one segment of the namespaces is counted."""
+
+    segment: Annotated[int, Field(ge=0, le=15)]
+    """Which segment."""
+    resource_version: Annotated[str, Field(pattern="^[0-9]{1,19}$", max_length=19)]
+    """The resourceVersion of the newest that was counted: those up to it are in the numbers."""
+
+
+SegmentVersions = Annotated[
+    tuple[SegmentVersion, ...], Field(max_length=16, json_schema_extra=as_map("segment"))
+]
+
+
 class Continuation(ApiModel):
     """What the storm is continued from if Redis loses it. For stormfold alone: it may change in any release."""
 
@@ -113,10 +127,10 @@ class Continuation(ApiModel):
     """How many of the signals were alerts of a webhook."""
     repeats: Count = 0
     """How many of them may have been counted before."""
-    resource_version: Annotated[str, Field(pattern="^[0-9]*$", max_length=32)] = ""
-    """The resourceVersion of the newest Signal that was counted: those up to it are in the numbers."""
-    event_resource_version: Annotated[str, Field(pattern="^[0-9]*$", max_length=32)] = ""
-    """The same for Events."""
+    counted_signals: SegmentVersions = ()
+    """Up to which Signals these numbers hold them."""
+    counted_events: SegmentVersions = ()
+    """Up to which Events."""
 
 
 class AffectedResource(ApiModel):

@@ -23,8 +23,9 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | b | base: the first listed resource, at most 64 bytes of it |
 | ~… | one field for each listed resource, as what differs from the base: signals about it |
 | w lw q rev | folded (t + n) that the request holds, when it was written, 1 if settled, revision |
-| p fl | newest resourceVersion of a Signal counted; the floor at or below which nothing is counted |
-| pe fle | the same for Events |
+| p0 … p15 | of each segment, the newest resourceVersion of a Signal counted |
+| fl0 … fl15 | of each segment, the floor at or below which no Signal is counted |
+| pe0 … fle15 | the same for Events |
 | k | the terms of the policy |
 | cr ct | why and when it began to close |
 
@@ -41,7 +42,7 @@ def due(partition: int) -> str:
 
 
 def checkpoint(partition: int) -> str:
-    """Hash: ingest shard → resourceVersion at or below which fold refuses; also which cluster the keys belong to."""
+    """Hash: segment → resourceVersion at or below which fold refuses; also which cluster the keys belong to."""
     return f"{PREFIX}{{p{partition}}}:checkpoint"
 
 

@@ -4,7 +4,7 @@ Every method may raise `StoreUnavailableError` (no answer, whether it was done i
 repeated), `StoreFullError` and `StoreConfigError`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
@@ -16,6 +16,7 @@ from stormfold.fold.connection import Connection, Memory
 from stormfold.fold.errors import StoreConfigError
 from stormfold.model.arrival import AlertRef, Arrival, EventRef, Target
 from stormfold.model.group import PARTITIONS, partition
+from stormfold.model.segment import SEGMENTS
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
 
 CLAIM_MS = 10_000
@@ -167,7 +168,11 @@ def _signal_args(arrival: Arrival, *, sure: bool) -> tuple[str | int, ...]:
         version, flags = ref.starts_ms, f"a{arrival.firing + 2 * sure}"
     else:
         version, instance = ref.resource_version, arrival.instance
-        flags = f"e{ref.after},{ref.count}" if isinstance(ref, EventRef) else f"{arrival.firing:d}"
+        flags = (
+            f"e{ref.after},{ref.count},{arrival.segment}"
+            if isinstance(ref, EventRef)
+            else f"{arrival.firing:d}{arrival.segment}"
+        )
     return (
         version,
         arrival.occurrence,
@@ -189,10 +194,9 @@ def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | 
         return {
             "e": seed.epoch,
             "s": State.CLOSED,
-            "fl": seed.through,
-            "fle": seed.event_through,
             "g": seed.incarnation,
             "w": seed.folded,
+            **_floors(seed),
             **lost,
         }
     fields: dict[str, str | int] = {
@@ -222,17 +226,29 @@ def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | 
         "lw": seed.written_ms,
         "q": "1" if seed.settled else "",
         "rev": seed.revision,
-        "p": seed.through,
-        "fl": seed.through,
-        "pe": seed.event_through,
-        "fle": seed.event_through,
         "k": terms.encoded(),
+        **_floors(seed),
+        **{f"p{segment}": version for segment, version in seed.through.items()},
+        **{f"pe{segment}": version for segment, version in seed.event_through.items()},
     }
     resources = {encoded_resource(target): signals for target, signals in seed.resources.items()}
     if resources:
         base = fields["b"] = resource_base(next(iter(resources)))
         fields.update({resource_field(resource, base): signals for resource, signals in resources.items()})
     return fields
+
+
+def _floors(seed: Seed) -> dict[str, str | int]:
+    return {
+        **{f"fl{segment}": version for segment, version in seed.through.items()},
+        **{f"fle{segment}": version for segment, version in seed.event_through.items()},
+    }
+
+
+def _through(fields: Mapping[str, str], prefix: str) -> dict[int, int]:
+    return {
+        segment: int(fields[name]) for segment in range(SEGMENTS) if (name := f"{prefix}{segment}") in fields
+    }
 
 
 def rate_per_minute(minute: int, in_it: int, before: int, now_ms: int) -> int:
@@ -291,8 +307,8 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         truncated=truncated,
         settled=fields.get("q") == "1",
         revision=number("rev"),
-        through=number("p"),
-        event_through=number("pe"),
+        through=_through(fields, "p"),
+        event_through=_through(fields, "pe"),
         written=number("w"),
         written_ms=number("lw"),
         close_reason=fields.get("cr", ""),
@@ -301,13 +317,12 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
 
 
 class StormStore:
-    """The storms of one cluster. `shard` is the ingest shard whose resourceVersions are folded."""
+    """The storms of one cluster."""
 
-    def __init__(self, connection: Connection, *, cluster: str, shard: int = 0) -> None:
+    def __init__(self, connection: Connection, *, cluster: str) -> None:
         self._connection = connection
         self._client = connection.client
         self._cluster = cluster
-        self._shard = str(shard)
 
     async def _run(
         self, doing: str, script: scripts.Script, key_names: list[str], args: list[str | int]
@@ -319,7 +334,7 @@ class StormStore:
         """Count a batch into storms of partition `number`, atomically; one answer for each storm, in order."""
         incarnation = token_urlsafe(3)
         key_names = [keys.checkpoint(number), keys.due(number)]
-        args: list[str | int] = [now_ms, self._shard, incarnation, len(folds)]
+        args: list[str | int] = [now_ms, incarnation, len(folds)]
         for fold in folds:
             gid, seed = fold.gid, fold.seed
             key_names += (
@@ -385,12 +400,19 @@ class StormStore:
         ]
 
     async def settle(
-        self, snapshot: Snapshot, *, written: bool, settled: bool, deadline_ms: int, now_ms: int, trim: int
+        self,
+        snapshot: Snapshot,
+        *,
+        written: bool,
+        settled: bool,
+        deadline_ms: int,
+        now_ms: int,
+        trim: Mapping[int, int],
     ) -> SettleWord:
         """Note that the storm was looked at, whether its request holds the snapshot, and when to look again.
 
-        `settled` says that this very write made the request say so. Ids at or below resourceVersion `trim` are
-        forgotten, and refused from then on.
+        `settled` says that this very write made the request say so. `trim` gives, of segments that the caller takes
+        in, the resourceVersion up to which ids may be forgotten: they are refused from then on.
         """
         gid, number = snapshot.gid, partition(snapshot.gid)
         word = await self._run(
@@ -406,8 +428,7 @@ class StormStore:
                 int(settled),
                 deadline_ms,
                 now_ms,
-                self._shard,
-                trim,
+                *(number for pair in trim.items() for number in pair),
             ],
         )
         return SettleWord(word)
@@ -477,17 +498,20 @@ class StormStore:
         async with self._connection.calling(f"hastening storm {gid}"):
             await self._client.zadd(keys.due(partition(gid)), {gid: now_ms}, xx=True, lt=True)
 
-    async def sweep(self, *, now_ms: int) -> Sweep:
-        """Look at all partitions: which storms are due, and which partitions Redis has lost."""
+    async def sweep(self, *, now_ms: int, led: Collection[int] = ()) -> Sweep:
+        """Look at all partitions: which storms are due, and which partitions Redis has lost.
+
+        One is lost also if it lacks the checkpoint of a segment that the caller has `led` and fenced.
+        """
         async with self._connection.calling("looking for due storms"):
             pipeline = self._pipeline()
             for number in range(PARTITIONS):
                 pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=CLAIMS_AT_ONCE)
-                pipeline.hget(keys.checkpoint(number), "cluster")
+                pipeline.hmget(keys.checkpoint(number), "cluster", *led)
             answers = await pipeline.execute()
         return Sweep(
             due={number: gids for number in range(PARTITIONS) if (gids := answers[2 * number])},
-            lost=frozenset(number for number in range(PARTITIONS) if answers[2 * number + 1] is None),
+            lost=frozenset(number for number in range(PARTITIONS) if None in answers[2 * number + 1]),
         )
 
     async def due(self, numbers: Sequence[int], *, now_ms: int) -> dict[int, list[str]]:
@@ -507,41 +531,46 @@ class StormStore:
                 pipeline.zrange(keys.due(number), 0, -1)
             return {gid for gids in await pipeline.execute() for gid in gids}
 
-    async def check_owner(self, partitions: Sequence[int] = range(PARTITIONS)) -> list[int]:
-        """Make sure that partitions are this cluster's, or nobody's; gives the checkpoint of each, 0 for none.
+    async def check_owner(self) -> None:
+        """Make sure that all partitions are this cluster's, or nobody's.
 
         Raises:
             StoreConfigError: they hold the storms of another cluster.
         """
+        await self._checkpoints(range(PARTITIONS), ())
+
+    async def _checkpoints(self, partitions: Sequence[int], segments: Sequence[int]) -> list[list[int]]:
+        """The checkpoints of the segments in each partition, 0 for none; raises like `check_owner`."""
         async with self._connection.calling("asking whose the partitions are"):
             pipeline = self._pipeline()
             for number in partitions:
-                pipeline.hmget(keys.checkpoint(number), "cluster", self._shard)
+                pipeline.hmget(keys.checkpoint(number), "cluster", *segments)
             answers = await pipeline.execute()
-        strangers = {owner for owner, _ in answers if owner} - {self._cluster}
+        strangers = {owner for owner, *_ in answers if owner} - {self._cluster}
         if strangers:
             raise StoreConfigError(
                 f"Redis holds the storms of another cluster ({', '.join(sorted(strangers))}): "
                 "give each cluster its own database or server"
             )
-        return [int(before or 0) for _, before in answers]
+        return [[int(version or 0) for version in versions] for _, *versions in answers]
 
-    async def fence(self, partitions: Sequence[int], *, checkpoint: int) -> None:
-        """Mark partitions as this cluster's, and refuse what is at or below the checkpoint there.
+    async def fence(self, partitions: Sequence[int], checkpoints: Mapping[int, int]) -> None:
+        """Mark partitions as this cluster's, and refuse there what is at or below the checkpoint of its segment.
 
-        Only the leader calls it, with the checkpoint of its Lease: nothing is trimmed above that.
+        Only who leads those segments calls it, with what its Lease says: nothing is trimmed above that.
 
         Raises:
             StoreConfigError: they hold the storms of another cluster.
         """
-        checkpoints = await self.check_owner(partitions)
+        before = await self._checkpoints(partitions, tuple(checkpoints))
         async with self._connection.calling("fencing the partitions"):
             pipeline = self._pipeline()
-            for number, before in zip(partitions, checkpoints, strict=True):
-                pipeline.hset(
-                    keys.checkpoint(number),
-                    mapping={"cluster": self._cluster, self._shard: max(checkpoint, before)},
-                )
+            for number, versions in zip(partitions, before, strict=True):
+                kept = {
+                    str(segment): max(version, refused)
+                    for (segment, version), refused in zip(checkpoints.items(), versions, strict=True)
+                }
+                pipeline.hset(keys.checkpoint(number), mapping={"cluster": self._cluster, **kept})
             await pipeline.execute()
 
     async def memory(self) -> Memory:

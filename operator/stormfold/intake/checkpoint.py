@@ -1,4 +1,4 @@
-"""Progress: how far a shard's stream has been read, how far it is safe, and what Redis may forget.
+"""Progress: how far a shard has read its Signals, or Events, how far each segment is safe, and what Redis may forget.
 
 Signals are taken in the order of their resourceVersions and become safe in any order. The checkpoint is just below
 the first that is not safe. After a restart, a Signal above the checkpoint may all the same be one that was counted:
@@ -7,9 +7,11 @@ kept until the Signal itself proves that it was counted: by its mark, or by its 
 """
 
 from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from stormfold.kube.lease import Checkpoint
+from stormfold.model.segment import SEGMENTS, segment
 
 CREATION_MARGIN_SECONDS = 30
 """A creationTimestamp is taken before the resourceVersion, by the clock of one of several API servers: a Signal
@@ -35,36 +37,33 @@ class Taken:
     """It was there when this process began, so that Redis may know it under any earlier resourceVersion."""
 
 
-class Progress:
-    """The bookkeeping of one ingest shard."""
+@dataclass(slots=True)
+class Reading:
+    """How far a shard has read; all of its segments come by one watch."""
 
-    def __init__(self) -> None:
+    resource_version: int = 0
+    """All changes up to here have been taken in."""
+    beginning: bool = True
+    """The first list has not been taken in: what comes may be in Redis already."""
+
+
+class Progress:
+    """The bookkeeping of one segment."""
+
+    def __init__(self, reading: Reading, checkpoint: Checkpoint) -> None:
+        """Begin at the checkpoint that a Lease carries."""
+        self._reading = reading
         self._unsafe: deque[Taken] = deque()
         self._unproven: deque[Taken] = deque()
         self._sweep_at = SWEEP
-        self.begin(Checkpoint())
-
-    def begin(self, checkpoint: Checkpoint) -> None:
-        """Begin at the checkpoint that the shard's Lease carries, before anything is taken."""
         self._start = self._kept = checkpoint
-        self._read = checkpoint.resource_version
         self._created = checkpoint.created_before
-        self._beginning = True
-
-    def begun(self) -> None:
-        """The first list has been taken in: what comes from now on is not in Redis yet."""
-        self._beginning = False
-
-    def reach(self, resource_version: int) -> None:
-        """All changes up to here have been taken in."""
-        self._read = max(self._read, resource_version)
 
     def take(self, resource_version: int, *, generation: int, created: int) -> Taken:
         """Note an occurrence that is to be counted; the caller sets `safe`, `marked` and `gone` on what it gets."""
-        taken = Taken(resource_version, generation, created, met=self._beginning)
+        taken = Taken(resource_version, generation, created, met=self._reading.beginning)
         self._unsafe.append(taken)
         self._keep(taken)
-        self.reach(resource_version)
         return taken
 
     def meet(self, resource_version: int, *, generation: int, created: int, marked: bool = False) -> Taken:
@@ -79,12 +78,6 @@ class Progress:
             self._unproven = deque(taken for taken in self._unproven if not self._proven(taken))
             self._sweep_at = max(SWEEP, 2 * len(self._unproven))
 
-    @property
-    def unsafe(self) -> bool:
-        """Whether something taken in is not safe yet."""
-        self._advance()
-        return bool(self._unsafe)
-
     def _advance(self) -> None:
         while self._unsafe and self._unsafe[0].safe:
             self._created = max(self._created, self._unsafe.popleft().created - CREATION_MARGIN_SECONDS)
@@ -92,7 +85,11 @@ class Progress:
     def checkpoint(self) -> Checkpoint:
         """How far everything is safe now."""
         self._advance()
-        version = self._unsafe[0].resource_version - 1 if self._unsafe else self._read
+        version = (
+            self._unsafe[0].resource_version - 1
+            if self._unsafe
+            else max(self._start.resource_version, self._reading.resource_version)
+        )
         return Checkpoint(version, self._created)
 
     def kept(self, checkpoint: Checkpoint) -> None:
@@ -106,7 +103,7 @@ class Progress:
 
     def trim(self) -> int:
         """The resourceVersion up to which Redis may forget ids, and must refuse what comes again; 0 is none."""
-        if self._beginning:
+        if self._reading.beginning:
             return 0
         while self._unproven:
             taken = self._unproven[0]
@@ -131,3 +128,50 @@ class Progress:
             or marked
             or (edited and generation == 1 and created < self._start.created_before)
         )
+
+
+class ShardProgress:
+    """The progress of a shard's segments, of Signals or of Events."""
+
+    def __init__(self, segments: Iterable[int] = range(SEGMENTS)) -> None:
+        self._segments = tuple(segments)
+        self.begin({})
+
+    def begin(self, checkpoints: Mapping[int, Checkpoint]) -> None:
+        """Begin at the checkpoints that the Leases carry, before anything is taken."""
+        self._reading = Reading()
+        self._progress = {
+            number: Progress(self._reading, checkpoints.get(number, Checkpoint()))
+            for number in self._segments
+        }
+
+    def of(self, namespace: str) -> Progress:
+        """The progress of the namespace's segment."""
+        return self._progress[segment(namespace)]
+
+    def begun(self) -> None:
+        """The first list has been taken in: what comes from now on is not in Redis yet."""
+        self._reading.beginning = False
+
+    def reach(self, resource_version: int) -> None:
+        """All changes up to here have been taken in."""
+        self._reading.resource_version = max(self._reading.resource_version, resource_version)
+
+    def checkpoints(self) -> dict[int, Checkpoint]:
+        """How far everything is safe now."""
+        return {number: progress.checkpoint() for number, progress in self._progress.items()}
+
+    def kept(self, checkpoints: Mapping[int, Checkpoint]) -> None:
+        """The Lease now carries these checkpoints."""
+        for number, checkpoint in checkpoints.items():
+            self._progress[number].kept(checkpoint)
+
+    def kept_versions(self) -> dict[int, int]:
+        """Segment → the resourceVersion that the Lease carries."""
+        return {number: progress.kept_version for number, progress in self._progress.items()}
+
+    def trim(self) -> dict[int, int]:
+        """Segment → what `Progress.trim` says, where that is something."""
+        return {
+            number: version for number, progress in self._progress.items() if (version := progress.trim())
+        }

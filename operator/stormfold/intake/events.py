@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from stormfold.api.conditions import Reason
 from stormfold.api.resource import GROUP
 from stormfold.api.signal import Severity, SignalPhase, SignalSpec
-from stormfold.intake.checkpoint import Progress, Taken
+from stormfold.intake.checkpoint import Progress, ShardProgress, Taken
 from stormfold.intake.listwatch import WATCH_ERRORS, Change, ListWatch, version_number
 from stormfold.intake.signals import DISCARDED, RECEIVED, REJECTED
 from stormfold.intake.taking import edited, take_apart
@@ -71,6 +71,7 @@ class SeenEvent:
     """An Event as it was read."""
 
     uid: str
+    namespace: str
     resource_version: int
     created: int
     """Unix seconds, by the API server's clock."""
@@ -100,6 +101,7 @@ class EventParser:
         seen = max(created, min(last or created, time.time()))
         return SeenEvent(
             ref.uid,
+            metadata.get("namespace", ""),
             version,
             int(created),
             int(began),
@@ -222,7 +224,7 @@ class Known:
 class EventIntake:
     """Tells new occurrences from those that were counted, and keeps the progress of the stream of Events."""
 
-    def __init__(self, progress: Progress, *, submit: Callable[[Arrival], Awaitable[None]]) -> None:
+    def __init__(self, progress: ShardProgress, *, submit: Callable[[Arrival], Awaitable[None]]) -> None:
         """`progress` is of this stream alone: Events may lie in an etcd of their own. `submit` takes what may be
         to be counted; each of its arrivals must come to `conclude`, once."""
         self._progress = progress
@@ -230,11 +232,13 @@ class EventIntake:
         self._known: dict[str, Known] = {}
         self._waiting: dict[tuple[str, int], tuple[Taken, int]] = {}
         """(uid, count) → what is not safe yet, and how many occurrences came with it."""
+        self._live = 0
 
     async def take(self, change: Change[SeenEvent]) -> None:
         """Take in one change of the collection."""
         await take_apart(change, self._progress, take=self._take_item, forget=self._forget)
-        LIVE.set(len(self._known))
+        LIVE.inc(len(self._known) - self._live)
+        self._live = len(self._known)
 
     def _forget(self, uid: str) -> None:
         known = self._known.get(uid)
@@ -249,12 +253,13 @@ class EventIntake:
     async def _take_item(self, seen: SeenEvent) -> None:
         if seen.outcome is None:
             return
+        progress = self._progress.of(seen.namespace)
         known = self._known.get(seen.uid)
         if known is None:
-            before = self._counted_before(seen)
+            before = _counted_before(progress, seen)
             known = self._known[seen.uid] = Known(before, before)
             if before == seen.count:
-                known.remembered = self._progress.meet(
+                known.remembered = progress.meet(
                     seen.resource_version, generation=seen.count, created=seen.created
                 )
         known.gone = False
@@ -263,7 +268,7 @@ class EventIntake:
             return
         known.taken = seen.count
         ref = EventRef(seen.uid, seen.resource_version, seen.count, known.safe)
-        taken = self._progress.take(seen.resource_version, generation=seen.count, created=seen.created)
+        taken = progress.take(seen.resource_version, generation=seen.count, created=seen.created)
         self._waiting[ref.uid, ref.count] = taken, new
         known.waiting += 1
         if isinstance(seen.outcome, Verdict):
@@ -272,29 +277,6 @@ class EventIntake:
             return
         RECEIVED.labels(source=EVENT_SOURCE).inc(new)
         await self._submit(replace(seen.outcome, ref=ref))
-
-    def _counted_before(self, seen: SeenEvent) -> int:
-        """How many occurrences of an Event that is new to this process must not be counted any more.
-
-        Where it says too few, Redis knows better: it remembers the count of each Event that is above the checkpoint.
-        """
-
-        def counted(occurrences: int) -> bool:
-            return self._progress.counted_before(
-                seen.resource_version,
-                generation=occurrences,
-                created=seen.created,
-                edited=seen.edited,
-                marked=False,
-            )
-
-        if counted(seen.count):
-            return seen.count
-        if counted(1):
-            return 1
-        if seen.created - seen.began >= CONTINUED_SECONDS:
-            return seen.count - 1
-        return 0
 
     def conclude(self, ref: EventRef, verdict: Verdict) -> None:
         """The occurrences up to `ref.count` are safe: a request holds them, or none will."""
@@ -327,13 +309,46 @@ class EventIntake:
         return replace(arrival, ref=replace(ref, after=min(known.safe, ref.count)))
 
 
+def _counted_before(progress: Progress, seen: SeenEvent) -> int:
+    """How many occurrences of an Event that is new to this process must not be counted any more.
+
+    Where it says too few, Redis knows better: it remembers the count of each Event that is above the checkpoint.
+    """
+
+    def counted(occurrences: int) -> bool:
+        return progress.counted_before(
+            seen.resource_version,
+            generation=occurrences,
+            created=seen.created,
+            edited=seen.edited,
+            marked=False,
+        )
+
+    if counted(seen.count):
+        return seen.count
+    if counted(1):
+        return 1
+    if seen.created - seen.began >= CONTINUED_SECONDS:
+        return seen.count - 1
+    return 0
+
+
 class EventWatch:
     """Watches Events while a policy takes them."""
 
-    def __init__(self, client: KubeClient, intake: EventIntake) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        intake: EventIntake,
+        *,
+        takes: Callable[[str], bool] = lambda namespace: True,
+    ) -> None:
+        """`takes` says of which namespaces."""
         self._client = client
         self._intake = intake
-        self._events = ListWatch(client, paths.events(), kind="Event", parse=EventParser(), params=SELECT)
+        self._events = ListWatch(
+            client, paths.events(), kind="Event", parse=EventParser(), takes=takes, params=SELECT
+        )
         self._wanted = asyncio.Event()
 
     def want(self, wanted: bool) -> None:

@@ -122,16 +122,19 @@ class ListWatch(Generic[T]):
         *,
         kind: str,
         parse: Callable[[dict[str, Any]], T],
+        takes: Callable[[str], bool] = lambda namespace: True,
         params: Mapping[str, str] = {},
         accept: str = JSON,
     ) -> None:
-        """`params` select, such as a fieldSelector; `accept` asks for another form of the objects."""
+        """`takes` says whether the objects of a namespace are wanted: the API server cannot be asked that, so the others
+        come and are left out. `params` select, such as a fieldSelector; `accept` asks for another form of the objects."""
         self._client = client
         self._path = path
         self._params = dict(params)
         self._accept = accept
         self._kind = kind
         self._parse = parse
+        self._takes = takes
         self._known: set[str] = set()
         self._columns: list[str] = []
         self._heard = 0.0
@@ -203,7 +206,11 @@ class ListWatch(Generic[T]):
         while True:
             page = await self._client.request("GET", self._path, params=params, accept=self._accept)
             self._hear()
-            items += (self._parse(item) for item in self._objects(page))
+            items += (
+                self._parse(item)
+                for item in self._objects(page)
+                if self._takes(item["metadata"].get("namespace", ""))
+            )
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
                 break
@@ -232,6 +239,8 @@ class ListWatch(Generic[T]):
             (body,) = self._objects(body)
         metadata = body.get("metadata") or {}
         match kind:
+            case "ADDED" | "MODIFIED" | "DELETED" if not self._takes(metadata.get("namespace", "")):
+                return Reached(version_number(metadata.get("resourceVersion")))
             case "ADDED" | "MODIFIED":
                 item = self._parse(body)
                 self._known.add(item.uid)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase, SignalSpec, SignalState
 from stormfold.intake.alertmanager import FUTURE_MS
-from stormfold.intake.checkpoint import Progress, Taken
+from stormfold.intake.checkpoint import ShardProgress, Taken
 from stormfold.intake.listwatch import Change, Listed, version_number
 from stormfold.intake.taking import edited, take_apart
 from stormfold.intake.targets import NAMESPACE_NAME
@@ -134,7 +134,7 @@ class SignalIntake:
 
     def __init__(
         self,
-        progress: Progress,
+        progress: ShardProgress,
         *,
         submit: Callable[[Arrival], Awaitable[None]],
         concluded: Callable[[SignalRef, Verdict], None],
@@ -157,6 +157,7 @@ class SignalIntake:
         """uid → its latest occurrence."""
         self._waiting: dict[tuple[str, int], Taken] = {}
         """(uid, generation) → an occurrence that is not safe yet."""
+        self._live = 0
         self.listed = False
         """Whether the first list has been taken in."""
 
@@ -164,7 +165,8 @@ class SignalIntake:
         """Take in one change of the collection."""
         await take_apart(change, self._progress, take=self._take_item, forget=self._forget)
         self.listed = self.listed or isinstance(change, Listed)
-        LIVE.set(len(self._taken))
+        LIVE.inc(len(self._taken) - self._live)
+        self._live = len(self._taken)
 
     def _forget(self, uid: str) -> None:
         taken = self._taken.pop(uid, None)
@@ -174,19 +176,20 @@ class SignalIntake:
 
     async def _take_item(self, seen: Seen) -> None:
         ref = seen.ref
+        progress = self._progress.of(ref.namespace)
         before = self._taken.get(ref.uid)
         if before and ref.generation <= before.generation:
             before.marked = before.marked or seen.marked
             self._changed(ref)
             return
-        if before is None and self._progress.counted_before(
+        if before is None and progress.counted_before(
             ref.resource_version,
             generation=ref.generation,
             created=seen.created,
             edited=seen.edited,
             marked=seen.marked,
         ):
-            self._taken[ref.uid] = self._progress.meet(
+            self._taken[ref.uid] = progress.meet(
                 ref.resource_version, generation=ref.generation, created=seen.created, marked=seen.marked
             )
             if isinstance(seen.outcome, Verdict) and not seen.marked:
@@ -197,7 +200,7 @@ class SignalIntake:
             return
         if before:
             before.gone = True
-        taken = self._progress.take(ref.resource_version, generation=ref.generation, created=seen.created)
+        taken = progress.take(ref.resource_version, generation=ref.generation, created=seen.created)
         self._taken[ref.uid] = self._waiting[ref.uid, ref.generation] = taken
         self._changed(ref)
         if isinstance(seen.outcome, Verdict):

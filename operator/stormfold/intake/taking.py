@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from stormfold.intake.checkpoint import Progress
+from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.listwatch import Change, Changed, Deleted, Listed, Reached, T
 
 
 async def take_apart(
     change: Change[T],
-    progress: Progress,
+    progress: ShardProgress,
     *,
     take: Callable[[T], Awaitable[None]],
     forget: Callable[[str], None],
@@ -21,6 +21,7 @@ async def take_apart(
                 forget(uid)
             for item in items:
                 await take(item)
+                progress.reach(item.resource_version)
             progress.begun()
         case Changed(item):
             await take(item)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
+from stormfold.model.segment import segment
 
 SEVERITIES = tuple(sorted(Severity, key=lambda severity: severity.rank))
 """Severities from the least to the worst: the index is the rank that Redis stores."""
@@ -105,6 +106,11 @@ class Arrival:
         else:
             text = ref.uid
         return b2a_base64(blake2b(text.encode(), digest_size=8).digest())[:11].decode()
+
+    @property
+    def segment(self) -> int:
+        """The segment of the `Signal` or Event; of an alert it means nothing."""
+        return segment(self.ref.namespace if isinstance(self.ref, SignalRef) else self.namespace)
 
     @property
     def instance(self) -> int:

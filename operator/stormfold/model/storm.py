@@ -93,9 +93,9 @@ class Seed:
     detected: Detected = Detected.NO
     settled: bool = False
     revision: int = 1
-    through: int = 0
-    """resourceVersion of the newest Signal counted: what is not above it is counted."""
-    event_through: int = 0
+    through: Mapping[int, int] = field(default_factory=dict)
+    """Segment → resourceVersion of the newest Signal counted: what is not above it is counted."""
+    event_through: Mapping[int, int] = field(default_factory=dict)
     """The same for Events."""
     alerts: int = 0
     """How many of the signals were alerts: nobody knows any more which."""
@@ -155,8 +155,8 @@ class Snapshot:
     truncated: bool
     settled: bool
     revision: int
-    through: int
-    event_through: int
+    through: Mapping[int, int]
+    event_through: Mapping[int, int]
     written: int
     """The `folded` that the request is known to have reached; 0 before it is made."""
     written_ms: int

@@ -5,7 +5,7 @@ a group is what an emptied Redis is continued from.
 """
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from stormfold.api.remediationrequest import (
     RemediationRequest,
     RemediationRequestSpec,
     RequestPhase,
+    SegmentVersion,
 )
 from stormfold.fold.batching import Continuation
 from stormfold.model.arrival import Target
@@ -257,8 +258,8 @@ def seed_of(request: Request) -> Seed:
         else Detected.BY_SIGNALS,
         settled=status.phase is RequestPhase.SETTLED,
         revision=status.revision,
-        through=int(stored.resource_version or 0),
-        event_through=int(stored.event_resource_version or 0),
+        through=_through(stored.counted_signals),
+        event_through=_through(stored.counted_events),
         alerts=stored.alerts,
         repeats=stored.repeats,
         resource_count=status.affected_resource_count,
@@ -267,6 +268,10 @@ def seed_of(request: Request) -> Seed:
             Target(r.api_version, r.kind, r.name, r.namespace): r.signals for r in status.affected_resources
         },
     )
+
+
+def _through(versions: Iterable[SegmentVersion]) -> dict[int, int]:
+    return {each.segment: int(each.resource_version) for each in versions}
 
 
 def _closed_seed(request: Request) -> Seed:
@@ -279,8 +284,8 @@ def _closed_seed(request: Request) -> Seed:
         closed=True,
         incarnation=stored.incarnation,
         folded=stored.folded,
-        through=int(stored.resource_version or 0),
-        event_through=int(stored.event_resource_version or 0),
+        through=_through(stored.counted_signals),
+        event_through=_through(stored.counted_events),
         alerts=stored.alerts,
         last_ms=_ms(status.last_seen),
     )

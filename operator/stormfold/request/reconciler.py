@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -75,17 +75,18 @@ class Reconciler:
         writer: RequestWriter,
         *,
         terminal_phases: Collection[str],
-        trim: Callable[[], int],
-        checkpoint: Callable[[], int | None],
+        trim: Callable[[], Mapping[int, int]],
+        fenced: Callable[[], Mapping[int, int]],
     ) -> None:
         """`terminal_phases` are those of `status.remediation` after which nobody works on the storm any more; any
-        other, and none, is not terminal. `trim` gives the resourceVersion up to which ids may be forgotten, `checkpoint` the one that our Lease carries, None while we lead nothing."""
+        other, and none, is not terminal. `trim` gives the resourceVersions up to which ids may be forgotten, `fenced` those that our Leases carry, both by
+        the segments that we lead."""
         self._store = store
         self._index = index
         self._writer = writer
         self._terminal_phases = frozenset(terminal_phases)
         self._trim = trim
-        self._checkpoint = checkpoint
+        self._fenced = fenced
         self._folder: Folder | None = None
         self._hints: list[int] = []
         """When to look next, Unix ms, the earliest first; `_due` says where."""
@@ -170,16 +171,16 @@ class Reconciler:
             self.hint(partition(gid), now)
 
     async def _sweep(self, tasks: asyncio.TaskGroup) -> None:
-        found = await self._store.sweep(now_ms=now_ms())
+        fenced = self._fenced()
+        found = await self._store.sweep(now_ms=now_ms(), led=fenced)
         REDIS_ANSWERED.set_to_current_time()
         self._index.update_gauge()
         if found.lost:
-            checkpoint = self._checkpoint()
-            if checkpoint is not None:
+            if fenced:
                 log.warning(
                     "Redis has lost partitions, giving them back", extra={"partitions": len(found.lost)}
                 )
-                await self._store.fence(sorted(found.lost), checkpoint=checkpoint)
+                await self._store.fence(sorted(found.lost), fenced)
             for number in found.lost:
                 self.folder.partition_lost(number)
         self.folder.look_again_at_stale()

@@ -1,6 +1,6 @@
 """Decision → what the RemediationRequest says. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from stormfold.api.remediationrequest import (
     RemediationRequestSpec,
     RemediationRequestStatus,
     RequestPhase,
+    SegmentVersion,
     SignalCounts,
 )
 from stormfold.api.resource import API_VERSION
@@ -151,13 +152,20 @@ def status(
             folded=storm.folded,
             alerts=storm.alerts,
             repeats=storm.repeats,
-            resource_version=str(storm.through),
-            event_resource_version=str(storm.event_through),
+            counted_signals=_segment_versions(storm.through),
+            counted_events=_segment_versions(storm.event_through),
         ),
     ).manifest()
     # A merge patch keeps what it does not name: a deadline that is no more has to be named.
     rendered["deadlines"] = {"settle": None} | rendered["deadlines"] if not over else None
     return rendered
+
+
+def _segment_versions(through: Mapping[int, int]) -> tuple[SegmentVersion, ...]:
+    return tuple(
+        SegmentVersion(segment=segment, resource_version=str(version))
+        for segment, version in sorted(through.items())
+    )
 
 
 def with_findings(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.harness.values import NODE, POD, SNAPSHOT, T0, TERMS
+from tests.harness.values import NODE, POD, SHOP, SNAPSHOT, T0, TERMS
 
 from stormfold.fold.store import (
     BASE_BYTES,
@@ -92,7 +92,7 @@ SEED = Seed(
     arrived_ms=T0 + 10_000,
     detected=Detected.BY_SIGNALS,
     revision=2,
-    through=4711,
+    through={SHOP: 4711},
     resource_count=2,
     resources=dict(SNAPSHOT.resources),
     written_ms=T0 + 10_500,
@@ -138,14 +138,16 @@ def test_storm_of_which_nothing_fires_has_fired_if_it_has_a_request() -> None:
 
 def test_seed_of_a_closed_request_is_its_epoch_and_floor() -> None:
     assert _seed_fields(
-        Seed(epoch=1, closed=True, incarnation="life-0", folded=8, through=99, event_through=7),
+        Seed(
+            epoch=1, closed=True, incarnation="life-0", folded=8, through={SHOP: 99}, event_through={SHOP: 7}
+        ),
         TERMS,
         "life-1",
     ) == {
         "e": 1,
         "s": State.CLOSED,
-        "fl": 99,
-        "fle": 7,
+        f"fl{SHOP}": 99,
+        f"fle{SHOP}": 7,
         "g": "life-0",
         "w": 8,
     }

@@ -6,18 +6,41 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from tests.harness.values import BANK, SHOP
 
-from stormfold.intake.checkpoint import CREATION_MARGIN_SECONDS, SWEEP, Progress, Taken
+from stormfold.intake.checkpoint import (
+    CREATION_MARGIN_SECONDS,
+    SWEEP,
+    Progress,
+    Reading,
+    ShardProgress,
+    Taken,
+)
 from stormfold.kube.lease import Checkpoint
 
 T = 1_767_225_600
 """A creation time, Unix seconds."""
 
 
-def begun(version: int = 100, created_before: int = 0) -> Progress:
-    progress = Progress()
-    progress.begin(Checkpoint(version, created_before))
-    progress.begun()
+class Reader(Progress):
+    """The only segment of a shard that is read change by change."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.reading = Reading()
+        super().__init__(self.reading, checkpoint)
+
+    def reach(self, resource_version: int) -> None:
+        self.reading.resource_version = max(self.reading.resource_version, resource_version)
+
+    def take(self, resource_version: int, *, generation: int, created: int) -> Taken:
+        taken = super().take(resource_version, generation=generation, created=created)
+        self.reach(resource_version)
+        return taken
+
+
+def begun(version: int = 100, created_before: int = 0) -> Reader:
+    progress = Reader(Checkpoint(version, created_before))
+    progress.reading.beginning = False
     return progress
 
 
@@ -25,7 +48,6 @@ def test_checkpoint_begins_where_the_last_leader_left_it() -> None:
     progress = begun(100, T)
     assert progress.checkpoint() == Checkpoint(100, T)
     assert progress.trim() == progress.kept_version == 100
-    assert not progress.unsafe
 
 
 def test_checkpoint_is_just_below_the_first_that_is_not_safe() -> None:
@@ -36,7 +58,6 @@ def test_checkpoint_is_just_below_the_first_that_is_not_safe() -> None:
     second.safe = True
     assert progress.checkpoint() == Checkpoint(109, 0)
     first.safe = True
-    assert progress.unsafe is False
     assert progress.checkpoint() == Checkpoint(130, T - CREATION_MARGIN_SECONDS)
 
 
@@ -105,21 +126,19 @@ def test_ids_above_the_kept_checkpoint_are_kept() -> None:
 
 
 def test_redis_forgets_nothing_before_the_first_list_is_taken_in() -> None:
-    progress = Progress()
-    progress.begin(Checkpoint(100, T))
+    progress = Reader(Checkpoint(100, T))
     assert progress.trim() == 0
-    progress.begun()
+    progress.reading.beginning = False
     assert progress.trim() == 100
 
 
 # An edit has raised its resourceVersion above the one under which Redis has its id.
 @pytest.mark.parametrize("counted", [True, False], ids=["counted before", "taken again"])
 def test_redis_forgets_nothing_while_something_met_at_start_may_be_mistaken_for_new(counted: bool) -> None:
-    progress = Progress()
-    progress.begin(Checkpoint(100))
+    progress = Reader(Checkpoint(100))
     note = progress.meet if counted else progress.take
     taken = note(105, generation=1, created=T)
-    progress.begun()
+    progress.reading.beginning = False
     progress.kept(Checkpoint(200, T))
     taken.safe = True
     assert progress.trim() == 0
@@ -158,6 +177,20 @@ def test_signal_met_at_start_was_counted_or_not(
         version, generation=generation, created=created, edited=edited, marked=marked
     )
     assert found == counted
+
+
+def test_segments_that_have_nothing_unsafe_do_not_wait_for_one_that_has() -> None:
+    shard = ShardProgress((SHOP, BANK))
+    shard.begin({SHOP: Checkpoint(100, T), BANK: Checkpoint(90, T)})
+    assert shard.trim() == {}, "before the first list is taken in"
+    shard.begun()
+    shop = shard.of("shop").take(110, generation=1, created=T)
+    shard.reach(120)
+    assert shard.checkpoints() == {SHOP: Checkpoint(109, T), BANK: Checkpoint(120, T)}
+    assert shard.trim() == shard.kept_versions() == {SHOP: 100, BANK: 90}
+    shop.safe = shop.marked = True
+    shard.kept(shard.checkpoints())
+    assert shard.kept_versions() == {SHOP: 120, BANK: 120}
 
 
 class Shard(RuleBasedStateMachine):
@@ -213,7 +246,6 @@ class Shard(RuleBasedStateMachine):
         assert checkpoint.resource_version == below
         assert checkpoint.resource_version >= self.last.resource_version
         assert checkpoint.created_before >= self.last.created_before
-        assert self.progress.unsafe == bool(unsafe)
         self.last = checkpoint
 
     @invariant()
@@ -230,8 +262,7 @@ class Shard(RuleBasedStateMachine):
 
     @invariant()
     def restart_takes_all_that_is_not_safe(self) -> None:
-        successor = Progress()
-        successor.begin(self.progress._kept)
+        successor = Reader(self.progress._kept)
         for taken in self.all:
             if not taken.safe and not taken.marked and taken.resource_version > self.progress.kept_version:
                 assert not successor.counted_before(

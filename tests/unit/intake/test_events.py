@@ -14,11 +14,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.harness.values import T0
+from tests.harness.values import SHOP, T0
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
-from stormfold.intake.checkpoint import Progress
+from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.events import MAX_COUNT, EventIntake, EventParser, SeenEvent
 from stormfold.intake.listwatch import Change, Changed, Deleted, Listed, Reached
 from stormfold.kube.lease import Checkpoint
@@ -100,7 +100,7 @@ def arrival(of: dict[str, Any]) -> Arrival:
 
 
 def test_event_is_an_arrival() -> None:
-    assert PARSE(BODY) == SeenEvent("uid-1", 110, T0 // 1000, T0 // 1000, False, 1, ARRIVAL)
+    assert PARSE(BODY) == SeenEvent("uid-1", "shop", 110, T0 // 1000, T0 // 1000, False, 1, ARRIVAL)
 
 
 def test_event_that_says_only_its_reason_is_an_arrival() -> None:
@@ -450,11 +450,12 @@ class Stream:
     """An intake that began at checkpoint 100, with the refs that it has submitted."""
 
     def __init__(self) -> None:
-        self.progress = Progress()
-        self.progress.begin(Checkpoint(100, T0 // 1000 - 60))
-        self.progress.begun()
+        shard = ShardProgress()
+        shard.begin({SHOP: Checkpoint(100, T0 // 1000 - 60)})
+        shard.begun()
+        self.progress = shard.of("shop")
         self.submitted: list[EventRef] = []
-        self.intake = EventIntake(self.progress, submit=self._submit)
+        self.intake = EventIntake(shard, submit=self._submit)
 
     async def _submit(self, arrival: Arrival) -> None:
         assert isinstance(arrival.ref, EventRef)
@@ -658,7 +659,7 @@ class Stored:
     def seen(self, uid: str) -> SeenEvent:
         ref = EventRef(uid, self.version, self.count, 0)
         return SeenEvent(
-            *(uid, self.version, self.created, self.created, self.edited, self.count),
+            *(uid, "shop", self.version, self.created, self.created, self.edited, self.count),
             replace(ARRIVAL, ref=ref),
         )
 
@@ -683,9 +684,10 @@ class Occurrences(RuleBasedStateMachine):
         self.start()
 
     def start(self) -> None:
-        self.progress = Progress()
-        self.progress.begin(self.lease)
-        self.intake = EventIntake(self.progress, submit=self._submit)
+        shard = ShardProgress()
+        shard.begin({SHOP: self.lease})
+        self.progress = shard.of("shop")
+        self.intake = EventIntake(shard, submit=self._submit)
         self.queue: list[EventRef] = []
         self.folded: list[EventRef] = []
         self.known: set[str] = set()

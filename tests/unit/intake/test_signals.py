@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.harness.values import T0
+from tests.harness.values import SHOP, T0
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
-from stormfold.intake.checkpoint import Progress
+from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.listwatch import Change, Changed, Deleted, Listed, Reached
 from stormfold.intake.signals import Seen, SignalIntake, SignalParser
 from stormfold.kube.lease import Checkpoint
@@ -230,12 +230,13 @@ class Shard:
     """An intake that began at checkpoint 100, with what it has told."""
 
     def __init__(self) -> None:
-        self.progress = Progress()
-        self.progress.begin(Checkpoint(100, T0 // 1000 - 60))
-        self.progress.begun()
+        self._shard = ShardProgress()
+        self._shard.begin({SHOP: Checkpoint(100, T0 // 1000 - 60)})
+        self._shard.begun()
+        self.progress = self._shard.of("shop")
         self.told: list[tuple[str, object]] = []
         self.intake = SignalIntake(
-            self.progress,
+            self._shard,
             submit=self._submit,
             concluded=lambda ref, verdict: self.told.append(("concluded", (ref, verdict))),
             kept=lambda seen: self.told.append(("kept", seen.uid)),

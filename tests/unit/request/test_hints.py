@@ -17,7 +17,7 @@ def hinted(monkeypatch: pytest.MonkeyPatch) -> Reconciler:
     """A reconciler that only takes hints, at a moment that stands still."""
     monkeypatch.setattr(reconciler, "now_ms", lambda: NOW)
     nothing = cast("Any", None)
-    return Reconciler(nothing, nothing, nothing, terminal_phases=(), trim=lambda: 0, checkpoint=lambda: 0)
+    return Reconciler(nothing, nothing, nothing, terminal_phases=(), trim=dict, fenced=dict)
 
 
 def looks(of: Reconciler) -> dict[int, set[int]]:

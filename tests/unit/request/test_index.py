@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.harness.values import ARRIVAL, POD, SNAPSHOT, T0, cluster_version
+from tests.harness.values import ARRIVAL, POD, SHOP, SNAPSHOT, T0, cluster_version
 
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase
@@ -242,7 +242,7 @@ CONTINUED = Seed(
     detected=Detected.BY_SIGNALS,
     settled=False,
     revision=1,
-    through=4711,
+    through={SHOP: 4711},
     resource_count=2,
     truncated=False,
     resources=dict(STORM.resources),
@@ -257,7 +257,9 @@ CONTINUED = Seed(
         pytest.param(
             STORM,
             RequestPhase.CLOSED,
-            Seed(epoch=2, closed=True, incarnation="life-1", folded=7, through=4711, last_ms=T0 + 8_000),
+            Seed(
+                epoch=2, closed=True, incarnation="life-1", folded=7, through={SHOP: 4711}, last_ms=T0 + 8_000
+            ),
             id="closed: the next epoch",
         ),
         pytest.param(STORM, None, Seed(epoch=1, closed=True), id="no status: nothing is counted in it"),
@@ -280,12 +282,12 @@ CONTINUED = Seed(
                 folded=950,
                 alerts=40,
                 repeats=3,
-                event_through=2**53 - 1,
+                event_through={SHOP: 2**53 - 1},
                 firing=0,
                 resolved=870,
                 severity=4,
                 revision=6,
-                through=2**53 - 1,
+                through={SHOP: 2**53 - 1},
                 truncated=True,
                 resource_count=850,
                 resources=((replace(POD, api_version="apps/v1"), 12),),
@@ -297,12 +299,12 @@ CONTINUED = Seed(
                 folded=950,
                 alerts=40,
                 repeats=3,
-                event_through=2**53 - 1,
+                event_through={SHOP: 2**53 - 1},
                 firing=0,
                 resolved=870,
                 severity=4,
                 revision=6,
-                through=2**53 - 1,
+                through={SHOP: 2**53 - 1},
                 truncated=True,
                 resource_count=850,
                 resources={Target("apps/v1", "Pod", "web-0", "shop"): 12},

@@ -40,8 +40,8 @@ class Scene:
             self.index,
             cast("Any", self),
             terminal_phases=(),
-            trim=lambda: 0,
-            checkpoint=lambda: 0,
+            trim=dict,
+            fenced=dict,
         )
         self.reconciler.connect(cast("Any", self))
 

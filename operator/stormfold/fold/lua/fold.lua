@@ -2,7 +2,7 @@
 --[[
   Count a batch of signals into the storms of one partition, each signal once.
 
-  KEYS[1]  checkpoint  hash  sf:{p<n>}:checkpoint; field ingest shard, value resourceVersion
+  KEYS[1]  checkpoint  hash  sf:{p<n>}:checkpoint; field segment, value resourceVersion
   KEYS[2]  due         zset  sf:{p<n>}:due; member gid, score Unix ms
   KEYS[3]  storm       hash  sf:{p<n>}:storm:<gid>; its fields are listed in keys.py
   KEYS[4]  ids         zset  sf:{p<n>}:ids:<gid>; member id of a Signal, score resourceVersion
@@ -13,18 +13,17 @@
   KEYS[9]  beyond      HyperLogLog  sf:{p<n>}:beyond:<gid>; alerts that do not fit in there
            KEYS[3] … KEYS[9] come once more for each further storm
   ARGV[1]  now, Unix ms, the caller's clock
-  ARGV[2]  ingest shard
-  ARGV[3]  beginning of the incarnation of the storms that open or are continued now; its end names the server
-  ARGV[4]  how many storms follow; for each of them:
+  ARGV[2]  beginning of the incarnation of the storms that open or are continued now; its end names the server
+  ARGV[3]  how many storms follow; for each of them:
            gid, terms, opening, known epoch, known folded, known incarnation (the last '' for none),
            incarnation not to be trusted or '', what the storm must be continued from ('' for nothing) if
            the caller is to be sure of its alerts, seed epoch, seed folded,
            n and n values: the seed as fields and values of the storm hash (n is 0: no seed),
            m and for each of m signals: version, id, flags, severity 0…4, seen ms, resource or '',
            instance, '' of an alert. By the flags it is
-             0 | 1             a Signal, resolved or firing; version is its resourceVersion
+             0<s> | 1<s>       a Signal of segment s, resolved or firing; version is its resourceVersion
              a0 | a1 | a2 | a3 an alert, 1 firing, 2 surely not counted; version is its start in ms
-             e<after>,<count>  occurrences of an Event; version is its resourceVersion
+             e<after>,<count>,<s>  occurrences of an Event of segment s; version is its resourceVersion
 
   Returns     per storm {word, epoch, folded, open 0|1, next deadline in Unix ms or 0, folded that the
               request holds, incarnation or '', ordinal of each signal …}; ordinal 0: it was safe before;
@@ -35,16 +34,16 @@
                          storm that the caller knows is closed: send it all again, with a seed
               'closing'  the storm is being closed: nothing was counted, try again
   Guarantees  atomic for the batch; a Signal is counted once while its id is kept, and never if its
-              resourceVersion is not above the checkpoint or the storm's floor; an alert and an Event
+              resourceVersion is not above the checkpoint or the storm's floor of its segment; an alert and an Event
               once while they are in `counted`; the work per signal does not grow with the storm
 ]]
 local checkpoint_key, due_key = KEYS[1], KEYS[2]
-local now, shard, storms = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4])
+local now, storms = tonumber(ARGV[1]), tonumber(ARGV[3])
 
 local SERVER_CHARACTERS = 4
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 server = string.sub(server, 1, SERVER_CHARACTERS)
-local incarnation = ARGV[3] .. server
+local incarnation = ARGV[2] .. server
 
 local WRITE_INTERVAL_MS = 1000
 local MAX_INSTANCES = 512 -- what a set keeps as packed integers
@@ -52,12 +51,19 @@ local MAX_COUNTED = 4096 -- alerts and Events of a group that are known one by o
 local MAX_STARTS = 3 -- of an alert, so that they fit in a packed value
 local BASE_BYTES = 64 -- the longest value with which a hash stays packed
 local COUNTED_SECONDS = 86400 -- how long a closed storm's alerts are known after the last repeat of one
-local ALERT, EVENT, RESOLVED = string.byte('a'), string.byte('e'), string.byte('r')
+local FLOOR = '^fl(e?%d+)$' -- a field of the storm: the floor of a segment, of Signals or of Events
+local ALERT, EVENT, FIRING, RESOLVED = string.byte('a'), string.byte('e'), string.byte('1'), string.byte('r')
 
-local checkpoint = tonumber(redis.call('HGET', checkpoint_key, shard) or '0')
-local at = 5 -- the next argument to read
+local at = 4 -- the next argument to read
 
 local function number(text) return tonumber(text or '0') or 0 end
+
+local checkpoints = {}
+
+local function checkpoint_of(segment)
+  if not checkpoints[segment] then checkpoints[segment] = number(redis.call('HGET', checkpoint_key, segment)) end
+  return checkpoints[segment]
+end
 
 local function fields(key)
   local flat = redis.call('HGETALL', key)
@@ -173,13 +179,14 @@ local function judge_alert(map, known, a, opening, basis)
   return { a = a, what = what, fires = fires, before = before, maybe = maybe and what ~= 'resolution' }
 end
 
-local function judge_event(floor, known, a)
+local function judge_event(map, known, a)
   local id = ARGV[a + 1]
-  local after, occurred = string.match(ARGV[a + 2], '^e(%d+),(%d+)$')
+  local after, occurred, segment = string.match(ARGV[a + 2], '^e(%d+),(%d+),(%d+)$')
+  local floor = number(map['fle' .. segment])
   local weight = tonumber(occurred) - math.max(tonumber(after), number(known.events[id] or known.values[id] or nil))
   if tonumber(ARGV[a]) <= floor or weight <= 0 then return nil end
   if takes(known, id) then known.events[id] = occurred end
-  return { a = a, what = 'event', fires = true, weight = weight }
+  return { a = a, what = 'event', fires = true, weight = weight, through = 'pe' .. segment }
 end
 
 -- Reads the signals of one storm from ARGV. Gives those that nobody has counted, a number for a Signal and a table for
@@ -201,7 +208,7 @@ local function read_signals(map, basis, ids_key, counted_key)
   end
   local known = #others > 0 and known_of(others, counted_key) or nil
   local scores = #signals > 0 and redis.call('ZMSCORE', ids_key, unpack(signals)) or {}
-  local floor, event_floor = math.max(checkpoint, number(map.fl)), number(map.fle)
+  local floors = {}
   local before = map.s == 'o' and folded_of(map) or 0
   local opening = map.s == 'o' and number(map.o) or now
   local seen = {}
@@ -213,7 +220,7 @@ local function read_signals(map, basis, ids_key, counted_key)
       if kind == ALERT then
         found = judge_alert(map, known, a, opening, basis)
       else
-        found = judge_event(event_floor, known, a)
+        found = judge_event(map, known, a)
       end
       if found then
         new[#new + 1] = found
@@ -224,30 +231,37 @@ local function read_signals(map, basis, ids_key, counted_key)
         ordinals[i] = #new > 0 and -#new or before
         if kind == ALERT then repeats[#repeats + 1] = i end
       end
-    elseif tonumber(ARGV[a]) <= floor then
-      ordinals[i] = 0
-    elseif scores[place[i]] then
-      ordinals[i] = before
     else
-      local id = ARGV[a + 1]
-      if not seen[id] then
-        new[#new + 1] = a
-        seen[id] = -#new
+      local segment = string.sub(ARGV[a + 2], 2)
+      if not floors[segment] then floors[segment] = math.max(checkpoint_of(segment), number(map['fl' .. segment])) end
+      if tonumber(ARGV[a]) <= floors[segment] then
+        ordinals[i] = 0
+      elseif scores[place[i]] then
+        ordinals[i] = before
+      else
+        local id = ARGV[a + 1]
+        if not seen[id] then
+          new[#new + 1] = a
+          seen[id] = -#new
+        end
+        ordinals[i] = seen[id]
       end
-      ordinals[i] = seen[id]
     end
   end
   return new, ordinals, known, repeats
 end
 
 local function open_next(map, terms)
-  -- What is counted says at least the floor: a storm of alerts alone must leave it to the next one.
-  local floor, event_floor = number(map.fl), number(map.fle)
-  return {
-    e = number(map.e) + 1, s = 'o', g = incarnation, o = now, rev = 1, k = terms,
-    fl = floor, p = math.max(number(map.p), floor), fle = event_floor, pe = math.max(number(map.pe), event_floor),
-    la = number(map.la),
-  }
+  local opened =
+    { e = number(map.e) + 1, s = 'o', g = incarnation, o = now, rev = 1, k = terms, la = number(map.la) }
+  for field, value in pairs(map) do
+    local stream = string.match(field, FLOOR)
+    if stream then
+      -- What is counted says at least the floor: a storm of alerts alone must leave it to the next one.
+      opened[field], opened['p' .. stream] = value, value
+    end
+  end
+  return opened
 end
 
 local function window_of(map) return number(map.ws or map.o) end
@@ -372,6 +386,11 @@ local function next_due(map, limits)
   return window_of(map) + limits[3]
 end
 
+-- Notes how far a segment is counted.
+local function reach(map, changed, field, version)
+  changed[field] = math.max(changed[field] or number(map[field]), tonumber(version))
+end
+
 -- Counts what is new into the storm; makes ordinals of the numbers below 0.
 local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond_key)
   local limits = {}
@@ -382,7 +401,7 @@ local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond
   local listed, unlisted, named = number(map.rc), {}, {}
   local base = map.b or ''
   local last, order, ids = {}, {}, {}
-  local firing, severity, through, event_through = 0, number(map.v), number(map.p), number(map.pe)
+  local firing, severity = 0, number(map.v)
   local opened = number(map.o)
   local first_ms, last_ms
   if number(map.t) > 0 then first_ms, last_ms = opened + number(map.a), opened + number(map.z) end
@@ -392,15 +411,11 @@ local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond
     if type(item) == 'table' then
       a, weight, fires = item.a, item.weight, item.fires
       by_instance = item.what == 'event'
-      if by_instance then
-        event_through = math.max(event_through, tonumber(ARGV[a]))
-      else
-        count_alert(map, changed, item)
-      end
+      if by_instance then reach(map, changed, item.through, ARGV[a]) else count_alert(map, changed, item) end
     else
       ids[#ids + 1], ids[#ids + 2] = ARGV[a], ARGV[a + 1]
-      through = math.max(through, tonumber(ARGV[a]))
-      fires = ARGV[a + 2] == '1'
+      reach(map, changed, 'p' .. string.sub(ARGV[a + 2], 2), ARGV[a])
+      fires = string.byte(ARGV[a + 2]) == FIRING
     end
     total = total + weight
     if weight == 0 then others = others + 1 end
@@ -451,7 +466,7 @@ local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond
   count_rate(map, changed, total - number(map.t))
   changed.t, changed.n = total, others
   changed.nf = number(map.nf) + firing
-  changed.v, changed.p, changed.pe = severity, through, event_through
+  changed.v = severity
   changed.a, changed.z, changed.l = first_ms - opened, last_ms - opened, now - opened
   if (map.d or '') == '' then
     if now - window_of(map) > limits[3] then
@@ -504,7 +519,10 @@ end
 -- Forgets a storm of another server that has no request: whoever counted into it does so again. The alerts of earlier
 -- storms are not known any more either.
 local function drop(before, gid, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
-  local map = { e = string.format('%.0f', number(before.e) - 1), s = 'c', fl = before.fl, fle = before.fle, la = before.la }
+  local map = { e = string.format('%.0f', number(before.e) - 1), s = 'c', la = before.la }
+  for field, value in pairs(before) do
+    if string.match(field, FLOOR) then map[field] = value end
+  end
   if redis.call('DEL', counted_key) == 1 then
     map.la = string.format('%.0f', math.max(number(before.la), number(before.o)))
   end

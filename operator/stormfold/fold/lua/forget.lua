@@ -24,16 +24,15 @@
                          incarnation: Redis had lost it
               'gone'     Redis knows no such storm, or it is forgotten already
               'newer-epoch'  a later storm of the group has opened
-  Guarantees  what was counted stays counted: a closed storm leaves its newest resourceVersion as the
-              floor below which fold counts nothing, and its alerts and Events are known for a while;
+  Guarantees  what was counted stays counted: a closed storm leaves the newest resourceVersion of each segment
+              as the floor below which fold counts nothing, and its alerts and Events are known for a while;
               a repeated call changes nothing
 ]]
 local storm, due, ids, hll = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local instances, opening, counted, beyond = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local gid, epoch, incarnation, why, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local keep_seconds, counted_seconds = ARGV[6], ARGV[7]
-local current, state, lives, total, others, floor, through, event_floor, event_through, lost_ms =
-  unpack(redis.call('HMGET', storm, 'e', 's', 'g', 't', 'n', 'fl', 'p', 'fle', 'pe', 'la'))
+local current, state, lives, total, others, lost_ms = unpack(redis.call('HMGET', storm, 'e', 's', 'g', 't', 'n', 'la'))
 if not current or state == 'c' then
   redis.call('ZREM', due, gid)
   return 'gone'
@@ -45,7 +44,18 @@ if why == 'discarded' then
   epoch = string.format('%.0f', tonumber(epoch) - 1)
 else
   if state ~= 'x' then return 'moved' end
-  floor, event_floor = through, event_through
+end
+-- How far each segment was counted is the floor of the next storm; what is discarded leaves the floor that it had.
+local left = why == 'discarded' and '^fl(e?%d+)$' or '^p(e?%d+)$'
+local remembered = { 'e', epoch, 's', 'c' }
+if lost_ms then remembered[5], remembered[6] = 'la', lost_ms end
+local fields = redis.call('HGETALL', storm)
+for i = 1, #fields, 2 do
+  local stream = string.match(fields[i], left)
+  if stream then
+    remembered[#remembered + 1] = 'fl' .. stream
+    remembered[#remembered + 1] = fields[i + 1]
+  end
 end
 if why == 'discarded' then
   redis.call('DEL', ids)
@@ -54,10 +64,7 @@ else
   redis.call('EXPIRE', ids, counted_seconds)
 end
 redis.call('DEL', storm, hll, instances, opening, beyond)
-redis.call('HSET', storm, 'e', epoch, 's', 'c', 'fl', floor or '0')
-for field, value in pairs({ fle = event_floor, la = lost_ms }) do
-  if value then redis.call('HSET', storm, field, value) end
-end
+redis.call('HSET', storm, unpack(remembered))
 redis.call('EXPIRE', storm, keep_seconds)
 redis.call('EXPIRE', counted, counted_seconds)
 redis.call('ZREM', due, gid)

@@ -5,7 +5,7 @@
   KEYS[1]  storm       hash  sf:{p<n>}:storm:<gid>
   KEYS[2]  due         zset  sf:{p<n>}:due; member gid, score Unix ms
   KEYS[3]  ids         zset  sf:{p<n>}:ids:<gid>
-  KEYS[4]  checkpoint  hash  sf:{p<n>}:checkpoint; field ingest shard, value resourceVersion
+  KEYS[4]  checkpoint  hash  sf:{p<n>}:checkpoint; field segment, value resourceVersion
   ARGV[1]  gid
   ARGV[2]  epoch that was looked at
   ARGV[3]  its incarnation
@@ -14,8 +14,8 @@
   ARGV[6]  1 if this write made the request say that the storm has settled, else 0
   ARGV[7]  next deadline, Unix ms
   ARGV[8]  now, Unix ms, the caller's clock
-  ARGV[9]  ingest shard
-  ARGV[10] resourceVersion up to which ids may be forgotten; 0: none
+  ARGV[9]  segment, and ARGV[10] resourceVersion up to which its ids may be forgotten, and so on: of those that
+           the caller takes in
 
   Returns     'settled'  nothing came meanwhile: due at ARGV[7]
               'more'     signals came meanwhile: due again at once, or a second after the last write
@@ -26,8 +26,20 @@
 local storm, due, ids, checkpoint = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local gid, epoch, incarnation, folded = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local written, settled, deadline, now = ARGV[5] == '1', ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
-local shard, trim = ARGV[9], tonumber(ARGV[10])
 local WRITE_INTERVAL_MS = 1000
+
+-- Forgets the ids that are refused by the checkpoint in any case, whichever of the storm's segments they are of.
+local function trim()
+  local least
+  local fields = redis.call('HKEYS', storm)
+  for _, field in ipairs(fields) do
+    local segment = string.match(field, '^p(%d+)$')
+    if segment then
+      least = math.min(least or math.huge, tonumber(redis.call('HGET', checkpoint, segment) or '0'))
+    end
+  end
+  if least and least > 0 then redis.call('ZREMRANGEBYSCORE', ids, '-inf', string.format('%.0f', least)) end
+end
 
 local current, state, lives, total, others, before, last_write =
   unpack(redis.call('HMGET', storm, 'e', 's', 'g', 't', 'n', 'w', 'lw'))
@@ -35,10 +47,11 @@ if not current or state == 'c' then return 'gone' end
 if current ~= epoch then return 'newer-epoch' end
 if (lives or '') ~= incarnation then return 'gone' end
 
-if trim > tonumber(redis.call('HGET', checkpoint, shard) or '0') then
-  redis.call('HSET', checkpoint, shard, ARGV[10])
+for i = 9, #ARGV, 2 do
+  local trimmed = tonumber(redis.call('HGET', checkpoint, ARGV[i]) or '0')
+  if tonumber(ARGV[i + 1]) > trimmed then redis.call('HSET', checkpoint, ARGV[i], ARGV[i + 1]) end
 end
-redis.call('ZREMRANGEBYSCORE', ids, '-inf', ARGV[10])
+trim()
 if written then
   redis.call('HSET', storm, 'w', string.format('%.0f', math.max(tonumber(before or '0'), folded)), 'lw', ARGV[8])
   last_write, before = ARGV[8], folded
