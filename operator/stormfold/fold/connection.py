@@ -141,7 +141,9 @@ class Connection:
                 "STORMFOLD_REDIS_URL is not a URL of Redis: its host, port or options cannot be read; in a password, "
                 "/ ? # [ and the like are written as %2F %3F %23 %5B"
             ) from None
-        begins = f"begins with {scheme!r}; it must begin" if SCHEME.fullmatch(scheme) and rest else "must begin"
+        begins = (
+            f"begins with {scheme!r}; it must begin" if SCHEME.fullmatch(scheme) and rest else "must begin"
+        )
         raise StoreConfigError(
             f"STORMFOLD_REDIS_URL {begins} with redis://, rediss://, redis+cluster:// or redis+sentinel://"
         )
