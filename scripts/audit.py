@@ -152,7 +152,9 @@ def report(
     if not unanswered:
         lines += [f"  ignored without need: {name}" for name in sorted(reasons.keys() - used)]
     if asked:
-        lines.append(f"audit: {asked} packages, {found or 'no'} known advisories")
+        lines.append(
+            f"audit: {asked} packages, {found or 'no'} known {'advisory' if found == 1 else 'advisories'}"
+        )
     if unanswered:
         which = "every package" if not asked else ", ".join(map(str, unanswered))
         whys = ", ".join(sorted(set(unanswered.values())))

@@ -109,7 +109,7 @@ def test_known_vulnerability_fails(checkout: Path, index: Index) -> None:
         1,
         [
             "  bad 2.0: PYSEC-2026-7, CVE-2026-0007: Reads beyond the end (mended in 2.1)",
-            "audit: 3 packages, 1 known advisories",
+            "audit: 3 packages, 1 known advisory",
         ],
     )
 
