@@ -2,7 +2,7 @@
 PYTHON_IN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help lint format types generate verify test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy chaos bench lock clean
+.PHONY: help lint format types generate verify audit test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy chaos bench lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ generate: .venv/.complete ## write crds/ and the tables in docs/ from the models
 
 verify: .venv/.complete ## fail if `make generate` would change a file
 	$(PYTHON_IN)/python scripts/generate.py --check
+
+audit: .venv/.complete ## fail if a package of the lock files has a known vulnerability; AUDIT=required if that cannot be asked
+	@$(PYTHON_IN)/python scripts/audit.py requirements.lock requirements-dev.lock requirements-build.lock
 
 test: .venv/.complete controlplane programs ## all tests: unit, on real servers, on a real API server, and, where Docker is, on a real cluster
 	@scripts/test-tiers unit redis api e2e

@@ -1,5 +1,6 @@
 """/livez, /readyz and /metrics."""
 
+import logging
 import os
 from collections.abc import Callable
 
@@ -11,6 +12,11 @@ from stormfold import __version__
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 Info("stormfold_build", "Which stormfold this is.").info({"version": __version__})
+
+
+UNHEARD = logging.getLogger(f"{__name__}.http")
+"""Where aiohttp tells of what is no HTTP, with a traceback for each: whoever can connect could fill the log."""
+UNHEARD.disabled = True
 
 
 class Probes:
@@ -32,7 +38,7 @@ class Probes:
                 web.get("/metrics", self._metrics),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, logger=UNHEARD)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()

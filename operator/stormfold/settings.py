@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     webhook_wait_seconds: Annotated[float, Field(gt=0, le=300)] = 8.0
     """How long a post may wait for that before it is answered by 503; Alertmanager itself gives up after 10 s or more."""
     webhook_posts: Annotated[int, Field(ge=2, le=100_000)] = 512
-    """How many posts may be under way at once; half of them for one token. Beyond that the answer is 503, or 429."""
+    """How many posts may be under way at once; half of them for one user. Beyond that the answer is 503, or 429."""
     webhook_audience: Annotated[str, Field(max_length=1024)] = ""
     """What bearer tokens must be made for; empty: for the API server."""
     webhook_secret_file: str = ""

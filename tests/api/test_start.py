@@ -94,7 +94,8 @@ async def test_list_that_is_no_json_is_explained(operator: NewOperator) -> None:
         ),
         pytest.param(
             "redis://127.0.0.1:port",
-            "STORMFOLD_REDIS_URL is not a URL of Redis: Port could not be cast to integer value as 'port'",
+            "STORMFOLD_REDIS_URL is not a URL of Redis: its host, port or options cannot be read; in a password, "
+            "/ ? # [ and the like are written as %2F %3F %23 %5B",
             id="no port",
         ),
         pytest.param(

@@ -364,6 +364,21 @@ async def test_post_that_is_not_taken_has_a_reason(
         assert (await it.post(GOOD, **{"Content-Type": "application/json; charset=UTF-8"})).code == 200
 
 
+async def test_token_that_is_no_text_is_nobodys_without_a_word_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with served(authorizer=OneUser()) as it, connected(it) as (reader, writer):
+        writer.write(
+            b"POST %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer team\xff\xfe\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % (PATH.encode(), len(GOOD), GOOD)
+        )
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert it.behind.arrivals == []
+    assert caplog.records == []
+
+
 async def test_post_of_bad_alerts_alone_lists_them() -> None:
     async with served() as it:
         found = await it.post(body({}, alert(alertname=None)))
@@ -408,6 +423,24 @@ async def test_caller_has_half_of_the_posts_and_all_callers_have_all() -> None:
         assert [(await first).code, (await second).code] == [200, 200]
         it.behind.holds = False
         assert (await it.post(body(alert(1)), Authorization="Bearer first")).code == 200
+
+
+class OneUser(Everybody):
+    """Everybody is the same user, under a token for each post."""
+
+    async def caller(self, token: str) -> Caller | None:
+        return Caller(token.encode(), "system:serviceaccount:shop:sender")
+
+
+async def test_further_tokens_of_a_user_bring_no_further_share() -> None:
+    async with served(replace(OPTIONS, posts=2), authorizer=OneUser()) as it:
+        it.behind.holds = True
+        first = it.post_later(body(alert(0)), Authorization="Bearer first")
+        await it.taken(1)
+        again = await it.post(body(alert(1)), Authorization="Bearer second")
+        assert (again.code, again.reason) == (429, "TooManyPostsOfCaller")
+        it.behind.conclude(it.behind.arrivals)
+        assert (await first).code == 200
 
 
 async def test_bytes_of_bodies_are_limited_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from typing import Any, Protocol, Self
 
 import aiohttp
 
+from stormfold.kube.answers import read_json
+
 Manifest = dict[str, Any]
 
 STORMFOLD = "/apis/stormfold.dev/v1alpha1"
@@ -82,15 +84,16 @@ class Api:
     ) -> Manifest:
         """What the API server answered; 429 with a Retry-After is no answer yet, as for every Kubernetes client.
 
+        A body of bytes is sent as it is.
+
         Raises:
             ApiError: a status of 400 or more.
         """
         headers = {} if body is None else {"Content-Type": content_type}
         while True:
-            async with self._session.request(
-                method, path, json=body, headers=headers, params=query
-            ) as response:
-                answer: Manifest = await response.json()
+            sent = {"data": body} if isinstance(body, bytes) else {"json": body}
+            async with self._session.request(method, path, headers=headers, params=query, **sent) as response:
+                answer: Manifest = read_json(await response.read())
             # Common while the server makes the storage of a new kind ready, also after its CRD is Established.
             if response.status == 429 and "Retry-After" in response.headers:
                 await asyncio.sleep(float(response.headers["Retry-After"]) / 4)

@@ -289,6 +289,11 @@ class Reason(StrEnum):
         "Accepted is True",
         "The policy is in force, but groups by owner or node, which are null while RBAC keeps stormfold from reading them.",
     )
+    TOO_MANY_POLICIES = (
+        "TooManyPolicies",
+        "Accepted is False",
+        "The namespace has 50 policies that go before this one. Merge some, or delete them.",
+    )
     INVALID_SPEC = (
         "InvalidSpec",
         "Accepted is False",

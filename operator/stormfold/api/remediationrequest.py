@@ -18,8 +18,8 @@ class GroupValue(ApiModel):
 
     key: Annotated[str, Field(min_length=1, max_length=320)]
     """The entry of the policy's groupBy."""
-    value: Annotated[str, Field(max_length=256)] | None = None
-    """The value. Absent: the signals had no such label."""
+    value: Annotated[str, Field(max_length=384)] | None = None
+    """The value. Absent: the signals had no such label. An owner may have up to 381 characters, all else 256."""
 
 
 class PolicyKind(StrEnum):
@@ -117,9 +117,9 @@ SegmentVersions = Annotated[
 class Continuation(ApiModel):
     """What the storm is continued from if Redis loses it. For stormfold alone: it may change in any release."""
 
-    incarnation: Annotated[str, Field(max_length=32)] = ""
+    incarnation: Annotated[str, Field(pattern="^[A-Za-z0-9_-]*$", max_length=32)] = ""
     """The life of the storm in Redis whose numbers these are."""
-    origin: Annotated[str, Field(max_length=64)] = ""
+    origin: Annotated[str, Field(pattern="^([A-Za-z0-9_-]*:[0-9]{1,16})?$", max_length=64)] = ""
     """The incarnation, and how much of it, from which that life was continued."""
     folded: Count = 0
     """Signals and other changes that these numbers hold."""

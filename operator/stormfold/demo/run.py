@@ -198,20 +198,25 @@ async def _apply_when_served(kubectl: Kubectl, file: Path) -> None:
     raise DemoError(f"the API server does not serve the kinds of {file}")
 
 
+def operator_settings(redis_url: str, http_port: int) -> dict[str, str]:
+    """The variables of the demo's operator: nobody from outside of this machine is to reach it."""
+    return {
+        "STORMFOLD_REDIS_URL": redis_url,
+        "STORMFOLD_NAMESPACE": OPERATOR_NAMESPACE,
+        "STORMFOLD_IDENTITY": "demo-0",
+        "STORMFOLD_HTTP_HOST": "127.0.0.1",
+        "STORMFOLD_HTTP_PORT": str(http_port),
+        "STORMFOLD_WEBHOOK_HOST": "127.0.0.1",
+        "STORMFOLD_WEBHOOK_PORT": str(free_port()),
+    }
+
+
 async def _operator(
     stack: AsyncExitStack, view: View, folder: Path, kubeconfig: Path | None, valkey: Valkey
 ) -> Server:
     """`stormfold run`, ready."""
     port = free_port()
-    settings = {
-        "STORMFOLD_REDIS_URL": valkey.url,
-        "STORMFOLD_NAMESPACE": OPERATOR_NAMESPACE,
-        "STORMFOLD_IDENTITY": "demo-0",
-        "STORMFOLD_HTTP_HOST": "127.0.0.1",
-        "STORMFOLD_HTTP_PORT": str(port),
-        "STORMFOLD_WEBHOOK_HOST": "127.0.0.1",
-        "STORMFOLD_WEBHOOK_PORT": str(free_port()),
-    }
+    settings = operator_settings(valkey.url, port)
     if kubeconfig is not None:
         settings["KUBECONFIG"] = str(kubeconfig)
     command = [sys.executable, "-m", "stormfold", "run"]

@@ -9,6 +9,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -35,6 +36,7 @@ TIMEOUT_SECONDS = 5.0
 """How long one call may take, connecting included, before it counts as failed."""
 SENTINEL_SECONDS = 1.0
 """How long one Sentinel may take before the next is asked."""
+SCHEME = re.compile(r"[a-z][a-z+]{0,31}")
 OLDEST = (7, 0)
 """Scripts need `#!lua`, which Redis 7.0 brought; every Valkey has it."""
 
@@ -133,11 +135,17 @@ class Connection:
                     return cls(
                         cast("Redis", sentinels.master_for(service)), timeout_seconds, sentinels, where=where
                     )
-        except ValueError as exc:
-            raise StoreConfigError(f"STORMFOLD_REDIS_URL is not a URL of Redis: {exc}") from exc
+        except ValueError:
+            # The words of a parser may be a piece of the password, and ours end in the log and in the pod's status.
+            raise StoreConfigError(
+                "STORMFOLD_REDIS_URL is not a URL of Redis: its host, port or options cannot be read; in a password, "
+                "/ ? # [ and the like are written as %2F %3F %23 %5B"
+            ) from None
+        begins = (
+            f"begins with {scheme!r}; it must begin" if SCHEME.fullmatch(scheme) and rest else "must begin"
+        )
         raise StoreConfigError(
-            f"STORMFOLD_REDIS_URL begins with {scheme!r}; it must begin with redis://, rediss://, "
-            "redis+cluster:// or redis+sentinel://"
+            f"STORMFOLD_REDIS_URL {begins} with redis://, rediss://, redis+cluster:// or redis+sentinel://"
         )
 
     @asynccontextmanager
@@ -231,7 +239,9 @@ def _sentinels(url: str, tls: bool, options: dict[str, Any]) -> tuple[Sentinel, 
     hosts = [host.rpartition(":") for host in parts.netloc.rpartition("@")[2].split(",")]
     path = parts.path.strip("/").split("/")
     if not path[0] or not all(port.isdigit() for _, _, port in hosts):
-        raise ValueError("redis+sentinel:// needs host:port,…/service")
+        raise StoreConfigError(
+            "STORMFOLD_REDIS_URL is not a URL of Redis: redis+sentinel:// needs host:port,…/service"
+        )
     query = dict(parse_qsl(parts.query))
     sentinels = Sentinel(  # type: ignore[no-untyped-call]
         [(host, int(port)) for host, _, port in hosts],

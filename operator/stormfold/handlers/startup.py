@@ -16,6 +16,7 @@ import kopf
 from prometheus_client import Counter
 
 from stormfold.handlers import policies, requests
+from stormfold.handlers.session import session_of
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +79,9 @@ def registry(
         ending()
 
     @kopf.on.login(registry=handlers)
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**kwargs) or kopf.login_via_client(**kwargs)
+    async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
+        found = kopf.login_with_service_account(**kwargs) or kopf.login_via_client(**kwargs)
+        return session_of(found) if found else None
 
     def hand_over(function: Callable[..., None], *args: Any) -> None:
         loop.call_soon_threadsafe(function, *args)

@@ -24,6 +24,8 @@ from stormfold.model.arrival import Target
 
 REMEMBERED = 20_000
 """How many objects are remembered that have gone, 14 MB at most: the latest, and those that were asked for."""
+LONGEST_KIND, LONGEST_NAME = 63, 253
+"""Kubernetes bounds what objects are called, but not what an ownerReference says: one beyond these names nothing."""
 DEPTH = 8
 """The longest chain that is followed; Kubernetes' own have three objects."""
 
@@ -110,7 +112,7 @@ class MemberParser:
 
     def _controller(self, references: list[dict[str, Any]] | tuple[()]) -> Controller | None:
         for reference in references:
-            if reference.get("controller"):
+            if reference.get("controller") and _can_be_there(reference):
                 uid = reference["uid"]
                 known = self._controllers.get(uid)
                 if known is None:
@@ -223,6 +225,16 @@ class Lineage:
                 if (owner := self._owner_by_name(maker, namespace, its_name))
             }
         return owners.pop() if len(owners) == 1 else None
+
+
+def _can_be_there(reference: dict[str, Any]) -> bool:
+    """Whether there can be an object that is called so. What is kept of a reference is bounded by it."""
+    return (
+        len(reference["kind"]) <= LONGEST_KIND
+        and len(reference["name"]) <= LONGEST_NAME
+        and len(reference["apiVersion"]) <= 2 * LONGEST_NAME
+        and len(reference["uid"]) <= LONGEST_NAME
+    )
 
 
 def _is_watched(target: Target) -> bool:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,7 +34,15 @@ RESYNC_SECONDS = 60.0
 GATHER_SECONDS = 0.1
 """How long events are gathered: `kubectl apply` of many policies is one change."""
 KINDS = (StormPolicy, ClusterStormPolicy)
+MAX_POLICIES = 50
+"""StormPolicies of a namespace that are in force at once: each may be asked about each of its signals, and whoever may
+write there must not make everybody's signals wait. ClusterStormPolicies are the administrators'."""
 IN_FORCE = Fault(Reason.VALID, "the policy is in force")
+
+BEYOND = Fault(
+    Reason.TOO_MANY_POLICIES,
+    f"the namespace has {MAX_POLICIES} policies that go before this one: merge some, or delete them",
+)
 
 POLICIES = Gauge("stormfold_policies", "Policies by whether they are in force.", ["accepted"])
 
@@ -49,6 +58,18 @@ def examined(kind: str, body: dict[str, Any]) -> tuple[PolicyVersion | None, lis
         where = ".".join(str(part) for part in first["loc"])
         return None, [Fault(Reason.INVALID_SPEC, f"{where}: {first['msg']}")]
     return PolicyVersion(identity, metadata.uid, metadata.generation, spec), faults(identity, spec)
+
+
+def too_many(versions: Iterable[PolicyVersion]) -> set[str]:
+    """The uids of accepted StormPolicies before which so many others of their namespace go that they are not in force."""
+    asked: Tally[str] = Tally()
+    beyond = set()
+    for version in sorted(versions, key=lambda version: version.precedence):
+        namespace = version.id.namespace
+        asked[namespace] += 1
+        if namespace and asked[namespace] > MAX_POLICIES:
+            beyond.add(version.uid)
+    return beyond
 
 
 class PolicyIntake:
@@ -95,7 +116,7 @@ class PolicyIntake:
 
     async def sync(self) -> None:
         """Read all policies, put the accepted ones in force, then write what each one's status should say."""
-        versions: list[PolicyVersion] = []
+        accepted: list[PolicyVersion] = []
         found: list[
             tuple[type[StormPolicy | ClusterStormPolicy], dict[str, Any], PolicyVersion | None, list[Fault]]
         ] = []
@@ -104,8 +125,13 @@ class PolicyIntake:
             for body in bodies:
                 version, wrong = examined(kind.__name__, body)
                 if version and not wrong:
-                    versions.append(version)
+                    accepted.append(version)
                 found.append((kind, body, version, wrong))
+        beyond = too_many(accepted)
+        for _, _, version, wrong in found:
+            if version and version.uid in beyond:
+                wrong.append(BEYOND)
+        versions = [version for version in accepted if version.uid not in beyond]
         self._in_force(versions)
         POLICIES.labels(accepted="true").set(len(versions))
         POLICIES.labels(accepted="false").set(len(found) - len(versions))

@@ -197,14 +197,14 @@ class RefusalError(Exception):
 
 
 class Shares:
-    """So much there is of something, and half of it for one caller."""
+    """So much there is of something, and half of it for one caller, whatever number of tokens that one has."""
 
     def __init__(self, most: int, what: str) -> None:
         self._most = most
         self._share = max(1, most // 2)
         self._what = what
         self._total = 0
-        self._taken: Tally[bytes] = Tally()
+        self._taken: Tally[str] = Tally()
 
     def take(self, caller: Caller, number: int) -> None:
         """Take so many, or raise that there are no more."""
@@ -212,21 +212,21 @@ class Shares:
             raise RefusalError(
                 503, Reason.TOO_MANY_POSTS, f"more than {self._most} {self._what} would be under way"
             )
-        if self._taken[caller.key] + number > self._share:
+        if self._taken[caller.name] + number > self._share:
             raise RefusalError(
                 429,
                 Reason.TOO_MANY_POSTS_OF_CALLER,
                 f"more than {self._share} {self._what} of {caller.name} would be under way",
             )
         self._total += number
-        self._taken[caller.key] += number
+        self._taken[caller.name] += number
 
     def give(self, caller: Caller, number: int) -> None:
         """Give back what was taken."""
         self._total -= number
-        self._taken[caller.key] -= number
-        if not self._taken[caller.key]:
-            del self._taken[caller.key]
+        self._taken[caller.name] -= number
+        if not self._taken[caller.name]:
+            del self._taken[caller.name]
 
 
 class Webhook:
@@ -422,7 +422,8 @@ class Webhook:
         text = token.encode("utf-8", "surrogateescape")
         if self._secret_text and hmac.compare_digest(text, self._secret_text):
             return SECRET_HOLDER
-        caller = await self._authorizer.caller(token)
+        # What is no ASCII is nobody's, and cannot even be asked about.
+        caller = await self._authorizer.caller(token) if token.isascii() else None
         if caller is None:
             raise RefusalError(
                 401, Reason.NOT_AUTHENTICATED, "the token is not known, or was not made for this audience"

@@ -17,6 +17,7 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
 from prometheus_client import Counter
 
+from stormfold.kube.answers import read_json
 from stormfold.kube.errors import ApiError, ApiUnavailableError, error_of
 from stormfold.kube.exchange import Call, Exchanges
 
@@ -132,10 +133,9 @@ class KubeClient:
                     headers = await self._headers(content_type if data else None, accept)
                     answer = await self._exchange(Call(method, path, params or {}, headers, data))
             REQUESTS.labels(method=method, code=answer.status).inc()
-            payload = _parsed(answer.body)
             if 200 <= answer.status < 300:
-                return payload if isinstance(payload, dict) else {}
-            error = error_of(f"{method} {path}", answer.status, payload)
+                return _object(f"{method} {path}", answer.body)
+            error = error_of(f"{method} {path}", answer.status, _parsed(answer.body))
             if error.status != 429 or attempt == THROTTLED_TRIES:
                 raise error
             await asyncio.sleep(retry_after(answer.headers))
@@ -194,7 +194,7 @@ class KubeClient:
                     raise error
                 async for line in lines(response.content):
                     try:
-                        event = orjson.loads(line)
+                        event = read_json(line)
                     except orjson.JSONDecodeError as exc:
                         raise ApiUnavailableError(
                             f"WATCH {path}", 0, "CutShort", "the connection was cut"
@@ -227,9 +227,18 @@ def error_in(event: Mapping[str, Any], path: str) -> ApiError:
     return error_of(f"WATCH {path}", code if isinstance(code, int) else 500, status)
 
 
+def _object(doing: str, data: bytes) -> dict[str, Any]:
+    """The object of a good answer. One that is none says nothing: least of all that a list is empty."""
+    try:
+        payload = read_json(data) if data else {}
+    except orjson.JSONDecodeError as exc:
+        raise ApiUnavailableError(doing, 0, "NoJSON", f"the answer is no JSON: {exc}") from exc
+    return payload if isinstance(payload, dict) else {}
+
+
 def _parsed(data: bytes) -> Any:
     try:
-        return orjson.loads(data) if data else {}
+        return read_json(data) if data else {}
     except orjson.JSONDecodeError:
         return {"message": data[:200].decode(errors="replace")}
 

@@ -18,6 +18,7 @@ from prometheus_client import Counter
 from stormfold.api.resource import GROUP
 from stormfold.api.signal import Signal
 from stormfold.kube.client import KubeClient
+from stormfold.kube.errors import ApiUnavailableError
 
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -28,7 +29,11 @@ DENIED_SECONDS = 10.0
 REMEMBERED = 4096
 """How many yeses, and how many noes, are remembered of each kind: made-up tokens push out no good ones."""
 AT_ONCE = 16
-"""Reviews of a kind under way, at most; others wait, so that the operator's own requests find a connection."""
+"""Reviews of a kind under way, at most, and as many of those whose last answer was a yes; others wait, so that the
+operator's own requests find a connection."""
+WAITING = 1024
+"""Reviews of a kind that are under way or wait, at most: whoever asked may be gone, and made-up tokens cost nothing.
+Those whose last answer was a yes are not counted: there are no more of them than are remembered."""
 ALL_NAMESPACES = ""
 
 REVIEWS = Counter(
@@ -57,10 +62,17 @@ class Memory(Generic[T]):
         self._yes: dict[Hashable, tuple[float, T]] = {}
         self._no: dict[Hashable, tuple[float, T]] = {}
         self._asking: dict[Hashable, asyncio.Task[T]] = {}
+        self._strangers = 0
+        """Keys that are being asked about and have no yes."""
         self._gate = asyncio.Semaphore(AT_ONCE)
+        self._gate_of_the_known = asyncio.Semaphore(AT_ONCE)
 
     async def answer(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
-        """What is remembered, or what `ask` gives. What it raises is raised for all who wait, and not remembered."""
+        """What is remembered, or what `ask` gives. What it raises is raised for all who wait, and not remembered.
+
+        Raises:
+            ApiUnavailableError: as many as may wait already.
+        """
         now = monotonic()
         for remembered in (self._yes, self._no):
             found = remembered.get(key)
@@ -68,18 +80,24 @@ class Memory(Generic[T]):
                 return found[1]
         task = self._asking.get(key)
         if task is None:
-            task = self._asking[key] = asyncio.create_task(self._ask(key, ask))
+            known = key in self._yes
+            if not known and self._strangers >= WAITING:
+                REVIEWS.labels(kind=self._kind, outcome="refused").inc()
+                raise ApiUnavailableError("asking for a review", 0, "TooMany", f"{WAITING} others wait")
+            task = self._asking[key] = asyncio.create_task(self._ask(key, ask, known=known))
             task.add_done_callback(_hear)
         # Whoever asked first may go away; the others still want to know.
         return await asyncio.shield(task)
 
-    async def _ask(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _ask(self, key: Hashable, ask: Callable[[], Awaitable[T]], *, known: bool) -> T:
         outcome = "failed"
+        self._strangers += not known
         try:
-            async with self._gate:
+            async with self._gate_of_the_known if known else self._gate:
                 said = await ask()
             outcome = "yes" if said else "no"
         finally:
+            self._strangers -= not known
             del self._asking[key]
             REVIEWS.labels(kind=self._kind, outcome=outcome).inc()
         self._yes.pop(key, None)

@@ -115,13 +115,15 @@ class Arrival:
     @property
     def instance(self) -> int:
         """46 bits that name what fires and later resolves; small enough to be exact, doubled, in Lua's numbers."""
+        # In all of them is the namespace that it speaks for: one team must not resolve what another one reports, be it
+        # about the same node.
         if self.fingerprint:
-            parts = [self.namespace, self.fingerprint]
+            parts = [self.fingerprint]
         elif target := self.target:
             parts = [self.name, target.api_version, target.kind, target.namespace or "", target.name]
         else:
             parts = [self.name, *(f"{key}={value}" for key, value in sorted(self.labels.items()))]
-        identity = "\x1f".join(parts)
+        identity = "\x1f".join([self.namespace, *parts])
         return int.from_bytes(blake2b(identity.encode(), digest_size=6).digest()) >> 2
 
 

@@ -20,12 +20,17 @@ from stormfold.api.remediationrequest import (
     RequestPhase,
     SegmentVersion,
 )
+from stormfold.api.resource import MAX_INT
 from stormfold.fold.batching import Continuation
 from stormfold.model.arrival import Target
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Detected, Seed
 from stormfold.policy.version import PolicyVersion
+
+MOST = 2**52
+"""The highest number that is believed of a status: beyond it counting on would leave what JSON and Lua keep exact, and
+whoever forges it must not keep the storm from being written."""
 
 STORMS = Gauge("stormfold_storms", "RemediationRequests by phase.", ["phase"])
 
@@ -71,7 +76,8 @@ class Request:
     @property
     def folded(self) -> int:
         """How much of that life its status holds."""
-        return self._continuation.folded
+        status = self.resource.status
+        return _believed(max(self._continuation.folded, status.signals.total if status else 0))
 
     @property
     def life(self) -> str:
@@ -91,7 +97,13 @@ class Request:
 
     @classmethod
     def read(cls, body: dict[str, Any]) -> "Request":
-        """The request of an API object. Raises pydantic's ValidationError if it is none that we could have made."""
+        """The request of an API object. Raises pydantic's ValidationError if it is none that we could have made.
+
+        Of what the consumer wrote only the phase is kept: it may be a megabyte.
+        """
+        status = body.get("status") or {}
+        if remediation := status.get("remediation"):
+            body = body | {"status": status | {"remediation": {"phase": remediation.get("phase")}}}
         return cls(RemediationRequest.model_validate(body), int(body["metadata"]["resourceVersion"]))
 
 
@@ -220,6 +232,10 @@ def opening_of(request: Request) -> Opening:
     )
 
 
+def _believed(number: int) -> int:
+    return min(number, MOST)
+
+
 def _ms(moment: Any) -> int:
     return int(moment.timestamp() * 1000) if moment else 0
 
@@ -240,10 +256,10 @@ def seed_of(request: Request) -> Seed:
         epoch=request.epoch,
         closed=False,
         incarnation=stored.incarnation,
-        total=status.signals.total,
-        folded=max(stored.folded, status.signals.total),
-        firing=status.signals.firing,
-        resolved=status.signals.resolved,
+        total=_believed(status.signals.total),
+        folded=request.folded,
+        firing=_believed(status.signals.firing),
+        resolved=_believed(status.signals.resolved),
         severity=status.severity.rank if status.severity else 0,
         first_ms=_ms(status.first_seen),
         last_ms=_ms(status.last_seen),
@@ -257,21 +273,22 @@ def seed_of(request: Request) -> Seed:
         if detected == "ResourceThresholdReached"
         else Detected.BY_SIGNALS,
         settled=status.phase is RequestPhase.SETTLED,
-        revision=status.revision,
+        revision=_believed(status.revision),
         through=_through(stored.counted_signals),
         event_through=_through(stored.counted_events),
-        alerts=stored.alerts,
-        repeats=stored.repeats,
-        resource_count=status.affected_resource_count,
+        alerts=_believed(stored.alerts),
+        repeats=_believed(stored.repeats),
+        resource_count=_believed(status.affected_resource_count),
         truncated=status.truncated,
         resources={
-            Target(r.api_version, r.kind, r.name, r.namespace): r.signals for r in status.affected_resources
+            Target(r.api_version, r.kind, r.name, r.namespace): _believed(r.signals)
+            for r in status.affected_resources
         },
     )
 
 
 def _through(versions: Iterable[SegmentVersion]) -> dict[int, int]:
-    return {each.segment: int(each.resource_version) for each in versions}
+    return {each.segment: min(int(each.resource_version), MAX_INT) for each in versions}
 
 
 def _closed_seed(request: Request) -> Seed:
@@ -283,9 +300,9 @@ def _closed_seed(request: Request) -> Seed:
         epoch=request.epoch,
         closed=True,
         incarnation=stored.incarnation,
-        folded=stored.folded,
+        folded=request.folded,
         through=_through(stored.counted_signals),
         event_through=_through(stored.counted_events),
-        alerts=stored.alerts,
+        alerts=_believed(stored.alerts),
         last_ms=_ms(status.last_seen),
     )

@@ -37,11 +37,16 @@ from stormfold.request.deciding import Finding
 GID_LABEL = "stormfold.dev/gid"
 POLICY_LABEL = "stormfold.dev/policy"
 MAX_LABEL = 63
+MAX_CONDITIONS = 32
+"""What the API takes; beyond it those of others give way, the last first."""
+FIRST_SECOND = int(datetime.min.replace(tzinfo=UTC).timestamp())
+LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+"""What can be written: whoever forges a time in a status must not keep the storm from being written."""
 
 
 def moment(milliseconds: int) -> datetime:
     """A time as the API writes it, to the second."""
-    return datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return datetime.fromtimestamp(max(FIRST_SECOND, min(milliseconds // 1000, LAST_SECOND)), UTC)
 
 
 def manifest(storm: Snapshot, opening: Opening) -> dict[str, Any]:
@@ -171,7 +176,7 @@ def _segment_versions(through: Mapping[int, int]) -> tuple[SegmentVersion, ...]:
 def with_findings(
     before: Iterable[Condition], findings: dict[ConditionType, Finding], *, generation: int, now_ms: int
 ) -> tuple[Condition, ...]:
-    """The conditions with what was found; those of others stay."""
+    """The conditions with what was found; those of others stay, as far as there is room."""
     conditions = tuple(before)
     for kind, finding in findings.items():
         conditions = set_condition(
@@ -189,7 +194,15 @@ def with_findings(
                 last_transition_time=moment(now_ms),
             ),
         )
-    return conditions
+    return _without_too_many(conditions)
+
+
+def _without_too_many(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    kept = list(conditions)
+    foreign = [condition for condition in conditions if condition.type not in set(ConditionType)]
+    while len(kept) > MAX_CONDITIONS and foreign:
+        kept.remove(foreign.pop())
+    return tuple(kept)
 
 
 def closed_conditions(

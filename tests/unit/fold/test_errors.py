@@ -70,6 +70,28 @@ def test_url_of_another_form_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:hunter2#x@redis:6379/0",
+        "redis://user:hunter2?x@redis:6379/0",
+        "redis://user:hunter2/x@redis:6379/0",
+        "rediss+cluster://user:[hunter2@redis:6379",
+        "redis+sentinel://user:hunter2/x@redis:26379/service/0",
+        "redis+sentinel://user:x@redis:26379/service/hunter2",
+        "user:hunter2@redis:6379",
+        "redis:/user:hunter2@redis:6379/0",
+        "hunter2",
+        "hunter2://redis:6379",
+    ],
+)
+def test_no_piece_of_the_url_that_may_be_a_password_is_told(url: str) -> None:
+    with pytest.raises(StoreConfigError) as raised:
+        Connection.from_url(url)
+    assert "hunter2" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
     ("url", "cluster"),
     [
         ("redis://127.0.0.1:6379/0", False),

@@ -372,3 +372,14 @@ def test_what_is_remembered_takes_less_than_14_mb(traced: Callable[[], int]) -> 
         lineage.remove(pod.uid)
     assert lineage.counts == (0, REMEMBERED) == (0, 20_000)
     assert traced() < 14_000_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("K" * 63, "n" * 253), ("K" * 64, "n"), ("K", "n" * 254), ("K", "n" * 10**6)]
+)
+def test_reference_to_what_cannot_be_there_is_none(kind: str, name: str) -> None:
+    metadata = {"namespace": "shop", "name": "web-0", "uid": "u", "resourceVersion": "1"}
+    reference = {"apiVersion": "v1", "kind": kind, "name": name, "uid": "c", "controller": True}
+    member = MemberParser("Pod")({"metadata": metadata | {"ownerReferences": [reference]}, "cells": {}})
+    can_be = len(kind) <= 63 and len(name) <= 253
+    assert member.controller == (Controller("", kind, name, "c") if can_be else None)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.harness.values import version
+from tests.harness.values import cluster_version, version
 
 from stormfold.api.conditions import Reason
-from stormfold.intake.policies import examined
+from stormfold.intake.policies import MAX_POLICIES, examined, too_many
 from stormfold.policy.validation import Fault
 
 METADATA = {"name": "own", "namespace": "shop", "uid": "uid-own", "generation": 3}
@@ -46,3 +46,13 @@ def test_field_of_a_newer_crd_is_left_alone() -> None:
         version(generation=3),
         list[Fault](),
     )
+
+
+def test_namespace_has_so_many_policies_in_force_and_those_that_go_first_are_it() -> None:
+    flood = [version(name=f"p-{number:03}", priority=number) for number in range(MAX_POLICIES + 2)]
+    others = [
+        version(namespace="other", name="one"),
+        *(cluster_version(name=f"c-{number}") for number in range(MAX_POLICIES + 2)),
+    ]
+    assert too_many([*flood, *others]) == {"uid-p-000", "uid-p-001"}
+    assert too_many(flood[2:] + others) == set()

@@ -8,7 +8,7 @@ import pytest
 
 from stormfold.kube import reviews
 from stormfold.kube.errors import ApiUnavailableError
-from stormfold.kube.reviews import ALLOWED_SECONDS, AT_ONCE, DENIED_SECONDS, REMEMBERED, Memory
+from stormfold.kube.reviews import ALLOWED_SECONDS, AT_ONCE, DENIED_SECONDS, REMEMBERED, WAITING, Memory
 
 
 class Clock:
@@ -125,3 +125,23 @@ async def test_only_so_many_are_asked_at_once() -> None:
     assert ask.times == AT_ONCE
     ask.open.set()
     assert await asyncio.gather(*waiting) == [True] * (AT_ONCE + 5)
+
+
+async def test_made_up_keys_wait_in_bounds_and_let_those_pass_that_had_a_yes(clock: Clock) -> None:
+    memory: Memory[bool] = Memory("token")
+    good = Asked(True)
+    await memory.answer("good", good)
+    clock.now += ALLOWED_SECONDS
+    slow = Asked(False)
+    slow.open.clear()
+    flood = [asyncio.create_task(memory.answer(number, slow)) for number in range(WAITING)]
+    await asyncio.wait_for(slow.begun.wait(), 5)
+    for task in flood:
+        task.cancel()  # whoever asked goes at once, and what was asked goes on
+    with pytest.raises(ApiUnavailableError, match=f"{WAITING} others wait"):
+        await memory.answer("one more", slow)
+    assert await memory.answer("good", good) is True
+    assert (good.times, slow.times) == (2, AT_ONCE)
+    slow.open.set()
+    assert await asyncio.wait_for(memory.answer(WAITING - 1, slow), 5) is False
+    assert await memory.answer("one more", slow) is False

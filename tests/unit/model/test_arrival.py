@@ -58,6 +58,17 @@ def test_one_instance(one: Arrival, other: Arrival) -> None:
             replace(ARRIVAL, fingerprint="f"), replace(ARRIVAL, fingerprint="g"), id="another fingerprint"
         ),
         pytest.param(BARE, ARRIVAL, id="with and without a target"),
+        pytest.param(
+            replace(ARRIVAL, target=NODE),
+            replace(ARRIVAL, target=NODE, namespace="other"),
+            id="another team about the same node",
+        ),
+        pytest.param(BARE, replace(BARE, namespace="other"), id="another team without a target"),
+        pytest.param(
+            replace(ARRIVAL, fingerprint="f"),
+            replace(ARRIVAL, fingerprint="f", namespace="other"),
+            id="another team with the same fingerprint",
+        ),
     ],
 )
 def test_two_instances(one: Arrival, other: Arrival) -> None:

@@ -10,14 +10,16 @@ import pytest
 from pydantic import ValidationError
 from tests.harness.values import ARRIVAL, POD, SHOP, SNAPSHOT, T0, cluster_version
 
-from stormfold.api.conditions import Reason
+from stormfold.api.conditions import ConditionType, Reason
 from stormfold.api.remediationrequest import RequestPhase
+from stormfold.api.resource import MAX_INT
 from stormfold.fold.batching import Continuation
 from stormfold.model.arrival import Target
 from stormfold.model.storm import Detected, Seed, Snapshot
 from stormfold.policy.version import PolicyVersion
 from stormfold.request import rendering
 from stormfold.request.index import Request, RequestIndex, opening_of, seed_of, version_of
+from stormfold.request.writing import descends
 
 POLICY = cluster_version(groupBy=["name", "namespace", "labels.rack"], closeAfter="10m", priority=4)
 OPENING = POLICY.opening(POLICY.group(ARRIVAL), ARRIVAL)
@@ -323,6 +325,117 @@ def test_snapshot_comes_back_from_the_status_as_a_seed(
     storm: Snapshot, phase: RequestPhase | None, seed: Seed
 ) -> None:
     assert seed_of(request(storm, phase)) == seed
+
+
+LATEST = "9999-12-31T23:59:59Z"
+EARLIEST = "0001-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        pytest.param({"signals": {"total": MAX_INT, "firing": MAX_INT, "resolved": MAX_INT}}, id="counts"),
+        pytest.param({"signals": {"total": 99}}, id="more than was folded"),
+        pytest.param(
+            {"revision": MAX_INT, "affectedResourceCount": MAX_INT, "ratePerMinute": MAX_INT},
+            id="further counts",
+        ),
+        pytest.param(
+            {
+                "continuation": {
+                    "incarnation": "forged",
+                    "origin": "life-1:9",
+                    "folded": MAX_INT,
+                    "alerts": MAX_INT,
+                    "repeats": MAX_INT,
+                    "countedSignals": [
+                        {"segment": number, "resourceVersion": "9" * 19} for number in range(16)
+                    ],
+                    "countedEvents": [
+                        {"segment": number, "resourceVersion": "9" * 19} for number in range(16)
+                    ],
+                }
+            },
+            id="what it is continued from",
+        ),
+        pytest.param({"firstSeen": EARLIEST, "lastSeen": EARLIEST, "deadlines": None}, id="long ago"),
+        pytest.param({"deadlines": {"close": EARLIEST}}, id="a deadline long ago"),
+        pytest.param({"firstSeen": LATEST, "lastSeen": LATEST, "deadlines": None}, id="far ahead"),
+        pytest.param({"deadlines": {"close": LATEST}}, id="a deadline far ahead"),
+        pytest.param(
+            {"affectedResources": [{"kind": "Pod", "name": "a", "signals": MAX_INT}]}, id="resource"
+        ),
+        pytest.param(
+            {
+                "conditions": [
+                    {"type": f"T{number}", "status": "True", "lastTransitionTime": LATEST, "reason": "R"}
+                    for number in range(32)
+                ]
+            },
+            id="as many conditions as there can be",
+        ),
+    ],
+)
+def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dict[str, Any]) -> None:
+    written = body()
+    written["status"] |= forged
+    held = Request.read(written)
+    seed = seed_of(held)
+    grown = replace(
+        STORM,
+        incarnation="life-2",
+        origin=seed.origin,
+        total=seed.total + 1,
+        folded=seed.folded + 1,
+        firing=seed.firing + 1,
+        resolved=seed.resolved + 1,
+        alerts=seed.alerts + 1,
+        repeats=seed.repeats + 1,
+        first_ms=seed.first_ms,
+        last_ms=seed.last_ms,
+        arrived_ms=seed.arrived_ms,
+        through=seed.through,
+        event_through=seed.event_through,
+        revision=seed.revision + 1,
+        resource_count=seed.resource_count + 1,
+        resources=tuple((target, signals + 1) for target, signals in seed.resources.items()),
+    )
+    assert descends(grown, held)
+    assert held.resource.status is not None
+    again = copy.deepcopy(written)
+    again["status"] = rendering.status(
+        grown,
+        RequestPhase.OPEN,
+        closed_for=None,
+        before=held.resource.status.conditions,
+        generation=1,
+        now_ms=T0,
+    )
+    counted = Request.read(again).resource.status
+    assert counted is not None
+    assert counted.signals.total == seed.total + 1
+    assert {condition.type for condition in counted.conditions} >= set(ConditionType) - {
+        ConditionType.ACCEPTED
+    }
+
+
+@pytest.mark.parametrize("forged", [{"origin": "life-1:x"}, {"origin": "nothing"}, {"incarnation": "a:b"}])
+def test_continuation_that_we_could_not_have_written_is_none(forged: dict[str, str]) -> None:
+    written = body()
+    written["status"]["continuation"] |= forged
+    with pytest.raises(ValidationError):
+        Request.read(written)
+
+
+def test_of_what_the_consumer_wrote_only_the_phase_is_kept() -> None:
+    written = body()
+    written["status"]["remediation"] = {"phase": "Running", "message": "busy", "log": ["x" * 1000] * 1000}
+    held = Request.read(written)
+    assert held.remediation_phase == "Running"
+    assert held.resource.status is not None
+    assert held.resource.status.remediation is not None
+    assert held.resource.status.remediation.model_dump(exclude_none=True) == {"phase": "Running"}
+    assert len(written["status"]["remediation"]) == 3
 
 
 def test_consumer_that_reports_before_the_first_status_leaves_nothing_counted() -> None:

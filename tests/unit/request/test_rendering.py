@@ -12,6 +12,7 @@ from tests.harness.values import ARRIVAL, NODE, POD, SHOP, SNAPSHOT, T0, cluster
 
 from stormfold.api.conditions import Condition, ConditionStatus, Reason
 from stormfold.api.remediationrequest import RemediationRequest, RequestPhase
+from stormfold.intake.lineage import identity
 from stormfold.model.storm import Detected, Snapshot
 from stormfold.request.rendering import closed_conditions, manifest, status
 
@@ -293,6 +294,14 @@ def test_manifest_says_all_that_never_changes() -> None:
         "spec": SPEC,
     }
     assert RemediationRequest.model_validate(body).spec.manifest() == SPEC
+
+
+def test_manifest_names_the_longest_owner_that_there_can_be() -> None:
+    by_owner = version(namespace="n" * 63, groupBy=["owner"])
+    owner = identity("K" * 63, "n" * 63, "o" * 253)
+    of_it = replace(ARRIVAL, namespace="n" * 63, owner=owner)
+    body = manifest(SNAPSHOT, by_owner.opening(by_owner.group(of_it), of_it))
+    assert body["spec"]["group"] == [{"key": "owner", "value": owner}]
 
 
 @pytest.mark.parametrize(

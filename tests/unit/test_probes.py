@@ -1,0 +1,25 @@
+"""What the port of the probes says, and to whom."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from stormfold.demo.process import free_port
+from stormfold.probes import Probes
+
+
+async def test_what_is_no_http_is_refused_without_a_word_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    port = free_port()
+    probes = Probes(host="127.0.0.1", port=port, not_ready=dict)
+    await probes.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.0 400 ")
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await probes.stop()
+    assert caplog.records == []
