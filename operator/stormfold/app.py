@@ -91,7 +91,12 @@ class App:
         self._router.in_use = self._folder.versions_in_use
         self._index.observed = self._request_observed
         self._index.needs_look = self._reconciler.needs_look
-        self._marker = Marker(client, per_second=settings.marks_per_second, marked=self._marked)
+        self._marker = Marker(
+            client,
+            per_second=settings.marks_per_second,
+            marked=self._marked,
+            refused=self._unmarkable,
+        )
         self._retention = Retention(client, per_namespace=settings.signals_per_namespace)
         self._owners = Owners(client)
         self._policies = PolicyIntake(
@@ -206,6 +211,9 @@ class App:
 
     def _marked(self, ref: SignalRef) -> None:
         self._intake.marked(ref)
+
+    def _unmarkable(self, ref: SignalRef) -> None:
+        self._intake.unmarkable(ref)
 
     def _safe_verdict(self, gid: str, epoch: int) -> Verdict:
         request = self._index.get(gid, epoch) or self._index.latest(gid)
