@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -147,7 +148,7 @@ class Group:
         life: str = "",
         seed: Seed | None = None,
         distrusted: str = "",
-        sure: int = 0,
+        sure: Iterable[int] = (),
     ) -> Fold:
         """What `fold` sends; `known` is epoch and folded that Redis must know, `life` its incarnation."""
         return Fold(
@@ -155,7 +156,7 @@ class Group:
             self.terms,
             "opening",
             arrivals,
-            sure=sure,
+            sure=frozenset(sure),
             basis=seed.origin if seed else "",
             known_epoch=known[0],
             known_folded=known[1],
@@ -172,7 +173,7 @@ class Group:
         life: str = "",
         seed: Seed | None = None,
         distrusted: str = "",
-        sure: int = 0,
+        sure: Iterable[int] = (),
     ) -> Folded:
         """Count in one call, `at` ms after `T0`."""
         fold = self.fold_of(*arrivals, known=known, life=life, seed=seed, distrusted=distrusted, sure=sure)

@@ -258,10 +258,11 @@ async def test_alert_that_may_have_been_counted_before_the_loss_counts_and_says_
 
 
 async def test_alert_of_which_the_caller_is_sure_is_no_repeat(group: Group) -> None:
-    answer = await group.fold(alert("held", -4000), alert("old", -4000), at=1000, seed=WITH_ALERTS, sure=1)
-    assert (answer.ordinals, answer.doubtful) == ([5, 6], {1})
+    reports = [alert(name, -4000) for name in ("held", "old", "held as well")]
+    answer = await group.fold(*reports, at=1000, seed=WITH_ALERTS, sure={0, 2})
+    assert (answer.ordinals, answer.doubtful) == ([5, 6, 7], {1})
     storm = await group.look(at=1000)
-    assert (storm.total, storm.repeats) == (5, 1)
+    assert (storm.total, storm.repeats) == (6, 1)
 
 
 async def test_signals_alone_make_no_repeats(group: Group) -> None:

@@ -79,8 +79,8 @@ class Fold:
     opening: str
     arrivals: Sequence[Arrival]
     """Signals, and Events, in the order of their resourceVersions."""
-    sure: int = 0
-    """Of so many of the first ones the caller is sure that no request holds them, if the storm has `basis` as origin."""
+    sure: frozenset[int] = frozenset()
+    """Places of those of which the caller is sure that no request holds them, if the storm has `basis` as origin."""
     basis: str = ""
     known_epoch: int = 0
     """The epoch that Redis must know; 0: the caller knows of no storm."""
@@ -351,7 +351,7 @@ class StormStore:
                 args += (0, 0, 0)
             args.append(len(fold.arrivals))
             for place, arrival in enumerate(fold.arrivals):
-                args += _signal_args(arrival, sure=place < fold.sure)
+                args += _signal_args(arrival, sure=place in fold.sure)
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
         return [
             Folded(
