@@ -87,6 +87,7 @@ OPENED = Snapshot(
     folded=1,
     alerts=0,
     repeats=0,
+    latest_start_ms=0,
     alerts_beyond=False,
     firing=1,
     resolved=0,

@@ -61,7 +61,7 @@ class Request:
             firing=self.last.firing,
             resolved=self.last.resolved,
             opened_ms=self.last.opened_ms,
-            last_ms=self.last.last_ms,
+            latest_start_ms=self.last.latest_start_ms,
             alerts=self.last.alerts,
             repeats=self.last.repeats,
         )
@@ -122,10 +122,11 @@ class OneGroup(RuleBasedStateMachine):
 
     # --- Alertmanager
 
-    @rule(who=REPLICAS)
-    def alert_begins(self, who: int) -> None:
+    @rule(who=REPLICAS, clock=st.integers(-1000, 1000))
+    def alert_begins(self, who: int, clock: int = 0) -> None:
+        """`clock` is by how much that of whoever says when it began is wrong."""
         number = len(self.alerts)
-        ref = AlertRef(cast("Any", None), number, T0 + self.at)
+        ref = AlertRef(cast("Any", None), number, T0 + self.at + clock)
         self.alerts.append(replace(ARRIVAL, ref=ref, fingerprint=f"alert-{number}", seen_ms=T0 + self.at))
         self.replicas[who].queue.append(self.alerts[-1])
 

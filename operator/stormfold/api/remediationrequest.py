@@ -113,6 +113,9 @@ class Continuation(ApiModel):
     """How many of the signals were alerts of a webhook."""
     repeats: Count = 0
     """How many of them may have been counted before."""
+    latest_start_ms: Count = 0
+    """The latest startsAt of an alert that was counted, in this storm or an earlier one, as Unix milliseconds: what
+    starts later was not."""
     resource_version: Annotated[str, Field(pattern="^[0-9]*$", max_length=32)] = ""
     """The resourceVersion of the newest Signal that was counted: those up to it are in the numbers."""
     event_resource_version: Annotated[str, Field(pattern="^[0-9]*$", max_length=32)] = ""

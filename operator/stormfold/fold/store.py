@@ -27,8 +27,6 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 
 SEPARATOR = "\x1f"
 """Between the parts of a resource in a field name of the storm hash."""
-CLOCKS_DIFFER_MS = 10_000
-"""How far the clock of whoever says when an alert began may be ahead of that of whoever receives it."""
 CLOSED_FOLDED = 2**53 - 1
 """With this much folded a closed request is newer than whatever Redis has of its epoch."""
 KNOW_SECONDS = 24 * 3600
@@ -180,11 +178,8 @@ def _signal_args(arrival: Arrival, *, sure: bool) -> tuple[str | int, ...]:
 
 
 def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | int]:
-    # What the request holds was received before its last signal was; what begins later is none of it. The clock of
-    # whoever continues the storm has no say: it may be slow. Requests of earlier epochs may hold alerts even if this
-    # one holds none.
-    may_hold_alerts = seed.alerts or seed.epoch > 1
-    lost = {"la": seed.last_ms + CLOCKS_DIFFER_MS} if may_hold_alerts else {}
+    # An alert that began later than all that were counted is none of them, whatever anybody's clock says.
+    lost = {"la": seed.latest_start_ms, "ls": seed.latest_start_ms} if seed.latest_start_ms else {}
     if seed.closed:
         return {
             "e": seed.epoch,
@@ -273,6 +268,7 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         folded=number("t") + number("n"),
         alerts=number("na"),
         repeats=number("mb"),
+        latest_start_ms=number("ls"),
         alerts_beyond=fields.get("ab") == "1",
         firing=number("f") + number("af") + number("xf"),
         resolved=number("r") + number("ar") + number("xr"),

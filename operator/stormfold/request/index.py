@@ -261,6 +261,7 @@ def seed_of(request: Request) -> Seed:
         event_through=int(stored.event_resource_version or 0),
         alerts=stored.alerts,
         repeats=stored.repeats,
+        latest_start_ms=stored.latest_start_ms,
         resource_count=status.affected_resource_count,
         truncated=status.truncated,
         resources={
@@ -281,6 +282,5 @@ def _closed_seed(request: Request) -> Seed:
         folded=stored.folded,
         through=int(stored.resource_version or 0),
         event_through=int(stored.event_resource_version or 0),
-        alerts=stored.alerts,
-        last_ms=_ms(status.last_seen),
+        latest_start_ms=stored.latest_start_ms,
     )

@@ -151,6 +151,7 @@ def status(
             folded=storm.folded,
             alerts=storm.alerts,
             repeats=storm.repeats,
+            latest_start_ms=storm.latest_start_ms,
             resource_version=str(storm.through),
             event_resource_version=str(storm.event_through),
         ),

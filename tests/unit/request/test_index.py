@@ -22,7 +22,7 @@ from stormfold.request.index import Request, RequestIndex, opening_of, seed_of, 
 POLICY = cluster_version(groupBy=["name", "namespace", "labels.rack"], closeAfter="10m", priority=4)
 OPENING = POLICY.opening(POLICY.group(ARRIVAL), ARRIVAL)
 GID = OPENING.group.gid
-STORM = replace(SNAPSHOT, gid=GID, epoch=2, terms=POLICY.terms)
+STORM = replace(SNAPSHOT, gid=GID, epoch=2, terms=POLICY.terms, latest_start_ms=T0 + 500)
 
 
 def body(
@@ -237,6 +237,7 @@ CONTINUED = Seed(
     severity=3,
     first_ms=T0 - 4_000,
     last_ms=T0 + 8_000,
+    latest_start_ms=T0 + 500,
     opened_ms=T0,
     arrived_ms=T0 + 10_000,
     detected=Detected.BY_SIGNALS,
@@ -257,7 +258,9 @@ CONTINUED = Seed(
         pytest.param(
             STORM,
             RequestPhase.CLOSED,
-            Seed(epoch=2, closed=True, incarnation="life-1", folded=7, through=4711, last_ms=T0 + 8_000),
+            Seed(
+                epoch=2, closed=True, incarnation="life-1", folded=7, through=4711, latest_start_ms=T0 + 500
+            ),
             id="closed: the next epoch",
         ),
         pytest.param(STORM, None, Seed(epoch=1, closed=True), id="no status: nothing is counted in it"),

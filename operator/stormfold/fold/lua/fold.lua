@@ -246,7 +246,7 @@ local function open_next(map, terms)
   return {
     e = number(map.e) + 1, s = 'o', g = incarnation, o = now, rev = 1, k = terms,
     fl = floor, p = math.max(number(map.p), floor), fle = event_floor, pe = math.max(number(map.pe), event_floor),
-    la = number(map.la),
+    la = number(map.la), ls = number(map.ls),
   }
 end
 
@@ -299,7 +299,10 @@ end
 local function count_alert(map, changed, alert)
   changed.af, changed.ar = changed.af or number(map.af), changed.ar or number(map.ar)
   changed.xf, changed.xr = changed.xf or number(map.xf), changed.xr or number(map.xr)
-  if alert.what ~= 'resolution' then changed.na = (changed.na or number(map.na)) + alert.weight end
+  if alert.what ~= 'resolution' then
+    changed.na = (changed.na or number(map.na)) + alert.weight
+    changed.ls = math.max(changed.ls or number(map.ls), tonumber(ARGV[alert.a]))
+  end
   if alert.maybe then
     changed.mb = (changed.mb or number(map.mb)) + alert.weight
     changed.xf = math.max(0, changed.xf - 1) -- it is one of those that fired unnamed
@@ -504,11 +507,10 @@ end
 -- Forgets a storm of another server that has no request: whoever counted into it does so again. The alerts of earlier
 -- storms are not known any more either.
 local function drop(before, gid, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
-  local map = { e = string.format('%.0f', number(before.e) - 1), s = 'c', fl = before.fl, fle = before.fle, la = before.la }
-  if redis.call('DEL', counted_key) == 1 then
-    map.la = string.format('%.0f', math.max(number(before.la), number(before.o)))
-  end
-  redis.call('DEL', storm_key, ids_key, hll_key, instances_key, beyond_key)
+  local map = {
+    e = string.format('%.0f', number(before.e) - 1), s = 'c', fl = before.fl, fle = before.fle, la = before.ls, ls = before.ls,
+  }
+  redis.call('DEL', storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
   redis.call('ZREM', due_key, gid)
   write(storm_key, map, {})
   return map

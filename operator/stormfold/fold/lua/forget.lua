@@ -32,8 +32,8 @@ local storm, due, ids, hll = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local instances, opening, counted, beyond = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local gid, epoch, incarnation, why, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local keep_seconds, counted_seconds = ARGV[6], ARGV[7]
-local current, state, lives, total, others, floor, through, event_floor, event_through, lost_ms =
-  unpack(redis.call('HMGET', storm, 'e', 's', 'g', 't', 'n', 'fl', 'p', 'fle', 'pe', 'la'))
+local current, state, lives, total, others, floor, through, event_floor, event_through, lost_ms, latest_start =
+  unpack(redis.call('HMGET', storm, 'e', 's', 'g', 't', 'n', 'fl', 'p', 'fle', 'pe', 'la', 'ls'))
 if not current or state == 'c' then
   redis.call('ZREM', due, gid)
   return 'gone'
@@ -55,7 +55,7 @@ else
 end
 redis.call('DEL', storm, hll, instances, opening, beyond)
 redis.call('HSET', storm, 'e', epoch, 's', 'c', 'fl', floor or '0')
-for field, value in pairs({ fle = event_floor, la = lost_ms }) do
+for field, value in pairs({ fle = event_floor, la = lost_ms, ls = latest_start }) do
   if value then redis.call('HSET', storm, field, value) end
 end
 redis.call('EXPIRE', storm, keep_seconds)
