@@ -21,7 +21,7 @@ from stormfold.handlers.startup import Handover, KopfThread
 from stormfold.intake.owners import Owners
 from stormfold.intake.policies import PolicyIntake
 from stormfold.intake.shard import Shard
-from stormfold.intake.signals import Seen
+from stormfold.intake.signals import Seen, SignalIntake
 from stormfold.intake.webhook import Webhook, WebhookOptions
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
@@ -84,7 +84,12 @@ class App:
         self._router.in_use = self._folder.versions_in_use
         self._index.observed = self._request_observed
         self._index.needs_look = self._reconciler.needs_look
-        self._marker = Marker(client, per_second=settings.marks_per_second, marked=self._marked)
+        self._marker = Marker(
+            client,
+            per_second=settings.marks_per_second,
+            marked=self._marked,
+            refused=self._unmarkable,
+        )
         self._retention = Retention(client, per_namespace=settings.signals_per_namespace)
         self._owners = Owners(client)
         self._policies = PolicyIntake(
@@ -212,12 +217,18 @@ class App:
     def _shard_of(self, arrival: Arrival) -> Shard:
         return self._shards[arrival.segment % len(self._shards)]
 
+    def _signals_of(self, ref: SignalRef) -> SignalIntake:
+        return self._shards[segment(ref.namespace) % len(self._shards)].signals
+
     def _of_shards(self, tell: Callable[[Shard], dict[int, int]]) -> dict[int, int]:
         """What each shard says of its segments."""
         return {number: version for shard in self._shards for number, version in tell(shard).items()}
 
     def _marked(self, ref: SignalRef) -> None:
-        self._shards[segment(ref.namespace) % len(self._shards)].signals.marked(ref)
+        self._signals_of(ref).marked(ref)
+
+    def _unmarkable(self, ref: SignalRef) -> None:
+        self._signals_of(ref).unmarkable(ref)
 
     def _safe_verdict(self, gid: str, epoch: int) -> Verdict:
         request = self._index.get(gid, epoch) or self._index.latest(gid)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from tests.api.conftest import NewOperator
+from tests.api.conftest import OPERATOR_NAMESPACE, NewOperator
 from tests.harness.api import Manifest
 from tests.harness.api_proxy import When
 from tests.harness.eventually import eventually
+from tests.harness.scene import at
 from tests.harness.stage import Stage
 from tests.harness.steps import LEASE, REQUEST, SIGNAL, Step, call, checkpoint, create, script
 from tests.harness.team import Team
@@ -71,6 +72,37 @@ async def report_each(team: Team, names: Iterable[str], count: int) -> None:
     """So many signals of each name."""
     for name in names:
         await team.report(name, count)
+
+
+async def renewed(stage: Stage) -> str:
+    """When the Lease was last renewed."""
+    lease = await stage.api.get("Lease", "stormfold-ingest-0", OPERATOR_NAMESPACE)
+    assert lease is not None
+    return str(lease["spec"]["renewTime"])
+
+
+@pytest.mark.parametrize("redis", LOSSES)
+async def test_signals_whose_discarding_was_lost_with_the_operator_say_so_all_the_same(
+    redis: str, stage: Stage
+) -> None:
+    team = stage.team
+    await team.policy(belowThreshold="Discard", threshold={"signals": 5, "within": "1s"})
+    await stage.operator.start()
+    mark = stage.api_proxy.hold("PATCH", SIGNAL.format(namespace=team.namespace, name="trouble") + "/status")
+    await team.report("trouble", 3)
+    await eventually(mark.arrived.is_set, within=30, what="one is marked")
+    for _ in range(2):  # the checkpoint as it is after the discarding is kept with the second
+        before = await renewed(stage)
+        await eventually(lambda: renewed(stage), lambda now, before=before: now != before, what="renewed")
+    await stage.kill_at(mark)
+    stage.lose(redis)
+    await stage.operator.start(ready=False)
+    await eventually(
+        lambda: stage.api.list("Signal", team.namespace),
+        lambda signals: [at(one, "status.phase") for one in signals] == ["Discarded"] * 3,
+        within=30,
+        what="three say Discarded",
+    )
 
 
 @pytest.mark.parametrize("redis", LOSSES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,6 +87,7 @@ OPENED = Snapshot(
     folded=1,
     alerts=0,
     repeats=0,
+    latest_start_ms=0,
     alerts_beyond=False,
     firing=1,
     resolved=0,
@@ -148,7 +149,7 @@ class Group:
         life: str = "",
         seed: Seed | None = None,
         distrusted: str = "",
-        sure: int = 0,
+        sure: Iterable[int] = (),
     ) -> Fold:
         """What `fold` sends; `known` is epoch and folded that Redis must know, `life` its incarnation."""
         return Fold(
@@ -156,7 +157,7 @@ class Group:
             self.terms,
             "opening",
             arrivals,
-            sure=sure,
+            sure=frozenset(sure),
             basis=seed.origin if seed else "",
             known_epoch=known[0],
             known_folded=known[1],
@@ -173,7 +174,7 @@ class Group:
         life: str = "",
         seed: Seed | None = None,
         distrusted: str = "",
-        sure: int = 0,
+        sure: Iterable[int] = (),
     ) -> Folded:
         """Count in one call, `at` ms after `T0`."""
         fold = self.fold_of(*arrivals, known=known, life=life, seed=seed, distrusted=distrusted, sure=sure)

@@ -65,6 +65,7 @@ SNAPSHOT = Snapshot(
     folded=7,
     alerts=0,
     repeats=0,
+    latest_start_ms=0,
     alerts_beyond=False,
     firing=5,
     resolved=1,

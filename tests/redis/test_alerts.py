@@ -56,6 +56,11 @@ def counts(storm: Snapshot) -> tuple[int, int, int, int]:
     return storm.total, storm.firing, storm.resolved, storm.folded
 
 
+async def life(group: Group) -> str:
+    """The storm's incarnation."""
+    return (await group.look(at=0)).incarnation
+
+
 async def see(group: Group, *reports: Arrival) -> list[tuple[int, int, int, int]]:
     """The counts after each report, one call each."""
     seen = []
@@ -242,8 +247,8 @@ WITH_ALERTS = Seed(
     firing=2,
     resolved=1,
     opened_ms=T0 - 5000,
-    last_ms=T0 - 9000,
     alerts=3,
+    latest_start_ms=T0 + 1000,
     through={},
 )
 
@@ -258,14 +263,40 @@ async def test_alert_that_may_have_been_counted_before_the_loss_counts_and_says_
 
 
 async def test_alert_of_which_the_caller_is_sure_is_no_repeat(group: Group) -> None:
-    answer = await group.fold(alert("held", -4000), alert("old", -4000), at=1000, seed=WITH_ALERTS, sure=1)
-    assert (answer.ordinals, answer.doubtful) == ([5, 6], {1})
+    reports = [alert(name, -4000) for name in ("held", "old", "held as well")]
+    answer = await group.fold(*reports, at=1000, seed=WITH_ALERTS, sure={0, 2})
+    assert (answer.ordinals, answer.doubtful) == ([5, 6, 7], {1})
     storm = await group.look(at=1000)
-    assert (storm.total, storm.repeats) == (5, 1)
+    assert (storm.total, storm.repeats) == (6, 1)
+
+
+@pytest.mark.parametrize("clock", [-3_600_000, 0, 3_600_000])
+async def test_alert_that_began_later_than_all_that_were_counted_is_no_repeat(
+    group: Group, clock: int
+) -> None:
+    """By the clock of whoever says when it began: none of ours has a say in it."""
+    await group.fold(alert("b"), alert("a", -500), at=clock)
+    assert (await group.look(at=clock)).latest_start_ms == T0
+    await group.fold(
+        alert("a", 1000), alert("c", 1001), at=clock, seed=WITH_ALERTS, distrusted=await life(group)
+    )
+    storm = await group.look(at=clock)
+    assert (storm.repeats, storm.latest_start_ms) == (1, T0 + 1001)
+
+
+async def test_latest_beginning_of_an_alert_outlives_its_storm(group: Group) -> None:
+    await group.fold(alert("a", 700))
+    await group.close_and_forget(at=10)
+    await group.fold(signal(5), at=20)
+    storm = await group.look(at=20)
+    assert (storm.epoch, storm.alerts, storm.latest_start_ms) == (2, 0, T0 + 700)
+    assert await group.store.discard(storm) is ForgetWord.FORGOTTEN
+    await group.fold(signal(6), at=30)
+    assert (await group.look(at=30)).latest_start_ms == T0 + 700
 
 
 async def test_signals_alone_make_no_repeats(group: Group) -> None:
-    await group.fold(alert("old", -4000), at=1000, seed=replace(WITH_ALERTS, alerts=0))
+    await group.fold(alert("old", -4000), at=1000, seed=replace(WITH_ALERTS, alerts=0, latest_start_ms=0))
     assert (await group.look(at=1000)).repeats == 0
 
 
@@ -289,7 +320,7 @@ async def test_closed_request_leaves_alerts_known_if_it_holds_all_that_redis_has
         total=2,
         folded=2,
         alerts=2,
-        last_ms=T0,
+        latest_start_ms=T0,
     )
     answer = await group.fold(alert("a"), seed=closed, at=20)
     assert (answer.open, answer.ordinals) == (False, [0])
@@ -306,7 +337,7 @@ async def test_closed_request_that_holds_more_leaves_no_alerts_known(group: Grou
         total=2,
         folded=2,
         alerts=2,
-        last_ms=T0,
+        latest_start_ms=T0,
     )
     answer = await group.fold(alert("a"), seed=closed, at=20)
     assert (answer.epoch, answer.ordinals) == (2, [1])

@@ -127,6 +127,9 @@ class Continuation(ApiModel):
     """How many of the signals were alerts of a webhook."""
     repeats: Count = 0
     """How many of them may have been counted before."""
+    latest_start_ms: Count = 0
+    """The latest startsAt of an alert that was counted, in this storm or an earlier one, as Unix milliseconds: what
+    starts later was not."""
     counted_signals: SegmentVersions = ()
     """Up to which Signals these numbers hold them."""
     counted_events: SegmentVersions = ()

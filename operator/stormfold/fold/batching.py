@@ -127,6 +127,21 @@ class Held(NamedTuple):
         return int(folded or 0) if incarnation == origin else 0
 
 
+class Sureness(NamedTuple):
+    """Which signals of a batch no request holds, if it was `basis` from which their storm was continued."""
+
+    places: frozenset[int]
+    basis: str
+
+
+NOT_SURE = Sureness(frozenset(), "")
+
+
+def places(flags: Sequence[bool]) -> frozenset[int]:
+    """Where the flags are set."""
+    return frozenset(place for place, flag in enumerate(flags) if flag)
+
+
 @dataclass(frozen=True, slots=True)
 class Continuation:
     """What a group's latest request says, to continue from if Redis has lost the storm."""
@@ -410,29 +425,24 @@ class Folder(OpenStorms):
                 closing = await self._fold_again(number, gid, batches[gid]) or closing
             else:
                 closing = self._note(gid, batches[gid], reply) or closing
-                if self._closed_unheard(gid, reply):
-                    closing = await self._fold_again(number, gid, []) or closing
         if closing:
             await asyncio.sleep(CLOSING_SECONDS)
 
-    def _closed_unheard(self, gid: str, reply: Folded) -> bool:
-        # The storm was closed before we heard that it had counted what we hold: its floor tells what it has.
-        storm = self._storms.get(gid)
-        return reply.word is FoldWord.COUNTED and not reply.open and storm is not None and bool(storm.unsafe)
-
     async def _fold_again(self, number: int, gid: str, batch: list[Routed]) -> bool:
         """Fold all that is not safe once more, in order and with a seed: Redis has lost the storm."""
-        sure = 0
+        sure = [False] * len(batch)
+        known: Seed | None = None
         while storm := self._storms.get(gid):
             request = self._continuation(gid)
+            seed = request.seed if request else None
             lost = list(storm.unsafe)
             if lost:
                 log.warning("Redis lost a storm, folding it again", extra={"gid": gid, "signals": len(lost)})
             REFOLDED.inc(len(lost))
-            # No request holds the first ones. Of the others that is not known: if they are alerts, they may count twice.
-            seed = request.seed if request else None
-            certain = [item.is_surely_not_in(seed) for item in lost]
-            sure = len(lost) + sure if all(certain) else certain.index(False)
+            if seed != known:
+                # Another request than the one that was known not to hold them.
+                sure, known = [False] * len(batch), seed
+            sure = [item.is_surely_not_in(seed) for item in lost] + sure
             storm.forget()
             storm.unsafe.clear()
             storm.queued += len(lost)
@@ -441,12 +451,12 @@ class Folder(OpenStorms):
             ] + batch
             for start in range(0, max(1, len(batch)), BATCH):
                 piece = batch[start : start + BATCH]
-                sureness = (max(0, sure - start), seed.origin if seed else "")
+                sureness = Sureness(places(sure[start : start + BATCH]), seed.origin if seed else "")
                 reply = (await self._fold(number, {gid: piece}, sureness)).get(gid)
                 if reply is None:
                     return False
                 if reply.word is FoldWord.LOST:
-                    batch, sure = batch[start:], max(0, sure - start)
+                    batch, sure = batch[start:], sure[start:]
                     break
                 if reply.word is FoldWord.CLOSING:
                     return self._note(gid, batch[start:], reply)
@@ -456,7 +466,7 @@ class Folder(OpenStorms):
         return False
 
     async def _fold(
-        self, number: int, batches: Mapping[str, list[Routed]], sureness: tuple[int, str] = (0, "")
+        self, number: int, batches: Mapping[str, list[Routed]], sureness: Sureness = NOT_SURE
     ) -> dict[str, Folded]:
         folds = [fold for gid, routed in batches.items() if (fold := self._prepared(gid, routed, sureness))]
         if not folds:
@@ -476,7 +486,7 @@ class Folder(OpenStorms):
             else:
                 return {fold.gid: reply for fold, reply in zip(folds, replies, strict=True)}
 
-    def _prepared(self, gid: str, batch: list[Routed], sureness: tuple[int, str]) -> Fold | None:
+    def _prepared(self, gid: str, batch: list[Routed], sureness: Sureness) -> Fold | None:
         storm = self._storms[gid]
         request = None if storm.epoch else self._continuation(gid)
         if request and not request.seed.closed:
@@ -493,8 +503,8 @@ class Folder(OpenStorms):
             version.terms,
             opening,
             [routed.arrival for routed in batch],
-            sure=sureness[0],
-            basis=sureness[1],
+            sure=sureness.places,
+            basis=sureness.basis,
             known_epoch=storm.epoch,
             known_folded=storm.folded,
             known_incarnation=storm.incarnation,

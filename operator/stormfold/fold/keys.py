@@ -12,6 +12,7 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | t n nf | signals counted; further changes, such as the end of an alert; signals that said Firing |
 | f r | instances of Signals and Events tracked: firing, resolved |
 | na af ar | alerts counted; those whose latest start fires, or is resolved |
+| ls | the latest beginning of an alert counted, in this storm or an earlier one, ms by the clock of whoever says so |
 | la mb ab | alerts that began up to then may have been counted before Redis lost which were, ms; alerts counted since that may be among them; 1 if some are only estimated |
 | xf xr | instances that are only estimated: firing, resolved |
 | v | highest severity, as a rank |

@@ -28,8 +28,6 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 
 SEPARATOR = "\x1f"
 """Between the parts of a resource in a field name of the storm hash."""
-CLOCKS_DIFFER_MS = 10_000
-"""How far the clock of whoever says when an alert began may be ahead of that of whoever receives it."""
 CLOSED_FOLDED = 2**53 - 1
 """With this much folded a closed request is newer than whatever Redis has of its epoch."""
 KNOW_SECONDS = 24 * 3600
@@ -80,8 +78,8 @@ class Fold:
     opening: str
     arrivals: Sequence[Arrival]
     """Signals, and Events, in the order of their resourceVersions."""
-    sure: int = 0
-    """Of so many of the first ones the caller is sure that no request holds them, if the storm has `basis` as origin."""
+    sure: frozenset[int] = frozenset()
+    """Places of those of which the caller is sure that no request holds them, if the storm has `basis` as origin."""
     basis: str = ""
     known_epoch: int = 0
     """The epoch that Redis must know; 0: the caller knows of no storm."""
@@ -185,11 +183,8 @@ def _signal_args(arrival: Arrival, *, sure: bool) -> tuple[str | int, ...]:
 
 
 def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | int]:
-    # What the request holds was received before its last signal was; what begins later is none of it. The clock of
-    # whoever continues the storm has no say: it may be slow. Requests of earlier epochs may hold alerts even if this
-    # one holds none.
-    may_hold_alerts = seed.alerts or seed.epoch > 1
-    lost = {"la": seed.last_ms + CLOCKS_DIFFER_MS} if may_hold_alerts else {}
+    # An alert that began later than all that were counted is none of them, whatever anybody's clock says.
+    lost = {"la": seed.latest_start_ms, "ls": seed.latest_start_ms} if seed.latest_start_ms else {}
     if seed.closed:
         return {
             "e": seed.epoch,
@@ -289,6 +284,7 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         folded=number("t") + number("n"),
         alerts=number("na"),
         repeats=number("mb"),
+        latest_start_ms=number("ls"),
         alerts_beyond=fields.get("ab") == "1",
         firing=number("f") + number("af") + number("xf"),
         resolved=number("r") + number("ar") + number("xr"),
@@ -366,7 +362,7 @@ class StormStore:
                 args += (0, 0, 0)
             args.append(len(fold.arrivals))
             for place, arrival in enumerate(fold.arrivals):
-                args += _signal_args(arrival, sure=place < fold.sure)
+                args += _signal_args(arrival, sure=place in fold.sure)
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
         return [
             Folded(

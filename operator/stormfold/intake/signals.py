@@ -171,8 +171,14 @@ class SignalIntake:
     def _forget(self, uid: str) -> None:
         taken = self._taken.pop(uid, None)
         if taken:
-            taken.gone = True
+            self._leave(uid, taken)
         self._deleted(uid)
+
+    def _leave(self, uid: str, taken: Taken) -> None:
+        """The occurrence is gone: whatever became of it, nothing is left that could say so."""
+        taken.gone = True
+        if (uid, taken.generation) not in self._waiting:
+            taken.safe = True
 
     async def _take_item(self, seen: Seen) -> None:
         ref = seen.ref
@@ -199,19 +205,22 @@ class SignalIntake:
                 self._kept(seen)
             return
         if before:
-            before.gone = True
+            self._leave(ref.uid, before)
         taken = progress.take(ref.resource_version, generation=ref.generation, created=seen.created)
         self._taken[ref.uid] = self._waiting[ref.uid, ref.generation] = taken
         self._changed(ref)
         if isinstance(seen.outcome, Verdict):
+            # What is wrong with it the next leader sees as well.
+            taken.safe = True
             self.conclude(ref, seen.outcome)
             return
         RECEIVED.labels(source="signal").inc()
         await self._submit(seen.outcome)
 
     def conclude(self, ref: SignalRef, verdict: Verdict) -> None:
-        """An occurrence is safe: its request holds it, or its status will say why none does."""
-        self._waiting.pop((ref.uid, ref.generation)).safe = True
+        """Its request holds an occurrence: it is safe. Or none does: it is safe once its status says why, or cannot say it."""
+        taken = self._waiting.pop((ref.uid, ref.generation))
+        taken.safe = taken.safe or taken.gone or verdict.phase is SignalPhase.FOLDED
         if verdict.phase is SignalPhase.REJECTED:
             REJECTED.labels(source="signal", reason=verdict.reason.value).inc()
         elif verdict.phase is SignalPhase.DISCARDED:
@@ -222,4 +231,10 @@ class SignalIntake:
         """The Signal's status now says where this occurrence went."""
         taken = self._taken.get(ref.uid)
         if taken and taken.generation == ref.generation:
-            taken.marked = True
+            taken.marked = taken.safe = True
+
+    def unmarkable(self, ref: SignalRef) -> None:
+        """The API server refuses the mark for good: the checkpoint must not wait for it."""
+        taken = self._taken.get(ref.uid)
+        if taken and taken.generation == ref.generation:
+            taken.safe = True

@@ -101,6 +101,8 @@ class Seed:
     """How many of the signals were alerts: nobody knows any more which."""
     repeats: int = 0
     """How many of those may have been counted before; see `Snapshot.repeats`."""
+    latest_start_ms: int = 0
+    """The latest beginning of an alert counted, here or in an earlier storm; 0: there was none."""
     resource_count: int = 0
     truncated: bool = False
     resources: Mapping[Target, int] = field(default_factory=dict)
@@ -132,7 +134,9 @@ class Snapshot:
     alerts: int
     """How many of the signals were alerts of a webhook."""
     repeats: int
-    """Alerts counted after Redis had lost which ones were, and that began before that: they may count twice."""
+    """Alerts counted after Redis had lost which ones were, and that may have been among them: they may count twice."""
+    latest_start_ms: int
+    """The latest beginning of an alert counted, in this storm or an earlier one."""
     alerts_beyond: bool
     """There were more alerts than are known one by one: the others are estimated."""
     firing: int

@@ -278,6 +278,7 @@ def seed_of(request: Request) -> Seed:
         event_through=_through(stored.counted_events),
         alerts=_believed(stored.alerts),
         repeats=_believed(stored.repeats),
+        latest_start_ms=stored.latest_start_ms,
         resource_count=_believed(status.affected_resource_count),
         truncated=status.truncated,
         resources={
@@ -303,6 +304,5 @@ def _closed_seed(request: Request) -> Seed:
         folded=request.folded,
         through=_through(stored.counted_signals),
         event_through=_through(stored.counted_events),
-        alerts=_believed(stored.alerts),
-        last_ms=_ms(status.last_seen),
+        latest_start_ms=stored.latest_start_ms,
     )

@@ -1,6 +1,7 @@
-"""Marks: a Signal's status says where it went. A courtesy to people, under a budget; nothing rests on it.
+"""Marks: a Signal's status says where it went, under a budget.
 
-`Rejected` and `Discarded` go first, then Signals with a raised generation (they cannot prove otherwise that they
+Of what a request holds a mark is a courtesy to people. Of what none holds it is the only trace: the checkpoint waits for
+it. `Rejected` and `Discarded` go first, then Signals with a raised generation (they cannot prove otherwise that they
 were counted), then the others. In a storm most of the others are never marked: the queue is short. Namespaces take
 turns, so that who applies a few Signals sees their marks while another namespace has a storm.
 """
@@ -71,12 +72,20 @@ class Turns:
 
 
 class Marker:
-    """Writes marks in the background. `marked` hears of each that is there."""
+    """Writes marks in the background. `marked` hears of each that is there, `refused` of each that never will be."""
 
-    def __init__(self, client: KubeClient, *, per_second: int, marked: Callable[[SignalRef], None]) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        per_second: int,
+        marked: Callable[[SignalRef], None],
+        refused: Callable[[SignalRef], None],
+    ) -> None:
         self._client = client
         self._interval = 1 / per_second
         self._marked = marked
+        self._refused = refused
         self._first = Turns(WAITING_FIRST)
         self._folded = Turns(WAITING_FOLDED)
         self._work = asyncio.Event()
@@ -106,6 +115,7 @@ class Marker:
                         "mark refused",
                         extra={"namespace": ref.namespace, "signal": ref.name, "error": str(exc)},
                     )
+                    self._refused(ref)
                 except ApiError:
                     MARKS.labels(outcome="failed").inc()
                     if verdict.phase is not SignalPhase.FOLDED or ref.generation > 1:

@@ -157,6 +157,7 @@ def status(
             folded=storm.folded,
             alerts=storm.alerts,
             repeats=storm.repeats,
+            latest_start_ms=storm.latest_start_ms,
             counted_signals=_segment_versions(storm.through),
             counted_events=_segment_versions(storm.event_through),
         ),

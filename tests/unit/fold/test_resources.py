@@ -155,9 +155,9 @@ def test_seed_of_a_closed_request_is_its_epoch_and_floor() -> None:
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
 def test_seed_of_a_request_with_alerts_says_since_when_nobody_knows_which(closed: bool) -> None:
-    with_alerts = replace(SEED, closed=closed, alerts=3)
-    assert _seed_fields(with_alerts, TERMS, "life-1")["la"] == T0 + 18_000
-    assert "la" not in _seed_fields(replace(SEED, closed=closed, epoch=1), TERMS, "life-1")
+    with_alerts = _seed_fields(replace(SEED, closed=closed, latest_start_ms=T0 + 500), TERMS, "life-1")
+    assert (with_alerts["la"], with_alerts["ls"]) == (T0 + 500, T0 + 500)
+    assert {"la", "ls"}.isdisjoint(_seed_fields(replace(SEED, closed=closed), TERMS, "life-1"))
 
 
 # --- snapshots

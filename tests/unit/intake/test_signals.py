@@ -361,6 +361,53 @@ async def test_rejected_signal_is_concluded_at_once() -> None:
     assert shard.progress.checkpoint().resource_version == 110
 
 
+DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "1 signal within 60 s, threshold 5")
+
+
+@pytest.mark.parametrize(
+    "verdict", [DISCARDED, Verdict(SignalPhase.REJECTED, Reason.NAMESPACE_TERMINATING, "")]
+)
+async def test_signal_in_no_request_holds_the_checkpoint_until_its_status_says_why(verdict: Verdict) -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)), Reached(180))
+    shard.intake.conclude(REF, verdict)
+    assert shard.progress.checkpoint().resource_version == 109
+    shard.intake.marked(REF)
+    assert shard.progress.checkpoint().resource_version == 180
+
+
+@pytest.mark.parametrize(
+    ("end", "checkpoint"),
+    [
+        pytest.param(Deleted("uid-1", 180), 180, id="it is deleted"),
+        pytest.param(Listed([], 180, frozenset(["uid-1"])), 180, id="a list misses it"),
+        pytest.param(Changed(version(180, metadata={"generation": 2})), 179, id="it is raised"),
+    ],
+)
+@pytest.mark.parametrize("discarded_first", [True, False])
+async def test_discarded_signal_holds_the_checkpoint_no_longer_than_it_could_be_marked(
+    end: Change[Seen], checkpoint: int, discarded_first: bool
+) -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)))
+    if discarded_first:
+        shard.intake.conclude(REF, DISCARDED)
+        assert shard.progress.checkpoint().resource_version == 109
+    await shard.take(end)
+    if not discarded_first:
+        assert shard.progress.checkpoint().resource_version == 109
+        shard.intake.conclude(REF, DISCARDED)
+    assert shard.progress.checkpoint().resource_version == checkpoint
+
+
+async def test_discarded_signal_whose_mark_is_refused_holds_the_checkpoint_no_longer() -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)))
+    shard.intake.conclude(REF, DISCARDED)
+    shard.intake.unmarkable(REF)
+    assert shard.progress.checkpoint().resource_version == 110
+
+
 async def test_signal_deleted_before_it_is_safe_still_holds_the_checkpoint() -> None:
     shard = Shard()
     assert await shard.take(Changed(version(110)), Deleted("uid-1", 120)) == [

@@ -24,7 +24,7 @@ from stormfold.request.writing import descends
 POLICY = cluster_version(groupBy=["name", "namespace", "labels.rack"], closeAfter="10m", priority=4)
 OPENING = POLICY.opening(POLICY.group(ARRIVAL), ARRIVAL)
 GID = OPENING.group.gid
-STORM = replace(SNAPSHOT, gid=GID, epoch=2, terms=POLICY.terms)
+STORM = replace(SNAPSHOT, gid=GID, epoch=2, terms=POLICY.terms, latest_start_ms=T0 + 500)
 
 
 def body(
@@ -239,6 +239,7 @@ CONTINUED = Seed(
     severity=3,
     first_ms=T0 - 4_000,
     last_ms=T0 + 8_000,
+    latest_start_ms=T0 + 500,
     opened_ms=T0,
     arrived_ms=T0 + 10_000,
     detected=Detected.BY_SIGNALS,
@@ -260,7 +261,12 @@ CONTINUED = Seed(
             STORM,
             RequestPhase.CLOSED,
             Seed(
-                epoch=2, closed=True, incarnation="life-1", folded=7, through={SHOP: 4711}, last_ms=T0 + 8_000
+                epoch=2,
+                closed=True,
+                incarnation="life-1",
+                folded=7,
+                through={SHOP: 4711},
+                latest_start_ms=T0 + 500,
             ),
             id="closed: the next epoch",
         ),

@@ -70,6 +70,7 @@ OPEN: dict[str, Any] = {
         "folded": 7,
         "alerts": 0,
         "repeats": 0,
+        "latestStartMs": 0,
         "countedSignals": [{"segment": SHOP, "resourceVersion": "4711"}],
         "countedEvents": [],
     },
@@ -172,7 +173,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
             id="no resources",
         ),
         pytest.param(
-            replace(SNAPSHOT, origin="life-0:5", alerts=6, repeats=2, folded=9),
+            replace(SNAPSHOT, origin="life-0:5", alerts=6, repeats=2, folded=9, latest_start_ms=T0),
             RequestPhase.SETTLED,
             None,
             OPEN
@@ -181,7 +182,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                 "ratePerMinute": 0,
                 "deadlines": OPEN["deadlines"] | {"settle": None},
                 "continuation": OPEN["continuation"]
-                | {"origin": "life-0:5", "folded": 9, "alerts": 6, "repeats": 2},
+                | {"origin": "life-0:5", "folded": 9, "alerts": 6, "repeats": 2, "latestStartMs": T0},
                 "conditions": changed(
                     OPEN["conditions"],
                     condition("Settled", "True", "Quiet", "7 signals; the condition Exact says how exact"),

@@ -252,8 +252,9 @@ local function read_signals(map, basis, ids_key, counted_key)
 end
 
 local function open_next(map, terms)
-  local opened =
-    { e = number(map.e) + 1, s = 'o', g = incarnation, o = now, rev = 1, k = terms, la = number(map.la) }
+  local opened = {
+    e = number(map.e) + 1, s = 'o', g = incarnation, o = now, rev = 1, k = terms, la = number(map.la), ls = number(map.ls),
+  }
   for field, value in pairs(map) do
     local stream = string.match(field, FLOOR)
     if stream then
@@ -313,7 +314,10 @@ end
 local function count_alert(map, changed, alert)
   changed.af, changed.ar = changed.af or number(map.af), changed.ar or number(map.ar)
   changed.xf, changed.xr = changed.xf or number(map.xf), changed.xr or number(map.xr)
-  if alert.what ~= 'resolution' then changed.na = (changed.na or number(map.na)) + alert.weight end
+  if alert.what ~= 'resolution' then
+    changed.na = (changed.na or number(map.na)) + alert.weight
+    changed.ls = math.max(changed.ls or number(map.ls), tonumber(ARGV[alert.a]))
+  end
   if alert.maybe then
     changed.mb = (changed.mb or number(map.mb)) + alert.weight
     changed.xf = math.max(0, changed.xf - 1) -- it is one of those that fired unnamed
@@ -519,14 +523,11 @@ end
 -- Forgets a storm of another server that has no request: whoever counted into it does so again. The alerts of earlier
 -- storms are not known any more either.
 local function drop(before, gid, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
-  local map = { e = string.format('%.0f', number(before.e) - 1), s = 'c', la = before.la }
+  local map = { e = string.format('%.0f', number(before.e) - 1), s = 'c', la = before.ls, ls = before.ls }
   for field, value in pairs(before) do
     if string.match(field, FLOOR) then map[field] = value end
   end
-  if redis.call('DEL', counted_key) == 1 then
-    map.la = string.format('%.0f', math.max(number(before.la), number(before.o)))
-  end
-  redis.call('DEL', storm_key, ids_key, hll_key, instances_key, beyond_key)
+  redis.call('DEL', storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
   redis.call('ZREM', due_key, gid)
   write(storm_key, map, {})
   return map

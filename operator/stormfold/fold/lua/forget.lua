@@ -32,7 +32,8 @@ local storm, due, ids, hll = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local instances, opening, counted, beyond = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local gid, epoch, incarnation, why, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local keep_seconds, counted_seconds = ARGV[6], ARGV[7]
-local current, state, lives, total, others, lost_ms = unpack(redis.call('HMGET', storm, 'e', 's', 'g', 't', 'n', 'la'))
+local current, state, lives, total, others, lost_ms, latest_start =
+  unpack(redis.call('HMGET', storm, 'e', 's', 'g', 't', 'n', 'la', 'ls'))
 if not current or state == 'c' then
   redis.call('ZREM', due, gid)
   return 'gone'
@@ -48,7 +49,12 @@ end
 -- How far each segment was counted is the floor of the next storm; what is discarded leaves the floor that it had.
 local left = why == 'discarded' and '^fl(e?%d+)$' or '^p(e?%d+)$'
 local remembered = { 'e', epoch, 's', 'c' }
-if lost_ms then remembered[5], remembered[6] = 'la', lost_ms end
+for field, value in pairs({ la = lost_ms, ls = latest_start }) do
+  if value then
+    remembered[#remembered + 1] = field
+    remembered[#remembered + 1] = value
+  end
+end
 local fields = redis.call('HGETALL', storm)
 for i = 1, #fields, 2 do
   local stream = string.match(fields[i], left)
