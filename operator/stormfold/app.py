@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal as os_signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -19,10 +19,11 @@ from stormfold.fold.connection import Connection
 from stormfold.fold.store import StormStore
 from stormfold.handlers.startup import Handover, KopfThread
 from stormfold.intake.checkpoint import Progress
-from stormfold.intake.events import EventIntake, EventWatch
+from stormfold.intake.events import EventIntake, EventParser, EventWatch, SeenEvent
 from stormfold.intake.listwatch import ListWatch
 from stormfold.intake.owners import Owners
 from stormfold.intake.policies import PolicyIntake
+from stormfold.intake.rest import Left, Rest
 from stormfold.intake.signals import Seen, SignalIntake, SignalParser
 from stormfold.intake.webhook import Webhook, WebhookOptions
 from stormfold.kube import paths
@@ -76,7 +77,13 @@ class App:
             trim=self._progress.trim,
             checkpoint=lambda: self._progress.kept_version if self._lease.leading else None,
         )
-        self._event_intake = EventIntake(self._event_progress, submit=self._submit)
+        self._event_rest: Rest[SeenEvent] = Rest(
+            client,
+            kind="Event",
+            collection=paths.events,
+            parse=EventParser(),
+        )
+        self._event_intake = EventIntake(self._event_progress, submit=self._submit, rest=self._event_rest)
         self._folder = Folder(
             self._store,
             route=self._router.route,
@@ -100,14 +107,23 @@ class App:
             in_force=self._in_force,
             reports=lambda: self._lease.leading,
             caveat=self._owners.caveat,
+            overflows=self._folder.overflows,
         )
         self._owners.changed = self._policies.changed
-        self._signals = ListWatch(
-            client, paths.collection(Signal.plural), kind="Signal", parse=SignalParser(settings.namespace)
+        self._folder.overflow_changed = self._policies.changed
+        parse_signal = SignalParser(settings.namespace)
+        self._signals = ListWatch(client, paths.collection(Signal.plural), kind="Signal", parse=parse_signal)
+        self._rest: Rest[Seen] = Rest(
+            client,
+            kind="Signal",
+            collection=lambda namespace: paths.collection(Signal.plural, namespace),
+            parse=parse_signal,
+            held_back=self._held_back,
         )
         self._intake = SignalIntake(
             self._progress,
             submit=self._submit,
+            rest=self._rest,
             concluded=self._concluded,
             kept=self._keep_signal,
             changed=self._retention.changed,
@@ -147,11 +163,20 @@ class App:
 
     # --- the words between rooms
 
-    async def _submit(self, arrival: Arrival) -> None:
+    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
         await self._know_namespace(arrival.namespace)
-        await self._folder.submit(await self._owners.resolve(arrival))
+        return await self._folder.submit(await self._owners.resolve(arrival), waits)
 
-    async def _submit_alerts(self, arrivals: list[Arrival]) -> bool:
+    def _held_back(self, namespace: str, left: Left) -> None:
+        self._recorder.record_once(
+            About(API_VERSION, "Signal", left.name, left.namespace, left.uid),
+            "Warning",
+            Reason.NO_ROOM,
+            f"as many signals as may wait for requests in namespace {namespace}: this one and those after it stay in "
+            "the cluster and are counted when there is room",
+        )
+
+    async def _submit_alerts(self, arrivals: list[Arrival]) -> list[Arrival]:
         for namespace in {arrival.namespace for arrival in arrivals}:
             await self._know_namespace(namespace)
         if self._owners.wanted:
@@ -243,6 +268,7 @@ class App:
             request.gid,
             held_by(request),
             version_of(spec),
+            namespace=request.resource.metadata.namespace,
             overflow=spec.overflow,
             closed=request.closed,
         )
@@ -335,11 +361,15 @@ class App:
         for body in requests:
             self._observe(body, deleted=False)
         opened = {
-            request.gid: (version_of(request.resource.spec), request.resource.spec.overflow)
+            request.gid: (
+                version_of(request.resource.spec),
+                request.resource.metadata.namespace,
+                request.resource.spec.overflow,
+            )
             for request in self._index.open_requests()
         }
         self._folder.adopt(await self._store.open_gids(), opened)
-        self._router.retain(version for version, _ in opened.values())
+        self._router.retain(version for version, _, _ in opened.values())
         self._note_wants()
         self._loaded = True
 
@@ -358,6 +388,13 @@ class App:
             self._taking = [
                 tasks.create_task(self._take_signals(), name="signals"),
                 tasks.create_task(self._event_watch.run(), name="event-watch"),
+                tasks.create_task(
+                    self._rest.run(self._folder.room, self._intake.retake), name="signals-held-back"
+                ),
+                tasks.create_task(
+                    self._event_rest.run(self._folder.room, self._event_intake.retake),
+                    name="events-held-back",
+                ),
             ]
 
     def _checkpoints(self) -> Checkpoints:
