@@ -21,7 +21,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import uvloop
@@ -44,7 +44,8 @@ from stormfold.fold.connection import Connection
 from stormfold.fold.store import StormStore
 from stormfold.intake.checkpoint import Progress
 from stormfold.intake.listwatch import Changed
-from stormfold.intake.signals import SignalIntake, SignalParser
+from stormfold.intake.rest import Rest
+from stormfold.intake.signals import Seen, SignalIntake, SignalParser
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.model.arrival import Verdict
@@ -366,9 +367,12 @@ async def measure_fold(valkey: Valkey, signals: int, batch: int) -> float:
         hint=lambda number, due_ms: None,
     )
     router.in_use = folder.versions_in_use
+    # Nothing is left: what is folded here fits.
+    rest: Rest[Seen] = Rest(cast("Any", None), kind="Signal", collection=str, parse=parse)
     intake = SignalIntake(
         progress,
         submit=folder.submit,
+        rest=rest,
         concluded=lambda ref, verdict: None,
         kept=lambda seen: None,
         changed=lambda ref: None,

@@ -20,6 +20,7 @@ from stormfold.fold.store import StormStore
 from stormfold.handlers.startup import Handover, KopfThread
 from stormfold.intake.owners import Owners
 from stormfold.intake.policies import PolicyIntake
+from stormfold.intake.rest import Left
 from stormfold.intake.shard import Shard
 from stormfold.intake.signals import Seen, SignalIntake
 from stormfold.intake.webhook import Webhook, WebhookOptions
@@ -98,8 +99,10 @@ class App:
             in_force=self._in_force,
             reports=lambda: self._shards[0].leading,
             caveat=self._owners.caveat,
+            overflows=self._folder.overflows,
         )
         self._owners.changed = self._policies.changed
+        self._folder.overflow_changed = self._policies.changed
         self._leases = [
             Lease(
                 client,
@@ -119,7 +122,9 @@ class App:
                 segments_of(number, settings.shards),
                 operator_namespace=settings.namespace,
                 begins=self._take_over,
+                room=self._folder.room,
                 submit=self._submit,
+                held_back=self._held_back,
                 concluded=self._concluded,
                 kept=self._keep_signal,
                 changed=self._retention.changed,
@@ -156,11 +161,20 @@ class App:
 
     # --- the words between rooms
 
-    async def _submit(self, arrival: Arrival) -> None:
+    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
         await self._know_namespace(arrival.namespace)
-        await self._folder.submit(await self._owners.resolve(arrival))
+        return await self._folder.submit(await self._owners.resolve(arrival), waits)
 
-    async def _submit_alerts(self, arrivals: list[Arrival]) -> bool:
+    def _held_back(self, namespace: str, left: Left) -> None:
+        self._recorder.record_once(
+            About(API_VERSION, "Signal", left.name, left.namespace, left.uid),
+            "Warning",
+            Reason.NO_ROOM,
+            f"as many signals as may wait for requests in namespace {namespace}: this one and those after it stay in "
+            "the cluster and are counted when there is room",
+        )
+
+    async def _submit_alerts(self, arrivals: list[Arrival]) -> list[Arrival]:
         for namespace in {arrival.namespace for arrival in arrivals}:
             await self._know_namespace(namespace)
         if self._owners.wanted:
@@ -266,6 +280,7 @@ class App:
             request.gid,
             held_by(request),
             version_of(spec),
+            namespace=request.resource.metadata.namespace,
             overflow=spec.overflow,
             closed=request.closed,
         )
@@ -354,11 +369,15 @@ class App:
         for body in requests:
             self._observe(body, deleted=False)
         opened = {
-            request.gid: (version_of(request.resource.spec), request.resource.spec.overflow)
+            request.gid: (
+                version_of(request.resource.spec),
+                request.resource.metadata.namespace,
+                request.resource.spec.overflow,
+            )
             for request in self._index.open_requests()
         }
         self._folder.adopt(await self._store.open_gids(), opened)
-        self._router.retain(version for version, _ in opened.values())
+        self._router.retain(version for version, _, _ in opened.values())
         self._note_wants()
         self._loaded = True
 

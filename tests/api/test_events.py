@@ -15,6 +15,7 @@ from tests.harness.api import Api, Manifest
 from tests.harness.api_proxy import ApiProxy
 from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl
+from tests.harness.resting import rest
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
@@ -39,11 +40,11 @@ class Reader:
 
     def __init__(self, client: KubeClient) -> None:
         self.progress = ShardProgress()
-        self.intake = EventIntake(self.progress, submit=self._submit)
+        self.intake = EventIntake(self.progress, submit=self._submit, rest=rest("Event"))
         self.watch = EventWatch(client, self.intake)
         self.arrivals: list[Arrival] = []
 
-    async def _submit(self, arrival: Arrival) -> None:
+    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> None:
         assert isinstance(arrival.ref, EventRef)
         self.arrivals.append(arrival)
         self.intake.conclude(arrival.ref, Verdict(SignalPhase.FOLDED, Reason.COUNTED, ""))

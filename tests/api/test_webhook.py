@@ -67,15 +67,15 @@ class Behind:
 
     def __init__(self) -> None:
         self.arrivals: list[Arrival] = []
-        self.room = True
+        self.room_for: Callable[[Arrival], bool] = lambda arrival: True
         self.holds = False
 
-    async def submit(self, arrivals: list[Arrival]) -> bool:
-        if self.room:
-            self.arrivals += arrivals
-            if not self.holds:
-                self.conclude(arrivals)
-        return self.room
+    async def submit(self, arrivals: list[Arrival]) -> list[Arrival]:
+        taken = [arrival for arrival in arrivals if self.room_for(arrival)]
+        self.arrivals += taken
+        if not self.holds:
+            self.conclude(taken)
+        return [arrival for arrival in arrivals if not self.room_for(arrival)]
 
     @staticmethod
     def conclude(arrivals: Iterable[Arrival], verdict: Verdict = COUNTED) -> None:
@@ -289,11 +289,14 @@ async def test_post_without_alerts_is_taken() -> None:
         assert (found.code, found.json) == (200, {"accepted": 0, "rejected": [], "discarded": []})
 
 
-async def test_full_queue_is_said() -> None:
+async def test_alerts_for_which_there_is_no_room_are_refused_and_the_others_taken() -> None:
     async with served() as it:
-        it.behind.room = False
-        found = await it.post(body(alert()))
+        it.behind.room_for = lambda arrival: arrival.namespace != "shop"
+        found = await it.post(body(alert(), alert(namespace="ops"), alert()))
         assert (found.code, found.reason, found.headers["Retry-After"]) == (503, "NoRoom", "2")
+        assert found.json["message"].startswith("2 alerts were not taken: as many signals of shop wait")
+        # Those of others count, whether or not the post is sent again.
+        assert [arrival.namespace for arrival in it.behind.arrivals] == ["ops"]
 
 
 async def test_process_that_does_not_serve_says_why() -> None:

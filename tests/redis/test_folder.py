@@ -102,7 +102,7 @@ class World:
     def observe(self, epoch: int, folded: int, life: str, origin: str = "") -> None:
         """Let the folder see that a request holds so much of that incarnation."""
         self.held = Held(epoch, life, folded, origin)
-        self.folder.observed(GROUP.gid, self.held, POLICY, overflow=False, closed=False)
+        self.folder.observed(GROUP.gid, self.held, POLICY, namespace="shop", overflow=False, closed=False)
 
     async def written(self, epoch: int, folded: int) -> None:
         """Let the folder see that a request holds so much of what is in Redis."""
@@ -174,17 +174,6 @@ async def test_burst_is_folded_in_few_calls(proxied: World, redis_proxy: RedisPr
     await proxied.submit(*signals(1, 1000))
     calls = redis_proxy.commands["EVALSHA"] + redis_proxy.commands["EVAL"] - 1
     assert (await proxied.counted(), calls) == ((1, 1000), 4)
-
-
-async def test_intake_waits_while_too_much_is_unsafe(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "MAX_HELD", 3)
-    await world.submit(*signals(1, 3))
-    waiting = asyncio.create_task(world.folder.submit(signal(4)))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    await world.written(1, 1)
-    await waiting
-    await eventually(world.counted, lambda seen: seen == (1, 4))
 
 
 async def test_full_redis_stops_the_folding_until_there_is_room(world: World) -> None:
@@ -273,7 +262,7 @@ async def test_lost_partition_is_given_back_without_a_new_signal(world: World, r
 async def test_redis_behind_the_request_is_given_the_storm_back(world: World) -> None:
     await world.submit(*signals(1, 3))
     world.request_says(Seed(epoch=1, closed=False, total=9, folded=9, firing=9, through={SHOP: 20}))
-    world.folder.mistrust(GROUP.gid, await world.life(), POLICY, overflow=False)
+    world.folder.mistrust(GROUP.gid, await world.life(), POLICY, namespace="shop", overflow=False)
     assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (1, 9)
     await eventually(lambda: [version for version, _ in world.told] == [1, 2, 3], what="all are safe")
 
@@ -281,7 +270,7 @@ async def test_redis_behind_the_request_is_given_the_storm_back(world: World) ->
 async def test_redis_with_a_storm_whose_request_is_closed_opens_the_next(world: World) -> None:
     await world.submit(*signals(1, 3))
     world.request_says(Seed(epoch=1, closed=True, through={SHOP: 2}))
-    world.folder.mistrust(GROUP.gid, await world.life(), POLICY, overflow=False)
+    world.folder.mistrust(GROUP.gid, await world.life(), POLICY, namespace="shop", overflow=False)
     assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (2, 1)
     await eventually(lambda: world.told == [(1, "storm 1"), (2, "storm 1")], what="two are safe")
 
@@ -300,9 +289,9 @@ async def test_what_is_unsafe_for_long_is_folded_again(
 
 async def test_storm_of_a_request_found_at_start_is_given_back(world: World) -> None:
     world.request_says(Seed(epoch=4, closed=False, total=9, folded=9, firing=9, through={SHOP: 20}))
-    world.folder.adopt([], {GROUP.gid: (POLICY, False)})
+    world.folder.adopt([], {GROUP.gid: (POLICY, "shop", False)})
     assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (4, 9)
-    assert (world.folder.open_count(POLICY.id), world.folder.is_open(GROUP.gid)) == (1, True)
+    assert (world.folder.open_count(POLICY.id, "shop"), world.folder.is_open(GROUP.gid)) == (1, True)
 
 
 # --- closing
@@ -345,7 +334,7 @@ async def test_closed_storm_without_waiting_signals_is_forgotten(world: World) -
     await world.written(1, 1)
     await world.store.forget_closed(frozen)
     world.folder.closed(GROUP.gid)
-    assert (world.folder.is_open(GROUP.gid), world.folder.open_count(POLICY.id)) == (False, 0)
+    assert (world.folder.is_open(GROUP.gid), world.folder.open_count(POLICY.id, "shop")) == (False, 0)
 
 
 async def test_signal_whose_storm_closed_before_its_answer_came_is_told(
@@ -369,7 +358,9 @@ async def test_signal_of_a_life_that_no_request_held_is_folded_into_the_next_sto
     world.request_says(
         Seed(epoch=1, closed=True, incarnation="another", total=1, folded=1, through={SHOP: 1})
     )
-    world.folder.observed(GROUP.gid, Held(1, "another", 1, ""), POLICY, overflow=False, closed=True)
+    world.folder.observed(
+        GROUP.gid, Held(1, "another", 1, ""), POLICY, namespace="shop", overflow=False, closed=True
+    )
     await world.submit(signal(3))
     assert await world.counted() == (2, 2)
     await world.written(2, 2)

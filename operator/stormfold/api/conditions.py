@@ -21,6 +21,7 @@ class ConditionType(StrEnum):
     CLOSED = "Closed"
     EXACT = "Exact"
     ACCEPTED = "Accepted"
+    OVERFLOWED = "Overflowed"
 
 
 class ConditionStatus(StrEnum):
@@ -277,13 +278,27 @@ class Reason(StrEnum):
         "Webhook answers 503",
         "The API server did not say whose token it is or what it may.",
     )
-    NO_ROOM = ("NoRoom", "Webhook answers 503", "As many alerts wait to be folded as may.")
+    NO_ROOM = (
+        "NoRoom",
+        "Webhook answers 503; Event of a Signal",
+        "As many signals of the namespace wait for requests as may. Signals are counted later, alerts when posted again.",
+    )
     NOT_SAFE_IN_TIME = (
         "NotSafeInTime",
         "Webhook answers 503",
         "Not all alerts were in a request in time. They may well be soon; posted again, they are counted once.",
     )
     VALID = ("Valid", "Accepted is True", "The policy is in force.")
+    OPEN_STORMS_WITHIN_LIMIT = (
+        "OpenStormsWithinLimit",
+        "Overflowed is False",
+        "Each group that has a storm has a request of its own.",
+    )
+    OPEN_STORMS_REACHED = (
+        "OpenStormsReached",
+        "Overflowed is True",
+        "There were more groups than `limits.openStorms`: further ones share a request, whose `spec.overflow` is true.",
+    )
     OWNERS_NOT_READABLE = (
         "OwnersNotReadable",
         "Accepted is True",

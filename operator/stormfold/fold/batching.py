@@ -4,6 +4,9 @@ What has been folded is kept here until its request holds it, so that it can be 
 to have lost it: when the storm has another incarnation than the one it was folded into. Groups share nothing, and the
 Signals of one group are folded in the order of their resourceVersions: that is what makes `through` in a request's
 status enough to continue from.
+
+There is room for so many and no more. It is shared out by the namespace of the request, which all signals of a group
+have in common: where requests cannot be made, signals pile up, and another namespace must not wait for that.
 """
 
 import asyncio
@@ -19,6 +22,7 @@ from typing import NamedTuple
 from prometheus_client import Counter, Gauge, Histogram
 
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
+from stormfold.fold.room import Room
 from stormfold.fold.store import Fold, Folded, FoldWord, StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import PARTITIONS, PolicyId, partition
@@ -34,8 +38,10 @@ LINGER_SECONDS = 0.1
 """How long a partition gathers signals before they are folded: a storm then costs few calls."""
 CLOSING_SECONDS = 0.1
 """How long signals wait for a storm that is being closed before it is tried again."""
+TURN = 32
+"""Signals that a group has in a batch before the next group has its turn."""
 MAX_HELD = 50_000
-"""The most signals that are kept here; beyond it the intake waits."""
+"""The most signals that are kept here, half of them for one namespace: what is beyond waits where it came from."""
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Waits between tries while Redis does not answer."""
 STALE_SECONDS = 10.0
@@ -52,6 +58,9 @@ FOLD_ERRORS = Counter(
 )
 REFOLDED = Counter("stormfold_signals_refolded_total", "Signals folded again because Redis had lost them.")
 HELD = Gauge("stormfold_signals_unsafe", "Signals taken in whose request does not hold them yet.")
+OVERFLOWS = Gauge(
+    "stormfold_overflow_storms_open", "Storms that count what is beyond limits.openStorms of a policy."
+)
 OPEN_STORMS = Gauge("stormfold_storms_open", "Groups that have a storm or wait for one.")
 
 
@@ -61,6 +70,8 @@ class Storm:
 
     gid: str
     version: PolicyVersion | None = None
+    namespace: str = ""
+    """That of its request; empty while the version is not known."""
     overflow: bool = False
     epoch: int = 0
     """0: not folded into by this process; the next fold carries a seed."""
@@ -152,13 +163,30 @@ class Continuation:
 
 
 class Lane:
-    """The queue of one partition. One batch is under way at a time, so order is kept."""
+    """The queue of one partition. One batch is under way at a time, so each group keeps its order; groups take turns."""
 
     def __init__(self) -> None:
-        self.queue: deque[Routed] = deque()
+        self.queue: dict[str, deque[Routed]] = {}
+        """gid → what waits, the group whose turn is next first."""
         self.again: set[str] = set()
         """Storms to be looked at even without a new signal."""
         self.work = asyncio.Event()
+
+    def add(self, routed: Routed) -> None:
+        """Put an arrival behind those of its group."""
+        self.queue.setdefault(routed.group.gid, deque()).append(routed)
+        self.work.set()
+
+    def take(self, limit: int) -> list[Routed]:
+        """The next arrivals, up to `TURN` of each group in its turn."""
+        taken: list[Routed] = []
+        while self.queue and len(taken) < limit:
+            gid = next(iter(self.queue))
+            waiting = self.queue.pop(gid)
+            taken += [waiting.popleft() for _ in range(min(TURN, limit - len(taken), len(waiting)))]
+            if waiting:
+                self.queue[gid] = waiting
+        return taken
 
 
 class Folder(OpenStorms):
@@ -191,11 +219,13 @@ class Folder(OpenStorms):
         self._safe_verdict = safe_verdict
         self._hint = hint
         self._storms: dict[str, Storm] = {}
-        self._open: Tally[PolicyId] = Tally()
+        self._open: Tally[tuple[PolicyId, str]] = Tally()
+        self._overflows: set[tuple[PolicyId, str]] = set()
         self._lanes = [Lane() for _ in range(PARTITIONS)]
-        self._held = 0
-        self._room = asyncio.Event()
-        self._room.set()
+        self._room = Room(MAX_HELD)
+        self._submitted = 0
+        self.overflow_changed: Callable[[], None] = lambda: None
+        """Hears that an overflow storm has opened or gone."""
         self._memory = asyncio.Event()
         self._memory.set()
 
@@ -205,9 +235,18 @@ class Folder(OpenStorms):
         """Whether the group has a storm, or waits for one."""
         return gid in self._storms
 
-    def open_count(self, policy: PolicyId) -> int:
-        """How many groups of a policy have one, without its overflow groups."""
-        return self._open[policy]
+    def open_count(self, policy: PolicyId, namespace: str) -> int:
+        """How many groups of a policy have one with its request in a namespace, without the overflow group."""
+        return self._open[policy, namespace]
+
+    def overflows(self, policy: PolicyId) -> list[str]:
+        """The namespaces in which a policy has an overflow storm that is open, in alphabetical order."""
+        return sorted(namespace for version, namespace in self._overflows if version == policy)
+
+    def namespace_of(self, gid: str) -> str:
+        """Where the request of a group is made; empty if that is not known."""
+        storm = self._storms.get(gid)
+        return storm.namespace if storm else ""
 
     def versions_in_use(self) -> set[tuple[str, int]]:
         """(uid, generation) of the policies that open storms hold to."""
@@ -215,73 +254,101 @@ class Folder(OpenStorms):
 
     # --- signals in
 
-    async def submit(self, arrival: Arrival) -> None:
-        """Route an arrival and queue it; waits while `MAX_HELD` signals are held."""
-        await self._room.wait()
-        self._enqueue(arrival)
+    async def submit(
+        self, arrival: Arrival, waits: Callable[[str], bool] = lambda namespace: False
+    ) -> str | None:
+        """Route an arrival and queue it, unless its request's namespace has no room, or others of it wait before:
+        then nothing is kept, and the namespace is given."""
+        refused = self._take(arrival, waits)
         self._note_held()
+        self._submitted += 1
+        if self._submitted % BATCH == 0:
+            await asyncio.sleep(0)  # a long list must not keep the others from their turn
+        return refused
 
-    def offer(self, arrivals: Sequence[Arrival]) -> bool:
-        """Route and queue arrivals at once, all of them or, while there is no room, none; says which."""
-        if self._held + len(arrivals) > MAX_HELD:
-            return False
-        for arrival in arrivals:
-            self._enqueue(arrival)
+    def offer(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
+        """Route and queue arrivals at once; gives those for which there is no room."""
+        refused = [arrival for arrival in arrivals if self._take(arrival, lambda _: False) is not None]
         self._note_held()
-        return True
+        return refused
 
-    def _enqueue(self, arrival: Arrival) -> None:
+    def room(self, namespace: str) -> int:
+        """How many more signals are taken whose requests are made in the namespace."""
+        return self._room.left(namespace)
+
+    def _take(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
         routed = self._route(arrival, self)
         if isinstance(routed, Verdict):
             self._tell(arrival, routed)
-            return
-        gid = routed.group.gid
-        storm = self._storms.get(gid)
-        if storm is None:
-            storm = self._open_storm(gid, routed.version, overflow=routed.group.overflow)
-        elif storm.version is None:
-            self._name_version(storm, routed.version)
-        storm.queued += 1
-        self._held += 1
-        lane = self._lanes[routed.group.partition]
-        lane.queue.append(routed)
-        lane.work.set()
+            return None
+        namespace = routed.group.request_namespace
+        if waits(namespace) or not self._room.left(namespace):
+            return namespace
+        self._enqueue(routed)
+        return None
 
-    def _open_storm(self, gid: str, version: PolicyVersion | None, *, overflow: bool) -> Storm:
-        storm = self._storms[gid] = Storm(gid, overflow=overflow)
+    def _enqueue(self, routed: Routed) -> None:
+        group = routed.group
+        storm = self._storms.get(group.gid)
+        if storm is None:
+            storm = self._open_storm(
+                group.gid, routed.version, group.request_namespace, overflow=group.overflow
+            )
+        elif storm.version is None:
+            self._name_version(storm, routed.version, group.request_namespace, overflow=group.overflow)
+        storm.queued += 1
+        self._room.take(group.request_namespace)
+        self._lanes[group.partition].add(routed)
+
+    def _open_storm(
+        self, gid: str, version: PolicyVersion | None, namespace: str, *, overflow: bool
+    ) -> Storm:
+        storm = self._storms[gid] = Storm(gid)
         if version:
-            self._name_version(storm, version)
+            self._name_version(storm, version, namespace, overflow=overflow)
         OPEN_STORMS.set(len(self._storms))
         return storm
 
-    def _name_version(self, storm: Storm, version: PolicyVersion) -> None:
-        storm.version = version
-        if not storm.overflow:
-            self._open[version.id] += 1
+    def _name_version(self, storm: Storm, version: PolicyVersion, namespace: str, *, overflow: bool) -> None:
+        storm.version, storm.namespace, storm.overflow = version, namespace, overflow
+        if overflow:
+            self._overflows.add((version.id, namespace))
+            self._note_overflows()
+        else:
+            self._open[version.id, namespace] += 1
 
     def _drop_storm(self, storm: Storm) -> None:
         del self._storms[storm.gid]
-        if storm.version and not storm.overflow:
-            self._open[storm.version.id] -= 1
         OPEN_STORMS.set(len(self._storms))
+        if storm.version is None:
+            return
+        of = storm.version.id, storm.namespace
+        if storm.overflow:
+            self._overflows.discard(of)
+            self._note_overflows()
+            return
+        self._open[of] -= 1
+        if not self._open[of]:
+            del self._open[of]
+
+    def _note_overflows(self) -> None:
+        OVERFLOWS.set(len(self._overflows))
+        self.overflow_changed()
 
     def _note_held(self) -> None:
         """More or fewer are held than before; for many at once this is called once."""
-        HELD.set(self._held)
-        if self._held >= MAX_HELD:
-            self._room.clear()
-        else:
-            self._room.set()
+        HELD.set(self._room.taken)
 
-    def adopt(self, gids: Iterable[str], versions: Mapping[str, tuple[PolicyVersion, bool]]) -> None:
-        """Take over storms found at start: in Redis (`gids`), or as open requests (with version, and if overflow)."""
+    def adopt(self, gids: Iterable[str], versions: Mapping[str, tuple[PolicyVersion, str, bool]]) -> None:
+        """Take over storms found at start: in Redis (`gids`), or as open requests (with version, namespace, and if
+        overflow)."""
         for gid in gids:
             if gid not in self._storms:
-                self._open_storm(gid, None, overflow=False)
-        for gid, (version, overflow) in versions.items():
+                self._open_storm(gid, None, "", overflow=False)
+        for gid, (version, namespace, overflow) in versions.items():
             if gid in self._storms:
                 self._drop_storm(self._storms[gid])
-            self._open_storm(gid, version, overflow=overflow)
+            self._open_storm(gid, version, namespace, overflow=overflow)
             self.look_again(gid)
 
     def look_again(self, gid: str) -> None:
@@ -302,9 +369,11 @@ class Folder(OpenStorms):
         """Groups of which something is folded but not safe."""
         return [storm.gid for storm in self._storms.values() if storm.unsafe]
 
-    def mistrust(self, gid: str, incarnation: str, version: PolicyVersion, *, overflow: bool) -> None:
+    def mistrust(
+        self, gid: str, incarnation: str, version: PolicyVersion, *, namespace: str, overflow: bool
+    ) -> None:
         """What Redis has of the group does not descend from its request: replace it by what that says."""
-        storm = self._storms.get(gid) or self._open_storm(gid, version, overflow=overflow)
+        storm = self._storms.get(gid) or self._open_storm(gid, version, namespace, overflow=overflow)
         storm.distrusted = incarnation
         self.look_again(gid)
 
@@ -331,12 +400,21 @@ class Folder(OpenStorms):
 
     # --- words back
 
-    def observed(self, gid: str, held: Held, version: PolicyVersion, *, overflow: bool, closed: bool) -> None:
+    def observed(
+        self,
+        gid: str,
+        held: Held,
+        version: PolicyVersion,
+        *,
+        namespace: str,
+        overflow: bool,
+        closed: bool,
+    ) -> None:
         """A request was seen, whoever wrote it: what it holds is safe."""
         storm = self._storms.get(gid)
         if storm is None:
             if not closed:
-                self._open_storm(gid, version, overflow=overflow)
+                self._open_storm(gid, version, namespace, overflow=overflow)
             return
         verdict: Verdict | None = None
         while storm.unsafe and storm.unsafe[0].is_in(held):
@@ -363,17 +441,21 @@ class Folder(OpenStorms):
 
     def _enqueue_anew(self, arrivals: Iterable[Arrival]) -> None:
         for arrival in arrivals:
-            self._enqueue(arrival)
+            routed = self._route(arrival, self)
+            if isinstance(routed, Verdict):
+                self._tell(arrival, routed)
+            else:
+                self._enqueue(routed)
         self._note_held()
 
     def _unqueue(self, storm: Storm) -> list[Arrival]:
-        lane = self._lanes[partition(storm.gid)]
-        waiting = [routed.original for routed in lane.queue if routed.group.gid == storm.gid]
-        if waiting:
-            lane.queue = deque(routed for routed in lane.queue if routed.group.gid != storm.gid)
-            storm.queued -= len(waiting)
-            self._held -= len(waiting)
-        return waiting
+        waiting = self._lanes[partition(storm.gid)].queue.pop(storm.gid, ())
+        storm.queued -= len(waiting)
+        return [self._given_back(routed) for routed in waiting]
+
+    def _given_back(self, routed: Routed) -> Arrival:
+        self._room.give(routed.group.request_namespace)
+        return routed.original
 
     def released(self, gid: str, verdict: Verdict) -> None:
         """No request takes the group's signals: tell all that were folded, and forget the group."""
@@ -387,8 +469,7 @@ class Folder(OpenStorms):
         self.closed(gid)
 
     def _release(self, routed: Routed, verdict: Verdict) -> None:
-        self._held -= 1
-        self._tell(routed.original, verdict)
+        self._tell(self._given_back(routed), verdict)
 
     # --- batches out
 
@@ -409,7 +490,7 @@ class Folder(OpenStorms):
             lane.work.clear()
             while lane.queue or lane.again:
                 await self._memory.wait()
-                taken = [lane.queue.popleft() for _ in range(min(BATCH, len(lane.queue)))]
+                taken = lane.take(BATCH)
                 again, lane.again = lane.again, set()
                 await self._fold_batch(number, lane, taken, again)
 
@@ -552,6 +633,5 @@ class Folder(OpenStorms):
 
     def _wait_for_closing(self, storm: Storm, batch: list[Routed]) -> None:
         # What waits is routed anew: the next storm opens under the policies of its own time.
-        waiting = [routed.original for routed in batch] + self._unqueue(storm)
-        self._held -= len(batch)
+        waiting = [self._given_back(routed) for routed in batch] + self._unqueue(storm)
         self._enqueue_anew(waiting)

@@ -21,8 +21,8 @@ from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
 
 CLAIM_MS = 10_000
 """How long a claimed storm is hidden from other replicas; what is not settled by then is due again."""
-CLAIMS_AT_ONCE = 32
-"""The most storms that one call claims."""
+DUE_AT_ONCE = 4096
+"""The most storms of a partition that one look finds due: so many that those of one namespace hide no other's."""
 REMEMBER_SECONDS = 7 * 24 * 3600
 """How long the epoch of a closed storm stays in Redis. Only garbage collection: after it, the request's own epoch counts."""
 
@@ -502,7 +502,7 @@ class StormStore:
         async with self._connection.calling("looking for due storms"):
             pipeline = self._pipeline()
             for number in range(PARTITIONS):
-                pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=CLAIMS_AT_ONCE)
+                pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=DUE_AT_ONCE)
                 pipeline.hmget(keys.checkpoint(number), "cluster", *led)
             answers = await pipeline.execute()
         return Sweep(
@@ -511,11 +511,11 @@ class StormStore:
         )
 
     async def due(self, numbers: Sequence[int], *, now_ms: int) -> dict[int, list[str]]:
-        """Partition → gids that are due there, the earliest first, at most `CLAIMS_AT_ONCE` each."""
+        """Partition → gids that are due there, the earliest first, at most `DUE_AT_ONCE` each."""
         async with self._connection.calling("looking for due storms"):
             pipeline = self._pipeline()
             for number in numbers:
-                pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=CLAIMS_AT_ONCE)
+                pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=DUE_AT_ONCE)
             answers = await pipeline.execute()
         return {number: gids for number, gids in zip(numbers, answers, strict=True) if gids}
 

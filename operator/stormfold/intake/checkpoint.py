@@ -9,6 +9,7 @@ kept until the Signal itself proves that it was counted: by its mark, or by its 
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from stormfold.kube.lease import Checkpoint
 from stormfold.model.segment import SEGMENTS, segment
@@ -17,7 +18,7 @@ CREATION_MARGIN_SECONDS = 30
 """A creationTimestamp is taken before the resourceVersion, by the clock of one of several API servers: a Signal
 created this much earlier than another also has the lower resourceVersion."""
 SWEEP = 1024
-"""So many ids are kept before those are dropped that lie behind one that must be kept longer."""
+"""So many are kept before those are dropped that lie behind one that must be kept longer."""
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ class Progress:
         self._reading = reading
         self._unsafe: deque[Taken] = deque()
         self._unproven: deque[Taken] = deque()
-        self._sweep_at = SWEEP
+        self._sweep_at = self._sweep_unsafe_at = SWEEP
         self._start = self._kept = checkpoint
         self._created = checkpoint.created_before
 
@@ -63,6 +64,13 @@ class Progress:
         """Note an occurrence that is to be counted; the caller sets `safe`, `marked` and `gone` on what it gets."""
         taken = Taken(resource_version, generation, created, met=self._reading.beginning)
         self._unsafe.append(taken)
+        if len(self._unsafe) > self._sweep_unsafe_at:
+            # Of those that are safe, behind one that is not, the latest says all that the others do.
+            latest = max(
+                (taken for taken in self._unsafe if taken.safe), key=attrgetter("created"), default=None
+            )
+            self._unsafe = deque(taken for taken in self._unsafe if not taken.safe or taken is latest)
+            self._sweep_unsafe_at = max(SWEEP, 2 * len(self._unsafe))
         self._keep(taken)
         return taken
 

@@ -23,6 +23,7 @@ from stormfold.api.resource import GROUP
 from stormfold.api.signal import Severity, SignalPhase, SignalSpec
 from stormfold.intake.checkpoint import Progress, ShardProgress, Taken
 from stormfold.intake.listwatch import WATCH_ERRORS, Change, ListWatch, version_number
+from stormfold.intake.rest import MISSED, Left, Rest
 from stormfold.intake.signals import DISCARDED, RECEIVED, REJECTED
 from stormfold.intake.taking import edited, take_apart
 from stormfold.kube import paths
@@ -72,6 +73,7 @@ class SeenEvent:
 
     uid: str
     namespace: str
+    name: str
     resource_version: int
     created: int
     """Unix seconds, by the API server's clock."""
@@ -83,6 +85,11 @@ class SeenEvent:
     """How often it has occurred, at least 1."""
     outcome: Arrival | Verdict | None
     """What it says, with all its occurrences; why that cannot be counted; None: it is left out without a word."""
+
+    @property
+    def generation(self) -> int:
+        """Which occurrence of it."""
+        return self.count
 
 
 class EventParser:
@@ -102,6 +109,7 @@ class EventParser:
         return SeenEvent(
             ref.uid,
             metadata.get("namespace", ""),
+            metadata["name"],
             version,
             int(created),
             int(began),
@@ -224,11 +232,19 @@ class Known:
 class EventIntake:
     """Tells new occurrences from those that were counted, and keeps the progress of the stream of Events."""
 
-    def __init__(self, progress: ShardProgress, *, submit: Callable[[Arrival], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        progress: ShardProgress,
+        *,
+        submit: Callable[[Arrival, Callable[[str], bool]], Awaitable[str | None]],
+        rest: Rest[SeenEvent],
+    ) -> None:
         """`progress` is of this stream alone: Events may lie in an etcd of their own. `submit` takes what may be
-        to be counted; each of its arrivals must come to `conclude`, once."""
+        to be counted, or gives the namespace of its request, of which it is told whether others wait before it: then
+        it goes to the `rest`, until `retake`. Each arrival that was taken must come to `conclude`, once."""
         self._progress = progress
         self._submit = submit
+        self._rest = rest
         self._known: dict[str, Known] = {}
         self._waiting: dict[tuple[str, int], tuple[Taken, int]] = {}
         """(uid, count) → what is not safe yet, and how many occurrences came with it."""
@@ -245,10 +261,21 @@ class EventIntake:
         if known is None:
             return
         known.gone = True
+        MISSED.labels(kind="Event").inc(self._drop_left(uid, known))
         if not known.waiting:
             del self._known[uid]
             if known.remembered:
                 known.remembered.gone = True
+
+    def _drop_left(self, uid: str, known: Known) -> int:
+        """What was left of an Event is gone, or comes with something newer; gives how many occurrences these are."""
+        left = self._rest.drop(uid)
+        if left is None:
+            return 0
+        taken, occurrences = self._waiting.pop((uid, left.generation))
+        taken.safe = taken.gone = True
+        known.waiting -= 1
+        return occurrences
 
     async def _take_item(self, seen: SeenEvent) -> None:
         if seen.outcome is None:
@@ -269,14 +296,33 @@ class EventIntake:
         known.taken = seen.count
         ref = EventRef(seen.uid, seen.resource_version, seen.count, known.safe)
         taken = progress.take(seen.resource_version, generation=seen.count, created=seen.created)
-        self._waiting[ref.uid, ref.count] = taken, new
+        # Occurrences that were left come with these, if they were not read before.
+        waiting = new + self._drop_left(seen.uid, known)
+        self._waiting[ref.uid, ref.count] = taken, waiting
         known.waiting += 1
         if isinstance(seen.outcome, Verdict):
             log.debug("Event rejected", extra={"uid": ref.uid, "error": seen.outcome.message})
             self.conclude(ref, seen.outcome)
             return
         RECEIVED.labels(source=EVENT_SOURCE).inc(new)
-        await self._submit(replace(seen.outcome, ref=ref))
+        namespace = await self._submit(replace(seen.outcome, ref=ref), self._rest.waits)
+        if namespace is not None:
+            self._rest.leave(
+                namespace, Left(seen.uid, seen.namespace, seen.name, seen.count, seen.resource_version)
+            )
+
+    async def retake(self, left: Left, seen: SeenEvent) -> None:
+        """Take what was left, under the resourceVersion under which it was left: that is its place in its group."""
+        known = self._known[left.uid]
+        ref = EventRef(left.uid, left.resource_version, left.generation, known.safe)
+        if not isinstance(seen.outcome, Arrival):
+            self.conclude(ref, seen.outcome or _rejected(Reason.INVALID_SIGNAL, "no longer a Warning"))
+            return
+        namespace = await self._submit(replace(seen.outcome, ref=ref), self._rest.others_wait)
+        if namespace is not None:
+            self._rest.leave(namespace, left)
+            if known.gone or known.taken > left.generation:
+                self._drop_left(left.uid, known)
 
     def conclude(self, ref: EventRef, verdict: Verdict) -> None:
         """The occurrences up to `ref.count` are safe: a request holds them, or none will."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +33,8 @@ RESYNC_SECONDS = 60.0
 """How often policies are read without an event: deletions may be missed while disconnected."""
 GATHER_SECONDS = 0.1
 """How long events are gathered: `kubectl apply` of many policies is one change."""
+NAMED = 5
+"""Namespaces that a message names."""
 KINDS = (StormPolicy, ClusterStormPolicy)
 MAX_POLICIES = 50
 """StormPolicies of a namespace that are in force at once: each may be asked about each of its signals, and whoever may
@@ -83,14 +85,17 @@ class PolicyIntake:
         in_force: Callable[[list[PolicyVersion]], None],
         reports: Callable[[], bool],
         caveat: Callable[[PolicyVersion], Fault | None] = lambda _: None,
+        overflows: Callable[[PolicyId], Sequence[str]] = lambda _: (),
     ) -> None:
         """`in_force` hears of the accepted ones; `reports` says whether it is us who write what becomes of them, `caveat`
-        gives what the user must know of one, beside that it is in force."""
+        gives what the user must know of one, beside that it is in force; `overflows` gives the namespaces in which
+        it has more groups than may have a storm."""
         self._client = client
         self._recorder = recorder
         self._in_force = in_force
         self._reports = reports
         self._caveat = caveat
+        self._overflows = overflows
         self._changed = asyncio.Event()
 
     def changed(self) -> None:
@@ -151,16 +156,29 @@ class PolicyIntake:
         metadata = ObjectMeta.model_validate(body["metadata"])
         before = PolicyStatus.model_validate(body.get("status") or {})
         fault = wrong[0] if wrong else None
+        now = datetime.now(UTC).replace(microsecond=0)
         accepted = Condition(
             type=ConditionType.ACCEPTED,
             status=ConditionStatus.FALSE if fault else ConditionStatus.TRUE,
             reason=fault.reason if fault else in_force.reason,
             message="; ".join(w.message for w in wrong)[:2000] if wrong else in_force.message,
             observed_generation=metadata.generation,
-            last_transition_time=datetime.now(UTC).replace(microsecond=0),
+            last_transition_time=now,
+        )
+        overflow = overflowing(self._overflows(PolicyId(kind.__name__, metadata.namespace, metadata.name)))
+        overflowed = Condition(
+            type=ConditionType.OVERFLOWED,
+            status=ConditionStatus.FALSE
+            if overflow.reason is Reason.OPEN_STORMS_WITHIN_LIMIT
+            else ConditionStatus.TRUE,
+            reason=overflow.reason,
+            message=overflow.message,
+            observed_generation=metadata.generation,
+            last_transition_time=now,
         )
         after = PolicyStatus(
-            observed_generation=metadata.generation, conditions=set_condition(before.conditions, accepted)
+            observed_generation=metadata.generation,
+            conditions=set_condition(set_condition(before.conditions, accepted), overflowed),
         )
         if after == before:
             return
@@ -172,10 +190,30 @@ class PolicyIntake:
         except (ConflictError, NotFoundError):
             self._changed.set()
             return
+        about = About(API_VERSION, kind.__name__, metadata.name, metadata.namespace, metadata.uid)
+        if overflowed.status is ConditionStatus.TRUE and overflowed.reason not in {
+            c.reason for c in before.conditions
+        }:
+            log.warning(
+                "policy has more groups than openStorms",
+                extra={"policy": metadata.name, "namespace": metadata.namespace},
+            )
+            self._recorder.record(about, "Warning", overflow.reason, overflow.message)
         if fault:
             log.warning(
                 "policy not accepted",
                 extra={"policy": metadata.name, "namespace": metadata.namespace, "reason": fault.reason},
             )
-            about = About(API_VERSION, kind.__name__, metadata.name, metadata.namespace, metadata.uid)
             self._recorder.record(about, "Warning", fault.reason, accepted.message)
+
+
+def overflowing(namespaces: Sequence[str]) -> Fault:
+    """What is to be said of a policy that has an overflow storm in these namespaces."""
+    if not namespaces:
+        return Fault(Reason.OPEN_STORMS_WITHIN_LIMIT, "each group has a request of its own")
+    more = f" and {len(namespaces) - NAMED} more" if len(namespaces) > NAMED else ""
+    return Fault(
+        Reason.OPEN_STORMS_REACHED,
+        f"more groups than limits.openStorms in {', '.join(namespaces[:NAMED])}{more}: new ones are counted together in "
+        "one request there, whose spec.overflow is true, until that is closed",
+    )

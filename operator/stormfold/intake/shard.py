@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from stormfold.api.signal import Signal
 from stormfold.fold.store import StormStore
 from stormfold.intake.checkpoint import ShardProgress
-from stormfold.intake.events import EventIntake, EventWatch
+from stormfold.intake.events import EventIntake, EventParser, EventWatch, SeenEvent
 from stormfold.intake.listwatch import ListWatch
+from stormfold.intake.rest import Left, Rest
 from stormfold.intake.signals import Seen, SignalIntake, SignalParser
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
@@ -29,7 +30,9 @@ class Shard:
         *,
         operator_namespace: str,
         begins: Callable[[], Awaitable[None]],
-        submit: Callable[[Arrival], Awaitable[None]],
+        room: Callable[[str], int],
+        submit: Callable[[Arrival, Callable[[str], bool]], Awaitable[str | None]],
+        held_back: Callable[[str, Left], None],
         concluded: Callable[[SignalRef, Verdict], None],
         kept: Callable[[Seen], None],
         changed: Callable[[SignalRef], None],
@@ -37,29 +40,39 @@ class Shard:
     ) -> None:
         """Connect the shard.
 
-        `begins` is awaited when the Lease is ours and before anything is taken in; for the rest see `SignalIntake`.
+        `begins` is awaited when the Lease is ours and before anything is taken in. `room` gives how much a namespace
+        has, `held_back` hears of the first Signal for which one has none; for the rest see `SignalIntake`.
         """
         self._store = store
         self._lease = lease
         self._segments = segments
         self._signal_progress, self._event_progress = ShardProgress(segments), ShardProgress(segments)
         self._begins = begins
+        self._room = room
+        parse = SignalParser(operator_namespace)
         self._signals = ListWatch(
+            client, paths.collection(Signal.plural), kind="Signal", parse=parse, takes=self._takes
+        )
+        self._rest: Rest[Seen] = Rest(
             client,
-            paths.collection(Signal.plural),
             kind="Signal",
-            parse=SignalParser(operator_namespace),
-            takes=self._takes,
+            collection=lambda namespace: paths.collection(Signal.plural, namespace),
+            parse=parse,
+            held_back=held_back,
         )
         self.signals = SignalIntake(
             self._signal_progress,
             submit=submit,
+            rest=self._rest,
             concluded=concluded,
             kept=kept,
             changed=changed,
             deleted=deleted,
         )
-        self.events = EventIntake(self._event_progress, submit=submit)
+        self._event_rest: Rest[SeenEvent] = Rest(
+            client, kind="Event", collection=paths.events, parse=EventParser()
+        )
+        self.events = EventIntake(self._event_progress, submit=submit, rest=self._event_rest)
         self._event_watch = EventWatch(client, self.events, takes=self._takes)
         self._begun = False
         self._taking: list[asyncio.Task[None]] = []
@@ -112,6 +125,10 @@ class Shard:
             self._taking = [
                 tasks.create_task(self._take_signals(), name="signals"),
                 tasks.create_task(self._event_watch.run(), name="event-watch"),
+                tasks.create_task(self._rest.run(self._room, self.signals.retake), name="signals-held-back"),
+                tasks.create_task(
+                    self._event_rest.run(self._room, self.events.retake), name="events-held-back"
+                ),
             ]
 
     def _checkpoints(self) -> Checkpoints:

@@ -1,7 +1,7 @@
 """Signals: resources → arrivals, each occurrence once."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from stormfold.api.signal import SignalPhase, SignalSpec, SignalState
 from stormfold.intake.alertmanager import FUTURE_MS
 from stormfold.intake.checkpoint import ShardProgress, Taken
 from stormfold.intake.listwatch import Change, Listed, version_number
+from stormfold.intake.rest import MISSED, Left, Rest
 from stormfold.intake.taking import edited, take_apart
 from stormfold.intake.targets import NAMESPACE_NAME
 from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
@@ -51,6 +52,11 @@ class Seen:
     def uid(self) -> str:
         """Which object it is."""
         return self.ref.uid
+
+    @property
+    def generation(self) -> int:
+        """Which occurrence of it."""
+        return self.ref.generation
 
     @property
     def resource_version(self) -> int:
@@ -136,7 +142,8 @@ class SignalIntake:
         self,
         progress: ShardProgress,
         *,
-        submit: Callable[[Arrival], Awaitable[None]],
+        submit: Callable[[Arrival, Callable[[str], bool]], Awaitable[str | None]],
+        rest: Rest[Seen],
         concluded: Callable[[SignalRef, Verdict], None],
         kept: Callable[[Seen], None],
         changed: Callable[[SignalRef], None],
@@ -144,11 +151,13 @@ class SignalIntake:
     ) -> None:
         """Connect the intake.
 
-        `submit` takes what is to be counted; `concluded` hears where an occurrence went, `kept` of one that was
+        `submit` takes what is to be counted, or gives the namespace of its request, of which it is told whether
+        others wait before it: then it goes to the `rest`, until `retake`. `concluded` hears where an occurrence went, `kept` of one that was
         counted before this process began, `changed` and `deleted` of Signals that are there or gone.
         """
         self._progress = progress
         self._submit = submit
+        self._rest = rest
         self._concluded = concluded
         self._kept = kept
         self._changed = changed
@@ -172,6 +181,7 @@ class SignalIntake:
         taken = self._taken.pop(uid, None)
         if taken:
             self._leave(uid, taken)
+        self._drop_left(uid)
         self._deleted(uid)
 
     def _leave(self, uid: str, taken: Taken) -> None:
@@ -179,6 +189,12 @@ class SignalIntake:
         taken.gone = True
         if (uid, taken.generation) not in self._waiting:
             taken.safe = True
+
+    def _drop_left(self, uid: str) -> None:
+        """Nobody can read any more what was left of a Signal."""
+        if left := self._rest.drop(uid):
+            self._waiting.pop((uid, left.generation)).safe = True
+            MISSED.labels(kind="Signal").inc()
 
     async def _take_item(self, seen: Seen) -> None:
         ref = seen.ref
@@ -206,6 +222,7 @@ class SignalIntake:
             return
         if before:
             self._leave(ref.uid, before)
+            self._drop_left(ref.uid)
         taken = progress.take(ref.resource_version, generation=ref.generation, created=seen.created)
         self._taken[ref.uid] = self._waiting[ref.uid, ref.generation] = taken
         self._changed(ref)
@@ -215,7 +232,23 @@ class SignalIntake:
             self.conclude(ref, seen.outcome)
             return
         RECEIVED.labels(source="signal").inc()
-        await self._submit(seen.outcome)
+        namespace = await self._submit(seen.outcome, self._rest.waits)
+        if namespace is not None:
+            self._rest.leave(
+                namespace, Left(ref.uid, ref.namespace, ref.name, ref.generation, ref.resource_version)
+            )
+
+    async def retake(self, left: Left, seen: Seen) -> None:
+        """Take what was left, under the resourceVersion under which it was left: that is its place in its group."""
+        ref = replace(seen.ref, resource_version=left.resource_version)
+        if isinstance(seen.outcome, Verdict):
+            self.conclude(ref, seen.outcome)
+            return
+        namespace = await self._submit(replace(seen.outcome, ref=ref), self._rest.others_wait)
+        if namespace is not None:
+            self._rest.leave(namespace, left)
+            if self._waiting[left.uid, left.generation].gone:
+                self._drop_left(left.uid)
 
     def conclude(self, ref: SignalRef, verdict: Verdict) -> None:
         """Its request holds an occurrence: it is safe. Or none does: it is safe once its status says why, or cannot say it."""

@@ -14,7 +14,7 @@ import os
 import ssl
 import time
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,8 @@ REVIEWS_OF_A_POST = 4
 RETRY_AFTER_SECONDS = 2
 RELOAD_SECONDS = 5.0
 """How often the files are looked at."""
+NAMED = 5
+"""Namespaces that an answer names."""
 MIN_SECRET = 16
 """Characters that a shared secret must have."""
 STOP_SECONDS = 5.0
@@ -232,15 +234,15 @@ class Shares:
 class Webhook:
     """The HTTP server.
 
-    `submit` takes arrivals and says whether there was room; it may be cancelled when the client goes, and what it has
-    not taken by then is not taken. `not_serving` gives the reason for which nothing is taken now, if there is one.
+    `submit` takes arrivals and gives those for which there was no room; it may be cancelled when the client goes, and
+    what it has not taken by then is not taken. `not_serving` gives the reason for which nothing is taken now, if there is one.
     """
 
     def __init__(
         self,
         options: WebhookOptions,
         *,
-        submit: Callable[[list[Arrival]], Awaitable[bool]],
+        submit: Callable[[list[Arrival]], Awaitable[list[Arrival]]],
         authorizer: Authorizer,
         not_serving: Callable[[], str | None],
     ) -> None:
@@ -472,9 +474,10 @@ class Webhook:
             raise none_taken(refusals)
         post.expect([index_of(arrival) for arrival in arrivals])
         try:
-            if arrivals and not await self._submit(arrivals):
-                raise RefusalError(503, Reason.NO_ROOM, "as many alerts wait to be folded as may")
-            RECEIVED.labels(source=SOURCE).inc(len(arrivals))
+            refused = await self._submit(arrivals) if arrivals else []
+            RECEIVED.labels(source=SOURCE).inc(len(arrivals) - len(refused))
+            if refused:
+                raise no_room(refused)
             await post.wait()
         finally:
             post.leave()
@@ -514,6 +517,17 @@ class Webhook:
             if arrival.namespace not in allowed
         ]
         return [arrival for arrival in body.arrivals if arrival.namespace in allowed], refusals
+
+
+def no_room(refused: Sequence[Arrival]) -> RefusalError:
+    """The answer to a post of which some alerts are not taken: it is to be sent again, and the others count once."""
+    namespaces = sorted({arrival.namespace for arrival in refused})
+    return RefusalError(
+        503,
+        Reason.NO_ROOM,
+        f"{len(refused)} alerts were not taken: as many signals of {', '.join(namespaces[:NAMED])} wait for their "
+        "requests as may; the others were, and count once, however often they are posted",
+    )
 
 
 SECRET_HOLDER = Caller(b"", "whoever holds the shared secret")

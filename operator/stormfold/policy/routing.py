@@ -22,8 +22,8 @@ class OpenStorms(Protocol):
     def is_open(self, gid: str) -> bool:
         """Whether the group has a storm, or waits for one."""
 
-    def open_count(self, policy: PolicyId) -> int:
-        """How many groups of a policy have one, without its overflow groups."""
+    def open_count(self, policy: PolicyId, namespace: str) -> int:
+        """How many groups of a policy have one with its request in a namespace, without the overflow group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Routing:
         """Where the arrival goes, or why nowhere.
 
         A storm goes on under what opened it: a retained version is asked first, but takes only what belongs to a
-        storm that is open. New groups beyond `limits.openStorms` go to the policy's overflow group, and go on
-        going there until it closes.
+        storm that is open. New groups beyond `limits.openStorms`, counted in each namespace of requests, go to the
+        policy's overflow group there, and go on going there until it closes.
         """
         labels = self.namespaces.get(arrival.namespace, NO_LABELS)
         for version in self.retained:
@@ -71,7 +71,8 @@ class Routing:
         if storms.is_open(routed.group.gid):
             return routed
         overflow = grouping.overflow_group(routed.group)
-        if storms.is_open(overflow.gid) or storms.open_count(found.id) >= found.spec.limits.open_storms:
+        open_count = storms.open_count(found.id, routed.group.request_namespace)
+        if storms.is_open(overflow.gid) or open_count >= found.spec.limits.open_storms:
             return replace(routed, group=overflow)
         return routed
 

@@ -8,7 +8,6 @@ turns, so that who applies a few Signals sees their marks while another namespac
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 
 from prometheus_client import Counter
@@ -18,6 +17,7 @@ from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ConflictError, NotFoundError, RefusedError
 from stormfold.model.arrival import SignalRef, Verdict
+from stormfold.request.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -28,47 +28,6 @@ WAITING_FIRST = 20_000
 LONGEST_WAIT_SECONDS = 10.0
 
 MARKS = Counter("stormfold_marks_total", "Marks of Signals by what became of them.", ["outcome"])
-
-
-class Turns:
-    """What waits for its mark, `limit` at most: each namespace in its turn gives its oldest."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._queues: dict[str, deque[tuple[SignalRef, Verdict]]] = {}
-
-    def __len__(self) -> int:
-        return self._size
-
-    def add(self, ref: SignalRef, verdict: Verdict) -> bool:
-        """Whether all have room; if not, the newest of the namespace with the most gives way."""
-        queue = self._queues.get(ref.namespace, ())
-        full = self._size >= self._limit
-        if full:
-            longest = max(self._queues.values(), key=len)
-            if len(queue) + 1 >= len(longest):
-                return False
-            longest.pop()
-            self._size -= 1
-        self._queues.setdefault(ref.namespace, deque()).append((ref, verdict))
-        self._size += 1
-        return not full
-
-    def put_back(self, ref: SignalRef, verdict: Verdict) -> None:
-        """What could not be written is the next one of its namespace again."""
-        self._queues.setdefault(ref.namespace, deque()).appendleft((ref, verdict))
-        self._size += 1
-
-    def pop(self) -> tuple[SignalRef, Verdict]:
-        """The next one."""
-        namespace = next(iter(self._queues))
-        queue = self._queues.pop(namespace)
-        item = queue.popleft()
-        self._size -= 1
-        if queue:
-            self._queues[namespace] = queue
-        return item
 
 
 class Marker:
@@ -86,14 +45,14 @@ class Marker:
         self._interval = 1 / per_second
         self._marked = marked
         self._refused = refused
-        self._first = Turns(WAITING_FIRST)
-        self._folded = Turns(WAITING_FOLDED)
+        self._first: Turns[tuple[SignalRef, Verdict]] = Turns(WAITING_FIRST)
+        self._folded: Turns[tuple[SignalRef, Verdict]] = Turns(WAITING_FOLDED)
         self._work = asyncio.Event()
 
     def offer(self, ref: SignalRef, verdict: Verdict) -> None:
         """Note where an occurrence went."""
         first = verdict.phase is not SignalPhase.FOLDED or ref.generation > 1
-        if not (self._first if first else self._folded).add(ref, verdict):
+        if not (self._first if first else self._folded).add(ref.namespace, (ref, verdict)):
             MARKS.labels(outcome="skipped").inc()
         self._work.set()
 
@@ -119,7 +78,7 @@ class Marker:
                 except ApiError:
                     MARKS.labels(outcome="failed").inc()
                     if verdict.phase is not SignalPhase.FOLDED or ref.generation > 1:
-                        self._first.put_back(ref, verdict)
+                        self._first.put_back(ref.namespace, (ref, verdict))
                     wait = min(max(2 * wait, 1.0), LONGEST_WAIT_SECONDS)
                 await asyncio.sleep(wait + self._interval)
             self._work.clear()

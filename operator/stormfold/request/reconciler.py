@@ -2,13 +2,19 @@
 
 A storm is due by Redis' sorted set. A hint says when a partition has something due; a sweep of all partitions each
 second finds what another replica left behind, and partitions that Redis has lost.
+
+What is due is claimed only when it can be worked on at once, and the namespaces take turns: so the thousandth storm of
+one delays the first of another by no more than a write, and a snapshot is as young as it can be. A namespace in which
+writes are slow or fail leaves as many slots free as it has, and one in which they only fail is tried with one storm a
+second.
 """
 
 import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter as Tally
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -17,13 +23,15 @@ from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.batching import Folder
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
-from stormfold.fold.store import CLAIM_MS, CLAIMS_AT_ONCE, CloseWord, ForgetWord, SettleWord, StormStore
+from stormfold.fold.room import Room
+from stormfold.fold.store import CLAIM_MS, CloseWord, ForgetWord, SettleWord, StormStore
 from stormfold.kube.errors import ApiError
 from stormfold.model.arrival import Verdict
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.storm import Snapshot
 from stormfold.request.deciding import Close, Discard, Finish, Wait, Write, decide
 from stormfold.request.index import Request, RequestIndex, version_of
+from stormfold.request.turns import Turns
 from stormfold.request.writing import Outcome, RequestWriter, is_behind
 
 log = logging.getLogger(__name__)
@@ -34,8 +42,12 @@ HINTED_MS = 2000
 LOOK_MS = 50
 """Looks at what is due are this far apart, and each takes all partitions together: a storm whose write is under way
 is due with every fold."""
+LOOKS_SHARE = 0.1
+"""So much of the time may be spent on looks at what is due: they cost more when much of it waits."""
 STORMS_AT_ONCE = 16
-"""Storms that are worked on at the same time."""
+"""Storms that are worked on at the same time, half of them of one namespace."""
+FAILING = 8
+"""After so many failures, with no write between them, a namespace is tried with one storm each `RETRY_SECONDS`."""
 RETRY_SECONDS = 1.0
 """When a storm is looked at again after the API server or Redis failed."""
 NAMESPACE_SECONDS = 60.0
@@ -54,6 +66,7 @@ LAG = Histogram(
     "From a storm's last arrival to the write that holds it.",
     buckets=(0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60),
 )
+WAITING = Gauge("stormfold_storms_waiting", "Storms that are due and wait for their turn.")
 REDIS_MEMORY = Gauge(
     "stormfold_redis_memory_ratio", "Used share of maxmemory of the fullest server; 0 without a limit."
 )
@@ -92,8 +105,17 @@ class Reconciler:
         """When to look next, Unix ms, the earliest first; `_due` says where."""
         self._due: dict[int, set[int]] = {}
         self._hinted = asyncio.Event()
+        self._next_look = 0.0
+        self._turns: Turns[str] = Turns()
+        """Gids that are due."""
+        self._waiting: set[str] = set()
+        """Those in `_turns`."""
         self._busy: set[str] = set()
-        self._slots = asyncio.Semaphore(STORMS_AT_ONCE)
+        self._slots = Room(STORMS_AT_ONCE)
+        self._failures: Tally[str] = Tally()
+        """Namespace → failures since the last write there."""
+        self._next_try: dict[str, float] = {}
+        """When a namespace is tried again that is failing, by the monotonic clock."""
         self._hasten: set[str] = set()
 
     @property
@@ -136,9 +158,10 @@ class Reconciler:
                 try:
                     await self._hasten_all()
                     if time.monotonic() >= next_sweep:
-                        await self._sweep(tasks)
+                        await self._sweep()
                         next_sweep = time.monotonic() + SWEEP_SECONDS
-                    await self._claim_hinted(tasks)
+                    await self._look()
+                    await self._start(tasks)
                 except (StoreUnavailableError, StoreFullError) as exc:
                     FAILED.labels(reason="redis").inc()
                     log.warning("Redis does not answer, trying again", extra={"error": str(exc)})
@@ -149,7 +172,8 @@ class Reconciler:
     async def _pause(self, next_sweep: float) -> None:
         seconds = next_sweep - time.monotonic()
         if self._hints:
-            seconds = min(seconds, self._hints[0] / 1000 - time.time())
+            until_hint = self._hints[0] / 1000 - time.time()
+            seconds = min(seconds, max(until_hint, self._next_look - time.monotonic()))
         if self._to_hasten() or seconds <= 0:
             return
         self._hinted.clear()
@@ -170,7 +194,7 @@ class Reconciler:
             self._hasten.discard(gid)
             self.hint(partition(gid), now)
 
-    async def _sweep(self, tasks: asyncio.TaskGroup) -> None:
+    async def _sweep(self) -> None:
         fenced = self._fenced()
         found = await self._store.sweep(now_ms=now_ms(), led=fenced)
         REDIS_ANSWERED.set_to_current_time()
@@ -192,56 +216,113 @@ class Reconciler:
                 "Redis is almost full: intake waits; raise maxmemory", extra={"ratio": round(memory.ratio, 3)}
             )
         self.folder.memory_full(full)
-        for number, gids in found.due.items():
-            await self._claim(tasks, number, gids)
+        self._line_up(found.due.values())
 
-    async def _claim_hinted(self, tasks: asyncio.TaskGroup) -> None:
-        now = now_ms()
+    async def _look(self) -> None:
+        """Find what is due in the partitions that were hinted at."""
+        now, began = now_ms(), time.monotonic()
+        if began < self._next_look:
+            return
         numbers: set[int] = set()
         while self._hints and self._hints[0] <= now:
             numbers |= self._due.pop(heapq.heappop(self._hints))
         if numbers:
-            for number, gids in (await self._store.due(sorted(numbers), now_ms=now)).items():
-                await self._claim(tasks, number, gids)
+            self._line_up((await self._store.due(sorted(numbers), now_ms=now)).values())
+            ended = time.monotonic()
+            self._next_look = ended + (ended - began) * (1 / LOOKS_SHARE - 1)
 
-    async def _claim(self, tasks: asyncio.TaskGroup, number: int, gids: list[str]) -> None:
-        free = [gid for gid in gids if gid not in self._busy]
-        if not free:
-            return
-        self._busy.update(free)
-        known = {gid: self._index.latest(gid) for gid in free}
+    def _line_up(self, due: Iterable[list[str]]) -> None:
+        for gids in due:
+            for gid in gids:
+                if gid not in self._waiting and gid not in self._busy:
+                    self._waiting.add(gid)
+                    self._turns.add(self._namespace_of(gid), gid)
+        WAITING.set(len(self._waiting))
+
+    def _namespace_of(self, gid: str) -> str:
+        """Where the group's request is made, as far as it is known before the claim."""
+        request = self._index.latest(gid)
+        return self.folder.namespace_of(gid) or (request.resource.metadata.namespace if request else "")
+
+    def _may_start(self, namespace: str) -> bool:
+        """Whether a storm of the namespace may be worked on now, beside those that are."""
+        if self._failures[namespace] < FAILING:
+            return self._slots.left(namespace) > 0
+        return not self._slots.of(namespace) and time.monotonic() >= self._next_try[namespace]
+
+    async def _start(self, tasks: asyncio.TaskGroup) -> None:
+        """Claim as many storms as may be worked on now, and begin."""
+        chosen: dict[int, dict[str, str]] = {}
+        while following := self._turns.pop_if(self._may_start):
+            namespace, gid = following
+            self._waiting.discard(gid)
+            self._busy.add(gid)
+            self._slots.take(namespace)
+            chosen.setdefault(partition(gid), {})[gid] = namespace
+        WAITING.set(len(self._waiting))
         try:
-            storms = await self._store.claim(number, free, now_ms=now_ms())
+            for number in list(chosen):
+                await self._claim(tasks, number, chosen[number])
+                del chosen[number]
         except BaseException:
-            self._busy.difference_update(free)
-            self._hasten.update(free)  # they may be hidden by a claim whose answer was lost
+            for gids in chosen.values():
+                self._hasten.update(gids)  # they may be hidden by a claim whose answer was lost
+                self._end(gids)
             raise
-        self._busy.difference_update(set(free) - {storm.gid for storm in storms})
+
+    def _end(self, gids: dict[str, str]) -> None:
+        """These storms, with their namespaces, are not worked on any more."""
+        self._busy.difference_update(gids)
+        for namespace in gids.values():
+            self._slots.give(namespace)
+
+    async def _claim(self, tasks: asyncio.TaskGroup, number: int, gids: dict[str, str]) -> None:
+        known = {gid: self._index.latest(gid) for gid in gids}
+        storms = await self._store.claim(number, list(gids), now_ms=now_ms())
+        claimed = {storm.gid for storm in storms}
+        self._end({gid: namespace for gid, namespace in gids.items() if gid not in claimed})
         for storm in storms:
             CLAIMED.inc()
-            tasks.create_task(self._reconcile(storm, known[storm.gid]), name=f"storm-{storm.gid}")
-        if len(gids) == CLAIMS_AT_ONCE:
-            self.hint(number, now_ms())
+            tasks.create_task(
+                self._reconcile(storm, known[storm.gid], gids[storm.gid]), name=f"storm-{storm.gid}"
+            )
 
-    async def _reconcile(self, storm: Snapshot, known: Request | None) -> None:
+    async def _reconcile(self, storm: Snapshot, known: Request | None, namespace: str) -> None:
         """Look at a storm; `known` is the group's latest request as it was known before the claim."""
         try:
-            async with self._slots:
-                await self._act(storm, known)
-        except (ApiError, StoreUnavailableError, StoreFullError) as exc:
-            FAILED.labels(reason="api" if isinstance(exc, ApiError) else "redis").inc()
-            log.warning("storm not reconciled, trying again", extra={"gid": storm.gid, "error": str(exc)})
-            await asyncio.sleep(RETRY_SECONDS)
-            self._hasten.add(storm.gid)
-        except (ValueError, LookupError):
-            # A storm that cannot be written must not stop the others; it is claimed again by itself.
-            FAILED.labels(reason="defect").inc()
-            log.exception("storm not reconciled: please report this", extra={"gid": storm.gid})
+            failed = await self._try(storm, known, namespace)
+        finally:
+            self._slots.give(namespace)
+            self._hinted.set()
+        try:
+            if failed:
+                await asyncio.sleep(RETRY_SECONDS)
+                self._hasten.add(storm.gid)
         finally:
             self._busy.discard(storm.gid)
             self._hinted.set()
 
-    async def _act(self, storm: Snapshot, known: Request | None) -> None:
+    async def _try(self, storm: Snapshot, known: Request | None, namespace: str) -> bool:
+        """Whether the API server or Redis failed, so that it is to be tried again."""
+        try:
+            if await self._act(storm, known):
+                del self._failures[namespace]
+                self._next_try.pop(namespace, None)
+        except (ApiError, StoreUnavailableError, StoreFullError) as exc:
+            FAILED.labels(reason="api" if isinstance(exc, ApiError) else "redis").inc()
+            log.warning("storm not reconciled, trying again", extra={"gid": storm.gid, "error": str(exc)})
+            if isinstance(exc, ApiError):
+                self._failures[namespace] += 1
+                self._next_try[namespace] = time.monotonic() + RETRY_SECONDS
+            return True
+        except (ValueError, LookupError):
+            # A storm that cannot be written must not stop the others; it is claimed again by itself.
+            FAILED.labels(reason="defect").inc()
+            log.exception("storm not reconciled: please report this", extra={"gid": storm.gid})
+        return False
+
+    async def _act(self, storm: Snapshot, known: Request | None) -> bool:
+        """Do what is to be done about a storm; whether that was a write of its request, which went well."""
         request = self._index.get(storm.gid, storm.epoch)
         decision = decide(
             storm,
@@ -260,6 +341,7 @@ class Reconciler:
                 await self._finish(storm, reason, known)
             case Discard(reason, message):
                 await self._discard(storm, Verdict(SignalPhase.DISCARDED, reason, message))
+        return isinstance(decision, Write | Close | Finish)
 
     async def _settle(self, storm: Snapshot, *, written: bool, settled: bool, deadline_ms: int) -> None:
         word = await self._store.settle(
@@ -332,7 +414,13 @@ class Reconciler:
             extra={"gid": storm.gid, "redis": storm.folded, "request": request.folded},
         )
         spec = request.resource.spec
-        self.folder.mistrust(storm.gid, storm.incarnation, version_of(spec), overflow=spec.overflow)
+        self.folder.mistrust(
+            storm.gid,
+            storm.incarnation,
+            version_of(spec),
+            namespace=request.resource.metadata.namespace,
+            overflow=spec.overflow,
+        )
 
     async def _close(
         self, storm: Snapshot, reason: Reason, known: Request | None, *, unless_grown: bool

@@ -25,11 +25,14 @@ log = logging.getLogger(__name__)
 DELETIONS_AT_ONCE = 4
 """Deletions under way at the same time: enough for hundreds a second, and little beside a storm's creates."""
 TICK_SECONDS = 1.0
+SWEEP = 1024
+"""So many ends are kept beside those that are to come before the others, of Signals deleted earlier, are dropped."""
 
 DELETIONS = Counter(
     "stormfold_signal_deletions_total", "Deletions of Signals by what became of them.", ["outcome"]
 )
 KEPT = Gauge("stormfold_signals_kept", "Safe Signals that are still there.")
+BACKLOG = Gauge("stormfold_signal_deletions_waiting", "Safe Signals whose deletion is due.")
 
 
 class Retention:
@@ -83,11 +86,15 @@ class Retention:
     def _end_at(self, uid: str, moment: float) -> None:
         self._until[uid] = moment
         heapq.heappush(self._ends, (moment, next(self._order), uid))
+        if len(self._ends) > SWEEP + 2 * len(self._until):
+            self._ends = [end for end in self._ends if self._until.get(end[2]) == end[0]]
+            heapq.heapify(self._ends)
 
     def _end(self, uid: str) -> None:
         if uid not in self._queued:
             self._queued.add(uid)
             self._over.put_nowait(uid)
+            BACKLOG.set(len(self._queued))
 
     def parts(self) -> dict[str, Coroutine[None, None, None]]:
         """What deletes for ever, by name."""
@@ -108,6 +115,7 @@ class Retention:
             uid = await self._over.get()
             ref = self._kept.get(uid)
             self._queued.discard(uid)
+            BACKLOG.set(len(self._queued))
             if ref is None:
                 continue
             try:

@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.harness.resting import rest
 from tests.harness.values import SHOP, T0
 
 from stormfold.api.conditions import Reason
@@ -100,7 +101,9 @@ def arrival(of: dict[str, Any]) -> Arrival:
 
 
 def test_event_is_an_arrival() -> None:
-    assert PARSE(BODY) == SeenEvent("uid-1", "shop", 110, T0 // 1000, T0 // 1000, False, 1, ARRIVAL)
+    assert PARSE(BODY) == SeenEvent(
+        "uid-1", "shop", "web-0.18a1f0c3d2e4b501", 110, T0 // 1000, T0 // 1000, False, 1, ARRIVAL
+    )
 
 
 def test_event_that_says_only_its_reason_is_an_arrival() -> None:
@@ -455,9 +458,9 @@ class Stream:
         shard.begun()
         self.progress = shard.of("shop")
         self.submitted: list[EventRef] = []
-        self.intake = EventIntake(shard, submit=self._submit)
+        self.intake = EventIntake(shard, submit=self._submit, rest=rest("Event"))
 
-    async def _submit(self, arrival: Arrival) -> None:
+    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> None:
         assert isinstance(arrival.ref, EventRef)
         self.submitted.append(arrival.ref)
 
@@ -659,7 +662,7 @@ class Stored:
     def seen(self, uid: str) -> SeenEvent:
         ref = EventRef(uid, self.version, self.count, 0)
         return SeenEvent(
-            *(uid, "shop", self.version, self.created, self.created, self.edited, self.count),
+            *(uid, "shop", uid, self.version, self.created, self.created, self.edited, self.count),
             replace(ARRIVAL, ref=ref),
         )
 
@@ -687,13 +690,13 @@ class Occurrences(RuleBasedStateMachine):
         shard = ShardProgress()
         shard.begin({SHOP: self.lease})
         self.progress = shard.of("shop")
-        self.intake = EventIntake(shard, submit=self._submit)
+        self.intake = EventIntake(shard, submit=self._submit, rest=rest("Event"))
         self.queue: list[EventRef] = []
         self.folded: list[EventRef] = []
         self.known: set[str] = set()
         self.relist()
 
-    async def _submit(self, arrival: Arrival) -> None:
+    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> None:
         assert isinstance(arrival.ref, EventRef)
         self.queue.append(arrival.ref)
 

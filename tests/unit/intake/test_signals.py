@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.harness.resting import rest
 from tests.harness.values import SHOP, T0
 
 from stormfold.api.conditions import Reason
@@ -238,13 +239,14 @@ class Shard:
         self.intake = SignalIntake(
             self._shard,
             submit=self._submit,
+            rest=rest(),
             concluded=lambda ref, verdict: self.told.append(("concluded", (ref, verdict))),
             kept=lambda seen: self.told.append(("kept", seen.uid)),
             changed=lambda ref: self.told.append(("changed", ref.resource_version)),
             deleted=lambda uid: self.told.append(("deleted", uid)),
         )
 
-    async def _submit(self, arrival: Arrival) -> None:
+    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> None:
         self.told.append(("submitted", arrival.ref))
 
     async def take(self, *changes: Change[Seen]) -> list[tuple[str, object]]:

@@ -25,12 +25,13 @@ class Open:
 
     gids: frozenset[str] = frozenset()
     counts: Mapping[PolicyId, int] = field(default_factory=dict)
+    """How many in the namespace shop."""
 
     def is_open(self, gid: str) -> bool:
         return gid in self.gids
 
-    def open_count(self, policy: PolicyId) -> int:
-        return self.counts.get(policy, 0)
+    def open_count(self, policy: PolicyId, namespace: str) -> int:
+        return self.counts.get(policy, 0) if namespace == "shop" else 0
 
 
 NOTHING_OPEN = Open()
@@ -183,6 +184,12 @@ def test_new_groups_beyond_the_limit_go_to_the_overflow(storms: Open, expected: 
 def test_limit_counts_the_storms_of_its_own_policy() -> None:
     storms = Open(counts={PolicyId("StormPolicy", "shop", "own"): 9})
     assert routed(Routing(PolicyIndex([LIMITED])).route(ARRIVAL, storms)).group == OF_DEFAULT
+
+
+def test_limit_counts_the_storms_of_its_own_namespace() -> None:
+    elsewhere = replace(ARRIVAL, namespace="ops")
+    found = routed(Routing(PolicyIndex([LIMITED])).route(elsewhere, Open(counts={LIMITED.id: 9})))
+    assert found.group == LIMITED.group(elsewhere)
 
 
 # --- the router keeps the routing of the moment

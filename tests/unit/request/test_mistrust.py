@@ -11,7 +11,6 @@ from tests.harness.values import T0
 from tests.unit.request.test_index import STORM, request
 
 from stormfold.api.remediationrequest import RequestPhase
-from stormfold.model.group import partition
 from stormfold.model.storm import Snapshot
 from stormfold.request import reconciler
 from stormfold.request.index import RequestIndex
@@ -58,9 +57,13 @@ class Scene:
     def mistrust(self, gid: str, incarnation: str, *_: Any, **__: Any) -> None:
         self.mistrusted.append(incarnation)
 
+    def namespace_of(self, gid: str) -> str:
+        return "shop"
+
     async def look(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            await self.reconciler._claim(tasks, partition(self.storm.gid), [self.storm.gid])
+            self.reconciler._line_up([[self.storm.gid]])
+            await self.reconciler._start(tasks)
 
     @property
     def hastened(self) -> set[str]:
