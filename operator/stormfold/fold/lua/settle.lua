@@ -38,7 +38,7 @@ if (lives or '') ~= incarnation then return 'gone' end
 if trim > tonumber(redis.call('HGET', checkpoint, shard) or '0') then
   redis.call('HSET', checkpoint, shard, ARGV[10])
 end
-redis.call('ZREMRANGEBYSCORE', ids, '-inf', ARGV[10])
+redis.call('ZREMRANGEBYSCORE', ids, '-' .. ARGV[10], ARGV[10])
 if written then
   redis.call('HSET', storm, 'w', string.format('%.0f', math.max(tonumber(before or '0'), folded)), 'lw', ARGV[8])
   last_write, before = ARGV[8], folded
