@@ -41,20 +41,20 @@ CALM_SECONDS = 2.0
 
 async def look(world: World, books: Books, sender: Sender) -> None:
     """Read what the API server has, for ever; and notice when somebody else leads."""
-    transitions, checkpoint = 0, 0
+    transitions, checkpoint, of_events = 0, 0, 0
     begun: list[float] = []
     held_against: set[tuple[float, float]] = set()
     while True:
         with contextlib.suppress(*REFUSED):
-            now, latest = await world.leadership()
+            now, latest, latest_of_events = await world.leadership()
             if transitions and now != transitions:
                 books.fault(f"a new leader begins at checkpoint {checkpoint}", world.seconds)
                 begun.append(world.seconds)
             for when, loss in itertools.product(begun, world.losses):
                 if loss > when - LEADERLESS_SECONDS and (when, loss) not in held_against:
                     held_against.add((when, loss))
-                    books.led_anew(checkpoint, when + LISTED_SECONDS)
-            transitions, checkpoint = now, latest
+                    books.led_anew(checkpoint, of_events, when + LISTED_SECONDS)
+            transitions, checkpoint, of_events = now, latest, latest_of_events
             sender.checkpoint = latest
             books.observe(await world.requests(), world.seconds)
         await asyncio.sleep(LOOK_SECONDS)
@@ -63,7 +63,7 @@ async def look(world: World, books: Books, sender: Sender) -> None:
 async def read_discarded(world: World, books: Books) -> list[str]:
     """Note which Signals say Discarded; gives what is wrong with those that are to be rejected."""
     signals = await world.api.list("Signal")
-    pods: dict[str, Counter[str]] = {name: Counter() for name in books.ledgers}
+    pods: dict[str, Counter[str]] = {page: Counter() for page in books.ledgers}
     problems = []
     for one in signals:
         name, phase = one["spec"]["name"], (one.get("status") or {}).get("phase")
@@ -71,7 +71,7 @@ async def read_discarded(world: World, books: Books) -> list[str]:
             if phase != "Rejected":
                 problems.append(f"{one['metadata']['name']} must be Rejected and is {phase}")
         elif phase == "Discarded":
-            pods[name][one["spec"]["target"]["name"]] += 1
+            pods[books.page(name)][one["spec"]["target"]["name"]] += 1
     for name, counter in pods.items():
         books.discarded(name, counter)
     return problems
@@ -120,6 +120,7 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
     offset = faults.clock_offset(seed)
     books = Books(plan.groups)
     async with running(binaries, folder, store_of(run), clock_offset=offset) as world:
+        books.losses = world.losses
         sender = Sender(world, books, plan, random.Random(f"sending {seed}"))
         schedule = faults.scheduled(seed, run, seconds=SECONDS)
         world.begin()

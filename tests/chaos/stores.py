@@ -33,6 +33,13 @@ def empty_disk(server: Valkey) -> None:
             path.unlink()
 
 
+def copy_disk(server: Valkey, to: Path) -> None:
+    """Copy what a running server has written to disk."""
+    for path in server.directory.iterdir():
+        if path.is_dir():
+            shutil.copytree(path, to / path.name)
+
+
 def wait_until(holds: Callable[[], bool], what: str) -> None:
     """Return once it holds.
 

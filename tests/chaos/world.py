@@ -25,6 +25,7 @@ from tests.harness.scene import at
 
 from stormfold.demo.building import Binaries
 from stormfold.demo.controlplane import ControlPlane
+from stormfold.kube.lease import CHECKPOINT, EVENT_CHECKPOINT
 
 ROOT = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "stormfold-system"
@@ -64,6 +65,16 @@ POLICIES: tuple[Manifest, ...] = (
             "groupBy": ["labels.node"],
             "requestNamespace": PLATFORM,
         },
+    },
+    {
+        "kind": "StormPolicy",
+        "namespace": NAMESPACES[Law.EVENTS][0],
+        "spec": QUICK | {"match": {"sources": ["event"]}},
+    },
+    {
+        "kind": "StormPolicy",
+        "namespace": NAMESPACES[Law.MANY][0],
+        "spec": QUICK | {"limits": {"resources": 100, "openStorms": 2}},
     },
 )
 
@@ -141,13 +152,14 @@ class World:
         """All requests."""
         return list(await self.api.list("RemediationRequest"))
 
-    async def leadership(self) -> tuple[int, int]:
-        """How often the Lease has changed hands, and the checkpoint on it."""
+    async def leadership(self) -> tuple[int, int, int]:
+        """How often the Lease has changed hands, and the checkpoints on it, of Signals and of Events."""
         lease = await self.api.get("Lease", "stormfold-ingest-0", OPERATOR_NAMESPACE)
         if lease is None:
-            return 0, 0
+            return 0, 0, 0
         noted = lease["metadata"].get("annotations") or {}
-        return lease["spec"].get("leaseTransitions") or 0, int(noted.get("stormfold.dev/checkpoint") or 0)
+        signals, events = (int(noted.get(name) or 0) for name in (CHECKPOINT, EVENT_CHECKPOINT))
+        return lease["spec"].get("leaseTransitions") or 0, signals, events
 
 
 @asynccontextmanager
