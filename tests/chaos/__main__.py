@@ -26,10 +26,11 @@ from tests.chaos.world import REFUSED, World, running
 from stormfold.demo.building import Binaries, ensure_binaries
 
 LOOK_SECONDS = 0.5
-TAKEN_SECONDS = 90.0
-"""Within this after the end of the stream every post must have been answered by 200."""
-AGREE_SECONDS = 60.0
-"""Within this after that the books must agree, plus what a clock is wrong by."""
+TAKEN_SECONDS = 240.0
+"""Within this after the end of the stream every post must have been answered by 200: a bound for a machine that does
+much else, not what to expect."""
+AGREE_SECONDS = 120.0
+"""The same, after that, until the books must agree; plus what a clock is wrong by."""
 LEADERLESS_SECONDS = 15.0
 """Redis that is emptied so long before a new leader begins, or after, may make Signals count once more that were edited
 and are above the checkpoint."""

@@ -31,8 +31,6 @@ REDIS, API = "redis", "api"
 Redis and the running operators know of it, and a known edge is that they lose that in the same moment."""
 REMADE_SECONDS = 20.0
 """Within this a deleted request must be there again."""
-GIVEN_BACK_SECONDS = 4.0
-"""So long after Redis has lost its storms, it has them back."""
 
 
 @dataclass(frozen=True)
@@ -477,14 +475,18 @@ class RequestsDeleted(Fault):
 
     async def inject(self, world: World, books: Books) -> None:
         """See `Fault`."""
-        if world.losses:
-            await asyncio.sleep(max(0.0, world.losses[-1] + GIVEN_BACK_SECONDS - world.seconds))
         with contextlib.suppress(*REFUSED):
             for request in await world.requests():
                 shown = Shown.read(request)
-                if shown.phase in {"Open", "Settled"} and shown.total:
+                if shown.phase in {"Open", "Settled"} and shown.total and await self._is_held(world, shown):
                     await self._delete(world, books, request["metadata"])
                     return
+
+    async def _is_held(self, world: World, shown: Shown) -> bool:
+        """Whether Redis has all that the request holds: it may have lost something a moment ago."""
+        life = shown.life.partition(" ")[0]
+        found = await asyncio.to_thread(world.store.storm, shown.gid)
+        return found.get("g") == life and int(found.get("t", 0)) + int(found.get("n", 0)) >= shown.folded
 
     async def _delete(self, world: World, books: Books, metadata: dict[str, str]) -> None:
         path = f"/apis/stormfold.dev/v1alpha1/namespaces/{metadata['namespace']}/remediationrequests/{metadata['name']}"

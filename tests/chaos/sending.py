@@ -32,7 +32,7 @@ from tests.chaos.world import OPERATOR_NAMESPACE, REFUSED, TOKEN, World
 from tests.harness.api import ApiError, Manifest
 
 CREATES_AT_ONCE = 24
-RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
 POST_SECONDS = 10.0
 """How long Alertmanager waits for an answer; the webhook itself gives up after 8 s."""
 STRANGER = "stranger"
