@@ -288,8 +288,28 @@ async def test_alert_below_the_threshold_is_said_to_be_discarded_and_is_known_fr
     status, answer = await sender.post(process, sender.alerts(2))
     assert (status, answer["accepted"]) == (200, 0)
     assert [refusal["reason"] for refusal in answer["discarded"]] == ["BelowThreshold"] * 2
-    status, answer = await sender.post(process, sender.alerts(2))
-    assert (status, answer["accepted"] + len(answer["discarded"])) == (200, 2)
+    again = await sender.post(process, sender.alerts(2))
+    refusal = {"reason": "BelowThreshold", "message": "no request was made of its group"}
+    assert again == (
+        200,
+        {"accepted": 0, "rejected": [], "discarded": [{"index": n, **refusal} for n in (0, 1)]},
+    )
+    assert await sender.counts() == []
+
+
+async def test_alert_that_another_replica_discarded_is_said_to_be_so(
+    replica: NewReplica, sender: Sender
+) -> None:
+    replicas = [await replica("replica-0"), await replica("replica-1")]
+    await sender.policy(belowThreshold="Discard", threshold={"signals": 5, "within": "1s"})
+    for process in replicas:
+        await process.obeys(1)
+    for round_ in range(2):
+        alerts = [sender.alert(f"pod-{round_}-{number}") for number in range(2)]
+        answers = await asyncio.gather(*(sender.post(process, alerts) for process in replicas))
+        assert [(status, said["accepted"], len(said["discarded"])) for status, said in answers] == [
+            (200, 0, 2)
+        ] * 2
     assert await sender.counts() == []
 
 

@@ -21,15 +21,16 @@ from tests.chaos.report import Result, show, tell
 from tests.chaos.sending import STRANGER, Sender
 from tests.chaos.stores import store_of
 from tests.chaos.stream import SECONDS, planned
-from tests.chaos.world import REFUSED, World, running
+from tests.chaos.world import OPERATORS, REFUSED, World, running
 
 from stormfold.demo.building import Binaries, ensure_binaries
 
 LOOK_SECONDS = 0.5
-TAKEN_SECONDS = 90.0
-"""Within this after the end of the stream every post must have been answered by 200."""
-AGREE_SECONDS = 60.0
-"""Within this after that the books must agree, plus what a clock is wrong by."""
+TAKEN_SECONDS = 240.0
+"""Within this after the end of the stream every post must have been answered by 200: a bound for a machine that does
+much else, not what to expect."""
+AGREE_SECONDS = 120.0
+"""The same, after that, until the books must agree; plus what a clock is wrong by."""
 LEADERLESS_SECONDS = 15.0
 """Redis that is emptied so long before a new leader begins, or after, may make Signals count once more that were edited
 and are above the checkpoint."""
@@ -41,20 +42,20 @@ CALM_SECONDS = 2.0
 
 async def look(world: World, books: Books, sender: Sender) -> None:
     """Read what the API server has, for ever; and notice when somebody else leads."""
-    transitions, checkpoint = 0, 0
+    transitions, checkpoint, of_events = 0, 0, 0
     begun: list[float] = []
     held_against: set[tuple[float, float]] = set()
     while True:
         with contextlib.suppress(*REFUSED):
-            now, latest = await world.leadership()
+            now, latest, latest_of_events = await world.leadership()
             if transitions and now != transitions:
                 books.fault(f"a new leader begins at checkpoint {checkpoint}", world.seconds)
                 begun.append(world.seconds)
             for when, loss in itertools.product(begun, world.losses):
                 if loss > when - LEADERLESS_SECONDS and (when, loss) not in held_against:
                     held_against.add((when, loss))
-                    books.led_anew(checkpoint, when + LISTED_SECONDS)
-            transitions, checkpoint = now, latest
+                    books.led_anew(checkpoint, of_events, when + LISTED_SECONDS)
+            transitions, checkpoint, of_events = now, latest, latest_of_events
             sender.checkpoint = latest
             books.observe(await world.requests(), world.seconds)
         await asyncio.sleep(LOOK_SECONDS)
@@ -63,7 +64,7 @@ async def look(world: World, books: Books, sender: Sender) -> None:
 async def read_discarded(world: World, books: Books) -> list[str]:
     """Note which Signals say Discarded; gives what is wrong with those that are to be rejected."""
     signals = await world.api.list("Signal")
-    pods: dict[str, Counter[str]] = {name: Counter() for name in books.ledgers}
+    pods: dict[str, Counter[str]] = {page: Counter() for page in books.ledgers}
     problems = []
     for one in signals:
         name, phase = one["spec"]["name"], (one.get("status") or {}).get("phase")
@@ -71,7 +72,7 @@ async def read_discarded(world: World, books: Books) -> list[str]:
             if phase != "Rejected":
                 problems.append(f"{one['metadata']['name']} must be Rejected and is {phase}")
         elif phase == "Discarded":
-            pods[name][one["spec"]["target"]["name"]] += 1
+            pods[books.page(name)][one["spec"]["target"]["name"]] += 1
     for name, counter in pods.items():
         books.discarded(name, counter)
     return problems
@@ -119,7 +120,10 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
     plan = planned(seed)
     offset = faults.clock_offset(seed)
     books = Books(plan.groups)
-    async with running(binaries, folder, store_of(run), clock_offset=offset) as world:
+    # Every other seed divides the intake among its operators.
+    shards = OPERATORS if seed % 2 else 1
+    async with running(binaries, folder, store_of(run), shards=shards, clock_offset=offset) as world:
+        books.losses = world.losses
         sender = Sender(world, books, plan, random.Random(f"sending {seed}"))
         schedule = faults.scheduled(seed, run, seconds=SECONDS)
         world.begin()

@@ -1,18 +1,20 @@
 """Books: what was sent, what the requests say, and whether the two agree. Pure: who reads and writes is elsewhere.
 
 Signals are compared pod by pod, so that one that is lost and another that counts twice do not make it even. Of alerts a
-request may say that so many of them may count twice (`repeats`): no more may be too many, and none may be missing.
+request may say that so many of them may count twice (`repeats`): no more may be too many, and none may be missing. An alert that
+was answered as discarded must be in none, unless Redis has lost something since it was sent.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.stream import Group, Occurrence
+from tests.chaos.stream import Group, Occurrence, Way
 
 Manifest = Mapping[str, Any]
 
@@ -30,6 +32,7 @@ class Shown:
     """What a request said."""
 
     name: str
+    gid: str
     epoch: int
     phase: str
     total: int
@@ -49,6 +52,7 @@ class Shown:
             pods[resource["name"]] += resource["signals"]
         return cls(
             request["metadata"]["name"],
+            request["spec"].get("gid", ""),
             request["spec"]["epoch"],
             status.get("phase", ""),
             (status.get("signals") or {}).get("total", 0),
@@ -72,7 +76,8 @@ class Account:
     repeats: int
     """Alerts of which the requests say that they may count twice."""
     edited: int
-    """Signals counted once more because they were edited while nobody led and Redis was emptied: the known edge."""
+    """Signals and Events counted once more because they were edited, or happened again, while nobody led and Redis was
+    emptied: the known edge."""
     storms: int
     requests: int
     """As many as there are storms, unless something is wrong."""
@@ -94,6 +99,9 @@ class Ledger:
     edited: Counter[str] = field(default_factory=Counter)
     """Pod to how often a Signal about it may count once more by the known edge."""
     discarded: Counter[str] = field(default_factory=Counter)
+    """Pod to how many Signals about it say so."""
+    told: dict[Occurrence, set[bool]] = field(default_factory=dict)
+    """What was answered of each alert: True that it was discarded."""
     requests: dict[str, Shown] = field(default_factory=dict)
     """Name to what it said last."""
     counts: list[tuple[float, int]] = field(default_factory=list)
@@ -101,8 +109,9 @@ class Ledger:
     problems: list[str] = field(default_factory=list)
     history: list[Entry] = field(default_factory=list)
 
-    def account(self, group: str) -> Account:
-        """Compare."""
+    def account(self, group: str, last_loss: float = -math.inf) -> Account:
+        """Compare. What was sent before `last_loss` and answered as discarded may have been lost, folded again, and
+        counted."""
         sent, counted = Counter(one.pod for one in self.sent), Counter[str]()
         problems = list(self.problems)
         for shown in self.requests.values():
@@ -110,13 +119,22 @@ class Ledger:
             if shown.total != sum(shown.pods.values()):
                 problems.append(f"{shown.name} counts {shown.total} but lists {sum(shown.pods.values())}")
         repeats = sum(shown.repeats for shown in self.requests.values())
-        lost = sum((sent - counted - self.discarded).values())
-        more = counted + self.discarded - sent
+        discarded = [one for one, said in self.told.items() if True in said]
+        for_good = [one for one in discarded if self.sent[one] > last_loss]
+        problems += [
+            f"{one} was answered as discarded and as accepted" for one in for_good if len(self.told[one]) > 1
+        ]
+        told = Counter(one.pod for one in discarded)
+        lost = sum((sent - counted - self.discarded - told).values())
+        more = counted + self.discarded + Counter(one.pod for one in for_good) - sent
         edited = more & self.edited
         twice = max(0, sum((more - edited).values()) - repeats)
-        epochs = sorted(shown.epoch for shown in self.requests.values())
-        if epochs != list(range(1, len(epochs) + 1)):
-            problems.append(f"the epochs are {epochs}")
+        storms: defaultdict[str, list[int]] = defaultdict(list)
+        for shown in self.requests.values():
+            storms[shown.gid].append(shown.epoch)
+        for gid, epochs in storms.items():
+            if sorted(epochs) != list(range(1, len(epochs) + 1)):
+                problems.append(f"the epochs of {gid} are {sorted(epochs)}")
         empty = [shown.name for shown in self.requests.values() if shown.total == 0]
         if empty:
             problems.append(f"requests without a signal: {', '.join(empty)}")
@@ -124,13 +142,13 @@ class Ledger:
             group,
             len(self.sent),
             sum(counted.values()),
-            sum(self.discarded.values()),
+            sum((self.discarded + told).values()),
             lost,
             twice,
             repeats,
             sum(edited.values()),
-            len(set(epochs)),
-            len(epochs),
+            sum(len(set(epochs)) for epochs in storms.values()),
+            len(self.requests),
             tuple(problems),
         )
 
@@ -139,20 +157,32 @@ class Books:
     """All pages. Times are seconds from the beginning."""
 
     def __init__(self, groups: Iterable[Group]) -> None:
-        self.ledgers = {group.name: Ledger() for group in groups}
+        groups = list(groups)
+        self.ledgers = {group.page: Ledger() for group in groups}
+        self._pages = {group.name: group.page for group in groups}
+        self.losses: Sequence[float] = ()
+        """When Redis lost something."""
         self.faults: list[Entry] = []
         self._specs: dict[str, Any] = {}
         self._edits: list[tuple[float, int, Occurrence]] = []
         self._strangers: set[str] = set()
 
+    def page(self, name: str) -> str:
+        """Where signals of that name are."""
+        return self._pages[name]
+
     # --- what is sent
 
     def sent(self, occurrence: Occurrence, at: float) -> None:
         """An occurrence is sent, or sent again."""
-        self.ledgers[occurrence.group.name].sent.setdefault(occurrence, at)
+        self.ledgers[occurrence.group.page].sent.setdefault(occurrence, at)
+
+    def answered(self, occurrence: Occurrence, *, discarded: bool) -> None:
+        """A replica has said of an alert that it was discarded, or accepted."""
+        self.ledgers[occurrence.group.page].told.setdefault(occurrence, set()).add(discarded)
 
     def edited(self, occurrence: Occurrence, resource_version: int, at: float) -> None:
-        """The metadata of a Signal was edited, which raised it to that resourceVersion."""
+        """The metadata of a Signal were edited, or the count of an Event raised, which raised it to that resourceVersion."""
         self._edits.append((at, resource_version, occurrence))
 
     def note(self, group: str, what: str, at: float) -> None:
@@ -163,15 +193,16 @@ class Books:
         """Something for the history of all groups."""
         self.faults.append(Entry(at, what))
 
-    def led_anew(self, checkpoint: int, listed_at: float) -> None:
-        """A new leader began, and Redis lost something about that time, while the checkpoint was this one.
+    def led_anew(self, checkpoint: int, of_events: int, listed_at: float) -> None:
+        """A new leader began, and Redis lost something about that time, while the checkpoints were these.
 
         What is above the checkpoint for no other reason than an edit may count once more (docs/decisions/0001).
         `listed_at` is when the leader has read all Signals at the latest.
         """
         for edited_at, version, occurrence in self._edits:
-            if version > checkpoint and edited_at <= listed_at:
-                self.ledgers[occurrence.group.name].edited[occurrence.pod] += 1
+            kept = of_events if occurrence.way is Way.EVENTS else checkpoint
+            if version > kept and edited_at <= listed_at:
+                self.ledgers[occurrence.group.page].edited[occurrence.pod] += 1
 
     # --- what is counted
 
@@ -180,9 +211,9 @@ class Books:
         seen: defaultdict[str, dict[str, Shown]] = defaultdict(dict)
         for request in requests:
             shown = Shown.read(request)
-            group = request["spec"]["name"]
-            if group not in self.ledgers:
-                self._strangers.add(f"{shown.name} is of no group: {group}")
+            group = self._pages.get(request["spec"]["name"])
+            if group is None:
+                self._strangers.add(f"{shown.name} is of no group: {request['spec']['name']}")
                 continue
             seen[group][shown.name] = shown
             uid = request["metadata"].get("uid", "")
@@ -233,7 +264,8 @@ class Books:
 
     def accounts(self) -> list[Account]:
         """Of all groups."""
-        return [ledger.account(group) for group, ledger in self.ledgers.items()]
+        last_loss = max(self.losses, default=-math.inf)
+        return [ledger.account(group, last_loss) for group, ledger in self.ledgers.items()]
 
     @property
     def problems(self) -> list[str]:

@@ -17,6 +17,7 @@ from tests.chaos.stream import (
     Alert,
     Create,
     Group,
+    Happen,
     Law,
     Move,
     Occurrence,
@@ -25,12 +26,13 @@ from tests.chaos.stream import (
     Raise,
     Remediate,
     Touch,
+    Way,
 )
 from tests.chaos.world import OPERATOR_NAMESPACE, REFUSED, TOKEN, World
 from tests.harness.api import ApiError, Manifest
 
 CREATES_AT_ONCE = 24
-RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
 POST_SECONDS = 10.0
 """How long Alertmanager waits for an answer; the webhook itself gives up after 8 s."""
 STRANGER = "stranger"
@@ -58,6 +60,28 @@ def signal(group: Group, number: int, *, resolved: bool) -> Manifest:
     }
 
 
+def event(group: Group, number: int, *, at: str) -> Manifest:
+    """An Event about a pod of the group, as it is reported first."""
+    namespace = group.place(number)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": signal_name(group, number), "namespace": namespace},
+        "involvedObject": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": namespace,
+            "name": group.pod(number),
+        },
+        "reason": group.name,
+        "message": "it happened",
+        "type": "Warning",
+        "count": 1,
+        "firstTimestamp": at,
+        "lastTimestamp": at,
+    }
+
+
 @dataclass
 class Sender:
     """Sends a plan into a world and notes it in the books. `dice` decides what the plan leaves open."""
@@ -78,6 +102,8 @@ class Sender:
         self._gate = asyncio.Semaphore(CREATES_AT_ONCE)
         self._versions: dict[tuple[str, int], int] = {}
         """(group, number) to the resourceVersion at which a Signal was made."""
+        self._happened: dict[tuple[str, int], int] = {}
+        """(group, number) to how often an Event has happened."""
         self.checkpoint = 0
         """The last one that was seen on the Lease."""
         self._session: aiohttp.ClientSession | None = None
@@ -88,6 +114,7 @@ class Sender:
             Create: self._create,
             Touch: self._touch,
             Raise: self._raise,
+            Happen: self._happen,
             Post: self._post,
             Remediate: self._remediate,
         }
@@ -176,6 +203,33 @@ class Sender:
         if await self._patch(move.group, move.number, change):
             self.books.sent(occurrence, self.world.seconds)
 
+    # --- Events
+
+    async def _happen(self, move: Happen) -> None:
+        group, number, now = move.group, move.number, datetime.now(UTC).isoformat(timespec="seconds")
+        before = self._happened.get((group.name, number))
+        name = signal_name(group, number)
+        if move.count == 1:
+            body = event(group, number, at=now)
+            self.books.sent(Occurrence(group, number, Way.EVENTS), self.world.seconds)
+            await self._insist(lambda: self.world.api.create(body))
+            self._happened[group.name, number] = 1
+        elif before is not None and before < move.count:
+            path = f"/api/v1/namespaces/{group.place(number)}/events/{name}"
+            change = {"count": move.count, "lastTimestamp": now}
+            self._happened[group.name, number] = move.count
+            occurrences = [Occurrence(group, number, Way.EVENTS, repeat) for repeat in range(move.count)]
+            for one in occurrences[before:]:
+                self.books.sent(one, self.world.seconds)
+            raised = await self._insist(
+                lambda: self.world.api.request(
+                    "PATCH", path, change, content_type="application/merge-patch+json"
+                )
+            )
+            assert raised is not None
+            for one in occurrences[:before]:
+                self.books.edited(one, int(raised["metadata"]["resourceVersion"]), self.world.seconds)
+
     async def _create_strangers(self) -> None:
         for number in range(self.plan.strangers):
             home = self.plan.groups[number].home
@@ -217,22 +271,24 @@ class Sender:
         body = {"version": "4", "alerts": [self._alert(alert) for alert in alerts]}
         self.unanswered += 1
         attempt = 0
-        while (code := await self._answer(body, replica + attempt)) != 200:
-            self.refused[code] += 1
+        while (answer := await self._answer(body, replica + attempt))[0] != 200:
+            self.refused[answer[0]] += 1
             await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
         self.unanswered -= 1
+        discarded = {one["index"] for one in answer[1]["discarded"]}
+        for place, alert in enumerate(alerts):
+            self.books.answered(alert.occurrence, discarded=place in discarded)
 
-    async def _answer(self, body: Any, replica: int) -> int:
-        """The code of a replica's answer, 0 for none."""
+    async def _answer(self, body: Any, replica: int) -> tuple[int, Any]:
+        """The code and the JSON of a replica's answer, 0 for none."""
         assert self._session is not None
         url = self.world.replicas[replica % len(self.world.replicas)].operator.webhook_url
         try:
             async with self._session.post(url, json=body) as response:
-                await response.read()
-                return response.status
-        except (OSError, TimeoutError, aiohttp.ClientError):
-            return 0
+                return response.status, await response.json()
+        except (OSError, TimeoutError, aiohttp.ClientError, ValueError):
+            return 0, None
 
     def _alert(self, alert: Alert) -> dict[str, Any]:
         one = alert.occurrence
@@ -254,7 +310,7 @@ class Sender:
     # --- consumers
 
     async def _remediate(self, move: Remediate) -> None:
-        for shown in list(self.books.ledgers[move.group.name].requests.values()):
+        for shown in list(self.books.ledgers[move.group.page].requests.values()):
             if shown.phase in {"Open", "Settled"}:
                 path = f"/apis/stormfold.dev/v1alpha1/namespaces/{move.group.home}/remediationrequests/{shown.name}/status"
                 change = {"status": {"remediation": {"phase": move.phase, "message": f"{time.time():.3f}"}}}
@@ -264,5 +320,5 @@ class Sender:
                     )
                 )
                 self.books.note(
-                    move.group.name, f"consumer says {move.phase} in {shown.name}", self.world.seconds
+                    move.group.page, f"consumer says {move.phase} in {shown.name}", self.world.seconds
                 )

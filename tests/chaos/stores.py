@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 from stormfold.demo.process import Server, ServerError, free_port
 from stormfold.demo.valkey import Valkey, ValkeyCluster, embedded_valkey
 from stormfold.fold import keys
+from stormfold.model.group import partition
 
 DURABLE = {"appendonly": "yes", "appendfsync": "everysec"}
 """What is acknowledged has been written to the kernel: a SIGKILL loses none of it."""
@@ -31,6 +32,13 @@ def empty_disk(server: Valkey) -> None:
             shutil.rmtree(path)
         elif path.suffix == ".rdb":
             path.unlink()
+
+
+def copy_disk(server: Valkey, to: Path) -> None:
+    """Copy what a running server has written to disk."""
+    for path in server.directory.iterdir():
+        if path.is_dir():
+            shutil.copytree(path, to / path.name)
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
@@ -93,6 +101,14 @@ class Store(ABC):
         for server in self.primaries():
             with contextlib.suppress(OSError, ServerError):
                 server.command(*command)
+
+    def storm(self, gid: str) -> dict[str, str]:
+        """The fields of a storm, none if it is not there or nobody answers."""
+        for server in self.primaries():
+            with contextlib.suppress(OSError, ServerError):
+                flat = cast("list[str]", server.command("HGETALL", keys.storm(partition(gid), gid)))
+                return dict(zip(flat[::2], flat[1::2], strict=True))
+        return {}
 
 
 class Single(Store):

@@ -14,12 +14,16 @@ from enum import Enum, auto
 GROUPS = 40
 SIGNALS = 5_000
 ALERTS = 15_400
-SECONDS = 40.0
+SECONDS = 30.0
 """How long the stream lasts; storms close after 3 s of quiet, so that most groups have several."""
 PODS = 12
 """Of a group: fewer than a request lists, so that each one's count is exact and can be compared."""
 POST = (5, 60)
 """Alerts in one post."""
+SMALL_POST = (1, 9)
+"""The same where few alerts may be discarded."""
+EVENTS = 120
+"""Kubernetes Events; most occur more than once."""
 MOST_ALERTS = 2_000
 """Of a group. The alerts of up to 4,096 are known one by one; what is beyond is estimated, and not what this is about."""
 PORTION_SECONDS = 0.25
@@ -32,6 +36,8 @@ class Way(Enum):
     SIGNALS = auto()
     WEBHOOK = auto()
     BOTH = auto()
+    EVENTS = auto()
+    """As Kubernetes Events, which occur again and again."""
 
 
 class Law(Enum):
@@ -45,6 +51,10 @@ class Law(Enum):
     """A StormPolicy: what stays below the threshold makes no request."""
     CLUSTER = auto()
     """A ClusterStormPolicy: signals of two namespaces make one storm, by their node."""
+    EVENTS = auto()
+    """A StormPolicy that takes Kubernetes Events."""
+    MANY = auto()
+    """A StormPolicy with more groups than may have storms: those beyond share an overflow request."""
 
 
 NAMESPACES = {
@@ -52,21 +62,27 @@ NAMESPACES = {
     Law.BRISK: ("chaos-brisk",),
     Law.DISCARD: ("chaos-discard",),
     Law.CLUSTER: ("chaos-east", "chaos-west"),
+    Law.EVENTS: ("chaos-events",),
+    Law.MANY: ("chaos-many",),
 }
 PLATFORM = "chaos-platform"
 """Where the requests of the cluster-wide policy are made."""
 
 SHARES = (
-    *((Law.TEAM, Way.SIGNALS),) * 6,
-    *((Law.TEAM, Way.WEBHOOK),) * 7,
-    *((Law.TEAM, Way.BOTH),) * 4,
-    *((Law.BRISK, Way.SIGNALS),) * 3,
-    *((Law.BRISK, Way.WEBHOOK),) * 4,
+    *((Law.TEAM, Way.SIGNALS),) * 5,
+    *((Law.TEAM, Way.WEBHOOK),) * 6,
+    *((Law.TEAM, Way.BOTH),) * 3,
+    *((Law.BRISK, Way.SIGNALS),) * 2,
+    *((Law.BRISK, Way.WEBHOOK),) * 3,
     *((Law.BRISK, Way.BOTH),) * 2,
-    *((Law.DISCARD, Way.SIGNALS),) * 5,
-    *((Law.CLUSTER, Way.SIGNALS),) * 3,
-    *((Law.CLUSTER, Way.WEBHOOK),) * 4,
-    *((Law.CLUSTER, Way.BOTH),) * 2,
+    *((Law.DISCARD, Way.SIGNALS),) * 3,
+    *((Law.DISCARD, Way.WEBHOOK),) * 2,
+    *((Law.DISCARD, Way.BOTH),),
+    *((Law.CLUSTER, Way.SIGNALS),) * 2,
+    *((Law.CLUSTER, Way.WEBHOOK),) * 3,
+    *((Law.CLUSTER, Way.BOTH),),
+    *((Law.EVENTS, Way.EVENTS),) * 3,
+    *((Law.MANY, Way.SIGNALS),) * 4,
 )
 assert len(SHARES) == GROUPS
 
@@ -84,6 +100,11 @@ class Group:
     def home(self) -> str:
         """The namespace of its requests."""
         return PLATFORM if self.law is Law.CLUSTER else NAMESPACES[self.law][0]
+
+    @property
+    def page(self) -> str:
+        """Where it is in the books: groups that may share a request have one page."""
+        return "many" if self.law is Law.MANY else self.name
 
     def place(self, number: int) -> str:
         """The namespace of its signal of that number."""
@@ -103,7 +124,7 @@ class Occurrence:
     number: int
     way: Way = Way.SIGNALS
     repeat: int = 0
-    """A Signal whose spec was changed, or an alert that fires anew, is a further occurrence."""
+    """A Signal whose spec was changed, an alert that fires anew, or an Event that happens again, is a further occurrence."""
 
     @property
     def pod(self) -> str:
@@ -140,6 +161,16 @@ class Raise:
 
 
 @dataclass(frozen=True, slots=True)
+class Happen:
+    """An Event has happened so often: it is made, or its count is raised."""
+
+    at: float
+    group: Group
+    number: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """One alert of a post."""
 
@@ -171,7 +202,7 @@ class Remediate:
     phase: str
 
 
-Move = Create | Touch | Raise | Post | Remediate
+Move = Create | Touch | Raise | Happen | Post | Remediate
 
 
 @dataclass(frozen=True)
@@ -188,8 +219,9 @@ def planned(seed: int, *, seconds: float = SECONDS, signals: int = SIGNALS, aler
     """The plan of a seed."""
     dice = random.Random(f"stream {seed}")
     groups = tuple(Group(f"storm-{n:02}", law, way) for n, (law, way) in enumerate(SHARES))
-    by_signal = [group for group in groups if group.way is not Way.WEBHOOK]
-    by_webhook = [group for group in groups if group.way is not Way.SIGNALS]
+    by_signal = [group for group in groups if group.way in {Way.SIGNALS, Way.BOTH}]
+    by_webhook = [group for group in groups if group.way in {Way.WEBHOOK, Way.BOTH}]
+    by_event = [group for group in groups if group.way is Way.EVENTS]
     moves: list[Move] = []
     for group, count in zip(by_signal, _shared(dice, signals, len(by_signal), most=signals), strict=True):
         moves += _signals(dice, group, count, seconds)
@@ -197,6 +229,8 @@ def planned(seed: int, *, seconds: float = SECONDS, signals: int = SIGNALS, aler
         by_webhook, _shared(dice, alerts, len(by_webhook), most=MOST_ALERTS), strict=True
     ):
         moves += _posts(dice, group, count, seconds)
+    for group, count in zip(by_event, _shared(dice, EVENTS, len(by_event), most=EVENTS), strict=True):
+        moves += _events(dice, group, count, seconds)
     moves += _consumers(dice, groups, seconds)
     return Plan(groups, tuple(sorted(moves, key=lambda move: move.at)), strangers=12)
 
@@ -239,7 +273,7 @@ def _signals(dice: random.Random, group: Group, count: int, seconds: float) -> I
             resolved = frozenset(n for n in numbers if tells and dice.random() < 0.1)
             yield Create(at, group, numbers, resolved)
             for one in numbers:
-                if dice.random() < 0.04:
+                if group.law is not Law.MANY and dice.random() < 0.04:
                     yield Touch(at + dice.uniform(0.1, 8.0), group, one)
                 # Of a Signal that was Discarded and then raised, the status would tell of the second occurrence only.
                 told = group.law in {Law.TEAM, Law.CLUSTER} and one not in resolved
@@ -253,7 +287,8 @@ def _posts(dice: random.Random, group: Group, count: int, seconds: float) -> Ite
         stop = number + size
         while number < stop:
             at = dice.uniform(begin, end)
-            numbers = range(number, min(stop, number + dice.randint(*POST)))
+            post = SMALL_POST if group.law is Law.DISCARD else POST
+            numbers = range(number, min(stop, number + dice.randint(*post)))
             number = numbers.stop
             alerts = tuple(Alert(Occurrence(group, n, Way.WEBHOOK), starts=at) for n in numbers)
             yield Post(at, alerts, dice.randrange(3), _copies(dice), _resolve_after(dice))
@@ -263,6 +298,20 @@ def _posts(dice: random.Random, group: Group, count: int, seconds: float) -> Ite
                 later = at + dice.uniform(-0.5, 6.0)
                 fired = tuple(Alert(Occurrence(group, n, Way.WEBHOOK, 1), starts=at + 0.25) for n in again)
                 yield Post(max(0.0, later), fired, dice.randrange(3), _copies(dice))
+
+
+def _events(dice: random.Random, group: Group, count: int, seconds: float) -> Iterator[Move]:
+    number = 0
+    for begin, end, size in _bursts(dice, count, seconds):
+        for one in range(number, number + size):
+            at, happened = dice.uniform(begin, end), 1
+            yield Happen(at, group, one, happened)
+            for _ in range(dice.choice((0, 1, 2, 4))):
+                at += dice.uniform(0.2, 5.0)
+                happened += dice.choice((1, 1, 3))
+                if at < seconds:
+                    yield Happen(at, group, one, happened)
+        number += size
 
 
 def _copies(dice: random.Random) -> tuple[tuple[float, int], ...]:

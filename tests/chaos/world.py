@@ -25,6 +25,7 @@ from tests.harness.scene import at
 
 from stormfold.demo.building import Binaries
 from stormfold.demo.controlplane import ControlPlane
+from stormfold.kube.lease import checkpoints_of
 
 ROOT = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "stormfold-system"
@@ -64,6 +65,16 @@ POLICIES: tuple[Manifest, ...] = (
             "groupBy": ["labels.node"],
             "requestNamespace": PLATFORM,
         },
+    },
+    {
+        "kind": "StormPolicy",
+        "namespace": NAMESPACES[Law.EVENTS][0],
+        "spec": QUICK | {"match": {"sources": ["event"]}},
+    },
+    {
+        "kind": "StormPolicy",
+        "namespace": NAMESPACES[Law.MANY][0],
+        "spec": QUICK | {"limits": {"resources": 100, "openStorms": 2}},
     },
 )
 
@@ -141,18 +152,20 @@ class World:
         """All requests."""
         return list(await self.api.list("RemediationRequest"))
 
-    async def leadership(self) -> tuple[int, int]:
-        """How often the Lease has changed hands, and the checkpoint on it."""
-        lease = await self.api.get("Lease", "stormfold-ingest-0", OPERATOR_NAMESPACE)
-        if lease is None:
-            return 0, 0
-        noted = lease["metadata"].get("annotations") or {}
-        return lease["spec"].get("leaseTransitions") or 0, int(noted.get("stormfold.dev/checkpoint") or 0)
+    async def leadership(self) -> tuple[int, int, int]:
+        """How often Leases have changed hands, and the least checkpoints on them, of Signals and of Events."""
+        leases = await self.api.list("Lease", OPERATOR_NAMESPACE)
+        kept = [checkpoints_of(lease) for lease in leases]
+        signals, events = (
+            min((one.resource_version for those in of_kind for one in those.values()), default=0)
+            for of_kind in ([each.signals for each in kept], [each.events for each in kept])
+        )
+        return sum(lease["spec"].get("leaseTransitions") or 0 for lease in leases), signals, events
 
 
 @asynccontextmanager
 async def running(
-    binaries: Binaries, folder: Path, store: Store, *, clock_offset: float = 0.0
+    binaries: Binaries, folder: Path, store: Store, *, shards: int = 1, clock_offset: float = 0.0
 ) -> AsyncIterator[World]:
     """A world of its own, with its policies in force; the clock of the last operator is wrong by `clock_offset`."""
     async with AsyncExitStack() as stack:
@@ -179,7 +192,11 @@ async def running(
                 log=folder / f"operator-{number}.log",
                 namespace=OPERATOR_NAMESPACE,
                 identity=f"operator-{number}",
-                environment={"STORMFOLD_SIGNALS_PER_NAMESPACE": "100000", "STORMFOLD_MARKS_PER_SECOND": "50"},
+                environment={
+                    "STORMFOLD_SIGNALS_PER_NAMESPACE": "100000",
+                    "STORMFOLD_MARKS_PER_SECOND": "50",
+                    "STORMFOLD_SHARDS": str(shards),
+                },
                 webhook_token_file=token,
                 clock_offset=clock_offset if number == OPERATORS - 1 else 0.0,
             )

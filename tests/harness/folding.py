@@ -18,6 +18,8 @@ CLUSTER = "cluster-under-test"
 GID = "00000000000000a7"
 
 
+DISCARDED_AS = "DISCARDED:BELOW_THRESHOLD"
+"""What those are told that `Group.discard` discards."""
 SAVED = "saved:"
 """The prefix under which a test keeps a copy of what Redis had."""
 COPY_KEYS = """
@@ -223,6 +225,15 @@ class Group:
             expected_folded=storm.folded if only_at_total else None,
             now_ms=T0 + at,
         )
+
+    async def discard(self, storm: Snapshot) -> ForgetWord:
+        """Make no request of the storm."""
+        return await self.store.discard(storm, DISCARDED_AS)
+
+    async def note_another_server(self, field: str) -> None:
+        """Let the storm's hash name another server there: `g` that counted the storm, `ds` that discarded."""
+        life = await self.store._client.hget(self.storm_key, field)
+        await self.store._client.hset(self.storm_key, field, f"{life[:-4]}xxxx")
 
     async def close_and_forget(self, *, at: int) -> Snapshot:
         """Close the open storm for good; gives its last snapshot."""

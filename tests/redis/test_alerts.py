@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.harness.folding import GID, Group, signal
+from tests.harness.folding import DISCARDED_AS, GID, Group, signal
 from tests.harness.values import ARRIVAL, SHOP, T0
 
 from stormfold.demo.valkey import Valkey
@@ -199,7 +199,7 @@ async def test_next_storm_counts_its_own_alerts_only(group: Group, redis: Valkey
     await group.fold(alert("a"), alert("b"))
     await group.close_and_forget(at=10)
     answer = await group.fold(alert("a"), alert("c", 50), resolved("b"), alert("b", 60), at=100)
-    assert (answer.epoch, answer.ordinals) == (2, [0, 1, 1, 2])
+    assert (answer.epoch, answer.ordinals) == (2, [0, 1, 0, 2])
     storm = await group.look(at=100)
     assert (counts(storm), storm.alerts) == ((2, 2, 0, 2), 2)
     await group.fold(resolved("a"), at=200)
@@ -209,12 +209,42 @@ async def test_next_storm_counts_its_own_alerts_only(group: Group, redis: Valkey
 
 async def test_discarded_alert_is_known_and_opens_nothing(group: Group) -> None:
     await group.fold(alert("a"))
-    assert await group.store.discard(await group.look(at=10)) is ForgetWord.FORGOTTEN
+    assert await group.discard(await group.look(at=10)) is ForgetWord.FORGOTTEN
     answer = await group.fold(alert("a"), at=20)
     assert (answer.epoch, answer.open, answer.ordinals) == (0, False, [0])
-    await group.fold(alert("b"), at=30)
-    await group.fold(resolved("a"), at=40)
+    assert (answer.discarded, answer.discarded_as) == ({0}, DISCARDED_AS)
+    answer = await group.fold(alert("b"), resolved("a"), at=30)
+    assert (answer.ordinals, answer.discarded, answer.doubtful) == ([1, 0], {1}, frozenset())
     assert counts(await group.look(at=40)) == (1, 1, 0, 1)
+
+
+async def test_alert_that_was_discarded_and_begins_anew_counts(group: Group) -> None:
+    await group.fold(alert("a"), alert("a", 5))
+    await group.discard(await group.look(at=10))
+    answer = await group.fold(alert("a", 20), alert("a", 5), alert("a"), at=20)
+    assert (answer.ordinals, answer.discarded) == ([1, 0, 0], {1, 2})
+    assert counts(await group.look(at=20)) == (1, 1, 0, 1)
+
+
+async def test_alert_counted_by_an_earlier_storm_is_safe_whatever_becomes_of_the_next(group: Group) -> None:
+    """Its next beginning may be discarded, the one that was counted is in a request."""
+    await group.fold(alert("a"))
+    await group.close_and_forget(at=10)
+    answer = await group.fold(alert("a", 20), alert("a"), alert("b", 20), at=20)
+    assert (answer.epoch, answer.ordinals) == (2, [1, 0, 2])
+    await group.discard(await group.look(at=30))
+    answer = await group.fold(alert("a", 20), alert("a"), alert("b", 20), at=40)
+    assert (answer.ordinals, answer.discarded) == ([0, 0, 0], {0, 2})
+
+
+async def test_what_another_server_had_discarded_counts_again(group: Group) -> None:
+    await group.fold(alert("a"))
+    await group.close_and_forget(at=10)
+    await group.fold(alert("a", 20), alert("b", 20), at=20)
+    await group.discard(await group.look(at=30))
+    await group.note_another_server("ds")
+    answer = await group.fold(alert("a", 20), alert("b", 20), alert("a"), at=40)
+    assert (answer.ordinals, answer.discarded) == ([1, 2, 0], frozenset())
 
 
 # --- more than are known one by one
@@ -290,7 +320,7 @@ async def test_latest_beginning_of_an_alert_outlives_its_storm(group: Group) -> 
     await group.fold(signal(5), at=20)
     storm = await group.look(at=20)
     assert (storm.epoch, storm.alerts, storm.latest_start_ms) == (2, 0, T0 + 700)
-    assert await group.store.discard(storm) is ForgetWord.FORGOTTEN
+    assert await group.discard(storm) is ForgetWord.FORGOTTEN
     await group.fold(signal(6), at=30)
     assert (await group.look(at=30)).latest_start_ms == T0 + 700
 
@@ -370,7 +400,7 @@ async def test_what_was_claimed_from_another_incarnation_is_left_alone(group: Gr
     elif act == "close":
         assert (await group.close(stale, at=10))[0] == "gone"
     else:
-        assert await group.store.discard(stale) is ForgetWord.MOVED
+        assert await group.discard(stale) is ForgetWord.MOVED
     assert (await group.look(at=10)).written == 0
 
 

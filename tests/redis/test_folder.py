@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import batching
-from stormfold.fold.batching import Continuation, Folder, Held
+from stormfold.fold.batching import Continuation, Folder, Held, encoded
 from stormfold.fold.connection import Connection
 from stormfold.fold.scripts import FOLD
 from stormfold.fold.store import ForgetWord, StormStore
@@ -47,6 +48,7 @@ class World:
     """A folder with a hand-made index: the test says what requests hold."""
 
     store: StormStore
+    policy: PolicyVersion = POLICY
     requests: dict[str, Continuation] = field(default_factory=dict)
     told: list[tuple[int, str]] = field(default_factory=list)
     """(resourceVersion, message) in the order of the telling."""
@@ -54,7 +56,7 @@ class World:
     held: Held | None = None
 
     def __post_init__(self) -> None:
-        routing = Routing(PolicyIndex([POLICY]))
+        routing = Routing(PolicyIndex([self.policy]))
         self.folder = Folder(
             self.store,
             route=routing.route,
@@ -120,9 +122,9 @@ class World:
 
 
 @asynccontextmanager
-async def running(url: str) -> AsyncIterator[World]:
+async def running(url: str, policy: PolicyVersion = POLICY) -> AsyncIterator[World]:
     connection = Connection.from_url(url)
-    world = World(StormStore(connection, cluster=CLUSTER))
+    world = World(StormStore(connection, cluster=CLUSTER), policy)
     parts = {asyncio.create_task(part, name=name) for name, part in world.folder.parts().items()}
     try:
         yield world
@@ -187,11 +189,64 @@ async def test_full_redis_stops_the_folding_until_there_is_room(world: World) ->
     assert await world.counted() == (1, 2)
 
 
+TOO_FEW = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "too few")
+
+
 async def test_discarded_group_tells_all_its_signals_and_is_forgotten(world: World) -> None:
     await world.submit(*signals(1, 2))
-    verdict = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "too few")
-    world.folder.released(GROUP.gid, verdict)
+    storm = await world.storm()
+    assert storm is not None
+    assert await world.store.discard(storm, encoded(TOO_FEW)) is ForgetWord.FORGOTTEN
+    world.folder.released(storm, TOO_FEW)
     assert (world.told, world.folder.is_open(GROUP.gid)) == ([(1, "too few"), (2, "too few")], False)
+
+
+async def test_signal_that_came_while_its_group_was_discarded_is_told_nothing(world: World) -> None:
+    await world.submit(*signals(1, 2))
+    storm = await world.storm()
+    assert storm is not None
+    assert await world.store.discard(storm, encoded(TOO_FEW)) is ForgetWord.FORGOTTEN
+    await world.submit(signal(3))
+    world.folder.released(storm, TOO_FEW)
+    assert await world.counted() == (1, 1)
+    assert [version for version, _ in world.told] == [1, 2]
+    await world.written(1, 1)
+    assert world.told[2:] == [(3, "storm 1")]
+
+
+async def test_signals_that_another_replica_discarded_are_told_and_the_others_folded_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.submit(*signals(1, 2))
+    storm = await world.storm()
+    assert storm is not None
+    await world.store.discard(storm, encoded(TOO_FEW))
+    other = Group(world.store, GROUP.gid, POLICY.terms)
+    await other.fold(signal(9), at=NOW - T0)
+    monkeypatch.setattr(batching, "STALE_SECONDS", 0.0)
+    world.folder.look_again_at_stale()
+    message = "no request was made of its group"
+    await eventually(lambda: world.told == [(1, message), (2, message)], what="both are told")
+    assert await world.counted() == (1, 1)
+
+
+async def test_holder_of_a_group_asks_what_became_of_it_soon_after_its_window(redis: Valkey) -> None:
+    discarding = PolicySpec.model_validate(
+        {"groupBy": ["name"], "threshold": {"signals": 5, "within": "1s"}, "belowThreshold": "Discard"}
+    )
+    async with running(redis.url, PolicyVersion(POLICY.id, POLICY.uid, 1, discarding)) as world:
+        await world.submit(signal(1))
+        storm = await world.storm()
+        assert storm is not None
+        await world.store.discard(storm, encoded(TOO_FEW))
+
+        def told() -> bool:
+            world.folder.look_again_at_stale()
+            return bool(world.told)
+
+        began = time.monotonic()
+        await eventually(told, what="it is told")
+        assert time.monotonic() - began < batching.STALE_SECONDS / 2
 
 
 # --- what Redis loses

@@ -82,14 +82,20 @@ async def close_newer_epoch(group: Group) -> str:
 
 async def forgotten(group: Group) -> str:
     await group.fold(signal(1))
-    return await group.store.discard(await group.look(at=10))
+    return await group.discard(await group.look(at=10))
 
 
 async def forget_moved(group: Group) -> str:
     await group.fold(signal(1))
     storm = await group.look(at=10)
     await group.fold(signal(2), known=(1, 1))
-    return await group.store.discard(storm)
+    return await group.discard(storm)
+
+
+async def forget_lost(group: Group) -> str:
+    await group.fold(signal(1))
+    await group.note_another_server("g")
+    return await group.discard(await group.look(at=10))
 
 
 async def forget_gone(group: Group) -> str:
@@ -116,6 +122,7 @@ PROVOKED: dict[str, dict[str, Callable[[Group], Awaitable[str]]]] = {
         "forgotten": forgotten,
         "moved": forget_moved,
         "gone": forget_gone,
+        "lost": forget_lost,
         "newer-epoch": forget_newer_epoch,
     },
 }

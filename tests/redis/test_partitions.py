@@ -121,7 +121,7 @@ async def test_every_partition_of_a_cluster_holds_a_storm_from_opening_to_closin
         assert (await group.fold(signal(1), known=(1, 1))).ordinals == [0]
         assert (await group.close_and_forget(at=2000)).total == 1
         assert (await group.fold(signal(2), at=3000)).epoch == 2
-        assert await cluster_store.discard(await group.look(at=3000)) is ForgetWord.FORGOTTEN
+        assert await group.discard(await group.look(at=3000)) is ForgetWord.FORGOTTEN
     assert await cluster_store.open_gids() == set()
 
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.harness.folding import GID, LIFE, OPENED, T0, TERMS, Group, pod, signal, signals
+from tests.harness.folding import DISCARDED_AS, GID, LIFE, OPENED, T0, TERMS, Group, pod, signal, signals
 from tests.harness.values import BANK, SHOP
 
 from stormfold.demo.valkey import Valkey
@@ -325,12 +325,12 @@ async def test_storm_that_was_refilled_while_it_closed_is_not_forgotten(group: G
 
 async def test_discarded_group_keeps_the_epoch_for_its_next_storm(group: Group) -> None:
     await group.fold(signal(1))
-    assert await group.store.discard(await group.look(at=10)) is ForgetWord.FORGOTTEN
+    assert await group.discard(await group.look(at=10)) is ForgetWord.FORGOTTEN
     answer = await group.fold(signal(2), at=20)
     assert (answer.epoch, answer.folded) == (1, 1)
     await group.close_and_forget(at=30)
     await group.fold(signal(3), at=40)
-    assert await group.store.discard(await group.look(at=50)) is ForgetWord.FORGOTTEN
+    assert await group.discard(await group.look(at=50)) is ForgetWord.FORGOTTEN
     assert (await group.fold(signal(4), at=60)).epoch == 2
 
 
@@ -338,22 +338,96 @@ async def test_discarding_a_group_leaves_its_floor(group: Group) -> None:
     await group.fold(signal(1))
     await group.close_and_forget(at=10)
     await group.fold(signal(2))
-    await group.store.discard(await group.look(at=20))
+    await group.discard(await group.look(at=20))
     assert (await group.fold(signal(1), signal(3))).ordinals == [0, 1]
+
+
+async def test_signal_that_was_discarded_is_so_for_whoever_folds_it_again(group: Group) -> None:
+    await group.fold(signal(1), signal(2))
+    await group.discard(await group.look(at=10))
+    answer = await group.fold(signal(2), signal(3), signal(1), at=20)
+    assert (answer.ordinals, answer.discarded, answer.discarded_as) == ([0, 1, 0], {0, 2}, DISCARDED_AS)
+    assert (await group.look(at=20)).total == 1
+    await group.close_and_forget(at=30)
+    answer = await group.fold(signal(1), signal(3), at=40)
+    assert (answer.open, answer.ordinals, answer.discarded) == (False, [0, 0], {0})
+
+
+async def test_signal_that_was_edited_after_it_was_discarded_or_counted_is_still_known(group: Group) -> None:
+    await group.fold(signal(1))
+    await group.close_and_forget(at=10)
+    await group.fold(signal(2), at=20)
+    await group.discard(await group.look(at=20))
+    await group.fold(signal(3), at=30)
+    edited = [
+        replace(one, ref=replace(one.ref, resource_version=version))
+        for one, version in ((signal(1), 11), (signal(2), 12), (signal(3), 13))
+    ]
+    answer = await group.fold(*edited, at=40)
+    assert (answer.epoch, answer.ordinals, answer.discarded) == (2, [0, 0, 1], {1})
+
+
+async def test_what_was_discarded_is_forgotten_with_its_checkpoint(group: Group, redis: Valkey) -> None:
+    await group.fold(signal(1), signal(2))
+    await group.discard(await group.look(at=10))
+    await group.fold(signal(3), at=20)
+    await group.settle(await group.look(at=20), at=20, trim={SHOP: 1})
+    assert redis.command("ZRANGE", group.ids_key, 0, -1, "WITHSCORES")[1::2] == ["-2", "3"]
+
+
+async def test_what_was_discarded_of_one_segment_is_known_until_that_is_safe(
+    group: Group, redis: Valkey
+) -> None:
+    await group.fold(signal(7), of_bank(3))
+    await group.close_and_forget(at=10)
+    await group.fold(of_bank(5), at=20)
+    await group.discard(await group.look(at=30))
+    assert redis.command("ZRANGE", group.ids_key, 0, -1, "WITHSCORES") == [
+        *(of_bank(5).occurrence, "-5", of_bank(3).occurrence, "3", signal(7).occurrence, "7")
+    ]
+    await group.fold(signal(9), at=40)
+    await group.settle(await group.look(at=40), at=40, trim={SHOP: 9})
+    assert redis.command("ZCARD", group.ids_key) == 4, "the bank's may still come again"
+    answer = await group.fold(of_bank(5), of_bank(3), signal(7), at=50)
+    assert (answer.ordinals, answer.discarded) == ([0, 0, 0], frozenset((0,)))
+
+
+async def test_what_another_server_had_discarded_may_have_been_counted_since(group: Group) -> None:
+    await group.fold(signal(1))
+    await group.discard(await group.look(at=10))
+    await group.note_another_server("ds")
+    answer = await group.fold(signal(1), at=20)
+    assert (answer.ordinals, answer.discarded) == ([1], frozenset())
+
+
+async def test_storm_of_another_server_is_not_discarded_but_forgotten(group: Group) -> None:
+    await group.fold(signal(1))
+    await group.note_another_server("g")
+    assert await group.discard(await group.look(at=10)) is ForgetWord.LOST
+    answer = await group.fold(signal(1), at=20)
+    assert (answer.epoch, answer.ordinals, answer.discarded) == (1, [1], frozenset())
+
+
+async def test_group_whose_request_was_written_meanwhile_is_not_discarded(group: Group) -> None:
+    await group.fold(signal(1))
+    storm = await group.look(at=10)
+    await group.settle(storm, at=20)
+    assert await group.discard(storm) is ForgetWord.MOVED
+    assert await group.discard(await group.look(at=30)) is ForgetWord.FORGOTTEN, "its request was deleted"
 
 
 async def test_closing_storm_is_not_discarded(group: Group) -> None:
     await group.fold(signal(1))
     _, frozen = await group.close(await group.look(at=10), at=10)
     assert frozen is not None
-    assert await group.store.discard(frozen) is ForgetWord.MOVED
+    assert await group.discard(frozen) is ForgetWord.MOVED
 
 
 async def test_group_that_has_grown_is_not_discarded(group: Group) -> None:
     await group.fold(signal(1))
     storm = await group.look(at=10)
     await group.fold(signal(2), known=(1, 1))
-    assert await group.store.discard(storm) is ForgetWord.MOVED
+    assert await group.discard(storm) is ForgetWord.MOVED
     assert (await group.look(at=20)).total == 2
 
 

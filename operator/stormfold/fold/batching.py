@@ -11,6 +11,7 @@ have in common: where requests cannot be made, signals pile up, and another name
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter as Tally
 from collections import deque
@@ -21,12 +22,14 @@ from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import SignalPhase
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
 from stormfold.fold.room import Room
 from stormfold.fold.store import Fold, Folded, FoldWord, StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import PARTITIONS, PolicyId, partition
-from stormfold.model.storm import Seed
+from stormfold.model.storm import Seed, Snapshot
 from stormfold.policy.routing import OpenStorms, Routed
 from stormfold.policy.version import PolicyVersion
 
@@ -46,6 +49,8 @@ RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Waits between tries while Redis does not answer."""
 STALE_SECONDS = 10.0
 """What is not safe after this long is folded again: nothing happens if Redis kept it."""
+DISCARDED_SECONDS = 1.0
+"""So long after a group is to be discarded by any replica, the others that hold its signals ask what became of it."""
 
 FOLDED = Counter("stormfold_signals_folded_total", "Signals that Redis has acknowledged, repeats included.")
 FOLD_SECONDS = Histogram(
@@ -85,6 +90,8 @@ class Storm:
     """Signals that wait for their fold."""
     since: float = 0.0
     """When the oldest unsafe signal was folded, or folded again, by the monotonic clock."""
+    discarded_by: float = math.inf
+    """By then somebody has discarded the group, if it has stayed below its threshold."""
 
     @property
     def is_out_of_date(self) -> bool:
@@ -106,6 +113,13 @@ class Unsafe(NamedTuple):
     routed: Routed
     doubtful: bool = False
     """An alert that may have been counted in a life before this one."""
+
+    def is_of(self, storm: Snapshot) -> bool:
+        """Whether the snapshot has counted it."""
+        return (self.epoch, self.incarnation) == (
+            storm.epoch,
+            storm.incarnation,
+        ) and self.ordinal <= storm.folded
 
     def is_in(self, held: "Held") -> bool:
         """Whether the request holds it."""
@@ -384,11 +398,11 @@ class Folder(OpenStorms):
                 self.look_again(gid)
 
     def look_again_at_stale(self) -> None:
-        """Fold again what has waited too long, except where a group waits for its threshold."""
+        """Fold again what has waited too long, and what somebody else may have discarded."""
         now = time.monotonic()
         for storm in self._storms.values():
-            if storm.unsafe and now - storm.since > STALE_SECONDS:
-                storm.since = now
+            if storm.unsafe and (now - storm.since > STALE_SECONDS or now > storm.discarded_by):
+                storm.since, storm.discarded_by = now, math.inf
                 self.look_again(storm.gid)
 
     def memory_full(self, full: bool) -> None:
@@ -457,16 +471,21 @@ class Folder(OpenStorms):
         self._room.give(routed.group.request_namespace)
         return routed.original
 
-    def released(self, gid: str, verdict: Verdict) -> None:
-        """No request takes the group's signals: tell all that were folded, and forget the group."""
-        storm = self._storms.get(gid)
+    def released(self, snapshot: Snapshot, verdict: Verdict) -> None:
+        """No request takes what the snapshot has counted: tell all that is in it, and forget the storm."""
+        storm = self._storms.get(snapshot.gid)
         if storm is None:
             return
-        if storm.version:
-            verdict = replace(verdict, retention_ms=storm.version.spec.retention_ms)
-        while storm.unsafe:
-            self._release(storm.unsafe.popleft().routed, verdict)
-        self.closed(gid)
+        told = [item for item in storm.unsafe if item.is_of(snapshot)]
+        storm.unsafe = deque(item for item in storm.unsafe if not item.is_of(snapshot))
+        verdict = _kept_as_by(storm, verdict)
+        for item in told:
+            self._release(item.routed, verdict)
+        self._note_held()
+        if storm.incarnation in ("", snapshot.incarnation):
+            self.closed(snapshot.gid)
+        if storm.unsafe:
+            self.look_again(snapshot.gid)
 
     def _release(self, routed: Routed, verdict: Verdict) -> None:
         self._tell(self._given_back(routed), verdict)
@@ -610,6 +629,9 @@ class Folder(OpenStorms):
         FOLDED.inc(len(batch))
         if reply.due_ms:
             self._hint(partition(gid), reply.due_ms)
+        if storm.version and storm.version.terms.discard and not reply.written:
+            wait = storm.version.terms.within_ms / 1000 + DISCARDED_SECONDS
+            storm.discarded_by = min(storm.discarded_by, time.monotonic() + wait)
         if batch and not storm.unsafe:
             storm.since = time.monotonic()
         # What precedes the first signal of a storm is in an earlier one.
@@ -618,6 +640,9 @@ class Folder(OpenStorms):
         safe = max(reply.written, held.folded_of(reply.epoch, reply.incarnation) if held else 0)
         verdict = cache(lambda epoch: self._safe_verdict(gid, epoch))
         for place, (routed, ordinal) in enumerate(zip(batch, reply.ordinals, strict=True)):
+            if place in reply.discarded:
+                self._release(routed, _kept_as_by(storm, _discarded(reply.discarded_as)))
+                continue
             ref = routed.arrival.ref
             if isinstance(ref, AlertRef):
                 ref.waiter.folded(ref.index)
@@ -635,3 +660,19 @@ class Folder(OpenStorms):
         # What waits is routed anew: the next storm opens under the policies of its own time.
         waiting = [self._given_back(routed) for routed in batch] + self._unqueue(storm)
         self._enqueue_anew(waiting)
+
+
+def encoded(verdict: Verdict) -> str:
+    """What Redis keeps of what a discarded group was told."""
+    return f"{verdict.phase.name}:{verdict.reason.name}"
+
+
+def _discarded(text: str) -> Verdict:
+    """What `encoded` wrote, for a signal of which only Redis knows that it was discarded."""
+    phase, _, reason = text.partition(":")
+    return Verdict(SignalPhase[phase], Reason[reason], "no request was made of its group")
+
+
+def _kept_as_by(storm: Storm, verdict: Verdict) -> Verdict:
+    """The verdict, with the storm's own word on how long its Signals are kept."""
+    return replace(verdict, retention_ms=storm.version.spec.retention_ms) if storm.version else verdict

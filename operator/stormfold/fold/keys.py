@@ -27,11 +27,13 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | p0 … p15 | of each segment, the newest resourceVersion of a Signal counted |
 | fl0 … fl15 | of each segment, the floor at or below which no Signal is counted |
 | pe0 … fle15 | the same for Events |
+| ds dr | of the last group that was discarded: which server has what was discarded, and what its signals are told |
 | k | the terms of the policy |
 | cr ct | why and when it began to close |
 
 The values of the hash `counted`: of an Event how often it occurred; of an alert `f` or `r`, firing or resolved, the `o`
-of the storm that counts it, and its latest starts, the newest first: `f1767225610000,1767225600000,1767225500000`.
+of the storm that counts it, and its latest starts, the newest first, each with `c` if an earlier storm counted it and
+`d` if it was discarded: `f1767225610000,1767225600000,1767225500000c`.
 """
 
 PREFIX = "sf:"
@@ -53,7 +55,8 @@ def storm(partition: int, gid: str) -> str:
 
 
 def ids(partition: int, gid: str) -> str:
-    """Sorted set: ids of the signals counted and not yet forgotten, a digest of uid/generation, by resourceVersion."""
+    """Sorted set: ids of the signals counted and not yet forgotten, a digest of uid/generation, by resourceVersion; of
+    those that were discarded by the resourceVersion below 0."""
     return f"{PREFIX}{{p{partition}}}:ids:{gid}"
 
 

@@ -66,6 +66,7 @@ class ForgetWord(StrEnum):
     FORGOTTEN = "forgotten"
     MOVED = "moved"
     GONE = "gone"
+    LOST = "lost"
     NEWER_EPOCH = "newer-epoch"
 
 
@@ -107,6 +108,10 @@ class Folded:
     """One for each arrival, 0 for what was safe before; empty unless counted."""
     doubtful: frozenset[int] = frozenset()
     """Places of the alerts that may have been counted before Redis lost which ones were."""
+    discarded: frozenset[int] = frozenset()
+    """Places of those that are in no request, and will be in none; their ordinals are 0."""
+    discarded_as: str = ""
+    """What the last group that was discarded was to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +247,9 @@ def _floors(seed: Seed) -> dict[str, str | int]:
 
 def _through(fields: Mapping[str, str], prefix: str) -> dict[int, int]:
     return {
-        segment: int(fields[name]) for segment in range(SEGMENTS) if (name := f"{prefix}{segment}") in fields
+        segment: version
+        for segment in range(SEGMENTS)
+        if (version := int(fields.get(f"{prefix}{segment}") or 0))
     }
 
 
@@ -373,10 +380,12 @@ class StormStore:
                 due_ms,
                 written,
                 life,
-                [abs(ordinal) for ordinal in ordinals],
-                frozenset(place for place, ordinal in enumerate(ordinals) if ordinal < 0),
+                [abs(ordinal or 0) for ordinal in ordinals],
+                frozenset(place for place, ordinal in enumerate(ordinals) if (ordinal or 0) < 0),
+                frozenset(place for place, ordinal in enumerate(ordinals) if ordinal is None),
+                discarded_as,
             )
-            for word, epoch, folded, is_open, due_ms, written, life, *ordinals in replies
+            for word, epoch, folded, is_open, due_ms, written, life, discarded_as, *ordinals in replies
         ]
 
     async def claim(self, number: int, gids: Sequence[str], *, now_ms: int) -> list[Snapshot]:
@@ -454,7 +463,7 @@ class StormStore:
             return word, None
         return word, _snapshot(gid, reply[1], reply[2], reply[3:], now_ms)
 
-    async def _forget(self, snapshot: Snapshot, why: str) -> ForgetWord:
+    async def _forget(self, snapshot: Snapshot, why: str, told: str = "") -> ForgetWord:
         gid, number = snapshot.gid, partition(snapshot.gid)
         word = await self._run(
             f"forgetting storm {gid}",
@@ -477,6 +486,8 @@ class StormStore:
                 snapshot.folded,
                 REMEMBER_SECONDS,
                 KNOW_SECONDS,
+                snapshot.written,
+                told,
             ],
         )
         return ForgetWord(word)
@@ -485,9 +496,10 @@ class StormStore:
         """Drop a frozen storm whose request is closed; its epoch is remembered for `REMEMBER_SECONDS`."""
         return await self._forget(snapshot, "closed")
 
-    async def discard(self, snapshot: Snapshot) -> ForgetWord:
-        """Drop a group that makes no request, unless it has grown since the snapshot."""
-        return await self._forget(snapshot, "discarded")
+    async def discard(self, snapshot: Snapshot, told: str) -> ForgetWord:
+        """Drop a group that makes no request, unless it has grown since the snapshot; whoever folds its signals again
+        hears that they were discarded, and what they are to be told."""
+        return await self._forget(snapshot, "discarded", told)
 
     async def hasten(self, gid: str, *, now_ms: int) -> None:
         """Make a storm due now, if there is one."""

@@ -29,7 +29,9 @@ REJECTED = Counter(
     "stormfold_signals_rejected_total", "Signals that cannot be counted.", ["source", "reason"]
 )
 DISCARDED = Counter(
-    "stormfold_signals_discarded_total", "Signals whose group made no request.", ["source", "reason"]
+    "stormfold_signals_discarded_total",
+    "Signals whose group made no request; alerts each time that they are posted.",
+    ["source", "reason"],
 )
 LIVE = Gauge("stormfold_signals_live", "Signal resources in the cluster.")
 

@@ -95,17 +95,18 @@ class Arrival:
 
     @property
     def occurrence(self) -> str:
-        """The id under which Redis knows it, 64 bits as 11 characters: of a generation of a Signal, of the
-        fingerprint of an alert, of an Event."""
+        """The id under which Redis knows it, 64 bits as 11 characters: of a generation of a Signal, with the segment as
+        a hex digit at its end; of the fingerprint of an alert; of an Event."""
         ref = self.ref
+        end = ""
         if isinstance(ref, SignalRef):
-            text = f"{ref.uid}/{ref.generation}"
+            text, end = f"{ref.uid}/{ref.generation}", f"{self.segment:x}"
         elif isinstance(ref, AlertRef):
             # Whoever may post for one namespace must not be able to name an alert of another one.
             text = f"{self.namespace}/{self.fingerprint}"
         else:
             text = ref.uid
-        return b2a_base64(blake2b(text.encode(), digest_size=8).digest())[:11].decode()
+        return b2a_base64(blake2b(text.encode(), digest_size=8).digest())[:11].decode() + end
 
     @property
     def segment(self) -> int:

@@ -21,7 +21,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.signal import SignalPhase
-from stormfold.fold.batching import Folder
+from stormfold.fold.batching import Folder, encoded
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
 from stormfold.fold.room import Room
 from stormfold.fold.store import CLAIM_MS, CloseWord, ForgetWord, SettleWord, StormStore
@@ -340,7 +340,10 @@ class Reconciler:
             case Finish(reason):
                 await self._finish(storm, reason, known)
             case Discard(reason, message):
-                await self._discard(storm, Verdict(SignalPhase.DISCARDED, reason, message))
+                if await self._writer.finds(storm):
+                    self._hasten.add(storm.gid)
+                else:
+                    await self._discard(storm, Verdict(SignalPhase.DISCARDED, reason, message))
         return isinstance(decision, Write | Close | Finish)
 
     async def _settle(self, storm: Snapshot, *, written: bool, settled: bool, deadline_ms: int) -> None:
@@ -448,7 +451,7 @@ class Reconciler:
             self._hasten.add(storm.gid)
         if outcome is not Outcome.WRITTEN:
             self.folder.released(
-                storm.gid,
+                storm,
                 Verdict(
                     SignalPhase.REJECTED, Reason.NAMESPACE_TERMINATING, "the namespace of the request is gone"
                 ),
@@ -456,12 +459,14 @@ class Reconciler:
         self.folder.closed(storm.gid)
 
     async def _discard(self, storm: Snapshot, verdict: Verdict) -> None:
-        word = await self._store.discard(storm)
+        word = await self._store.discard(storm, encoded(verdict))
         if word is ForgetWord.FORGOTTEN:
             DISCARDED.labels(reason=verdict.reason.value).inc()
-            self.folder.released(storm.gid, verdict)
+            self.folder.released(storm, verdict)
         elif word is ForgetWord.MOVED:
             self._hasten.add(storm.gid)
+        else:
+            self.folder.look_again(storm.gid)
 
     async def drain(self) -> None:
         """Make everything due that is not safe; whoever stops waits until it is."""

@@ -91,6 +91,18 @@ class RequestWriter:
             f"writing {request_name(storm.gid, storm.epoch)}", 409, "Conflict", f"changed {TRIES} times"
         )
 
+    async def finds(self, storm: Snapshot) -> bool:
+        """Whether the API server has a request of the storm, which another replica may just have made."""
+        if not storm.opening:
+            return False  # nobody can make it
+        metadata = self._manifest(storm)["metadata"]
+        path = paths.item(RemediationRequest.plural, metadata["name"], metadata["namespace"])
+        try:
+            self._index.observe(Request.read(await self._client.get(path)))
+        except NotFoundError:
+            return False
+        return True
+
     async def _create_or_adopt(self, storm: Snapshot) -> Request | Outcome:
         body = self._manifest(storm)
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]

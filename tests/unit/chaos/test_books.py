@@ -18,7 +18,7 @@ def request(epoch: int, *counts: int, phase: str = "Closed", **changes: Any) -> 
     pods = [{"name": GROUP.pod(number), "signals": count} for number, count in enumerate(counts)]
     return {
         "metadata": {"name": f"storm-00000000000000a7-{epoch}", "uid": f"uid-{epoch}"},
-        "spec": {"name": GROUP.name, "epoch": epoch},
+        "spec": {"name": GROUP.name, "gid": "00000000000000a7", "epoch": epoch},
         "status": {
             "phase": phase,
             "signals": {"total": sum(counts)},
@@ -77,19 +77,53 @@ def test_what_says_discarded_is_not_lost(books: Books) -> None:
     assert not account(books).wrong
 
 
+ALERT = Occurrence(GROUP, 1, Way.WEBHOOK)
+
+
+def test_alert_answered_as_discarded_is_in_no_request(books: Books) -> None:
+    books.sent(ALERT, 3.0)
+    books.answered(ALERT, discarded=True)
+    books.observe([request(1, 2, 1)], at=4.0)
+    assert (account(books).wrong, account(books).discarded) == (False, 1)
+    books.observe([request(1, 2, 2)], at=5.0)
+    assert account(books).twice == 1
+
+
+def test_alert_answered_as_discarded_may_be_counted_if_redis_has_lost_that(books: Books) -> None:
+    books.sent(ALERT, 3.0)
+    books.answered(ALERT, discarded=True)
+    books.answered(ALERT, discarded=False)
+    books.observe([request(1, 2, 2)], at=5.0)
+    assert account(books).problems == (f"{ALERT} was answered as discarded and as accepted",)
+    books.losses = [3.5]
+    assert not account(books).wrong
+
+
+def test_groups_that_share_a_request_have_one_page() -> None:
+    groups = [Group(f"storm-{number:02}", Law.MANY, Way.SIGNALS) for number in range(2)]
+    books = Books(groups)
+    for group in groups:
+        books.sent(Occurrence(group, 0), 0.0)
+    shared = request(1)
+    pods = [{"name": group.pod(0), "signals": 1} for group in groups]
+    shared["status"] |= {"signals": {"total": 2}, "affectedResources": pods}
+    books.observe([shared], at=1.0)
+    assert (account(books).counted, account(books).wrong) == (2, False)
+
+
 def test_edit_while_nobody_led_may_count_once_more(books: Books) -> None:
     books.edited(Occurrence(GROUP, 1), 20, at=5.0)
-    books.led_anew(checkpoint=20, listed_at=6.0)
+    books.led_anew(checkpoint=20, of_events=0, listed_at=6.0)
     books.observe([request(1, 2, 2)], at=7.0)
     assert account(books).twice == 1
-    books.led_anew(checkpoint=19, listed_at=6.0)
+    books.led_anew(checkpoint=19, of_events=30, listed_at=6.0)
     assert (account(books).twice, account(books).edited) == (0, 1)
 
 
 @pytest.mark.parametrize(
     ("requests", "problem"),
     [
-        ([request(2, 2, 1)], "the epochs are [2]"),
+        ([request(2, 2, 1)], "the epochs of 00000000000000a7 are [2]"),
         ([request(1, 2, 1), request(2)], "requests without a signal: storm-00000000000000a7-2"),
     ],
 )

@@ -26,8 +26,9 @@
              e<after>,<count>,<s>  occurrences of an Event of segment s; version is its resourceVersion
 
   Returns     per storm {word, epoch, folded, open 0|1, next deadline in Unix ms or 0, folded that the
-              request holds, incarnation or '', ordinal of each signal …}; ordinal 0: it was safe before;
-              below 0: an alert that may have been counted before
+              request holds, incarnation or '', what was last told of a group that was discarded, ordinal
+              of each signal …}; ordinal 0: it was safe before; below 0: an alert that may have been counted
+              before; nil: it was discarded
               'counted'  the storm holds the signals
               'lost'     Redis knows less than the caller, or the storm was counted by another server, such as
                          the one before a fail-over, of which this one may lack the last words, or the
@@ -104,42 +105,59 @@ local function resource_of(field, base)
   return string.sub(base, 1, string.byte(field, 2) - 32) .. string.sub(field, 3)
 end
 
+-- What became of a start: it is in the storm `opening`, or in an earlier one that has a request, or was discarded.
+local HERE, BEFORE, DISCARDED = '', 'c', 'd'
+
 local function alert_of(text)
-  if not text then return { starts = {} } end
-  local alert = { state = string.sub(text, 1, 1), opening = tonumber(string.match(text, '^%a(%d+)')), starts = {} }
-  for start in string.gmatch(text, ',(-?%d+)') do alert.starts[#alert.starts + 1] = tonumber(start) end
+  if not text then return { starts = {}, fates = {} } end
+  local alert = { state = string.sub(text, 1, 1), opening = tonumber(string.match(text, '^%a(%d+)')), starts = {}, fates = {} }
+  for start, fate in string.gmatch(text, ',(-?%d+)([cd]?)') do
+    alert.starts[#alert.starts + 1] = tonumber(start)
+    alert.fates[#alert.fates + 1] = fate
+  end
   return alert
 end
 
 local function text_of(alert)
   local parts = { string.format('%s%.0f', alert.state, alert.opening) }
-  for i, start in ipairs(alert.starts) do parts[i + 1] = string.format('%.0f', start) end
+  for i, start in ipairs(alert.starts) do parts[i + 1] = string.format('%.0f%s', start, alert.fates[i]) end
   return table.concat(parts, ',')
 end
 
--- Whether a report says what is known already of the latest start: what `note_report` would find, for less.
-local function repeats_latest(text, start, fires)
-  return string.match(text, ',(-?%d+)') == start and (fires or string.byte(text) == RESOLVED)
+local function fate_of(fate, alert_opening, opening)
+  return (fate == HERE and alert_opening ~= opening) and BEFORE or fate
+end
+
+-- What became of the latest start, if a report says nothing more of it: what `note_report` would find, for less.
+local function fate_of_latest(text, start, fires, opening)
+  local from, latest, fate = string.match(text, '^%a(%d+),(-?%d+)([cd]?)')
+  if latest ~= start then return nil end
+  fate = fate_of(fate, tonumber(from), opening)
+  return (fires or fate == DISCARDED or string.byte(text) == RESOLVED) and fate or nil
 end
 
 -- Notes one report of an alert. 'instance' is new, 'older' is new but not the latest of its alert, 'resolution' is the
 -- end of one that the storm counts as firing; nil changes nothing in the storm. Then comes what the storm counted the
--- alert as before, 'f' or 'r', or nil.
+-- alert as before, 'f' or 'r', or nil; or, behind nil, what had become of its start.
 local function note_report(alert, start, fires, opening)
-  local starts, state = alert.starts, fires and 'f' or 'r'
+  local starts, fates, state = alert.starts, alert.fates, fires and 'f' or 'r'
   for i, known in ipairs(starts) do
     if known == start then
-      if i > 1 or fires or alert.state == 'r' then return nil end
+      local fate = fate_of(fates[i], alert.opening, opening)
+      if i > 1 or fires or alert.state == 'r' or fate == DISCARDED then return nil, fate end
       alert.state, alert.changed = 'r', true
       if alert.opening == opening then return 'resolution', 'f' end
-      return nil
+      return nil, fate
     end
   end
-  if #starts == MAX_STARTS and start < starts[MAX_STARTS] then return nil end
+  if #starts == MAX_STARTS and start < starts[MAX_STARTS] then return nil, BEFORE end
   local place = 1
   while starts[place] and starts[place] > start do place = place + 1 end
+  for i, fate in ipairs(fates) do fates[i] = fate_of(fate, alert.opening, opening) end
   table.insert(starts, place, start)
-  starts[MAX_STARTS + 1] = nil
+  -- Which storm has an older start than that of another storm is not known from then on.
+  table.insert(fates, place, (place > 1 and alert.opening ~= opening) and BEFORE or HERE)
+  starts[MAX_STARTS + 1], fates[MAX_STARTS + 1] = nil, nil
   alert.changed = true
   if place > 1 then return 'older' end
   local before = alert.opening == opening and alert.state or nil
@@ -169,13 +187,14 @@ local function judge_alert(map, known, a, opening, basis)
   local maybe = not sure and start <= number(map.la)
   local alert, text = known.alerts[id], known.values[id]
   if not alert then
-    if text and repeats_latest(text, ARGV[a], fires) then return nil end
+    local fate = text and fate_of_latest(text, ARGV[a], fires, opening)
+    if fate then return nil, fate end
     if not takes(known, id) then return { a = a, what = 'beyond', fires = fires, maybe = maybe } end
     alert = alert_of(text)
     known.alerts[id] = alert
   end
   local what, before = note_report(alert, start, fires, opening)
-  if not what then return nil end
+  if not what then return nil, before end
   return { a = a, what = what, fires = fires, before = before, maybe = maybe and what ~= 'resolution' }
 end
 
@@ -190,8 +209,8 @@ local function judge_event(map, known, a)
 end
 
 -- Reads the signals of one storm from ARGV. Gives those that nobody has counted, a number for a Signal and a table for
--- the others; the ordinals so far, of which those below 0 say which of them it is; what is known one by one; and the
--- places of alerts that were counted before: their ordinals say only by when they were.
+-- the others; the ordinals so far, of which those below 0 say which of them it is and false that it was discarded; what
+-- is known one by one; and the places of alerts that were counted before: their ordinals say only by when they were.
 local function read_signals(map, basis, ids_key, counted_key)
   local m = tonumber(ARGV[at])
   local first = at + 1
@@ -216,9 +235,9 @@ local function read_signals(map, basis, ids_key, counted_key)
     local a = first + (i - 1) * 7
     local kind = string.byte(ARGV[a + 2])
     if kind == ALERT or kind == EVENT then
-      local found
+      local found, fate
       if kind == ALERT then
-        found = judge_alert(map, known, a, opening, basis)
+        found, fate = judge_alert(map, known, a, opening, basis)
       else
         found = judge_event(map, known, a)
       end
@@ -227,17 +246,24 @@ local function read_signals(map, basis, ids_key, counted_key)
         ordinals[i] = -#new
         -- Of the alert whose end is counted now, the beginning was counted before.
         if found.what == 'resolution' then repeats[#repeats + 1] = i end
+      elseif fate == DISCARDED then
+        ordinals[i] = false
+      elseif fate == BEFORE then
+        ordinals[i] = 0
       else
         ordinals[i] = #new > 0 and -#new or before
         if kind == ALERT then repeats[#repeats + 1] = i end
       end
+    elseif number(scores[place[i]]) < 0 then
+      ordinals[i] = false
     else
       local segment = string.sub(ARGV[a + 2], 2)
       if not floors[segment] then floors[segment] = math.max(checkpoint_of(segment), number(map['fl' .. segment])) end
       if tonumber(ARGV[a]) <= floors[segment] then
         ordinals[i] = 0
       elseif scores[place[i]] then
-        ordinals[i] = before
+        -- An edit has raised its resourceVersion; the one that it was counted by says in which storm.
+        ordinals[i] = tonumber(scores[place[i]]) > floors[segment] and before or 0
       else
         local id = ARGV[a + 1]
         if not seen[id] then
@@ -254,6 +280,7 @@ end
 local function open_next(map, terms)
   local opened = {
     e = number(map.e) + 1, s = 'o', g = incarnation, o = now, rev = 1, k = terms, la = number(map.la), ls = number(map.ls),
+    ds = map.ds or '', dr = map.dr or '',
   }
   for field, value in pairs(map) do
     local stream = string.match(field, FLOOR)
@@ -485,7 +512,7 @@ local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond
     changed.rev = number(map.rev) + 1
   end
   for i, ordinal in ipairs(ordinals) do
-    if ordinal < 0 then ordinals[i] = places[-ordinal] end
+    if ordinal and ordinal < 0 then ordinals[i] = places[-ordinal] end
   end
   return changed, limits
 end
@@ -520,6 +547,20 @@ local function remember(known, closed, counted_key)
   if closed then redis.call('EXPIRE', counted_key, COUNTED_SECONDS) end
 end
 
+-- Forgets what another server had discarded: since then it may have been counted, and this server not have heard of it.
+local function void_discards(map, storm_key, ids_key, counted_key)
+  redis.call('HDEL', storm_key, 'ds', 'dr')
+  map.ds, map.dr = nil, nil
+  redis.call('ZREMRANGEBYSCORE', ids_key, '-inf', '(0')
+  local flat = redis.call('HGETALL', counted_key)
+  for i = 1, #flat, 2 do
+    local text, discarded = string.gsub(flat[i + 1], ',%-?%d+d', '')
+    if discarded > 0 then
+      if string.find(text, ',') then redis.call('HSET', counted_key, flat[i], text) else redis.call('HDEL', counted_key, flat[i]) end
+    end
+  end
+end
+
 -- Forgets a storm of another server that has no request: whoever counted into it does so again. The alerts of earlier
 -- storms are not known any more either.
 local function drop(before, gid, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
@@ -538,8 +579,10 @@ end
 local function continue(
   before, seed_at, n, gid, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key
 )
-  redis.call('DEL', storm_key, ids_key, hll_key, instances_key, beyond_key)
+  redis.call('DEL', storm_key, hll_key, instances_key, beyond_key)
+  redis.call('ZREMRANGEBYSCORE', ids_key, 0, '+inf')
   redis.call('HSET', storm_key, unpack(ARGV, seed_at, seed_at + n - 1))
+  if before and before.ds then redis.call('HSET', storm_key, 'ds', before.ds, 'dr', before.dr) end
   redis.call('SET', opening_key, opening)
   local map = fields(storm_key)
   if map.s == 'o' then
@@ -574,8 +617,9 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
   if map and map.s == 'c' and known_epoch > 0 and number(map.e) >= known_epoch then lost = true end
   if lost then
     at = at + 1 + tonumber(ARGV[at]) * 7
-    return { 'lost', 0, 0, 0, 0, 0, '' }
+    return { 'lost', 0, 0, 0, 0, 0, '', '' }
   end
+  if map and map.ds and map.ds ~= server then void_discards(map, storm_key, ids_key, counted_key) end
   if foreign and n == 0 then map = drop(map, gid, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key) end
   if n > 0 and (foreign or behind(map, seed_epoch, seed_folded) or (map.s ~= 'c' and map.g == distrusted)) then
     map = continue(map, seed_at, n, gid, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
@@ -585,7 +629,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
   end
   if map.s == 'x' then
     at = at + 1 + tonumber(ARGV[at]) * 7
-    return { 'closing', number(map.e), folded_of(map), 0, 0, number(map.w), map.g or '' }
+    return { 'closing', number(map.e), folded_of(map), 0, 0, number(map.w), map.g or '', '' }
   end
   local new, ordinals, known, repeats = read_signals(map, basis, ids_key, counted_key)
   local due = n > 0 and map.s == 'o' and now or 0
@@ -607,7 +651,8 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
   if known then remember(known, map.s == 'c', counted_key) end
   for _, i in ipairs(repeats) do ordinals[i] = -math.abs(ordinals[i]) end
   return {
-    'counted', number(map.e), folded_of(map), map.s == 'o' and 1 or 0, due, number(map.w), map.g or '', unpack(ordinals),
+    'counted', number(map.e), folded_of(map), map.s == 'o' and 1 or 0, due, number(map.w), map.g or '', map.dr or '',
+    unpack(ordinals),
   }
 end
 

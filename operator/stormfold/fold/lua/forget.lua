@@ -18,60 +18,98 @@
   ARGV[5]  folded at which it may be discarded
   ARGV[6]  how long to remember the epoch, seconds
   ARGV[7]  how long to know its alerts and Events, and its Signals that are not trimmed yet, seconds
+  ARGV[8]  folded that its request held when it was looked at; more than that: it may not be discarded
+  ARGV[9]  what is told of its signals if it is discarded
 
   Returns     'forgotten'
               'moved'    signals came meanwhile, or the storm to be closed is not frozen, or it has another
                          incarnation: Redis had lost it
               'gone'     Redis knows no such storm, or it is forgotten already
+              'lost'     it was to be discarded and another server had counted it, so that this one may lack
+                         its last words: it is forgotten, and none of its signals may be told anything
               'newer-epoch'  a later storm of the group has opened
   Guarantees  what was counted stays counted: a closed storm leaves the newest resourceVersion of each segment
               as the floor below which fold counts nothing, and its alerts and Events are known for a while;
-              a repeated call changes nothing
+              what was discarded is known as such by then, whoever folds it again; a repeated call changes
+              nothing; O(fields), and O(signals known one by one) where some are discarded
 ]]
 local storm, due, ids, hll = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local instances, opening, counted, beyond = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local gid, epoch, incarnation, why, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local keep_seconds, counted_seconds = ARGV[6], ARGV[7]
-local current, state, lives, total, others, lost_ms, latest_start =
-  unpack(redis.call('HMGET', storm, 'e', 's', 'g', 't', 'n', 'la', 'ls'))
-if not current or state == 'c' then
+local keep_seconds, counted_seconds, known_written, told = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
+local SERVER_CHARACTERS = 4
+local server = string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), 1, SERVER_CHARACTERS)
+local map = {}
+local flat = redis.call('HGETALL', storm)
+for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
+
+local function number(text) return tonumber(text or '0') end
+
+-- Marks the starts of alerts that are in this storm, and in no earlier one.
+local function discard_alerts()
+  if number(map.na) == 0 then return end
+  local alerts = redis.call('HGETALL', counted)
+  for i = 1, #alerts, 2 do
+    local head, starts = string.match(alerts[i + 1], '^(%a%d+)(,.+)$')
+    if head and string.sub(head, 2) == map.o then
+      local marked = string.gsub(starts .. ',', '(%d),', '%1d,')
+      redis.call('HSET', counted, alerts[i], head .. string.sub(marked, 1, -2))
+    end
+  end
+end
+
+-- Marks the Signals of this storm: those above the floor of their segment, which the end of an id names.
+local function discard_signals()
+  local signals = redis.call('ZRANGE', ids, 0, -1, 'WITHSCORES')
+  for i = 1, #signals, 2 do
+    local segment = string.format('%d', tonumber(string.sub(signals[i], -1), 16))
+    if tonumber(signals[i + 1]) > number(map['fl' .. segment]) then
+      redis.call('ZADD', ids, '-' .. signals[i + 1], signals[i])
+    end
+  end
+end
+if not map.e or map.s == 'c' then
   redis.call('ZREM', due, gid)
   return 'gone'
 end
-if current ~= epoch then return 'newer-epoch' end
-if (lives or '') ~= incarnation then return 'moved' end
-if why == 'discarded' then
-  if tonumber(total or '0') + tonumber(others or '0') ~= expected or state ~= 'o' then return 'moved' end
-  epoch = string.format('%.0f', tonumber(epoch) - 1)
-else
-  if state ~= 'x' then return 'moved' end
-end
--- How far each segment was counted is the floor of the next storm; what is discarded leaves the floor that it had.
-local left = why == 'discarded' and '^fl(e?%d+)$' or '^p(e?%d+)$'
-local remembered = { 'e', epoch, 's', 'c' }
-for field, value in pairs({ la = lost_ms, ls = latest_start }) do
-  if value then
-    remembered[#remembered + 1] = field
-    remembered[#remembered + 1] = value
+if map.e ~= epoch then return 'newer-epoch' end
+if (map.g or '') ~= incarnation then return 'moved' end
+local discarded = why == 'discarded'
+local kept = { e = epoch, s = 'c', la = map.la, ls = map.ls, ds = map.ds, dr = map.dr }
+local lost = false
+if discarded then
+  if number(map.t) + number(map.n) ~= expected or map.s ~= 'o' then return 'moved' end
+  if number(map.w) > known_written then return 'moved' end
+  kept.e = string.format('%.0f', tonumber(epoch) - 1)
+  lost = string.sub(map.g or '', -SERVER_CHARACTERS) ~= server
+  if lost then
+    redis.call('DEL', ids, counted)
+    kept.la, kept.ds, kept.dr = map.ls, nil, nil
+  else
+    discard_alerts()
+    discard_signals()
+    kept.ds, kept.dr = server, told
   end
+elseif map.s ~= 'x' then
+  return 'moved'
 end
-local fields = redis.call('HGETALL', storm)
-for i = 1, #fields, 2 do
-  local stream = string.match(fields[i], left)
+for field, value in pairs(map) do
+  local stream = string.match(field, '^p(e?%d+)$')
   if stream then
-    remembered[#remembered + 1] = 'fl' .. stream
-    remembered[#remembered + 1] = fields[i + 1]
+    -- How far a segment was counted is the floor of the next storm; what is discarded leaves the floor that it had, and
+    -- that there was something of the segment: ids are kept for as long as one of theirs may be needed.
+    kept['fl' .. stream] = discarded and (map['fl' .. stream] or '0') or value
   end
-end
-if why == 'discarded' then
-  redis.call('DEL', ids)
-else
-  -- The floor does not tell a Signal whose metadata were edited after it was counted.
-  redis.call('EXPIRE', ids, counted_seconds)
 end
 redis.call('DEL', storm, hll, instances, opening, beyond)
-redis.call('HSET', storm, unpack(remembered))
+local fields = {}
+for field, value in pairs(kept) do
+  fields[#fields + 1], fields[#fields + 2] = field, value
+end
+redis.call('HSET', storm, unpack(fields))
 redis.call('EXPIRE', storm, keep_seconds)
 redis.call('EXPIRE', counted, counted_seconds)
+-- The floor does not tell a Signal whose metadata were edited after it was counted, nor one that was discarded.
+redis.call('EXPIRE', ids, counted_seconds)
 redis.call('ZREM', due, gid)
-return 'forgotten'
+return lost and 'lost' or 'forgotten'

@@ -38,7 +38,10 @@ local function trim()
       least = math.min(least or math.huge, tonumber(redis.call('HGET', checkpoint, segment) or '0'))
     end
   end
-  if least and least > 0 then redis.call('ZREMRANGEBYSCORE', ids, '-inf', string.format('%.0f', least)) end
+  if least and least > 0 then
+    local trimmed = string.format('%.0f', least)
+    redis.call('ZREMRANGEBYSCORE', ids, '-' .. trimmed, trimmed)
+  end
 end
 
 local current, state, lives, total, others, before, last_write =
