@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -169,6 +170,12 @@ class Operator:
                 if name and 'outcome="skipped"' not in line:
                     counts[name] += int(float(line.rpartition(" ")[2]))
         return counts
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[ {{]", line))
 
     def rss_mb(self) -> float:
         """Resident memory."""

@@ -32,8 +32,8 @@ from stormfold.policy.version import PolicyVersion
 POLICY = PolicyVersion(
     PolicyId("StormPolicy", "shop", "all"), "policy-uid", 1, PolicySpec(group_by=("name",))
 )
-OTHERS = PolicyVersion(PolicyId("ClusterStormPolicy", "", "default"), "others-uid", 1, PolicySpec())
-"""That of all namespaces but shop."""
+OTHERS = PolicyVersion(PolicyId("StormPolicy", "ops", "all"), "others-uid", 1, PolicySpec())
+"""That of another namespace."""
 GROUP = POLICY.group(signal(1))
 NOW = T0 * 2
 """Later than the folder's clock will be, which is that of the machine: whatever there is, is due."""

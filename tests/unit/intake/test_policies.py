@@ -8,7 +8,7 @@ import pytest
 from tests.harness.values import version
 
 from stormfold.api.conditions import Reason
-from stormfold.intake.policies import examined
+from stormfold.intake.policies import examined, overflowing
 from stormfold.policy.validation import Fault
 
 METADATA = {"name": "own", "namespace": "shop", "uid": "uid-own", "generation": 3}
@@ -46,3 +46,35 @@ def test_field_of_a_newer_crd_is_left_alone() -> None:
         version(generation=3),
         list[Fault](),
     )
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "finding"),
+    [
+        pytest.param(
+            [],
+            Fault(Reason.OPEN_STORMS_WITHIN_LIMIT, "each group has a request of its own"),
+            id="nowhere",
+        ),
+        pytest.param(
+            ["ops", "shop"],
+            Fault(
+                Reason.OPEN_STORMS_REACHED,
+                "more groups than limits.openStorms in ops, shop: new ones are counted together in one request there, "
+                "whose spec.overflow is true, until that is closed",
+            ),
+            id="in some namespaces",
+        ),
+        pytest.param(
+            list("abcdefg"),
+            Fault(
+                Reason.OPEN_STORMS_REACHED,
+                "more groups than limits.openStorms in a, b, c, d, e and 2 more: new ones are counted together in one "
+                "request there, whose spec.overflow is true, until that is closed",
+            ),
+            id="in many",
+        ),
+    ],
+)
+def test_policy_says_where_it_has_more_groups_than_storms(namespaces: list[str], finding: Fault) -> None:
+    assert overflowing(namespaces) == finding
