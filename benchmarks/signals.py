@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,7 +43,7 @@ from stormfold.demo.valkey import Valkey
 from stormfold.fold.batching import Folder
 from stormfold.fold.connection import Connection
 from stormfold.fold.store import StormStore
-from stormfold.intake.checkpoint import Progress
+from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.listwatch import Changed
 from stormfold.intake.rest import Rest
 from stormfold.intake.signals import Seen, SignalIntake, SignalParser
@@ -169,6 +170,12 @@ class Operator:
                 if name and 'outcome="skipped"' not in line:
                     counts[name] += int(float(line.rpartition(" ")[2]))
         return counts
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[ {{]", line))
 
     def rss_mb(self) -> float:
         """Resident memory."""
@@ -353,7 +360,7 @@ def info(valkey: Valkey, section: str) -> list[str]:
 async def measure_fold(valkey: Valkey, signals: int, batch: int) -> float:
     """Our own CPU from an event of the watch to its acknowledged fold, in batches of that many; µs a signal."""
     connection = Connection.from_url(valkey.url)
-    router, progress, parse = Router(), Progress(), SignalParser("stormfold-system")
+    router, progress, parse = Router(), ShardProgress(), SignalParser("stormfold-system")
     router.update([PolicyVersion(PolicyId("ClusterStormPolicy", "", "default"), "uid", 1, PolicySpec())])
     verdict = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
     folder = Folder(

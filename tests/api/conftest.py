@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -136,6 +136,7 @@ class NewOperator(Protocol):
         environment: dict[str, str | None] | None = None,
         identity: str = "test-0",
         webhook_token_file: Path | None = None,
+        constants: Mapping[str, int] = {},
         start: bool = True,
         ready: bool = True,
     ) -> Awaitable[OperatorProcess]: ...
@@ -158,6 +159,7 @@ async def operator(
         environment: dict[str, str | None] | None = None,
         identity: str = "test-0",
         webhook_token_file: Path | None = None,
+        constants: Mapping[str, int] = {},
         start: bool = True,
         ready: bool = True,
     ) -> OperatorProcess:
@@ -169,6 +171,7 @@ async def operator(
             identity=identity,
             environment=environment,
             webhook_token_file=webhook_token_file,
+            constants=constants,
         )
         made.append(process)
         if start:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import re
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,10 @@ class Rule:
     """Set when a request first met the rule: the moment to kill somebody."""
     released: asyncio.Event | None = None
     """Of a hold: the request waits for it."""
+    per_second: float | None = None
+    """So many that match pass each second before one meets the rule."""
+    _passes: float = 1.0
+    _counted_at: float = 0.0
 
     def release(self) -> None:
         """Let the held request go on, and those after it pass."""
@@ -61,7 +66,19 @@ class Rule:
             and self.method in {method, "*"}
             and self.path.search(path) is not None
             and (self.body is None or self.body(body))
+            and not self._passes_now()
         )
+
+    def _passes_now(self) -> bool:
+        if self.per_second is None:
+            return False
+        now = time.monotonic()
+        self._passes = min(1.0, self._passes + (now - self._counted_at) * self.per_second)
+        self._counted_at = now
+        if self._passes < 1.0:
+            return False
+        self._passes -= 1.0
+        return True
 
 
 @dataclass(frozen=True)
@@ -118,6 +135,12 @@ class ApiProxy:
         sent = {"Content-Type": "application/json", **(headers or {})}
         rule = Rule(method, re.compile(path), body, times, when, answer=(status, sent, text))
         return self._add(rule)
+
+    def throttle(self, method: str, path: str, per_second: float) -> Rule:
+        """Answer 429 to all that match but so many a second, as API Priority and Fairness does."""
+        rule = self.respond(method, path, 429, headers={"Retry-After": "1"}, times=None)
+        rule.per_second = per_second
+        return rule
 
     def cut(
         self,

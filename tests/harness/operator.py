@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -35,9 +36,15 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["__main__", "stormfold.cli", __name__])
 
 
-def become_the_operator(environment: dict[str, str], log: Path, clock_offset: float = 0.0) -> None:
+def become_the_operator(
+    environment: dict[str, str], log: Path, clock_offset: float = 0.0, constants: Mapping[str, int] = {}
+) -> None:
     """What a forked process does: nothing of the tests is left in it."""
     os.setsid()
+    for path, value in constants.items():
+        module, _, name = path.rpartition(".")
+        assert hasattr(sys.modules[module], name), path
+        setattr(sys.modules[module], name, value)
     if clock_offset:
         set_clock_wrong(clock_offset)
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -99,7 +106,8 @@ class OperatorProcess:
     """`stormfold run` with a log file and a port of its own.
 
     `environment` is added to the settings; a value of None takes a variable away. It takes alerts at `webhook_url`, with
-    a `webhook_token_file` also from whoever has the token in it. Its clock is `clock_offset` seconds fast.
+    a `webhook_token_file` also from whoever has the token in it. Its clock is `clock_offset` seconds fast. `constants`,
+    by their path, have other values: limits that are too far away to be reached in a test.
     """
 
     def __init__(
@@ -113,8 +121,10 @@ class OperatorProcess:
         environment: dict[str, str | None] | None = None,
         webhook_token_file: Path | None = None,
         clock_offset: float = 0.0,
+        constants: Mapping[str, int] = {},
     ) -> None:
         self.log = log
+        self._constants = dict(constants)
         self._clock_offset = clock_offset
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -151,7 +161,7 @@ class OperatorProcess:
         assert not self.running, "the operator is running already"
         self._process = FORKS.Process(
             target=become_the_operator,
-            args=(self._environment, self.log, self._clock_offset),
+            args=(self._environment, self.log, self._clock_offset, self._constants),
             daemon=True,
         )
         self._process.start()
@@ -223,6 +233,11 @@ class OperatorProcess:
     def log_lines(self) -> list[dict[str, Any]]:
         """Its log, oldest line first; a line that is no JSON object comes as `{"message": line}`."""
         return [_parsed(line) for line in self.log.read_text(errors="replace").splitlines()]
+
+    def resident_mb(self) -> float:
+        """Its resident memory, from /proc."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
     def cpu_seconds(self) -> float:
         """User and system CPU time that the process has used, from /proc."""

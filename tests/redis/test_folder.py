@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import pytest
 from tests.harness.eventually import eventually
@@ -27,12 +28,14 @@ from stormfold.model.arrival import Arrival, Verdict
 from stormfold.model.group import PolicyId
 from stormfold.model.storm import Seed, Snapshot
 from stormfold.policy.index import PolicyIndex
-from stormfold.policy.routing import Routing
+from stormfold.policy.routing import Routed, Routing
 from stormfold.policy.version import PolicyVersion
 
 POLICY = PolicyVersion(
     PolicyId("StormPolicy", "shop", "all"), "policy-uid", 1, PolicySpec(group_by=("name",))
 )
+OTHERS = PolicyVersion(PolicyId("StormPolicy", "ops", "all"), "others-uid", 1, PolicySpec())
+"""That of another namespace."""
 GROUP = POLICY.group(signal(1))
 NOW = T0 * 2
 """Later than the folder's clock will be, which is that of the machine: whatever there is, is due."""
@@ -56,7 +59,7 @@ class World:
     held: Held | None = None
 
     def __post_init__(self) -> None:
-        routing = Routing(PolicyIndex([self.policy]))
+        routing = Routing(PolicyIndex([self.policy, OTHERS]))
         self.folder = Folder(
             self.store,
             route=routing.route,
@@ -176,6 +179,53 @@ async def test_burst_is_folded_in_few_calls(proxied: World, redis_proxy: RedisPr
     await proxied.submit(*signals(1, 1000))
     calls = redis_proxy.commands["EVALSHA"] + redis_proxy.commands["EVAL"] - 1
     assert (await proxied.counted(), calls) == ((1, 1000), 4)
+
+
+async def test_namespace_without_room_is_named_and_another_one_is_taken(
+    redis: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "MAX_HELD", 4)
+    async with running(redis.url) as world:
+        assert [await world.folder.submit(signal(version)) for version in (1, 2, 3)] == [None, None, "shop"]
+        assert await world.folder.submit(replace(signal(4), namespace="ops")) is None
+        await world.idle()
+        assert await world.counted() == (1, 2)
+        await world.written(1, 1)
+        assert [world.folder.room(namespace) for namespace in ("shop", "ops", "dev")] == [1, 1, 1]
+        assert await world.folder.submit(signal(3)) is None
+        await world.idle()
+        assert await world.counted() == (1, 3)
+
+
+async def test_signal_waits_behind_others_of_its_namespace(world: World) -> None:
+    assert await world.folder.submit(signal(1), {"shop"}.__contains__) == "shop"
+    assert await world.folder.submit(signal(1), {"ops"}.__contains__) is None
+
+
+async def test_alerts_beyond_the_room_are_given_back(redis: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MAX_HELD", 4)
+    async with running(redis.url) as world:
+        mine, others = signals(1, 3), [replace(signal(4), namespace="ops")]
+        assert world.folder.offer(mine + others) == mine[2:]
+        await world.idle()
+        assert await world.counted() == (1, 2)
+
+
+def test_groups_take_turns_in_a_lane() -> None:
+    lane = batching.Lane()
+    of = {
+        name: Routed(arrival, arrival, POLICY.group(arrival), POLICY)
+        for name in "ab"
+        for arrival in [replace(signal(1), name=name)]
+    }
+    for name in "a" * 300 + "b":
+        lane.add(of[name])
+    assert [(name, len(list(run))) for name, run in groupby(it.arrival.name for it in lane.take(256))] == [
+        ("a", 32),
+        ("b", 1),
+        ("a", 223),
+    ]
+    assert (len(lane.take(256)), lane.queue) == (45, {})
 
 
 async def test_full_redis_stops_the_folding_until_there_is_room(world: World) -> None:

@@ -9,6 +9,7 @@ was deleted or changed meanwhile is left to the watch, which tells of it in its 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge
@@ -167,10 +168,9 @@ class Rest(Generic[T]):
     async def _resume(self, namespace: str, room: int, retake: Callable[[Left, T], Awaitable[None]]) -> int:
         """Take some of a namespace, as far as there is room and nothing has changed; says how many."""
         waiting = self._left.get(namespace, {})
-        enough = min(len(waiting), READS_AT_ONCE)
-        if not enough or room < enough:
+        first = list(islice(waiting.values(), min(room, READS_AT_ONCE)))
+        if not first:
             return 0
-        first = [left for left, _ in zip(waiting.values(), range(enough), strict=False)]
         objects = await asyncio.gather(*(self._read(left) for left in first))
         moved = 0
         self._resuming = namespace

@@ -42,8 +42,8 @@ HINTED_MS = 2000
 LOOK_MS = 50
 """Looks at what is due are this far apart, and each takes all partitions together: a storm whose write is under way
 is due with every fold."""
-LOOKS_SHARE = 0.1
-"""So much of the time may be spent on looks at what is due: they cost more when much of it waits."""
+LOOK_SECONDS = 20e-6
+"""Looks are so much farther apart for each storm that waits for its turn: each is found again by every look."""
 STORMS_AT_ONCE = 16
 """Storms that are worked on at the same time, half of them of one namespace."""
 FAILING = 8
@@ -220,16 +220,15 @@ class Reconciler:
 
     async def _look(self) -> None:
         """Find what is due in the partitions that were hinted at."""
-        now, began = now_ms(), time.monotonic()
-        if began < self._next_look:
+        now = now_ms()
+        if time.monotonic() < self._next_look:
             return
         numbers: set[int] = set()
         while self._hints and self._hints[0] <= now:
             numbers |= self._due.pop(heapq.heappop(self._hints))
         if numbers:
             self._line_up((await self._store.due(sorted(numbers), now_ms=now)).values())
-            ended = time.monotonic()
-            self._next_look = ended + (ended - began) * (1 / LOOKS_SHARE - 1)
+            self._next_look = time.monotonic() + min(SWEEP_SECONDS, len(self._waiting) * LOOK_SECONDS)
 
     def _line_up(self, due: Iterable[list[str]]) -> None:
         for gids in due:

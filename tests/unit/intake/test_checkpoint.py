@@ -146,6 +146,17 @@ def test_redis_forgets_nothing_while_something_met_at_start_may_be_mistaken_for_
     assert progress.trim() == 200
 
 
+def test_what_is_safe_does_not_pile_up_behind_what_never_is() -> None:
+    progress = begun()
+    stuck = progress.take(110, generation=1, created=T)
+    for version in range(111, 111 + 3 * SWEEP):
+        progress.take(version, generation=1, created=T + version).safe = True
+    assert len(progress._unsafe) <= SWEEP + 1
+    assert progress.checkpoint() == Checkpoint(109, 0)
+    stuck.safe = True
+    assert progress.checkpoint() == Checkpoint(version, T + version - CREATION_MARGIN_SECONDS)
+
+
 def test_proven_ids_do_not_pile_up_behind_one_that_must_be_kept() -> None:
     progress = begun()
     progress.take(110, generation=2, created=T).safe = True

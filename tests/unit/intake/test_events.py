@@ -22,6 +22,7 @@ from stormfold.api.signal import Severity, SignalPhase
 from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.events import MAX_COUNT, EventIntake, EventParser, SeenEvent
 from stormfold.intake.listwatch import Change, Changed, Deleted, Listed, Reached
+from stormfold.intake.rest import MISSED, Left
 from stormfold.kube.lease import Checkpoint
 from stormfold.model.arrival import Arrival, EventRef, Target, Verdict
 
@@ -458,11 +459,16 @@ class Stream:
         shard.begun()
         self.progress = shard.of("shop")
         self.submitted: list[EventRef] = []
-        self.intake = EventIntake(shard, submit=self._submit, rest=rest("Event"))
+        self.room = True
+        self.rest = rest("Event")
+        self.intake = EventIntake(shard, submit=self._submit, rest=self.rest)
 
-    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> None:
+    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
+        if waits("shop") or not self.room:
+            return "shop"
         assert isinstance(arrival.ref, EventRef)
         self.submitted.append(arrival.ref)
+        return None
 
     async def take(self, *changes: Change[SeenEvent]) -> list[tuple[int, int, int]]:
         """(resourceVersion, after, count) of what is submitted of these changes."""
@@ -645,6 +651,57 @@ async def test_redis_never_heard_of_an_event_that_no_policy_took() -> None:
     stream.conclude(NOT_GOVERNED)
     stream.progress.kept(Checkpoint(150, 0))
     assert stream.progress.trim() == 150
+
+
+# --- while there is no room
+
+
+async def left_with(*counts: int) -> Stream:
+    """A stream whose Event has come with these counts while there was no room; the first comes at version 110."""
+    stream = Stream()
+    stream.room = False
+    for place, count in enumerate(counts):
+        await stream.take(Changed(version(110 + place, count)))
+    stream.room = True
+    return stream
+
+
+async def test_event_that_was_left_holds_the_checkpoint_and_is_taken_as_it_was_left() -> None:
+    stream = await left_with(3)
+    assert (stream.submitted, len(stream.rest), stream.checkpoint) == ([], 1, 109)
+    left = stream.rest.drop("uid-1")
+    assert left == Left("uid-1", "shop", "web-0.18a1f0c3d2e4b501", 3, 110)
+    await stream.intake.retake(left, version(115, 3))
+    assert stream.submitted == [EventRef("uid-1", 110, 3, 0)]
+    stream.conclude(COUNTED)
+    assert stream.checkpoint == 110
+
+
+async def test_occurrences_that_were_left_come_with_newer_ones() -> None:
+    stream = await left_with(3, 5)
+    left = stream.rest.drop("uid-1")
+    assert left
+    await stream.intake.retake(left, version(111, 5))
+    assert stream.submitted == [EventRef("uid-1", 111, 5, 0)]
+    stream.conclude(COUNTED)
+    assert stream.checkpoint == 111
+
+
+async def test_event_that_has_gone_before_it_was_read_holds_nothing_up() -> None:
+    stream = await left_with(3)
+    missed = MISSED.labels(kind="Event")
+    before = missed._value.get()
+    await stream.take(Deleted("uid-1", 120))
+    assert (len(stream.rest), stream.checkpoint, missed._value.get() - before) == (0, 120, 3)
+
+
+async def test_event_for_which_there_is_still_no_room_is_left_again() -> None:
+    stream = await left_with(3)
+    left = stream.rest.drop("uid-1")
+    assert left
+    stream.room = False
+    await stream.intake.retake(left, version(110, 3))
+    assert (stream.submitted, len(stream.rest), stream.checkpoint) == ([], 1, 109)
 
 
 # --- any interleaving

@@ -8,7 +8,7 @@ import pytest
 from tests.harness.values import cluster_version, version
 
 from stormfold.api.conditions import Reason
-from stormfold.intake.policies import MAX_POLICIES, examined, too_many
+from stormfold.intake.policies import MAX_POLICIES, examined, overflowing, too_many
 from stormfold.policy.validation import Fault
 
 METADATA = {"name": "own", "namespace": "shop", "uid": "uid-own", "generation": 3}
@@ -56,3 +56,35 @@ def test_namespace_has_so_many_policies_in_force_and_those_that_go_first_are_it(
     ]
     assert too_many([*flood, *others]) == {"uid-p-000", "uid-p-001"}
     assert too_many(flood[2:] + others) == set()
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "finding"),
+    [
+        pytest.param(
+            [],
+            Fault(Reason.OPEN_STORMS_WITHIN_LIMIT, "each group has a request of its own"),
+            id="nowhere",
+        ),
+        pytest.param(
+            ["ops", "shop"],
+            Fault(
+                Reason.OPEN_STORMS_REACHED,
+                "more groups than limits.openStorms in ops, shop: new ones are counted together in one request there, "
+                "whose spec.overflow is true, until that is closed",
+            ),
+            id="in some namespaces",
+        ),
+        pytest.param(
+            list("abcdefg"),
+            Fault(
+                Reason.OPEN_STORMS_REACHED,
+                "more groups than limits.openStorms in a, b, c, d, e and 2 more: new ones are counted together in one "
+                "request there, whose spec.overflow is true, until that is closed",
+            ),
+            id="in many",
+        ),
+    ],
+)
+def test_policy_says_where_it_has_more_groups_than_storms(namespaces: list[str], finding: Fault) -> None:
+    assert overflowing(namespaces) == finding

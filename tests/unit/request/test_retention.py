@@ -10,7 +10,7 @@ from tests.harness.values import ARRIVAL
 
 from stormfold.kube.client import KubeClient
 from stormfold.model.arrival import SignalRef
-from stormfold.request.retention import Retention
+from stormfold.request.retention import BACKLOG, SWEEP, Retention
 
 
 def ref(uid: str, namespace: str = "shop", *, generation: int = 1, version: int = 100) -> SignalRef:
@@ -67,3 +67,18 @@ def test_signal_that_is_not_kept_is_none_of_its_business(retention: Retention) -
     retention.changed(ref("a"))
     retention.forget("a")
     assert retention._kept == {}
+
+
+def test_ends_of_what_has_gone_do_not_pile_up(retention: Retention) -> None:
+    retention.keep(ref("stays", "ops"), 86_400)
+    for number in range(5 * SWEEP):
+        retention.keep(ref(f"uid-{number}"), 86_400)
+        retention.forget(f"uid-{number}")
+    assert len(retention._ends) <= SWEEP + 2
+    assert [uid for _, _, uid in retention._ends if uid == "stays"] == ["stays"]
+
+
+def test_backlog_says_how_many_deletions_are_due(retention: Retention) -> None:
+    for uid in ("a", "b", "c", "d", "e"):
+        retention.keep(ref(uid), 600)
+    assert BACKLOG._value.get() == 3

@@ -1,0 +1,194 @@
+"""What a flood costs others, and the operator: the delay of another namespace's requests, and memory at the limit.
+
+Runs on servers of its own, like `benchmarks/signals.py`. A probe is the first signal of a group, from its creation to
+its request; beside a flood, the API server itself is slow for everybody, so that a part of the delay is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from benchmarks.signals import Operator, make_namespace, prepare, say, signal_manifest, until
+from kubernetes.aio import config as kube_config
+from kubernetes.aio.client import Configuration
+
+from stormfold.api.remediationrequest import RemediationRequest
+from stormfold.api.resource import API_VERSION
+from stormfold.api.signal import Signal
+from stormfold.api.stormpolicy import StormPolicy
+from stormfold.demo.building import ensure_binaries
+from stormfold.demo.controlplane import ControlPlane
+from stormfold.demo.valkey import Valkey
+from stormfold.fold.batching import MAX_HELD
+from stormfold.kube import paths
+from stormfold.kube.client import KubeClient
+
+FLOOD = 10_000
+CREATES_AT_ONCE = 50
+QUIET_PROBES = 5
+BEYOND = 1_000
+"""So many more Signals than there is room for has each namespace that fills it."""
+
+
+class Scene:
+    """The cluster, and the operator."""
+
+    def __init__(self, client: KubeClient, prober: KubeClient, operator: Operator) -> None:
+        self._client = client
+        self._prober = prober
+        self._operator = operator
+        self._probes = 0
+        self._creates: list[float] = []
+        """How long the probes' own creates took, in seconds."""
+
+    async def create(self, manifests: Iterable[dict[str, Any]]) -> None:
+        """Make Signals at full speed."""
+        gate = asyncio.Semaphore(CREATES_AT_ONCE)
+
+        async def one(manifest: dict[str, Any]) -> None:
+            async with gate:
+                await self._client.create(
+                    paths.collection(Signal.plural, manifest["metadata"]["namespace"]), manifest
+                )
+
+        await asyncio.gather(*(one(manifest) for manifest in manifests))
+
+    async def probe(self) -> float:
+        """Seconds from a signal of a namespace to its request."""
+        self._probes += 1
+        name = f"Probe{self._probes}"
+        where = paths.collection(RemediationRequest.plural, "other")
+        known = len((await self._prober.get(where))["items"])
+        creating = time.monotonic()
+        await self._prober.create(
+            paths.collection(Signal.plural, "other"),
+            signal_manifest(name.lower(), "other", name, "web-0"),
+        )
+        began = time.monotonic()
+        self._creates.append(began - creating)
+
+        async def made() -> bool:
+            return len((await self._prober.get(where))["items"]) > known
+
+        await until(made, f"a request about {name}")
+        return time.monotonic() - began
+
+    async def unsafe(self, number: int) -> None:
+        """Wait until so many signals wait for their requests."""
+
+        async def holds() -> bool:
+            return self._operator.metric("stormfold_signals_unsafe") == number
+
+        await until(holds, f"{number} signals wait for their requests")
+
+    async def quiet(self) -> float:
+        """The median of probes while nothing else happens."""
+        return statistics.median([await self.probe() for _ in range(QUIET_PROBES)])
+
+    async def flood(self, namespace: str, groups: int) -> dict[str, float]:
+        """The delays that a flood of a namespace brings, in seconds."""
+        quiet = await self.quiet()
+        self._creates.clear()
+        await make_namespace(self._client, namespace)
+        manifests = [
+            signal_manifest(f"flood-{n}", namespace, f"Flood{n % groups}", f"web-{n}") for n in range(FLOOD)
+        ]
+        began = time.monotonic()
+        creates = asyncio.create_task(self.create(manifests))
+        delays: list[float] = []
+        while not creates.done():
+            delays.append(await self.probe() - quiet)
+        await creates
+        created = time.monotonic()
+        await self.unsafe(0)
+        return {
+            "creates_per_second": round(FLOOD / (created - began)),
+            "probes": len(delays),
+            "quiet_seconds": round(quiet, 2),
+            "delay_median_seconds": round(statistics.median(delays), 2),
+            "delay_worst_seconds": round(max(delays), 2),
+            "create_median_seconds": round(statistics.median(self._creates), 2),
+            "create_worst_seconds": round(max(self._creates), 2),
+            "all_counted_after_seconds": round(time.monotonic() - created, 1),
+            "rss_mb": round(self._operator.rss_mb(), 1),
+        }
+
+    async def fill(self) -> dict[str, float]:
+        """Memory with as much held as may be: namespaces whose groups wait below a threshold."""
+        before, room, held = self._operator.rss_mb(), MAX_HELD, 0
+        for number in range(3):
+            namespace = f"waiting-{number}"
+            await make_namespace(self._client, namespace)
+            await self._client.create(
+                paths.collection(StormPolicy.plural, namespace),
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": "StormPolicy",
+                    "metadata": {"name": "waiting"},
+                    "spec": {
+                        "belowThreshold": "Discard",
+                        "threshold": {"signals": 100_000, "within": "6h"},
+                        "retention": "1h",
+                    },
+                },
+            )
+            await asyncio.sleep(2)  # until it is in force
+            room //= 2
+            held += room
+            await self.create(
+                signal_manifest(f"wait-{n}", namespace, f"Wait{n % 100}", f"web-{n}")
+                for n in range(room + BEYOND)
+            )
+            await self.unsafe(held)
+            say(f"  {held} held, {self._operator.rss_mb():.0f} MB")
+        return {
+            "held": held,
+            "held_back": self._operator.metric("stormfold_signals_held_back"),
+            "rss_mb_before": round(before, 1),
+            "rss_mb": round(self._operator.rss_mb(), 1),
+            "probe_seconds": round(await self.quiet(), 2),
+        }
+
+
+async def main() -> None:
+    """Measure, and print the figures as JSON."""
+    figures: dict[str, dict[str, float]] = {}
+    with (
+        ControlPlane(ensure_binaries()) as control_plane,
+        Valkey() as valkey,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        configuration = Configuration()
+        await kube_config.load_kube_config(
+            config_file=str(control_plane.kubeconfig), client_configuration=configuration
+        )
+        async with KubeClient(configuration) as client, KubeClient(configuration) as prober:
+            await prepare(client)
+            await make_namespace(client, "other")
+            operator = Operator(control_plane, valkey, Path(folder) / "operator.log", None)
+            await operator.start()
+            try:
+                scene = Scene(client, prober, operator)
+                for name, groups in (("one_storm", 1), ("a_group_of_each", FLOOD)):
+                    say(f"flood of {FLOOD} signals: {name}")
+                    figures[name] = await scene.flood(name.replace("_", "-"), groups)
+                    say(json.dumps(figures[name]))
+                say("filling the room")
+                figures["full"] = await scene.fill()
+            finally:
+                operator.stop()
+    json.dump(figures, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
