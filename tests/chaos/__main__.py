@@ -51,6 +51,7 @@ async def look(world: World, books: Books, sender: Sender) -> None:
             if transitions and now != transitions:
                 books.fault(f"a new leader begins at checkpoint {checkpoint}", world.seconds)
                 begun.append(world.seconds)
+                books.led_by_another(checkpoint, world.seconds + LISTED_SECONDS)
             for when, loss in itertools.product(begun, world.losses):
                 if loss > when - LEADERLESS_SECONDS and (when, loss) not in held_against:
                     held_against.add((when, loss))

@@ -76,8 +76,8 @@ class Account:
     repeats: int
     """Alerts of which the requests say that they may count twice."""
     edited: int
-    """Signals and Events counted once more because they were edited, or happened again, while nobody led and Redis was
-    emptied: the known edge."""
+    """Signals and Events counted once more by a known edge: they were edited, or happened again, while nobody led and Redis
+    was emptied; or the next leader sent them to another group of their policy, the overflow group or their own."""
     storms: int
     requests: int
     """As many as there are storms, unless something is wrong."""
@@ -165,6 +165,7 @@ class Books:
         self.faults: list[Entry] = []
         self._specs: dict[str, Any] = {}
         self._edits: list[tuple[float, int, Occurrence]] = []
+        self._movable: list[tuple[float, int, Occurrence]] = []
         self._strangers: set[str] = set()
 
     def page(self, name: str) -> str:
@@ -185,6 +186,10 @@ class Books:
         """The metadata of a Signal were edited, or the count of an Event raised, which raised it to that resourceVersion."""
         self._edits.append((at, resource_version, occurrence))
 
+    def movable(self, occurrence: Occurrence, resource_version: int, at: float) -> None:
+        """A Signal was made that may go to its own group, or to the overflow group."""
+        self._movable.append((at, resource_version, occurrence))
+
     def note(self, group: str, what: str, at: float) -> None:
         """Something for the group's history."""
         self.ledgers[group].history.append(Entry(at, what))
@@ -192,6 +197,12 @@ class Books:
     def fault(self, what: str, at: float) -> None:
         """Something for the history of all groups."""
         self.faults.append(Entry(at, what))
+
+    def led_by_another(self, checkpoint: int, listed_at: float) -> None:
+        """A new leader began at this checkpoint: what is above it may go to another group, which does not know it."""
+        for made_at, version, occurrence in self._movable:
+            if version > checkpoint and made_at <= listed_at:
+                self.ledgers[occurrence.group.page].edited[occurrence.pod] += 1
 
     def led_anew(self, checkpoint: int, of_events: int, listed_at: float) -> None:
         """A new leader began, and Redis lost something about that time, while the checkpoints were these.

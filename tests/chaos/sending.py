@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -104,6 +104,8 @@ class Sender:
         """(group, number) to the resourceVersion at which a Signal was made."""
         self._happened: dict[tuple[str, int], int] = {}
         """(group, number) to how often an Event has happened."""
+        self._reporters: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
+        """One reporter raises the count of an Event: it never goes back."""
         self.checkpoint = 0
         """The last one that was seen on the Lease."""
         self._session: aiohttp.ClientSession | None = None
@@ -169,7 +171,9 @@ class Sender:
                 lambda: self.world.api.request("GET", self._path(group, number)),
             )
         if made:
-            self._versions[group.name, number] = int(made["metadata"]["resourceVersion"])
+            version = self._versions[group.name, number] = int(made["metadata"]["resourceVersion"])
+            if group.law is Law.MANY:
+                self.books.movable(Occurrence(group, number), version, self.world.seconds)
 
     def _path(self, group: Group, number: int) -> str:
         namespace = group.place(number)
@@ -206,6 +210,10 @@ class Sender:
     # --- Events
 
     async def _happen(self, move: Happen) -> None:
+        async with self._reporters[move.group.name, move.number]:
+            await self._report(move)
+
+    async def _report(self, move: Happen) -> None:
         group, number, now = move.group, move.number, datetime.now(UTC).isoformat(timespec="seconds")
         before = self._happened.get((group.name, number))
         name = signal_name(group, number)
