@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.redis_servers import found_servers, redis_required
 
@@ -19,6 +20,10 @@ TIERS = {
     "api": "the operator as a process, on a real API server",
     "e2e": "the image on a real cluster",
 }
+
+# How long an example takes says what else the machine does.
+settings.register_profile("stormfold", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("stormfold")
 
 # Nothing here may act on the cluster or the Redis of whoever runs the tests.
 for name in [
