@@ -1,0 +1,5 @@
+"""The parts, in the order of the page."""
+
+from benchmarks import store
+
+PARTS = (store.PART,)
