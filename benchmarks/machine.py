@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.part import Json
 from tests.harness.redis_servers import found_servers
 
+from benchmarks.part import Json
 from stormfold.demo.building import MODULE
 
 ROOT = Path(__file__).parents[1]
@@ -34,8 +34,8 @@ def describe() -> Json:
         "versions": {
             "python": platform.python_version(),
             **{name: _server_version(binary) for name, binary in found_servers().items()},
-            "kubernetes": _first(r"k8s\.io/kubernetes (\S+)", MODULE / "go.mod"),
-            **{name: version(name) for name in PACKAGES},
+            "kube-apiserver": _first(r"k8s\.io/kubernetes (\S+)", MODULE / "go.mod"),
+            **{f"{name} (Python)": version(name) for name in PACKAGES},
         },
     }
 

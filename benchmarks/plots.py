@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
+
 from benchmarks.part import Bars, Lines, Plot
 
 mpl.use("svg")

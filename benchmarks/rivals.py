@@ -13,8 +13,8 @@ from hashlib import sha1
 from typing import Any
 
 import orjson
-from benchmarks.storms import LABELS, TROUBLE, Storm
 
+from benchmarks.storms import LABELS, TROUBLE, Storm
 from stormfold.model.arrival import Arrival
 
 Json = dict[str, Any]
@@ -96,7 +96,11 @@ def request(storm: Storm, resources: int) -> Json:
         "signalAnnotations": alert(storm, pods[0])["annotations"],
         "deduplication": {"firstSeen": moment(0), "lastSeen": moment(0), "occurrenceCount": resources},
         "originalPayload": orjson.dumps(
-            {"version": "4", "status": "firing", "alerts": [alert(storm, pod) for pod in pods[:PAYLOAD_ALERTS]]}
+            {
+                "version": "4",
+                "status": "firing",
+                "alerts": [alert(storm, pod) for pod in pods[:PAYLOAD_ALERTS]],
+            }
         ).decode(),
         "stormAggregation": {
             "pattern": f"{TROUBLE} in namespace {storm.namespace}",

@@ -6,7 +6,7 @@ import itertools
 import random
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from stormfold.api.signal import Severity
@@ -35,6 +35,7 @@ class Storm:
 
     number: int
     version: PolicyVersion
+    _pods: list[str] = field(default_factory=list, repr=False)
 
     @property
     def namespace(self) -> str:
@@ -53,11 +54,13 @@ class Storm:
 
     def pods(self, count: int) -> list[str]:
         """The names of its first pods."""
-        letters = random.Random(self.number)
-        replica_set, *ends = (
-            "".join(letters.choices(SAFE_LETTERS, k=length)) for length in (9, *[5] * count)
-        )
-        return [f"checkout-api-{replica_set}-{end}" for end in ends]
+        if len(self._pods) < count:
+            letters = random.Random(self.number)
+            replica_set, *ends = (
+                "".join(letters.choices(SAFE_LETTERS, k=length)) for length in (9, *[5] * count)
+            )
+            self._pods[:] = [f"checkout-api-{replica_set}-{end}" for end in ends]
+        return self._pods[:count]
 
     def signal(self, pod: str, version: int) -> Arrival:
         """A new Signal about one of its pods."""
@@ -83,7 +86,9 @@ def storms(count: int, version: PolicyVersion, *, partition: int | None = None) 
     return list(itertools.islice(fit, count))
 
 
-def endless(of: list[Storm], resources: int, first_version: int = 48_000_000) -> Iterator[tuple[Storm, Arrival]]:
+def endless(
+    of: list[Storm], resources: int, first_version: int = 48_000_000
+) -> Iterator[tuple[Storm, Arrival]]:
     """Signals of the storms in turn, each about the next of its storm's pods."""
     pods = [storm.pods(resources) for storm in of]
     for n in itertools.count():

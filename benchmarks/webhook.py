@@ -24,11 +24,11 @@ from typing import Any
 
 import orjson
 import uvloop
-from benchmarks.alertmanager import alert
-from benchmarks.signals import Operator, connected, make_namespace, prepare, say
 from tests.harness.alertmanager import Alertmanager
 from tests.harness.programs import alertmanager as alertmanager_program
 
+from benchmarks.alertmanager import alert
+from benchmarks.signals import Operator, connected, make_namespace, prepare, say
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import free_port
