@@ -1,5 +1,5 @@
 """The parts, in the order of the page."""
 
-from benchmarks import store
+from benchmarks import kopf_watch, store
 
-PARTS = (store.PART,)
+PARTS = (store.PART, kopf_watch.PART)
