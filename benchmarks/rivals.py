@@ -7,7 +7,7 @@ fold.lua does besides counting: knowing a signal that comes twice, windows, thre
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha1
 from typing import Any
@@ -216,23 +216,25 @@ def fields_of(arrival: Arrival) -> tuple[str, str, str, str, str]:
 
 
 class GetModifySet:
-    """GET, change the object in the client (orjson), SET.
+    """GET, change the object in the client, SET; `loads` and `dumps` are those of a JSON library.
 
     Without WATCH, as it was done: with it, a signal costs another round trip, and two writers of one storm retry.
     """
 
-    commands = ("get", "set")
+    commands: Sequence[str] = ("get", "set")
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, loads: Callable[[str], Any], dumps: Callable[[Any], bytes | str]) -> None:
         self._client = client
+        self._loads = loads
+        self._dumps = dumps
 
     async def fold(self, batch: Mapping[Storm, Sequence[Arrival]]) -> None:
         """Count signals of one storm."""
         for storm, arrivals in batch.items():
             key = f"request:{storm.group.gid}"
-            found = orjson.loads(await self._client.execute_command("GET", key))
+            found = self._loads(await self._client.execute_command("GET", key))
             self._change(found["spec"]["stormAggregation"], arrivals)
-            await self._client.execute_command("SET", key, orjson.dumps(found))
+            await self._client.execute_command("SET", key, self._dumps(found))
 
     @staticmethod
     def _change(aggregation: Json, arrivals: Sequence[Arrival]) -> None:
@@ -255,7 +257,7 @@ class GetModifySet:
 class InLua:
     """The same, or of less, in one script per storm, which decodes and encodes the JSON."""
 
-    commands = ("evalsha",)
+    commands: Sequence[str] = ("evalsha",)
 
     def __init__(self, client: Any, kind: str, body: str) -> None:
         self._client = client
