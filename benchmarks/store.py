@@ -41,8 +41,10 @@ GROWTH = (1, 7, 13, 19, 25)
 """How many resources a storm has after each of its writes, while memory churns."""
 CHURNS = 2
 """How often a third of all storms ends and others take their place."""
-AT_ONCE = 128
+AT_ONCE = 64
 """Calls under way while memory churns."""
+CALL_SECONDS = 60.0
+"""How long a call may take, on a machine that does much else."""
 LATER_MS = T0 + 10**9
 """When storms are looked at while memory churns: all are due by then."""
 
@@ -268,7 +270,7 @@ async def courses(connection: Connection) -> list[Course]:
 
 async def measure_signals(server: Valkey, say: Say) -> list[Course]:
     """Rounds in which each way has its turn."""
-    connection = Connection.from_url(server.url)
+    connection = Connection.from_url(server.url, timeout_seconds=CALL_SECONDS)
     runs = await courses(connection)
     for course in runs:  # their storms get all their resources
         for _ in range(2):
@@ -294,7 +296,7 @@ FORMS = ("30 KB JSON", "2 KB JSON", "stormfold")
 
 async def measure_bytes(server: Valkey) -> dict[str, dict[int, int]]:
     """MEMORY USAGE of all that is kept of a storm, key names included: form → resources → bytes."""
-    connection = Connection.from_url(server.url)
+    connection = Connection.from_url(server.url, timeout_seconds=CALL_SECONDS)
     client = connection.client
     way = Stormfold(StormStore(connection, cluster="bench"))
     used: dict[str, dict[int, int]] = defaultdict(dict)
@@ -408,7 +410,7 @@ async def churn(count: int, grow: Any, end: Any) -> None:
 async def measure_memory(binary: Path, form: str, count: int) -> dict[str, float] | None:
     """INFO memory of a server of its own after the churn; None if that many do not fit."""
     with Valkey(binary, maxmemory=MAXMEMORY) as server:
-        connection = Connection.from_url(server.url)
+        connection = Connection.from_url(server.url, timeout_seconds=CALL_SECONDS)
         info: dict[str, Any] | None = None
         try:
             empty = (await connection.client.info("memory"))["used_memory"]
