@@ -41,7 +41,7 @@ ALERTS = 100
 """In a body."""
 GROUPS = 20
 TOKEN = "0123456789abcdef"
-POST_SECONDS = 30.0
+POST_SECONDS = 90.0
 """How long one answer may take."""
 AGAIN_SECONDS = 0.5
 """After this a body is posted again for which there was no room."""
