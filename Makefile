@@ -70,8 +70,12 @@ undeploy: .venv/.complete ## take it away again and say what is kept; PURGE=1 ke
 chaos: .venv/.complete controlplane ## break everything, SEEDS=10 times; SEED=7 is that one, RUN=main|sentinel|cluster (docs/chaos.md)
 	@$(PYTHON_IN)/python -m tests.chaos
 
-bench: .venv/.complete controlplane programs ## the figures of benchmarks/
-	@for script in benchmarks/*.py; do PYTHONPATH=. $(PYTHON_IN)/python $$script || exit 1; done
+.venv/.bench: .venv/.complete requirements-bench.lock
+	@$(PYTHON_IN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
+bench: .venv/.bench controlplane programs ## measure docs/benchmarks.md anew; PART=store is one part of it
+	@$(PYTHON_IN)/python -m benchmarks $(PART)
 
 lock: .venv/.complete ## resolve the requirements of pyproject.toml anew into the lock files
 	@scripts/lock

@@ -73,7 +73,7 @@ class Everybody:
         return True
 
 
-async def submit(arrivals: list[Arrival]) -> bool:
+async def submit(arrivals: list[Arrival]) -> list[Arrival]:
     """Take them, and conclude them when the webhook waits."""
 
     def conclude() -> None:
@@ -83,7 +83,7 @@ async def submit(arrivals: list[Arrival]) -> bool:
             arrival.ref.waiter.concluded(arrival.ref.index, COUNTED)
 
     asyncio.get_running_loop().call_soon(conclude)
-    return True
+    return []
 
 
 async def post_all(port: int) -> None:

@@ -73,6 +73,13 @@ def settings_page() -> str:
     )
 
 
+def benchmarks_page() -> str:
+    """docs/benchmarks.md: what was measured last, and the aims."""
+    sys.path.insert(0, str(ROOT))  # they are no part of the package
+    page, parts = (importlib.import_module(f"benchmarks.{name}") for name in ("page", "parts"))
+    return str(page.page(parts.PARTS, page.read(ROOT / "docs" / "benchmarks")))
+
+
 def _kind(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(annotation))
@@ -95,6 +102,7 @@ def main() -> int:
     wanted[ROOT / "docs" / "reasons.md"] = reasons_page()
     wanted[ROOT / "docs" / "metrics.md"] = metrics_page()
     wanted[ROOT / "docs" / "settings.md"] = settings_page()
+    wanted[ROOT / "docs" / "benchmarks.md"] = benchmarks_page()
     stale = {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
     unknown = set((ROOT / "crds").glob("*.yaml")) - wanted.keys()
     if "--check" in sys.argv[1:]:

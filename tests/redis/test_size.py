@@ -7,6 +7,7 @@ import uuid
 from dataclasses import replace
 
 import pytest
+from tests.harness.costs import bytes_of
 from tests.harness.folding import T0, Group, pod, signal
 
 from stormfold.api.stormpolicy import PolicySpec
@@ -65,15 +66,6 @@ async def fold(store: StormStore, namespace: str, names: list[str]) -> Group:
     opening = POLICY.opening(group, batch[0]).encoded()
     await store.fold(group.partition, [Fold(group.gid, POLICY.terms, opening, batch)], now_ms=T0)
     return Group(store, group.gid, POLICY.terms)
-
-
-def bytes_of(server: Valkey, group: Group) -> int:
-    """All that the server keeps for the group, key names and its own bookkeeping included."""
-    names = server.command("KEYS", f"sf:*:{group.gid}")
-    assert isinstance(names, list)
-    # The sorted set of deadlines is shared; here this storm bears all of it.
-    of_each = [server.command("MEMORY", "USAGE", str(name), "SAMPLES", 0) for name in [*names, group.due_key]]
-    return sum(used for used in of_each if isinstance(used, int))
 
 
 @pytest.mark.parametrize(("namespace", "names"), CASES)

@@ -38,6 +38,9 @@
               resourceVersion is not above the checkpoint or the storm's floor of its segment; an alert and an Event
               once while they are in `counted`; the work per signal does not grow with the storm
 ]]
+-- A global costs a look into a table at each use, and these are used for each signal.
+local redis, string, math, table, ARGV, KEYS = redis, string, math, table, ARGV, KEYS
+local tonumber, type, unpack, pairs, ipairs = tonumber, type, unpack, pairs, ipairs
 local checkpoint_key, due_key = KEYS[1], KEYS[2]
 local now, storms = tonumber(ARGV[1]), tonumber(ARGV[3])
 
@@ -59,11 +62,11 @@ local at = 4 -- the next argument to read
 
 local function number(text) return tonumber(text or '0') or 0 end
 
-local checkpoints = {}
-
-local function checkpoint_of(segment)
-  if not checkpoints[segment] then checkpoints[segment] = number(redis.call('HGET', checkpoint_key, segment)) end
-  return checkpoints[segment]
+-- The segment in the flags of a Signal, kept since most of a batch have the same.
+local segments = {}
+local function segment_of(flags)
+  segments[flags] = string.sub(flags, 2)
+  return segments[flags]
 end
 
 local function fields(key)
@@ -72,6 +75,12 @@ local function fields(key)
   local map = {}
   for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
   return map
+end
+
+local checkpoints
+local function checkpoint_of(segment)
+  checkpoints = checkpoints or fields(checkpoint_key) or {}
+  return number(checkpoints[segment])
 end
 
 local function folded_of(map) return number(map.t) + number(map.n) end
@@ -91,11 +100,18 @@ end
 local function base_of(resource) return string.sub(resource, 1, cut(resource, BASE_BYTES)) end
 
 -- A listed resource is kept without what it has in common with the storm's base: '~', how much that is, the rest.
+-- What the last one had in common is tried first: pods of one Deployment share it.
+local shared = 0
 local function field_of(resource, base)
-  local n, most = 0, math.min(#resource, #base)
-  while n < most do
-    local middle = math.ceil((n + most) / 2)
-    if string.sub(resource, 1, middle) == string.sub(base, 1, middle) then n = middle else most = middle - 1 end
+  local n = shared
+  if string.byte(resource, n + 1) == string.byte(base, n + 1) or string.sub(resource, 1, n) ~= string.sub(base, 1, n) then
+    local most = math.min(#resource, #base)
+    n = 0
+    while n < most do
+      local middle = math.ceil((n + most) / 2)
+      if string.sub(resource, 1, middle) == string.sub(base, 1, middle) then n = middle else most = middle - 1 end
+    end
+    shared = n
   end
   n = cut(resource, n)
   return '~' .. string.char(32 + n) .. string.sub(resource, n + 1)
@@ -257,7 +273,7 @@ local function read_signals(map, basis, ids_key, counted_key)
     elseif number(scores[place[i]]) < 0 then
       ordinals[i] = false
     else
-      local segment = string.sub(ARGV[a + 2], 2)
+      local segment = segments[ARGV[a + 2]] or segment_of(ARGV[a + 2])
       if not floors[segment] then floors[segment] = math.max(checkpoint_of(segment), number(map['fl' .. segment])) end
       if tonumber(ARGV[a]) <= floors[segment] then
         ordinals[i] = 0
@@ -294,13 +310,28 @@ end
 
 local function window_of(map) return number(map.ws or map.o) end
 
+-- The same as below for less, where all of them fire and there is room for each to be named.
+local function count_firing(map, changed, order, instances_key)
+  local firing = {}
+  if number(map.r) > 0 then
+    for n, i in ipairs(order) do firing[n] = i * 2 end
+    changed.r = number(map.r) - redis.call('SREM', instances_key, unpack(firing))
+  end
+  for n, i in ipairs(order) do firing[n] = i * 2 + 1 end
+  local new = redis.call('SADD', instances_key, unpack(firing))
+  if new > 0 then changed.f = number(map.f) + new end
+end
+
 -- What each instance says last counts; an instance beyond MAX_INSTANCES is only estimated.
-local function count_instances(map, changed, last, order, instances_key)
+local function count_instances(map, changed, last, order, resolving, instances_key)
   if #order == 0 then return end
+  if not resolving and number(map.f) + number(map.r) + #order <= MAX_INSTANCES then
+    return count_firing(map, changed, order, instances_key)
+  end
   local probe = {}
   for _, i in ipairs(order) do
-    probe[#probe + 1] = string.format('%.0f', i * 2)
-    probe[#probe + 1] = string.format('%.0f', i * 2 + 1)
+    probe[#probe + 1] = i * 2
+    probe[#probe + 1] = i * 2 + 1
   end
   local held = redis.call('SMISMEMBER', instances_key, unpack(probe))
   local f, r = number(map.f), number(map.r)
@@ -422,37 +453,48 @@ local function reach(map, changed, field, version)
   changed[field] = math.max(changed[field] or number(map[field]), tonumber(version))
 end
 
+-- The numbers in the terms of a policy, which most storms of a batch share.
+local read_terms = {}
+local function limits_of(terms)
+  local limits = read_terms[terms]
+  if not limits then
+    limits = {}
+    for part in string.gmatch(terms, '%d+') do limits[#limits + 1] = tonumber(part) end
+    read_terms[terms] = limits
+  end
+  return limits
+end
+
 -- Counts what is new into the storm; makes ordinals of the numbers below 0.
 local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond_key)
-  local limits = {}
-  for part in string.gmatch(map.k, '%d+') do limits[#limits + 1] = tonumber(part) end
+  local limits = limits_of(map.k)
   weigh(new, beyond_key)
   local resource_limit = limits[9]
   local changed = {}
   local listed, unlisted, named = number(map.rc), {}, {}
   local base = map.b or ''
-  local last, order, ids = {}, {}, {}
+  local last, order, ids, resolving = {}, {}, {}, false
   local firing, severity = 0, number(map.v)
   local opened = number(map.o)
   local first_ms, last_ms
   if number(map.t) > 0 then first_ms, last_ms = opened + number(map.a), opened + number(map.z) end
   local total, others, places = number(map.t), number(map.n), {}
   for place, item in ipairs(new) do
-    local a, weight, fires, by_instance = item, 1, nil, true
+    local a, weight, fires, by_instance, maybe = item, 1, nil, true, false
     if type(item) == 'table' then
-      a, weight, fires = item.a, item.weight, item.fires
+      a, weight, fires, maybe = item.a, item.weight, item.fires, item.maybe
       by_instance = item.what == 'event'
       if by_instance then reach(map, changed, item.through, ARGV[a]) else count_alert(map, changed, item) end
     else
       ids[#ids + 1], ids[#ids + 2] = ARGV[a], ARGV[a + 1]
-      reach(map, changed, 'p' .. string.sub(ARGV[a + 2], 2), ARGV[a])
+      reach(map, changed, 'p' .. (segments[ARGV[a + 2]] or segment_of(ARGV[a + 2])), ARGV[a])
       fires = string.byte(ARGV[a + 2]) == FIRING
     end
     total = total + weight
     if weight == 0 then others = others + 1 end
     places[place] = total + others
-    if type(item) == 'table' and item.maybe then places[place] = -places[place] end
-    if fires then firing = firing + weight end
+    if maybe then places[place] = -places[place] end
+    if fires then firing = firing + weight else resolving = true end
     severity = math.max(severity, tonumber(ARGV[a + 3]))
     local seen = tonumber(ARGV[a + 4])
     first_ms, last_ms = math.min(first_ms or seen, seen), math.max(last_ms or seen, seen)
@@ -481,7 +523,7 @@ local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond
     end
   end
   if #ids > 0 then redis.call('ZADD', ids_key, unpack(ids)) end
-  changed.rc = listed
+  if listed > number(map.rc) then changed.rc = listed end
   if #unlisted > 0 then
     if map.tr ~= '1' then
       changed.tr = '1'
@@ -493,12 +535,13 @@ local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond
     end
     redis.call('PFADD', hll_key, unpack(unlisted))
   end
-  count_instances(map, changed, last, order, instances_key)
+  count_instances(map, changed, last, order, resolving, instances_key)
   count_rate(map, changed, total - number(map.t))
   changed.t, changed.n = total, others
   changed.nf = number(map.nf) + firing
-  changed.v = severity
-  changed.a, changed.z, changed.l = first_ms - opened, last_ms - opened, now - opened
+  if severity > number(map.v) then changed.v = severity end
+  if number(map.t) == 0 or first_ms < opened + number(map.a) then changed.a = first_ms - opened end
+  changed.z, changed.l = last_ms - opened, now - opened
   if (map.d or '') == '' then
     if now - window_of(map) > limits[3] then
       changed.ws, changed.wc = now, firing
@@ -524,7 +567,7 @@ local function write(key, changed, before)
     local old = before[field]
     if (value ~= 0 and value ~= '') or (old and old ~= 0 and old ~= '') then
       flat[#flat + 1] = field
-      flat[#flat + 1] = type(value) == 'number' and string.format('%.0f', value) or value
+      flat[#flat + 1] = value -- the server writes a whole number up to 2^53 with all its digits
     end
   end
   redis.call('HSET', key, unpack(flat))
@@ -646,7 +689,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     write(storm_key, changed, map)
     for field, value in pairs(changed) do map[field] = value end
     due = next_due(map, limits)
-    redis.call('ZADD', due_key, 'LT', string.format('%.0f', due), gid)
+    redis.call('ZADD', due_key, 'LT', due, gid)
   end
   if known then remember(known, map.s == 'c', counted_key) end
   for _, i in ipairs(repeats) do ordinals[i] = -math.abs(ordinals[i]) end

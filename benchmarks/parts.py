@@ -1,0 +1,5 @@
+"""The parts, in the order of the page."""
+
+from benchmarks import kopf_watch, signals, store, webhook
+
+PARTS = (store.PART, signals.PART, webhook.PART, kopf_watch.PART)
