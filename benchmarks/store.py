@@ -26,8 +26,9 @@ from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreFullError
-from stormfold.fold.store import CLAIMS_AT_ONCE, CloseWord, Fold, FoldWord, StormStore
+from stormfold.fold.store import CloseWord, Fold, FoldWord, StormStore
 from stormfold.model.arrival import Arrival
+from stormfold.model.segment import SEGMENTS
 from stormfold.model.storm import Snapshot
 
 MAXMEMORY = "512mb"
@@ -39,6 +40,8 @@ MANY = 10_000
 FEW = 100
 GROWTH = (1, 7, 13, 19, 25)
 """How many resources a storm has after each of its writes, while memory churns."""
+CLAIMS_AT_ONCE = 32
+"""Storms in one call of claim.lua."""
 CHURNS = 2
 """How often a third of all storms ends and others take their place."""
 AT_ONCE = 64
@@ -98,10 +101,11 @@ class Stormfold:
 
     async def make_safe(self, of: Sequence[Storm], *, trim: int) -> None:
         """Note that requests hold everything, so that ids may go."""
+        trims = dict.fromkeys(range(SEGMENTS), trim)
 
         async def settle(snapshot: Snapshot) -> None:
             await self._store.settle(
-                snapshot, written=True, settled=False, deadline_ms=LATER_MS, now_ms=LATER_MS, trim=trim
+                snapshot, written=True, settled=False, deadline_ms=LATER_MS, now_ms=LATER_MS, trim=trims
             )
 
         await in_turns(settle, await self._looked_at(of))
