@@ -76,6 +76,7 @@ class App:
             terminal_phases=settings.terminal_phases,
             trim=self._progress.trim,
             checkpoint=lambda: self._progress.kept_version if self._lease.leading else None,
+            throttled=lambda: client.throttled,
         )
         self._event_rest: Rest[SeenEvent] = Rest(
             client,
