@@ -7,6 +7,7 @@ its request; beside a flood, the API server itself is slow for everybody, so tha
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import statistics
 import sys
@@ -14,29 +15,49 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import orjson
 import uvloop
-from benchmarks.signals import Operator, make_namespace, prepare, say, signal_manifest, until
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
 
+from benchmarks.signals import (
+    Operator,
+    as_stored,
+    make_namespace,
+    prepare,
+    say,
+    signal_manifest,
+    until,
+)
+from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RemediationRequest
-from stormfold.api.resource import API_VERSION
-from stormfold.api.signal import Signal
-from stormfold.api.stormpolicy import StormPolicy
+from stormfold.api.signal import Signal, SignalPhase
+from stormfold.api.stormpolicy import BelowThreshold, PolicySpec, Threshold
+from stormfold.app import end_all
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.valkey import Valkey
-from stormfold.fold.batching import MAX_HELD
+from stormfold.fold.batching import MAX_HELD, Folder
+from stormfold.fold.connection import Connection
+from stormfold.fold.store import StormStore
+from stormfold.intake.checkpoint import Progress
+from stormfold.intake.listwatch import Changed
+from stormfold.intake.rest import Rest
+from stormfold.intake.signals import Seen, SignalIntake, SignalParser
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
+from stormfold.model.arrival import Verdict
+from stormfold.model.group import PolicyId
+from stormfold.policy.router import Router
+from stormfold.policy.version import PolicyVersion
 
 FLOOD = 10_000
 CREATES_AT_ONCE = 50
 QUIET_PROBES = 5
-BEYOND = 1_000
-"""So many more Signals than there is room for has each namespace that fills it."""
+NAMESPACES = 10
+"""So many fill the room one after another."""
 
 
 class Scene:
@@ -122,41 +143,69 @@ class Scene:
             "rss_mb": round(self._operator.rss_mb(), 1),
         }
 
-    async def fill(self) -> dict[str, float]:
-        """Memory with as much held as may be: namespaces whose groups wait below a threshold."""
-        before, room, held = self._operator.rss_mb(), MAX_HELD, 0
-        for number in range(3):
-            namespace = f"waiting-{number}"
-            await make_namespace(self._client, namespace)
-            await self._client.create(
-                paths.collection(StormPolicy.plural, namespace),
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": "StormPolicy",
-                    "metadata": {"name": "waiting"},
-                    "spec": {
-                        "belowThreshold": "Discard",
-                        "threshold": {"signals": 100_000, "within": "6h"},
-                        "retention": "1h",
-                    },
-                },
-            )
-            await asyncio.sleep(2)  # until it is in force
-            room //= 2
-            held += room
-            await self.create(
-                signal_manifest(f"wait-{n}", namespace, f"Wait{n % 100}", f"web-{n}")
-                for n in range(room + BEYOND)
-            )
-            await self.unsafe(held)
-            say(f"  {held} held, {self._operator.rss_mb():.0f} MB")
-        return {
-            "held": held,
-            "held_back": self._operator.metric("stormfold_signals_held_back"),
-            "rss_mb_before": round(before, 1),
-            "rss_mb": round(self._operator.rss_mb(), 1),
-            "probe_seconds": round(await self.quiet(), 2),
-        }
+
+async def fill(valkey: Valkey) -> dict[str, float]:
+    """Memory of what is held, and of what is held back, as namespace after namespace waits below a threshold."""
+    connection = Connection.from_url(valkey.url)
+    router, progress, parse = Router(), Progress(), SignalParser("stormfold-system")
+    waiting = PolicySpec(
+        below_threshold=BelowThreshold.DISCARD, threshold=Threshold(signals=100_000, within="6h")
+    )
+    router.update([PolicyVersion(PolicyId("ClusterStormPolicy", "", "waiting"), "uid", 1, waiting)])
+    verdict = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
+    folder = Folder(
+        StormStore(connection, cluster="bench"),
+        route=router.route,
+        continuation=lambda gid: None,
+        held=lambda gid, epoch: None,
+        renewed=lambda arrival: arrival,
+        tell=lambda arrival, verdict: None,
+        safe_verdict=lambda gid, epoch: verdict,
+        hint=lambda number, due_ms: None,
+    )
+    rest: Rest[Seen] = Rest(cast("Any", None), kind="Signal", collection=str, parse=parse)
+    intake = SignalIntake(
+        progress,
+        submit=folder.submit,
+        rest=rest,
+        concluded=lambda ref, verdict: None,
+        kept=lambda seen: None,
+        changed=lambda ref: None,
+        deleted=lambda uid: None,
+    )
+    versions = itertools.count(1)
+
+    async def report(namespace: str, signals: int) -> None:
+        for n in range(signals):
+            manifest = signal_manifest(f"{namespace}-{n}", namespace, f"Wait{n % 100}", f"web-{n}")
+            stored = orjson.loads(orjson.dumps(as_stored(manifest, next(versions))))
+            await intake.take(Changed(parse(stored)))
+
+    async def folded() -> bool:
+        return folder.idle
+
+    parts = [asyncio.create_task(part) for part in folder.parts().values()]
+    before = resident_mb()
+    for number in range(NAMESPACES):
+        await report(f"waiting-{number}", folder.room(f"waiting-{number}"))
+        await until(folded, "all that is taken is folded")
+    held = resident_mb()
+    await report("waiting-0", FLOOD)
+    back = resident_mb()
+    await end_all(parts)
+    await connection.close()
+    return {
+        "held": MAX_HELD - 2 * folder.room("another"),
+        "held_mb": round(held - before, 1),
+        "held_back": len(rest),
+        "held_back_mb": round(back - held, 1),
+    }
+
+
+def resident_mb() -> float:
+    """Memory of this process."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 async def main() -> None:
@@ -182,10 +231,11 @@ async def main() -> None:
                     say(f"flood of {FLOOD} signals: {name}")
                     figures[name] = await scene.flood(name.replace("_", "-"), groups)
                     say(json.dumps(figures[name]))
-                say("filling the room")
-                figures["full"] = await scene.fill()
             finally:
                 operator.stop()
+        valkey.command("FLUSHALL")
+        say("filling the room")
+        figures["full"] = await fill(valkey)
     json.dump(figures, sys.stdout, indent=2)
     sys.stdout.write("\n")
 

@@ -70,6 +70,7 @@ class App:
             terminal_phases=settings.terminal_phases,
             trim=lambda: self._of_shards(Shard.trim),
             fenced=lambda: self._of_shards(Shard.fenced),
+            throttled=lambda: client.throttled,
         )
         self._folder = Folder(
             self._store,

@@ -31,7 +31,15 @@ ROOT = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "stormfold-system"
 OWN_KINDS = ("Signal", "RemediationRequest", "StormPolicy", "ClusterStormPolicy", "Lease", "Event")
 LONGEST = (
-    *("test_kills", "test_api_faults", "test_storms", "test_redis_loss", "test_windows", "test_signals"),
+    *(
+        "test_fairness",
+        "test_kills",
+        "test_api_faults",
+        "test_storms",
+        "test_redis_loss",
+        "test_windows",
+        "test_signals",
+    ),
     *("test_consumers", "test_policies", "test_standby", "test_deploy"),
 )
 """The files that take 20 s and more, longest first: they are begun first, so that no worker is alone in the end."""

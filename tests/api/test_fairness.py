@@ -26,10 +26,10 @@ CALLS = 4
 everybody, which is not ours to mend: what it takes for so many calls is not counted."""
 DELAY_SECONDS = 2.0
 WRITES_A_SECOND = 5.0
-STORMS = 20
-THROTTLED_SECONDS = 15.0
+STORMS = 12
+THROTTLED_SECONDS = 10.0
 """Within this a namespace has its request while another one's storms take all that the API server allows: it waits for
-two writes, each of which may be told to wait for a second up to three times."""
+what is under way, and for two writes of its own, each of which may be told to wait for a second."""
 MEMORY_MB = 40.0
 """By this much the operator may grow meanwhile."""
 ROOM = 400

@@ -190,7 +190,7 @@ class Group:
 
     async def look(self, *, at: int) -> Snapshot:
         """The storm, due or not: it is hastened."""
-        await self.store.hasten(self.gid, now_ms=T0 + at)
+        await self.store.hasten([self.gid], now_ms=T0 + at)
         storm = await self.claim(at=at)
         assert storm is not None, "there is no such storm"
         return storm

@@ -84,7 +84,7 @@ class World:
 
     async def storm(self) -> Snapshot | None:
         """What Redis has."""
-        await self.store.hasten(GROUP.gid, now_ms=0)
+        await self.store.hasten([GROUP.gid], now_ms=0)
         storms = await self.store.claim(GROUP.partition, [GROUP.gid], now_ms=NOW)
         return storms[0] if storms else None
 

@@ -193,7 +193,7 @@ class OneGroup(RuleBasedStateMachine):
 
     def look(self) -> Snapshot | None:
         async def look() -> Snapshot | None:
-            await self.group.store.hasten(GID, now_ms=0)
+            await self.group.store.hasten([GID], now_ms=0)
             return await self.group.claim(at=self.at)
 
         storm = self.run(look())

@@ -221,7 +221,7 @@ class OneGroup(RuleBasedStateMachine):
     @rule(who=REPLICAS)
     def replica_claims(self, who: int) -> None:
         async def claim() -> Snapshot | None:
-            await self.group.store.hasten(GID, now_ms=0)
+            await self.group.store.hasten([GID], now_ms=0)
             return await self.group.claim(at=self.at)
 
         storm = self.run(claim())

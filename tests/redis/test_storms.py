@@ -436,15 +436,15 @@ async def test_group_that_has_grown_is_not_discarded(group: Group) -> None:
 
 async def test_hastened_storm_is_due_now(group: Group) -> None:
     await group.fold(signal(1))
-    await group.store.hasten(GID, now_ms=T0 + 10)
+    await group.store.hasten([GID], now_ms=T0 + 10)
     assert await group.claim(at=10) == OPENED
 
 
 async def test_hastening_never_puts_a_storm_off_nor_makes_one(group: Group, redis: Valkey) -> None:
-    await group.store.hasten(GID, now_ms=T0)
+    await group.store.hasten([GID], now_ms=T0)
     assert redis.command("ZCARD", group.due_key) == 0
     await group.fold(signal(1))
-    await group.store.hasten(GID, now_ms=T0 + 5000)
+    await group.store.hasten([GID], now_ms=T0 + 5000)
     assert await group.claim(at=1000) == OPENED
 
 

@@ -501,10 +501,13 @@ class StormStore:
         hears that they were discarded, and what they are to be told."""
         return await self._forget(snapshot, "discarded", told)
 
-    async def hasten(self, gid: str, *, now_ms: int) -> None:
-        """Make a storm due now, if there is one."""
-        async with self._connection.calling(f"hastening storm {gid}"):
-            await self._client.zadd(keys.due(partition(gid)), {gid: now_ms}, xx=True, lt=True)
+    async def hasten(self, gids: Collection[str], *, now_ms: int) -> None:
+        """Make storms due now, those that there are."""
+        async with self._connection.calling("hastening storms"):
+            pipeline = self._pipeline()
+            for gid in gids:
+                pipeline.zadd(keys.due(partition(gid)), {gid: now_ms}, xx=True, lt=True)
+            await pipeline.execute()
 
     async def sweep(self, *, now_ms: int, led: Collection[int] = ()) -> Sweep:
         """Look at all partitions: which storms are due, and which partitions Redis has lost.

@@ -36,6 +36,8 @@ class Taken:
     """Deleted, or followed by a newer occurrence: it cannot be mistaken for a new one."""
     met: bool = False
     """It was there when this process began, so that Redis may know it under any earlier resourceVersion."""
+    edited_version: int = 0
+    """The resourceVersion of its latest edit that is no new occurrence; 0 for none."""
 
 
 @dataclass(slots=True)

@@ -204,6 +204,7 @@ class SignalIntake:
         before = self._taken.get(ref.uid)
         if before and ref.generation <= before.generation:
             before.marked = before.marked or seen.marked
+            before.edited_version = ref.resource_version
             self._changed(ref)
             return
         if before is None and progress.counted_before(
@@ -260,6 +261,8 @@ class SignalIntake:
             REJECTED.labels(source="signal", reason=verdict.reason.value).inc()
         elif verdict.phase is SignalPhase.DISCARDED:
             DISCARDED.labels(source="signal", reason=verdict.reason.value).inc()
+        if taken.edited_version:
+            ref = replace(ref, resource_version=taken.edited_version)
         self._concluded(ref, verdict)
 
     def marked(self, ref: SignalRef) -> None:

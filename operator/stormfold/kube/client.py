@@ -6,6 +6,7 @@ over `kube.exchange`, since with every Signal comes a deletion; watches, which a
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -31,6 +32,8 @@ THROTTLED_TRIES = 4
 """How often a request is sent that is answered by 429."""
 MAX_RETRY_AFTER_SECONDS = 10.0
 """The longest wait that a 429 may ask for."""
+THROTTLED_SECONDS = 2.0
+"""For so long after a 429 we are told to ask for less."""
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
@@ -48,6 +51,7 @@ class KubeClient:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        self._throttled_at = -THROTTLED_SECONDS
         self._host: str = configuration.host.rstrip("/")
         tls = _tls(configuration)
         self._exchange = Exchanges(self._host, tls=tls, limit=CONNECTIONS)
@@ -91,6 +95,11 @@ class KubeClient:
     def host(self) -> str:
         """Where the API server is, for messages."""
         return self._host
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the API server has answered a request by 429 lately."""
+        return time.monotonic() - self._throttled_at < THROTTLED_SECONDS
 
     async def _headers(self, content_type: str | None, accept: str) -> dict[str, str]:
         headers = {"Accept": accept, "User-Agent": "stormfold"}
@@ -136,6 +145,8 @@ class KubeClient:
             if 200 <= answer.status < 300:
                 return _object(f"{method} {path}", answer.body)
             error = error_of(f"{method} {path}", answer.status, _parsed(answer.body))
+            if error.status == 429:
+                self._throttled_at = time.monotonic()
             if error.status != 429 or attempt == THROTTLED_TRIES:
                 raise error
             await asyncio.sleep(retry_after(answer.headers))

@@ -46,6 +46,9 @@ LOOK_SECONDS = 20e-6
 """Looks are so much farther apart for each storm that waits for its turn: each is found again by every look."""
 STORMS_AT_ONCE = 16
 """Storms that are worked on at the same time, half of them of one namespace."""
+STORMS_THROTTLED = 8
+"""The same while the API server answers by 429. Whoever is told to wait tries again by chance, whereas who waits here
+has a turn: so few of one namespace are tried beside another's."""
 FAILING = 8
 """After so many failures, with no write between them, a namespace is tried with one storm each `RETRY_SECONDS`."""
 RETRY_SECONDS = 1.0
@@ -90,16 +93,18 @@ class Reconciler:
         terminal_phases: Collection[str],
         trim: Callable[[], Mapping[int, int]],
         fenced: Callable[[], Mapping[int, int]],
+        throttled: Callable[[], bool] = lambda: False,
     ) -> None:
         """`terminal_phases` are those of `status.remediation` after which nobody works on the storm any more; any
-        other, and none, is not terminal. `trim` gives the resourceVersions up to which ids may be forgotten, `fenced` those that our Leases carry, both by
-        the segments that we lead."""
+        other, and none, is not terminal. `trim` gives the resourceVersions up to which ids may be forgotten, `fenced`
+        those that our Leases carry, both by the segments that we lead. `throttled` says whether the API server asks for less."""
         self._store = store
         self._index = index
         self._writer = writer
         self._terminal_phases = frozenset(terminal_phases)
         self._trim = trim
         self._fenced = fenced
+        self._throttled = throttled
         self._folder: Folder | None = None
         self._hints: list[int] = []
         """When to look next, Unix ms, the earliest first; `_due` says where."""
@@ -188,10 +193,13 @@ class Reconciler:
         return self._hasten - self._busy
 
     async def _hasten_all(self) -> None:
-        for gid in self._to_hasten():
-            now = now_ms()
-            await self._store.hasten(gid, now_ms=now)
-            self._hasten.discard(gid)
+        gids = self._to_hasten()
+        if not gids:
+            return
+        now = now_ms()
+        await self._store.hasten(gids, now_ms=now)
+        self._hasten -= gids
+        for gid in gids:
             self.hint(partition(gid), now)
 
     async def _sweep(self) -> None:
@@ -251,6 +259,7 @@ class Reconciler:
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         """Claim as many storms as may be worked on now, and begin."""
+        self._slots.places = STORMS_THROTTLED if self._throttled() else STORMS_AT_ONCE
         chosen: dict[int, dict[str, str]] = {}
         while following := self._turns.pop_if(self._may_start):
             namespace, gid = following

@@ -296,6 +296,14 @@ async def test_signal_that_was_taken_is_not_submitted_again(again: Callable[[], 
     assert await shard.take(Listed([again()], 130, frozenset())) == [("changed", 120)]
 
 
+async def test_signal_that_was_edited_before_it_was_safe_is_concluded_as_it_is_now() -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)), Changed(edit_of_metadata()))
+    shard.intake.conclude(REF, COUNTED)
+    # Whoever deletes it names the version that is there.
+    assert shard.told[-1] == ("concluded", (replace(REF, resource_version=120), COUNTED))
+
+
 async def test_raised_generation_is_submitted() -> None:
     shard = Shard()
     await shard.take(Changed(version(110)))

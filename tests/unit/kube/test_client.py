@@ -11,9 +11,10 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kubernetes.aio.client import Configuration
 
-from stormfold.kube import paths
-from stormfold.kube.client import _parsed, error_in, lines, retry_after
+from stormfold.kube import client, paths
+from stormfold.kube.client import KubeClient, _parsed, error_in, lines, retry_after
 from stormfold.kube.errors import (
     AlreadyExistsError,
     ApiError,
@@ -25,6 +26,7 @@ from stormfold.kube.errors import (
     ThrottledError,
     error_of,
 )
+from stormfold.kube.exchange import Answer, Call, Exchanges
 
 
 class Stream:
@@ -182,3 +184,18 @@ def test_answer_is_read_whatever_it_is(data: bytes, parsed: Any) -> None:
 )
 def test_objects_are_where_the_api_server_has_them(path: str, expected: str) -> None:
     assert path == expected
+
+
+async def test_429_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [Answer(429, {"Retry-After": "0"}, b""), Answer(200, {}, b"{}")]
+
+    async def exchange(_: object, call: Call) -> Answer:
+        return answers.pop(0)
+
+    monkeypatch.setattr(Exchanges, "__call__", exchange)
+    async with KubeClient(Configuration(host="http://127.0.0.1:1")) as kube:
+        assert not kube.throttled
+        await kube.get("/api/v1/namespaces")
+        assert (kube.throttled, answers) == (True, [])
+        monkeypatch.setattr(client, "THROTTLED_SECONDS", 0.0)
+        assert not kube.throttled

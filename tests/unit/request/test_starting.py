@@ -16,7 +16,7 @@ from stormfold.kube.errors import ApiUnavailableError
 from stormfold.model.storm import Snapshot
 from stormfold.request import reconciler
 from stormfold.request.index import RequestIndex
-from stormfold.request.reconciler import FAILING, STORMS_AT_ONCE, Reconciler
+from stormfold.request.reconciler import FAILING, STORMS_AT_ONCE, STORMS_THROTTLED, Reconciler
 from stormfold.request.writing import Outcome
 
 
@@ -28,12 +28,19 @@ class Scene:
     """Gids whose write is under way."""
     fails: bool = False
     redis_fails: bool = False
+    throttled: bool = False
 
     def __post_init__(self) -> None:
         self.word = asyncio.Event()
         this = cast("Any", self)
         self.reconciler = Reconciler(
-            this, RequestIndex(), this, terminal_phases=(), trim=lambda: 0, checkpoint=lambda: 0
+            this,
+            RequestIndex(),
+            this,
+            terminal_phases=(),
+            trim=lambda: 0,
+            checkpoint=lambda: 0,
+            throttled=lambda: self.throttled,
         )
         self.reconciler.connect(this)
         self.tasks = asyncio.TaskGroup()
@@ -92,6 +99,15 @@ async def test_namespace_gets_half_of_the_slots_and_the_next_one_half_of_the_res
         # Nothing of the first has ended, and the second begins all the same.
         assert await scene.start(b=1) == ["a"] * half + ["b"]
         assert await scene.start(b=100) == ["a"] * half + ["b"] * (half // 2)
+        scene.word.set()
+
+
+async def test_fewer_storms_are_begun_while_the_api_server_asks_for_less(scene: Scene) -> None:
+    async with scene.tasks:
+        scene.throttled = True
+        assert await scene.start(a=100, b=1) == ["a"] * (STORMS_THROTTLED // 2) + ["b"]
+        scene.throttled = False
+        assert (await scene.start()).count("a") > STORMS_THROTTLED // 2
         scene.word.set()
 
 
