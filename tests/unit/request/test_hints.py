@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, cast
 
 import pytest
@@ -48,8 +49,8 @@ async def test_storm_that_is_worked_on_is_hastened_when_that_is_over(
     hastened: list[str] = []
 
     class Store:
-        async def hasten(self, gid: str, *, now_ms: int) -> None:
-            hastened.append(gid)
+        async def hasten(self, gids: Collection[str], *, now_ms: int) -> None:
+            hastened.extend(sorted(gids))
 
     monkeypatch.setattr(hinted, "_store", Store())
     hinted._busy.add("00000000000000ab")

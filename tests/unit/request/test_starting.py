@@ -38,8 +38,8 @@ class Scene:
             RequestIndex(),
             this,
             terminal_phases=(),
-            trim=lambda: 0,
-            checkpoint=lambda: 0,
+            trim=dict,
+            fenced=dict,
             throttled=lambda: self.throttled,
         )
         self.reconciler.connect(this)
