@@ -144,10 +144,17 @@ async def proxied(replica: NewReplica, sender: Sender, stage: Stage, tmp_path: P
 
 
 async def test_answer_comes_when_the_request_holds_the_alerts_and_not_before(
-    proxied: OperatorProcess, sender: Sender, stage: Stage
+    replica: NewReplica, sender: Sender, stage: Stage, tmp_path: Path
 ) -> None:
+    # That Redis is empty is noticed after the write was heard of: before, alerts would count again, and the request say so.
+    process = await replica(
+        kubeconfig=stage.api_proxy.kubeconfig(tmp_path / "alerts"),
+        constants={"stormfold.request.reconciler.SWEEP_SECONDS": 60},
+    )
+    await sender.policy()
+    await sender.accepted()
     write = stage.api_proxy.hold("PATCH", "/remediationrequests/.*/status")
-    posted = sender.posting(proxied, sender.alerts(7))
+    posted = sender.posting(process, sender.alerts(7))
     await eventually(write.arrived.is_set, within=WITHIN_SECONDS, what="the request is written")
     assert not posted.done()
     write.release()
