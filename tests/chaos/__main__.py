@@ -34,8 +34,8 @@ AGREE_SECONDS = 120.0
 LEADERLESS_SECONDS = 15.0
 """Redis that is emptied so long before a new leader begins, or after, may make Signals count once more that were edited
 and are above the checkpoint."""
-LISTED_SECONDS = 5.0
-"""Within this a new leader has read all Signals."""
+LISTED_SECONDS = 30.0
+"""Within this a new leader has read all Signals, although the API server may be away at first."""
 CALM_SECONDS = 2.0
 """For so long nothing may change any more."""
 

@@ -266,9 +266,10 @@ class OneGroup(RuleBasedStateMachine):
     def forgive(self, fingerprints: set[str]) -> None:
         self.forgiven |= fingerprints & self.discarded
 
-    @rule(who=REPLICAS, noted=st.booleans(), freeze=st.booleans())
-    def replica_writes_what_it_claimed(self, who: int, noted: bool, freeze: bool) -> None:
-        """`noted` is false where it dies before it can settle; what was claimed may be old by now."""
+    @rule(who=REPLICAS, noted=st.booleans(), freeze=st.booleans(), slow=st.booleans())
+    def replica_writes_what_it_claimed(self, who: int, noted: bool, freeze: bool, slow: bool = False) -> None:
+        """`noted` is false where it dies before it can settle; what was claimed may be old by now, and where it is `slow`
+        the same goes for what it has frozen."""
         replica = self.replicas[who]
         if not replica.claimed:
             return
@@ -278,6 +279,9 @@ class OneGroup(RuleBasedStateMachine):
             if frozen is None:
                 return
             storm = frozen
+            if slow:
+                replica.claimed.append(storm)
+                return
         if self.write(replica, storm) and noted:
             if storm.state is State.CLOSING:
                 self.run(self.group.store.forget_closed(storm))
@@ -291,7 +295,7 @@ class OneGroup(RuleBasedStateMachine):
             current = self.requests.get(storm.epoch)
             if current is None and not self.may_be_made(storm):
                 return False
-            if request and ((request.closed and not closed) or not descends(storm, request.last)):
+            if request and not may_be_written(request, storm, closed=closed):
                 replica.distrusted = storm.incarnation
                 return False
             if (request.version if request else 0) != (current.version if current else 0):
@@ -386,6 +390,13 @@ class OneGroup(RuleBasedStateMachine):
 
     def drain_by_discarding(self) -> None:
         self.replica_discards_what_it_claimed(0, told=True)
+
+
+def may_be_written(request: Request, storm: Snapshot, *, closed: bool) -> bool:
+    """As request.writing tells it."""
+    if request.closed:
+        return closed and storm.life == request.last.life
+    return descends(storm, request.last)
 
 
 def told_before(storm: Snapshot) -> Snapshot:

@@ -166,3 +166,8 @@ class Snapshot:
     written_ms: int
     close_reason: str = ""
     closed_ms: int = 0
+
+    @property
+    def life(self) -> str:
+        """Incarnation, and how much of it: the origin of what is continued from a request that says so."""
+        return f"{self.incarnation}:{self.folded}"

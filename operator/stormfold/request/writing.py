@@ -51,8 +51,13 @@ def descends(storm: Snapshot, request: Request) -> bool:
 
 
 def is_behind(storm: Snapshot, phase: RequestPhase, request: Request) -> bool:
-    """Whether the request holds something that the snapshot does not, or is over."""
-    return (request.closed and phase is not RequestPhase.CLOSED) or not descends(storm, request)
+    """Whether the request holds something that the snapshot does not, or is over.
+
+    What a closed request does not hold belongs to the next storm: it is written again with just what it says.
+    """
+    if request.closed:
+        return phase is not RequestPhase.CLOSED or request.life != storm.life
+    return not descends(storm, request)
 
 
 class RequestWriter:

@@ -8,8 +8,9 @@ import pytest
 from tests.harness.values import SNAPSHOT
 from tests.unit.request.test_index import request
 
+from stormfold.api.remediationrequest import RequestPhase
 from stormfold.model.storm import Snapshot
-from stormfold.request.writing import descends
+from stormfold.request.writing import descends, is_behind
 
 HELD = replace(SNAPSHOT, incarnation="life-1", origin="life-0:5", folded=7)
 
@@ -44,3 +45,21 @@ def test_request_is_written_only_by_what_holds_all_of_it(storm: Snapshot, holds_
 
 def test_request_that_says_nothing_yet_is_written_by_any_life() -> None:
     assert descends(replace(SNAPSHOT, folded=1), request(HELD, None))
+
+
+@pytest.mark.parametrize(
+    ("storm", "phase", "behind"),
+    [
+        pytest.param(HELD, RequestPhase.CLOSED, False, id="the same again, its answer was lost"),
+        pytest.param(HELD, RequestPhase.SETTLED, True, id="not closed"),
+        pytest.param(replace(HELD, folded=8), RequestPhase.CLOSED, True, id="more of the same life"),
+        pytest.param(
+            replace(HELD, incarnation="life-2", origin="life-1:7", folded=9),
+            RequestPhase.CLOSED,
+            True,
+            id="continued from the request",
+        ),
+    ],
+)
+def test_closed_request_is_final(storm: Snapshot, phase: RequestPhase, behind: bool) -> None:
+    assert is_behind(storm, phase, request(HELD, RequestPhase.CLOSED)) == behind
