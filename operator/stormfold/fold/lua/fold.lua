@@ -196,8 +196,10 @@ local function judge_event(floor, known, a)
   local id = ARGV[a + 1]
   local after, occurred = string.match(ARGV[a + 2], '^e(%d+),(%d+)$')
   local weight = tonumber(occurred) - math.max(tonumber(after), number(known.events[id] or known.values[id] or nil))
-  if tonumber(ARGV[a]) <= floor or weight <= 0 then return nil end
+  if weight <= 0 then return nil end
   if takes(known, id) then known.events[id] = occurred end
+  -- The request has counted it so often: of its next arrival only what is more is new.
+  if tonumber(ARGV[a]) <= floor then return nil end
   return { a = a, what = 'event', fires = true, weight = weight }
 end
 
