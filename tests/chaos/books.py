@@ -165,6 +165,8 @@ class Books:
         self.faults: list[Entry] = []
         self._specs: dict[str, Any] = {}
         self._edits: list[tuple[float, int, Occurrence]] = []
+        self._leaders: list[tuple[int, int, float]] = []
+        """Of each that began while Redis lost something: the checkpoints, and when it had read all at the latest."""
         self._movable: list[tuple[float, int, Occurrence]] = []
         self._strangers: set[str] = set()
 
@@ -185,6 +187,8 @@ class Books:
     def edited(self, occurrence: Occurrence, resource_version: int, at: float) -> None:
         """The metadata of a Signal were edited, or the count of an Event raised, which raised it to that resourceVersion."""
         self._edits.append((at, resource_version, occurrence))
+        for leader in self._leaders:
+            self._allow(leader, self._edits[-1])
 
     def movable(self, occurrence: Occurrence, resource_version: int, at: float) -> None:
         """A Signal was made that may go to its own group, or to the overflow group."""
@@ -210,10 +214,15 @@ class Books:
         What is above the checkpoint for no other reason than an edit may count once more (docs/decisions/0001).
         `listed_at` is when the leader has read all Signals at the latest.
         """
-        for edited_at, version, occurrence in self._edits:
-            kept = of_events if occurrence.way is Way.EVENTS else checkpoint
-            if version > kept and edited_at <= listed_at:
-                self.ledgers[occurrence.group.page].edited[occurrence.pod] += 1
+        self._leaders.append((checkpoint, of_events, listed_at))
+        for edit in self._edits:
+            self._allow(self._leaders[-1], edit)
+
+    def _allow(self, leader: tuple[int, int, float], edit: tuple[float, int, Occurrence]) -> None:
+        (checkpoint, of_events, listed_at), (edited_at, version, occurrence) = leader, edit
+        kept = of_events if occurrence.way is Way.EVENTS else checkpoint
+        if version > kept and edited_at <= listed_at:
+            self.ledgers[occurrence.group.page].edited[occurrence.pod] += 1
 
     # --- what is counted
 

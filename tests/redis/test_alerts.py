@@ -433,6 +433,15 @@ async def test_event_up_to_what_the_request_holds_is_not_counted(group: Group) -
     assert (answer.folded, answer.ordinals) == (6, [4, 6])
 
 
+async def test_event_that_happened_again_since_the_request_counts_only_since_then(group: Group) -> None:
+    """What holds its arrivals did not know that the first of them is in the request."""
+    seed = replace(WITH_ALERTS, event_through={SHOP: 100})
+    answer = await group.fold(event("e", 100, 3), event("e", 101, 5), seed=seed)
+    assert (answer.folded, answer.ordinals) == (6, [4, 6])
+    answer = await group.fold(event("e", 102, 6), known=(1, 6), life=answer.incarnation)
+    assert answer.folded == 7
+
+
 async def test_event_and_signal_have_floors_of_their_own(group: Group) -> None:
     await group.fold(signal(500), event("e", 5, 1))
     await group.close_and_forget(at=10)

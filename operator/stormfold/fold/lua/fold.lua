@@ -219,8 +219,10 @@ local function judge_event(map, known, a)
   local after, occurred, segment = string.match(ARGV[a + 2], '^e(%d+),(%d+),(%d+)$')
   local floor = number(map['fle' .. segment])
   local weight = tonumber(occurred) - math.max(tonumber(after), number(known.events[id] or known.values[id] or nil))
-  if tonumber(ARGV[a]) <= floor or weight <= 0 then return nil end
+  if weight <= 0 then return nil end
   if takes(known, id) then known.events[id] = occurred end
+  -- The request has counted it so often: of its next arrival only what is more is new.
+  if tonumber(ARGV[a]) <= floor then return nil end
   return { a = a, what = 'event', fires = true, weight = weight, through = 'pe' .. segment }
 end
 
