@@ -1,0 +1,139 @@
+"""`make soak`: MINUTES=10 at half of what a first minute shows that is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+from tests.harness.eventually import eventually
+from tests.soak.counts import Counts
+from tests.soak.report import Course, Sample, show
+from tests.soak.sampling import figures, keep_sampling, sample
+from tests.soak.sending import Sender
+from tests.soak.world import World, running
+
+from stormfold.demo.building import ensure_binaries
+
+CAPACITY_SECONDS = 60.0
+WARM_SECONDS = 60.0
+"""Of the steady stream before anything is compared: several storms of each group, and several times the retention."""
+DRAINED_SECONDS = 180.0
+"""Within this what the first minute has left over must be counted and deleted."""
+CLOSED_SECONDS = 60.0
+"""Within this after that every storm must be over."""
+LOOK_SECONDS = 2.0
+KEEP_SECONDS = 20.0
+"""How long closed requests are left: nobody else deletes them, and each makes the API server and all watches hold more."""
+
+
+async def look(world: World, counts: Counts) -> None:
+    """Read what requests say, and delete those that have been closed for a while; for ever."""
+    closed: dict[str, float] = {}
+    while True:
+        requests = await world.api.list("RemediationRequest")
+        counts.observe(requests)
+        now = time.monotonic()
+        for request in requests:
+            name = request["metadata"]["name"]
+            if (request.get("status") or {}).get("phase") != "Closed":
+                continue
+            if now - closed.setdefault(name, now) > KEEP_SECONDS:
+                await world.api.delete("RemediationRequest", name, request["metadata"]["namespace"])
+                del closed[name]
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def at_rest(world: World) -> bool:
+    """Whether everything is safe, and every Signal deleted."""
+    now = await sample(world)
+    return now["signals that are not safe"] == 0 and now["Signals that are there"] == 0
+
+
+@dataclass
+class Soak:
+    """What a run came to."""
+
+    minutes: float
+    capacity: float = 0.0
+    """Signals a second at full speed."""
+    rate: float = 0.0
+    alert_rate: float = 0.0
+    samples: list[Sample] = field(default_factory=list)
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
+
+
+async def measure(run: Soak, world: World, counts: Counts, sender: Sender, console: Console) -> None:
+    """Full speed, rest, warm-up, the time that counts, rest."""
+    console.print(f"Signals as fast as they are taken, for {CAPACITY_SECONDS:.0f} s")
+    run.capacity = await sender.create(CAPACITY_SECONDS)
+    console.print(f"{run.capacity:.0f} a second; waiting until all are counted and deleted", highlight=False)
+    await eventually(lambda: at_rest(world), within=DRAINED_SECONDS, what="everything is safe and deleted")
+    minutes = WARM_SECONDS / 60 + run.minutes
+    console.print(f"half as many, and alerts, for {minutes:g} minutes", highlight=False)
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(sender.post(stop), name="alerts")
+        await sender.create(WARM_SECONDS, per_second=run.capacity / 2)
+        sampling = tasks.create_task(keep_sampling(world, run.samples), name="samples")
+        posted, began = sender.posted, time.monotonic()
+        run.rate = await sender.create(run.minutes * 60, per_second=run.capacity / 2)
+        run.alert_rate = (sender.posted - posted) / (time.monotonic() - began)
+        sampling.cancel()
+        stop.set()
+    await eventually(lambda: at_rest(world), within=DRAINED_SECONDS, what="everything is safe and deleted")
+    await eventually(lambda: not counts.open, within=CLOSED_SECONDS, what="every request is closed")
+
+
+async def soak(minutes: float, console: Console) -> bool:
+    """All of it; whether it is as it must be."""
+    folder = Path(tempfile.mkdtemp(prefix="stormfold-soak-"))
+    run, counts = Soak(minutes), Counts()
+    async with running(ensure_binaries(), folder) as world:
+        sender = Sender(world, counts)
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(look(world, counts), name="look")
+            await measure(run, world, counts, sender, console)
+            looking.cancel()
+    courses = [Course.of(figure, run.samples) for figure in figures(run.capacity / 2)]
+    show(courses, lines(run, counts, sender), console)
+    good = not counts.wrong and all(course.flat for course in courses)
+    if good:
+        shutil.rmtree(folder)
+    else:
+        console.print(f"logs of the operators: {folder}", soft_wrap=True)
+    return good
+
+
+def lines(run: Soak, counts: Counts, sender: Sender) -> list[tuple[str, str]]:
+    """What is said below the table."""
+    return [
+        ("Signals a second at full speed, deletions beside", f"{run.capacity:.0f}"),
+        ("Signals and alerts a second", f"{run.rate:.0f} and {run.alert_rate:.0f}"),
+        ("for", f"{run.minutes:g} minutes, {len(run.samples)} samples"),
+        ("load of the machine before", f"{run.load:.1f}"),
+        ("sent in all", f"{sender.created:,} Signals, {sender.posted:,} alerts"),
+        ("posts that were not answered by 200", f"{sender.refused.total():,}"),
+        ("counted", f"{counts.counted().total():,} in {counts.requests:,} requests"),
+        ("lost", f"{counts.lost():,}"),
+        ("counted twice", f"{counts.twice():,}"),
+        *(("wrong", problem) for problem in counts.problems),
+    ]
+
+
+def main() -> int:
+    """0 if everything is flat, and everything counted once."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    minutes = float(os.environ.get("MINUTES", "10"))
+    return 0 if uvloop.run(soak(minutes, console)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
