@@ -38,6 +38,7 @@ async def look(world: World, counts: Counts) -> None:
     """Read what requests say, and delete those that have been closed for a while; for ever."""
     closed: dict[str, float] = {}
     while True:
+        world.must_run()
         requests = await world.api.list("RemediationRequest")
         counts.observe(requests)
         now = time.monotonic()

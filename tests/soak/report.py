@@ -63,7 +63,10 @@ def show(courses: Sequence[Course], lines: Sequence[tuple[str, str]], console: C
         change = f"{100 * (course.end / course.middle - 1):+.1f} %" if course.middle else "–"
         table.add_row(
             f"{course.figure.name}, {course.figure.unit}" if course.figure.unit else course.figure.name,
-            *(f"{value:,.1f}" if value % 1 else f"{value:,.0f}" for value in (course.begin, course.middle, course.end)),
+            *(
+                f"{value:,.1f}" if value % 1 else f"{value:,.0f}"
+                for value in (course.begin, course.middle, course.end)
+            ),
             change,
             "flat" if course.flat else "NOT FLAT",
         )

@@ -40,6 +40,7 @@ def figures(per_second: float) -> Sequence[Figure]:
 
 async def sample(world: World) -> Sample:
     """The figures of this moment."""
+    world.must_run()
     read: dict[str, float] = {}
     unsafe = live = 0.0
     open_storms = 0.0

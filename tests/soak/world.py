@@ -18,6 +18,7 @@ from tests.soak.stream import NAMESPACES, POLICY
 
 from stormfold.demo.building import Binaries
 from stormfold.demo.controlplane import ControlPlane
+from stormfold.demo.process import tail
 from stormfold.demo.valkey import Valkey
 from stormfold.kube.client import KubeClient
 
@@ -36,6 +37,12 @@ class World:
     """The operator's own: it takes less of the machine, whose every core is in use here."""
     valkey: Valkey
     operators: list[OperatorProcess]
+
+    def must_run(self) -> None:
+        """End the run, with what its log says last, if an operator has ended: the memory of another one says nothing."""
+        for number, operator in enumerate(self.operators):
+            if not operator.running:
+                raise SystemExit(f"operator {number} has ended by itself:\n{tail(operator.log, 3)}")
 
 
 @asynccontextmanager
