@@ -38,7 +38,6 @@ async def look(world: World, counts: Counts) -> None:
     """Read what requests say, and delete those that have been closed for a while; for ever."""
     closed: dict[str, float] = {}
     while True:
-        world.must_run()
         requests = await world.api.list("RemediationRequest")
         counts.observe(requests)
         now = time.monotonic()
@@ -68,6 +67,9 @@ class Soak:
     rate: float = 0.0
     alert_rate: float = 0.0
     samples: list[Sample] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    """Operators that ended by themselves while there were samples: what they used before says nothing any more."""
+    ended_before: int = 0
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
 
@@ -84,9 +86,11 @@ async def measure(run: Soak, world: World, counts: Counts, sender: Sender, conso
         tasks.create_task(sender.post(stop), name="alerts")
         await sender.create(WARM_SECONDS, per_second=run.capacity / 2)
         sampling = tasks.create_task(keep_sampling(world, run.samples), name="samples")
+        run.ended_before = len(world.ended)
         posted, began = sender.posted, time.monotonic()
         run.rate = await sender.create(run.minutes * 60, per_second=run.capacity / 2)
         run.alert_rate = (sender.posted - posted) / (time.monotonic() - began)
+        run.ended = world.ended[run.ended_before :]
         sampling.cancel()
         stop.set()
     await eventually(lambda: at_rest(world), within=DRAINED_SECONDS, what="everything is safe and deleted")
@@ -100,12 +104,16 @@ async def soak(minutes: float, console: Console) -> bool:
     async with running(ensure_binaries(), folder) as world:
         sender = Sender(world, counts)
         async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(look(world, counts), name="look")
+            background = [
+                tasks.create_task(look(world, counts), name="look"),
+                tasks.create_task(world.keep_running(), name="kubelet"),
+            ]
             await measure(run, world, counts, sender, console)
-            looking.cancel()
+            for task in background:
+                task.cancel()
     courses = [Course.of(figure, run.samples) for figure in figures(run.capacity / 2)]
     show(courses, lines(run, counts, sender), console)
-    good = not counts.wrong and all(course.flat for course in courses)
+    good = not counts.wrong and not run.ended and all(course.flat for course in courses)
     if good:
         shutil.rmtree(folder)
     else:
@@ -125,6 +133,8 @@ def lines(run: Soak, counts: Counts, sender: Sender) -> list[tuple[str, str]]:
         ("counted", f"{counts.counted().total():,} in {counts.requests:,} requests"),
         ("lost", f"{counts.lost():,}"),
         ("counted twice", f"{counts.twice():,}"),
+        ("operators that ended before, and while it was measured", f"{run.ended_before}, {len(run.ended)}"),
+        *(("ended", said) for said in run.ended),
         *(("wrong", problem) for problem in counts.problems),
     ]
 

@@ -72,4 +72,4 @@ def show(courses: Sequence[Course], lines: Sequence[tuple[str, str]], console: C
         )
     console.print(table)
     for name, said in lines:
-        console.print(f"{name:>50}  {said}", highlight=False, soft_wrap=True)
+        console.print(f"{name:>56}  {said}", highlight=False, soft_wrap=True)

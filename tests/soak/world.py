@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kubernetes.aio import config as kube_config
@@ -25,6 +25,7 @@ from stormfold.kube.client import KubeClient
 ROOT = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "stormfold-system"
 OPERATORS = 2
+RESTART_SECONDS = 0.5
 TOKEN = "the-secret-of-this-soak"
 
 
@@ -38,11 +39,17 @@ class World:
     valkey: Valkey
     operators: list[OperatorProcess]
 
-    def must_run(self) -> None:
-        """End the run, with what its log says last, if an operator has ended: the memory of another one says nothing."""
-        for number, operator in enumerate(self.operators):
-            if not operator.running:
-                raise SystemExit(f"operator {number} has ended by itself:\n{tail(operator.log, 3)}")
+    ended: list[str] = field(default_factory=list)
+    """What operators logged last that have ended by themselves."""
+
+    async def keep_running(self) -> None:
+        """Start operators again that have ended, as a kubelet does; for ever."""
+        while True:
+            for number, operator in enumerate(self.operators):
+                if not operator.running:
+                    self.ended.append(f"operator {number}: {tail(operator.log, 1)}")
+                    await operator.start(ready=False)
+            await asyncio.sleep(RESTART_SECONDS)
 
 
 @asynccontextmanager
