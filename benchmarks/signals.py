@@ -44,6 +44,7 @@ from stormfold.intake.listwatch import Changed
 from stormfold.intake.signals import SignalIntake, SignalParser
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
+from stormfold.kube.errors import ConflictError
 from stormfold.model.arrival import Arrival, Verdict
 from stormfold.model.group import PolicyId
 from stormfold.policy.router import Router
@@ -315,15 +316,15 @@ async def measure_life(scene: Scene, namespace: str, *, marked: bool) -> dict[st
 
 
 def deletion(client: KubeClient, namespace: str) -> Any:
-    """Deletes a Signal as retention does."""
+    """Deletes exactly the version of a Signal that was read, as retention does; of one that was marked since, the next."""
 
     async def delete(item: dict[str, Any]) -> None:
         metadata = item["metadata"]
-        await client.delete(
-            paths.item(Signal.plural, metadata["name"], namespace),
-            uid=metadata["uid"],
-            resource_version=int(metadata["resourceVersion"]),
-        )
+        path = paths.item(Signal.plural, metadata["name"], namespace)
+        try:
+            await client.delete(path, uid=metadata["uid"], resource_version=int(metadata["resourceVersion"]))
+        except ConflictError:
+            await delete(await client.get(path))
 
     return delete
 
