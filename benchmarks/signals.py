@@ -57,7 +57,7 @@ SIGNALS = 3000
 """Of each storm."""
 GROUPS = (20, 2000)
 ROUNDS = 3
-LIMIT_SECONDS = 150.0
+LIMIT_SECONDS = 100.0
 """After this no further round begins; there is always one."""
 QUIET_SECONDS = 2.0
 """Before the creates of a round, so that what came before is over."""
@@ -699,4 +699,4 @@ AIMS = (
         at_most=150,
     ),
 )
-PART = Part("signals", "Signals", ABOUT, measure, AIMS)
+PART = Part("signals", "The way of a Signal", ABOUT, measure, AIMS)
