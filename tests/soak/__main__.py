@@ -53,8 +53,9 @@ async def look(world: World, counts: Counts) -> None:
 
 async def at_rest(world: World) -> bool:
     """Whether everything is safe, and every Signal deleted."""
-    now = await sample(world)
-    return now["signals that are not safe"] == 0 and now["Signals that are there"] == 0
+    if await world.api.list("Signal", limit="1"):
+        return False
+    return (await sample(world))["signals that are not safe"] == 0
 
 
 @dataclass
