@@ -42,7 +42,7 @@ from stormfold.demo.valkey import Valkey
 from stormfold.fold.batching import MAX_HELD, Folder
 from stormfold.fold.connection import Connection
 from stormfold.fold.store import StormStore
-from stormfold.intake.checkpoint import Progress
+from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.listwatch import Changed
 from stormfold.intake.rest import Rest
 from stormfold.intake.signals import Seen, SignalIntake, SignalParser
@@ -147,7 +147,7 @@ class Scene:
 async def fill(valkey: Valkey) -> dict[str, float]:
     """Memory of what is held, and of what is held back, as namespace after namespace waits below a threshold."""
     connection = Connection.from_url(valkey.url)
-    router, progress, parse = Router(), Progress(), SignalParser("stormfold-system")
+    router, progress, parse = Router(), ShardProgress(), SignalParser("stormfold-system")
     waiting = PolicySpec(
         below_threshold=BelowThreshold.DISCARD, threshold=Threshold(signals=100_000, within="6h")
     )

@@ -29,8 +29,16 @@ from tests.harness.programs import alertmanager as alertmanager_program
 
 from benchmarks import alertmanager
 from benchmarks.alertmanager import alert
+from benchmarks.cluster import (
+    Operator,
+    connected,
+    cpu_seconds,
+    make_namespace,
+    prepare,
+    say,
+    servers,
+)
 from benchmarks.part import Aim, Cell, Measured, Part, Say, Table
-from benchmarks.signals import Operator, connected, make_namespace, prepare, say
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import free_port
@@ -48,7 +56,6 @@ AGAIN_SECONDS = 0.5
 PHASE_SECONDS = 180.0
 QUIET_SECONDS = 3.0
 """Before a phase of the operator begins, so that its start and the last writes are over."""
-TICKS = os.sysconf("SC_CLK_TCK")
 CORES = os.cpu_count() or 1
 
 POSTS = 800
@@ -188,23 +195,6 @@ class Generator:
 
 
 # --- figures
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system CPU that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def servers() -> dict[str, int]:
-    """The pids of the programs that we started and that are not Python, by name."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it may have ended
-            name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
-            if int(rest.split()[1]) == os.getpid() and not name.startswith("python"):
-                found[name] = int(folder.name)
-    return found
 
 
 @dataclass(frozen=True)
