@@ -16,8 +16,9 @@ from typing import Any, cast
 import kopf
 import uvloop
 
+from benchmarks.cluster import at_once, connected, make_namespace, prepare
 from benchmarks.part import Aim, Bars, Cell, Measured, Part, Say, Table
-from benchmarks.signals import CREATES_AT_ONCE, Storm, at_once, connected, make_namespace, prepare
+from benchmarks.signals import CREATES_AT_ONCE, Storm
 from stormfold.api.conditions import Reason
 from stormfold.api.resource import GROUP, VERSION
 from stormfold.api.signal import Signal, SignalPhase

@@ -22,15 +22,8 @@ import uvloop
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
 
-from benchmarks.signals import (
-    Operator,
-    as_stored,
-    make_namespace,
-    prepare,
-    say,
-    signal_manifest,
-    until,
-)
+from benchmarks.cluster import Operator, make_namespace, prepare, say, until
+from benchmarks.signals import as_stored, signal_manifest
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.signal import Signal, SignalPhase
@@ -107,7 +100,7 @@ class Scene:
         """Wait until so many signals wait for their requests."""
 
         async def holds() -> bool:
-            return self._operator.metric("stormfold_signals_unsafe") == number
+            return self._operator.metrics()["stormfold_signals_unsafe"] == number
 
         await until(holds, f"{number} signals wait for their requests")
 
