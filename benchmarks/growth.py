@@ -23,8 +23,9 @@ from stormfold.api.stormpolicy import PolicySpec
 from stormfold.app import end_all
 from stormfold.cli import keep_what_is_imported
 from stormfold.demo.valkey import Valkey, ValkeyCluster
-from stormfold.fold.batching import FOLD_ERRORS, FOLD_SECONDS, Folder, Held
+from stormfold.fold.batching import FOLD_ERRORS, FOLD_SECONDS, Folder
 from stormfold.fold.connection import Connection
+from stormfold.fold.holding import Held
 from stormfold.fold.store import StormStore
 from stormfold.intake.checkpoint import ShardProgress, Taken
 from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict

@@ -14,8 +14,9 @@ from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import API_VERSION
 from stormfold.api.signal import SignalPhase
-from stormfold.fold.batching import Folder, Held
+from stormfold.fold.batching import Folder
 from stormfold.fold.connection import Connection
+from stormfold.fold.holding import Held
 from stormfold.fold.store import StormStore
 from stormfold.handlers.startup import Handover, KopfThread
 from stormfold.intake.owners import Owners

@@ -20,8 +20,9 @@ from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import batching
-from stormfold.fold.batching import Continuation, Folder, Held, encoded
+from stormfold.fold.batching import Folder, encoded
 from stormfold.fold.connection import Connection
+from stormfold.fold.holding import Continuation, Held
 from stormfold.fold.scripts import FOLD
 from stormfold.fold.store import ForgetWord, StormStore
 from stormfold.model.arrival import Arrival, Verdict

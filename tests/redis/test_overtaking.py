@@ -12,8 +12,8 @@ from tests.redis.test_alerts import alert
 from tests.redis.test_folder import GROUP, POLICY, World, running
 
 from stormfold.demo.valkey import Valkey
-from stormfold.fold.batching import Held
 from stormfold.fold.connection import Connection
+from stormfold.fold.holding import Held
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import SignalRef
 from stormfold.model.storm import Seed

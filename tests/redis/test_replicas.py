@@ -18,8 +18,8 @@ from tests.harness.folding import CLUSTER, COPY_KEYS, GID, SAVED, Group, descend
 from tests.harness.values import ARRIVAL, T0
 
 from stormfold.demo.valkey import Valkey
-from stormfold.fold.batching import Held, Unsafe, places
 from stormfold.fold.connection import Connection
+from stormfold.fold.holding import Held, Unsafe, places
 from stormfold.fold.keys import PREFIX
 from stormfold.fold.store import FoldWord, ForgetWord, StormStore
 from stormfold.model.arrival import AlertRef, Arrival

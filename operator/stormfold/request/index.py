@@ -21,7 +21,7 @@ from stormfold.api.remediationrequest import (
     SegmentVersion,
 )
 from stormfold.api.resource import MAX_INT
-from stormfold.fold.batching import Continuation
+from stormfold.fold.holding import Continuation
 from stormfold.model.arrival import Target
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening

@@ -13,7 +13,7 @@ from tests.harness.values import ARRIVAL, POD, SHOP, SNAPSHOT, T0, cluster_versi
 from stormfold.api.conditions import ConditionType, Reason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.resource import MAX_INT
-from stormfold.fold.batching import Continuation
+from stormfold.fold.holding import Continuation
 from stormfold.model.arrival import Target
 from stormfold.model.storm import Detected, Seed, Snapshot
 from stormfold.policy.version import PolicyVersion

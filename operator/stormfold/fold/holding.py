@@ -1,0 +1,149 @@
+"""What this process knows of storms: what it has folded into them, and what their requests hold."""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from stormfold.model.storm import Seed, Snapshot
+from stormfold.policy.routing import Routed
+from stormfold.policy.version import PolicyVersion
+
+TURN = 32
+"""Signals that a group has in a batch before the next group has its turn."""
+
+
+@dataclass(slots=True)
+class Storm:
+    """A storm as this process knows it."""
+
+    gid: str
+    version: PolicyVersion | None = None
+    namespace: str = ""
+    """That of its request; empty while the version is not known."""
+    overflow: bool = False
+    epoch: int = 0
+    """0: not folded into by this process; the next fold carries a seed."""
+    folded: int = 0
+    incarnation: str = ""
+    distrusted: str = ""
+    """An incarnation that is to be replaced by what the request says."""
+    unsafe: deque["Unsafe"] = field(default_factory=deque)
+    """What is folded but not safe, in order."""
+    queued: int = 0
+    """Signals that wait for their fold."""
+    since: float = 0.0
+    """When the oldest unsafe signal was folded, or folded again, by the monotonic clock."""
+    discarded_by: float = math.inf
+    """By then somebody has discarded the group, if it has stayed below its threshold."""
+
+    @property
+    def is_out_of_date(self) -> bool:
+        """Whether what Redis has is not to be trusted, or what is unsafe was folded into a life before the known one."""
+        return bool(self.distrusted) or (bool(self.unsafe) and self.unsafe[0].incarnation != self.incarnation)
+
+    def forget(self) -> None:
+        """Nothing is known of what Redis has."""
+        self.epoch = self.folded = 0
+        self.incarnation = ""
+
+
+class Unsafe(NamedTuple):
+    """A signal that Redis has counted."""
+
+    epoch: int
+    incarnation: str
+    ordinal: int
+    routed: Routed
+    doubtful: bool = False
+    """An alert that may have been counted in a life before this one."""
+
+    def is_of(self, storm: Snapshot) -> bool:
+        """Whether the snapshot has counted it."""
+        return (self.epoch, self.incarnation) == (
+            storm.epoch,
+            storm.incarnation,
+        ) and self.ordinal <= storm.folded
+
+    def is_in(self, held: "Held") -> bool:
+        """Whether the request holds it."""
+        return self.ordinal <= held.folded_of(self.epoch, self.incarnation)
+
+    def is_surely_not_in(self, seed: Seed | None) -> bool:
+        """Whether what the group's latest request holds, `is_in` having said no, came about without it."""
+        return not self.doubtful and (
+            seed is None
+            or self.epoch > seed.epoch
+            or (self.epoch == seed.epoch and self.incarnation == seed.incarnation)
+        )
+
+
+class Held(NamedTuple):
+    """What a request holds: how much of which incarnation, and what that was continued from."""
+
+    epoch: int
+    incarnation: str
+    folded: int
+    origin: str
+
+    def folded_of(self, epoch: int, incarnation: str) -> int:
+        """How much of that incarnation: what has an ordinal up to this."""
+        if epoch != self.epoch:
+            return 0
+        if incarnation == self.incarnation:
+            return self.folded
+        origin, _, folded = self.origin.rpartition(":")
+        return int(folded or 0) if incarnation == origin else 0
+
+
+class Sureness(NamedTuple):
+    """Which signals of a batch no request holds, if it was `basis` from which their storm was continued."""
+
+    places: frozenset[int]
+    basis: str
+
+
+NOT_SURE = Sureness(frozenset(), "")
+
+
+def places(flags: Sequence[bool]) -> frozenset[int]:
+    """Where the flags are set."""
+    return frozenset(place for place, flag in enumerate(flags) if flag)
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What a group's latest request says, to continue from if Redis has lost the storm."""
+
+    seed: Seed
+    version: PolicyVersion
+    opening: str
+
+
+class Lane:
+    """The queue of one partition. One batch is under way at a time, so each group keeps its order; groups take turns."""
+
+    def __init__(self) -> None:
+        self.queue: dict[str, deque[Routed]] = {}
+        """gid → what waits, the group whose turn is next first."""
+        self.again: set[str] = set()
+        """Storms to be looked at even without a new signal."""
+        self.work = asyncio.Event()
+
+    def add(self, routed: Routed) -> None:
+        """Put an arrival behind those of its group."""
+        self.queue.setdefault(routed.group.gid, deque()).append(routed)
+        self.work.set()
+
+    def take(self, limit: int) -> list[Routed]:
+        """The next arrivals, up to `TURN` of each group in its turn."""
+        taken: list[Routed] = []
+        while self.queue and len(taken) < limit:
+            gid = next(iter(self.queue))
+            waiting = self.queue.pop(gid)
+            taken += [waiting.popleft() for _ in range(min(TURN, limit - len(taken), len(waiting)))]
+            if waiting:
+                self.queue[gid] = waiting
+        return taken
