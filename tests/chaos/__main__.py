@@ -24,6 +24,7 @@ from tests.chaos.stream import SECONDS, planned
 from tests.chaos.world import OPERATORS, REFUSED, World, running
 
 from stormfold.demo.building import Binaries, ensure_binaries
+from stormfold.kube.lease import Checkpoints
 
 LOOK_SECONDS = 0.5
 TAKEN_SECONDS = 240.0
@@ -42,22 +43,22 @@ CALM_SECONDS = 2.0
 
 async def look(world: World, books: Books, sender: Sender) -> None:
     """Read what the API server has, for ever; and notice when somebody else leads."""
-    transitions, checkpoint, of_events = 0, 0, 0
+    transitions, checkpoints = 0, Checkpoints()
     begun: list[float] = []
     held_against: set[tuple[float, float]] = set()
     while True:
         with contextlib.suppress(*REFUSED):
-            now, latest, latest_of_events = await world.leadership()
+            now, latest = await world.leadership()
             if transitions and now != transitions:
-                books.fault(f"a new leader begins at checkpoint {checkpoint}", world.seconds)
+                books.fault("a new leader begins", world.seconds)
                 begun.append(world.seconds)
-                books.led_by_another(checkpoint, world.seconds + LISTED_SECONDS)
+                books.led_by_another(checkpoints, world.seconds + LISTED_SECONDS)
             for when, loss in itertools.product(begun, world.losses):
                 if loss > when - LEADERLESS_SECONDS and (when, loss) not in held_against:
                     held_against.add((when, loss))
-                    books.led_anew(checkpoint, of_events, when + LISTED_SECONDS)
-            transitions, checkpoint, of_events = now, latest, latest_of_events
-            sender.checkpoint = latest
+                    books.led_anew(checkpoints, when + LISTED_SECONDS)
+            transitions, checkpoints = now, latest
+            sender.checkpoints = latest
             books.observe(await world.requests(), world.seconds)
         await asyncio.sleep(LOOK_SECONDS)
 

@@ -16,6 +16,9 @@ from typing import Any
 
 from tests.chaos.stream import Group, Occurrence, Way
 
+from stormfold.kube.lease import Checkpoint, Checkpoints
+from stormfold.model.segment import segment
+
 Manifest = Mapping[str, Any]
 
 
@@ -153,6 +156,13 @@ class Ledger:
         )
 
 
+def above(checkpoints: Checkpoints, occurrence: Occurrence, resource_version: int) -> bool:
+    """Whether a Signal or Event of that version is above the checkpoint of its segment."""
+    kept = checkpoints.events if occurrence.way is Way.EVENTS else checkpoints.signals
+    number = segment(occurrence.group.place(occurrence.number))
+    return resource_version > kept.get(number, Checkpoint()).resource_version
+
+
 class Books:
     """All pages. Times are seconds from the beginning."""
 
@@ -165,7 +175,7 @@ class Books:
         self.faults: list[Entry] = []
         self._specs: dict[str, Any] = {}
         self._edits: list[tuple[float, int, Occurrence]] = []
-        self._leaders: list[tuple[int, int, float]] = []
+        self._leaders: list[tuple[Checkpoints, float]] = []
         """Of each that began while Redis lost something: the checkpoints, and when it had read all at the latest."""
         self._movable: list[tuple[float, int, Occurrence]] = []
         self._strangers: set[str] = set()
@@ -202,26 +212,25 @@ class Books:
         """Something for the history of all groups."""
         self.faults.append(Entry(at, what))
 
-    def led_by_another(self, checkpoint: int, listed_at: float) -> None:
-        """A new leader began at this checkpoint: what is above it may go to another group, which does not know it."""
+    def led_by_another(self, checkpoints: Checkpoints, listed_at: float) -> None:
+        """A new leader began at these: what is above them may go to another group, which does not know it."""
         for made_at, version, occurrence in self._movable:
-            if version > checkpoint and made_at <= listed_at:
+            if above(checkpoints, occurrence, version) and made_at <= listed_at:
                 self.ledgers[occurrence.group.page].edited[occurrence.pod] += 1
 
-    def led_anew(self, checkpoint: int, of_events: int, listed_at: float) -> None:
+    def led_anew(self, checkpoints: Checkpoints, listed_at: float) -> None:
         """A new leader began, and Redis lost something about that time, while the checkpoints were these.
 
         What is above the checkpoint for no other reason than an edit may count once more (docs/decisions/0001).
         `listed_at` is when the leader has read all Signals at the latest.
         """
-        self._leaders.append((checkpoint, of_events, listed_at))
+        self._leaders.append((checkpoints, listed_at))
         for edit in self._edits:
             self._allow(self._leaders[-1], edit)
 
-    def _allow(self, leader: tuple[int, int, float], edit: tuple[float, int, Occurrence]) -> None:
-        (checkpoint, of_events, listed_at), (edited_at, version, occurrence) = leader, edit
-        kept = of_events if occurrence.way is Way.EVENTS else checkpoint
-        if version > kept and edited_at <= listed_at:
+    def _allow(self, leader: tuple[Checkpoints, float], edit: tuple[float, int, Occurrence]) -> None:
+        (checkpoints, listed_at), (edited_at, version, occurrence) = leader, edit
+        if above(checkpoints, occurrence, version) and edited_at <= listed_at:
             self.ledgers[occurrence.group.page].edited[occurrence.pod] += 1
 
     # --- what is counted

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
-from tests.chaos.books import Books
+from tests.chaos.books import Books, above
 from tests.chaos.stream import (
     Alert,
     Create,
@@ -30,6 +30,8 @@ from tests.chaos.stream import (
 )
 from tests.chaos.world import OPERATOR_NAMESPACE, REFUSED, TOKEN, World
 from tests.harness.api import ApiError, Manifest
+
+from stormfold.kube.lease import Checkpoints
 
 CREATES_AT_ONCE = 24
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
@@ -106,8 +108,8 @@ class Sender:
         """(group, number) to how often an Event has happened."""
         self._reporters: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
         """One reporter raises the count of an Event: it never goes back."""
-        self.checkpoint = 0
-        """The last one that was seen on the Lease."""
+        self.checkpoints = Checkpoints()
+        """The last ones that were seen on the Leases."""
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self) -> None:
@@ -200,7 +202,7 @@ class Sender:
     async def _raise(self, move: Raise) -> None:
         """Only once it is safe: of two changes between two reads the operator sees the last (docs/decisions/0001)."""
         version = self._versions.get((move.group.name, move.number))
-        if version is None or version > self.checkpoint:
+        if version is None or above(self.checkpoints, Occurrence(move.group, move.number), version):
             return
         change = {"spec": {"annotations": {"summary": "it got worse"}}}
         occurrence = Occurrence(move.group, move.number, repeat=1)

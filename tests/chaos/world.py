@@ -25,7 +25,7 @@ from tests.harness.scene import at
 
 from stormfold.demo.building import Binaries
 from stormfold.demo.controlplane import ControlPlane
-from stormfold.kube.lease import checkpoints_of
+from stormfold.kube.lease import Checkpoints, checkpoints_of, highest
 
 ROOT = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "stormfold-system"
@@ -152,15 +152,11 @@ class World:
         """All requests."""
         return list(await self.api.list("RemediationRequest"))
 
-    async def leadership(self) -> tuple[int, int, int]:
-        """How often Leases have changed hands, and the least checkpoints on them, of Signals and of Events."""
+    async def leadership(self) -> tuple[int, Checkpoints]:
+        """How often Leases have changed hands, and the checkpoints on them."""
         leases = await self.api.list("Lease", OPERATOR_NAMESPACE)
-        kept = [checkpoints_of(lease) for lease in leases]
-        signals, events = (
-            min((one.resource_version for those in of_kind for one in those.values()), default=0)
-            for of_kind in ([each.signals for each in kept], [each.events for each in kept])
-        )
-        return sum(lease["spec"].get("leaseTransitions") or 0 for lease in leases), signals, events
+        transitions = sum(lease["spec"].get("leaseTransitions") or 0 for lease in leases)
+        return transitions, highest(checkpoints_of(lease) for lease in leases)
 
 
 @asynccontextmanager

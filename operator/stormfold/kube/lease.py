@@ -186,7 +186,7 @@ class Lease:
         self._held = await self._write(lease, Checkpoints(), acquire=True)
         self._renewed = started
         LEADING.labels(shard=self._shard).set(1)
-        checkpoints = _highest(checkpoints_of(found) for found in (lease, *others))
+        checkpoints = highest(checkpoints_of(found) for found in (lease, *others))
         log.info("leading ingest", extra={"lease": self.name})
         return checkpoints
 
@@ -321,7 +321,8 @@ def checkpoints_of(lease: dict[str, Any]) -> Checkpoints:
     return Checkpoints(_decoded(annotations.get(CHECKPOINTS)), _decoded(annotations.get(EVENT_CHECKPOINTS)))
 
 
-def _highest(found: Iterable[Checkpoints]) -> Checkpoints:
+def highest(found: Iterable[Checkpoints]) -> Checkpoints:
+    """Of each segment the highest checkpoint: all of them are true."""
     signals: dict[int, Checkpoint] = {}
     events: dict[int, Checkpoint] = {}
     for checkpoints in found:

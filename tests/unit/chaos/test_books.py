@@ -10,6 +10,9 @@ from tests.chaos.books import Account, Books
 from tests.chaos.faults import scheduled
 from tests.chaos.stream import GROUPS, SIGNALS, Create, Group, Law, Occurrence, Post, Way, planned
 
+from stormfold.kube.lease import Checkpoint, Checkpoints
+from stormfold.model.segment import SEGMENTS
+
 GROUP = Group("storm-00", Law.TEAM, Way.BOTH)
 
 
@@ -111,21 +114,29 @@ def test_groups_that_share_a_request_have_one_page() -> None:
     assert (account(books).counted, account(books).wrong) == (2, False)
 
 
+def at(version: int, *, of_events: int = 0) -> Checkpoints:
+    """Checkpoints that are the same in all segments."""
+    return Checkpoints(
+        dict.fromkeys(range(SEGMENTS), Checkpoint(version)),
+        dict.fromkeys(range(SEGMENTS), Checkpoint(of_events)),
+    )
+
+
 def test_signal_that_the_next_leader_sends_to_another_group_may_count_once_more(books: Books) -> None:
     books.movable(Occurrence(GROUP, 1), 20, at=5.0)
     books.observe([request(1, 2, 2)], at=7.0)
-    books.led_by_another(checkpoint=20, listed_at=6.0)
+    books.led_by_another(at(20), listed_at=6.0)
     assert account(books).twice == 1
-    books.led_by_another(checkpoint=19, listed_at=6.0)
+    books.led_by_another(at(19), listed_at=6.0)
     assert (account(books).twice, account(books).edited) == (0, 1)
 
 
 def test_edit_while_nobody_led_may_count_once_more(books: Books) -> None:
     books.edited(Occurrence(GROUP, 1), 20, at=5.0)
-    books.led_anew(checkpoint=20, of_events=0, listed_at=6.0)
+    books.led_anew(at(20), listed_at=6.0)
     books.observe([request(1, 2, 2)], at=7.0)
     assert account(books).twice == 1
-    books.led_anew(checkpoint=19, of_events=30, listed_at=6.0)
+    books.led_anew(at(19, of_events=30), listed_at=6.0)
     assert (account(books).twice, account(books).edited) == (0, 1)
 
 

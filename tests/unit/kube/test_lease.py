@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stormfold.kube.lease import Checkpoint, Checkpoints, _encoded, _highest, checkpoints_of
+from stormfold.kube.lease import Checkpoint, Checkpoints, _encoded, checkpoints_of, highest
 
 
 def lease(**annotations: str) -> dict[str, Any]:
@@ -56,5 +56,5 @@ def test_highest_checkpoint_of_a_segment_holds_whichever_lease_has_it() -> None:
     one = Checkpoints({2: Checkpoint(10, 100), 3: Checkpoint(50, 500)}, {2: Checkpoint(7)})
     other = Checkpoints({2: Checkpoint(20, 90), 4: Checkpoint(1)})
     found = Checkpoints({2: Checkpoint(20, 90), 3: Checkpoint(50, 500), 4: Checkpoint(1)}, {2: Checkpoint(7)})
-    assert _highest([one, other]) == found
-    assert _highest([other, one]) == found
+    assert highest([one, other]) == found
+    assert highest([other, one]) == found
