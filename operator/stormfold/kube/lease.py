@@ -130,14 +130,15 @@ class Lease:
             left = RENEW_SECONDS / 2
             try:
                 lease = await self._read()
-                if lease["spec"].get("holderIdentity"):
-                    vacant_since, left = None, self._time_left(lease)
-                else:
-                    vacant_since = vacant_since or time.monotonic()
-                    left = vacant_since + VACANT_SECONDS - time.monotonic() if self._leads_others() else 0.0
+                held = bool(lease["spec"].get("holderIdentity"))
+                vacant_since = None if held else vacant_since or time.monotonic()
+                left = self._time_left(lease)
                 if left <= 0:
                     others = await self._read_others()
                     left = self._time_until_gone(others)
+                    # Asked last, with no wait until it is wanted: another shard of ours may have come before.
+                    if vacant_since and self._leads_others():
+                        left = max(left, vacant_since + VACANT_SECONDS - time.monotonic())
                     if left <= 0:
                         return await self._take(lease, others)
                 self._waited = time.monotonic()
