@@ -707,7 +707,7 @@ AIMS = (
     Aim("delete_client_us", "CPU of the client for a deletion", "µs", at_most=500),
     Aim(
         "rss_mb_after_restart",
-        "resident memory after a restart with 6,000 Signals of 40 storms",
+        "resident memory after a restart with 6,000 Signals",
         "MB",
         at_most=150,
     ),
