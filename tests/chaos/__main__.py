@@ -32,7 +32,7 @@ TAKEN_SECONDS = 240.0
 much else, not what to expect."""
 AGREE_SECONDS = 120.0
 """The same, after that, until the books must agree; plus what a clock is wrong by."""
-LEADERLESS_SECONDS = 15.0
+LEADERLESS_SECONDS = 45.0
 """Redis that is emptied so long before a new leader begins, or after, may make Signals count once more that were edited
 and are above the checkpoint."""
 LISTED_SECONDS = 30.0

@@ -58,6 +58,8 @@ class World:
     """(resourceVersion, message) in the order of the telling."""
     hints: list[int] = field(default_factory=list)
     held: Held | None = None
+    renewals: dict[int, Arrival] = field(default_factory=dict)
+    """resourceVersion → the signal as it is to be folded now."""
 
     def __post_init__(self) -> None:
         routing = Routing(PolicyIndex([self.policy, OTHERS]))
@@ -65,7 +67,7 @@ class World:
             self.store,
             route=routing.route,
             continuation=self.requests.get,
-            renewed=lambda arrival: arrival,
+            renewed=lambda arrival: self.renewals.get(arrival.ref.resource_version, arrival),
             held=lambda _, epoch: self.held if self.held and self.held.epoch == epoch else None,
             tell=lambda arrival, verdict: self.told.append((arrival.ref.resource_version, verdict.message)),
             safe_verdict=lambda _, epoch: counted_in(epoch),
@@ -241,6 +243,21 @@ async def test_full_redis_stops_the_folding_until_there_is_room(world: World) ->
 
 
 TOO_FEW = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "too few")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_signal_is_folded_as_it_is_when_its_turn_comes(world: World, redis: Valkey, lost: bool) -> None:
+    if lost:
+        await world.submit(signal(1))
+        redis.command("FLUSHALL")
+    world.folder.memory_full(True)
+    await world.folder.submit(signal(2))
+    world.renewals = {number: signal(number, "web-renewed") for number in (1, 2)}
+    world.folder.memory_full(False)
+    await world.idle()
+    storm = await world.storm()
+    assert storm is not None
+    assert [target.name for target, _ in storm.resources] == ["web-renewed"]
 
 
 async def test_discarded_group_tells_all_its_signals_and_is_forgotten(world: World) -> None:

@@ -85,7 +85,7 @@ class Folder(OpenStorms):
         """Connect the folder.
 
         `continuation` gives what a group's latest request says, `held` what that of an epoch holds, `safe_verdict`
-        where a gid and epoch lead; `renewed` gives an arrival as it is to be folded again; `hint` takes a partition
+        where a gid and epoch lead; `renewed` gives an arrival as it is to be folded now; `hint` takes a partition
         and when something is due there, in Unix ms.
         """
         self._store = store
@@ -410,9 +410,7 @@ class Folder(OpenStorms):
             storm.forget()
             storm.unsafe.clear()
             storm.queued += len(lost)
-            batch = [
-                replace(item.routed, arrival=self._renewed(item.routed.arrival)) for item in lost
-            ] + batch
+            batch = [item.routed for item in lost] + batch
             for start in range(0, max(1, len(batch)), BATCH):
                 piece = batch[start : start + BATCH]
                 sureness = Sureness(places(sure[start : start + BATCH]), seed.origin if seed else "")
@@ -439,7 +437,12 @@ class Folder(OpenStorms):
         while True:
             try:
                 with FOLD_SECONDS.time():
-                    replies = await self._store.fold(number, folds, now_ms=int(time.time() * 1000))
+                    # What some wait for may have become safe meanwhile, and Redis have lost it since.
+                    renewed = [
+                        replace(fold, arrivals=[self._renewed(arrival) for arrival in fold.arrivals])
+                        for fold in folds
+                    ]
+                    replies = await self._store.fold(number, renewed, now_ms=int(time.time() * 1000))
             except (StoreUnavailableError, StoreFullError) as exc:
                 reason = "full" if isinstance(exc, StoreFullError) else "unavailable"
                 FOLD_ERRORS.labels(reason=reason).inc()
