@@ -27,9 +27,9 @@ everybody, which is not ours to mend: what it takes for so many calls is not cou
 DELAY_SECONDS = 2.0
 WRITES_A_SECOND = 5.0
 STORMS = 12
-THROTTLED_SECONDS = 10.0
-"""Within this a namespace has its request while another one's storms take all that the API server allows: it waits for
-what is under way, and for two writes of its own, each of which may be told to wait for a second."""
+THROTTLED_SECONDS = 25.0
+"""Within this a namespace has its request while another one's storms take all that the API server allows. Its turn comes at
+once, but whom the API server tells to wait for a second is chance: for each of two writes it may be told so several times."""
 MEMORY_MB = 40.0
 """By this much the operator may grow meanwhile."""
 ROOM = 400
@@ -37,13 +37,14 @@ ROOM = 400
 SMALL_ROOM = {"stormfold.fold.batching.MAX_HELD": ROOM}
 
 
-async def probed(team: Team, name: str) -> float:
-    """How long the first signal of a group takes from its creation to its request, in seconds, beyond `CALLS`."""
+async def probed(team: Team, name: str) -> tuple[float, float]:
+    """How long the first signal of a group takes from its creation to its request, and how long its creation took, in
+    seconds."""
     began = time.monotonic()
     await team.report(name, 1)
     created = time.monotonic()
     await team.counted(name)
-    return time.monotonic() - created - CALLS * (created - began)
+    return time.monotonic() - created, created - began
 
 
 async def unsafe(process: OperatorProcess) -> float:
@@ -63,14 +64,17 @@ async def test_flood_of_one_namespace_does_not_delay_another(
     quiet = [await probed(other, f"quiet-{number}") for number in range(3)]
     flood = [flooding.signal(f"flood-{number % groups}") for number in range(FLOOD)]
     creates = asyncio.create_task(api.create_all(flood, at_once=FLOODS_AT_ONCE))
-    delays: list[float] = []
+    delays: list[tuple[float, float]] = []
     while not creates.done():
         delays.append(await probed(other, f"probe-{len(delays)}"))
     await creates
     # What the flood has left behind is still being written.
     delays += [await probed(other, f"late-{number}") for number in range(3)]
-    late = [delay - statistics.median(quiet) for delay in delays]
-    assert max(late) <= DELAY_SECONDS, f"median {statistics.median(late):.2f} s of {len(late)}"
+    usual = statistics.median(delay for delay, _ in quiet)
+    late = [delay - usual for delay, _ in delays]
+    # The API server is slower, too: on the way to a request it is called so often.
+    slower = CALLS * max(creating for _, creating in delays)
+    assert max(late) <= DELAY_SECONDS + slower, f"median {statistics.median(late):.2f} s of {len(late)}"
     await eventually(lambda: unsafe(process), lambda left: left == 0, within=40, what="all are counted")
     counts = [request["status"]["signals"]["total"] for request in await flooding.requests()]
     assert counts == [FLOOD // groups] * groups
@@ -89,7 +93,8 @@ async def test_throttled_writes_are_late_and_exact_and_each_namespace_has_its_tu
     for number in range(STORMS):
         await team.report(f"flood-{number}", 20)
     await eventually(lambda: throttle.hits, within=20, what="writes are throttled")
-    assert await probed(other, "lonely") <= THROTTLED_SECONDS
+    delay, creating = await probed(other, "lonely")
+    assert delay <= THROTTLED_SECONDS + CALLS * creating
     # It did not wait for the storms that came before it.
     assert len([name for name in team.expected if await team.totals(name) == [20]]) < STORMS
     await team.assert_exact(within=60)
@@ -99,7 +104,8 @@ async def test_throttled_writes_are_late_and_exact_and_each_namespace_has_its_tu
 
 async def comes_soon(team: Team, name: str) -> None:
     """Report one signal and see its request in time."""
-    assert await probed(team, name) <= DELAY_SECONDS
+    delay, creating = await probed(team, name)
+    assert delay <= DELAY_SECONDS + CALLS * creating
 
 
 async def test_namespace_whose_groups_wait_below_a_threshold_does_not_stop_another(
