@@ -15,7 +15,7 @@ import math
 import time
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -260,6 +260,10 @@ class Folder(OpenStorms):
         for gid in self._storms:
             if partition(gid) == number:
                 self.look_again(gid)
+
+    def missing_in(self, gids: Collection[str]) -> set[str]:
+        """Groups that have a storm here, and none in Redis, which has those of `gids`."""
+        return {gid for gid, storm in self._storms.items() if storm.version} - set(gids)
 
     def look_again_at_stale(self) -> None:
         """Fold again what has waited too long, and what somebody else may have discarded."""

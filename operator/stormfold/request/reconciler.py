@@ -37,6 +37,8 @@ from stormfold.request.writing import Outcome, RequestWriter, is_behind
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
+COMPARISON_SECONDS = 5.0
+"""How often the storms that are known here are compared with those that Redis has."""
 HINTED_MS = 2000
 """How far ahead a hint is kept."""
 LOOK_MS = 50
@@ -122,6 +124,9 @@ class Reconciler:
         self._next_try: dict[str, float] = {}
         """When a namespace is tried again that is failing, by the monotonic clock."""
         self._hasten: set[str] = set()
+        self._missing: set[str] = set()
+        """Groups whose storms Redis lacked at the last comparison."""
+        self._next_comparison = 0.0
 
     @property
     def folder(self) -> Folder:
@@ -202,6 +207,14 @@ class Reconciler:
         for gid in gids:
             self.hint(partition(gid), now)
 
+    async def _compare(self) -> None:
+        """Give back the storms that Redis lacks though it has their partition, as after a restart with old data: without
+        a signal or a deadline nobody else would notice. One that is missing only now is about to open, or to close."""
+        missing = self.folder.missing_in(await self._store.open_gids())
+        for gid in missing & self._missing:
+            self.folder.look_again(gid)
+        self._missing = missing
+
     async def _sweep(self) -> None:
         fenced = self._fenced()
         found = await self._store.sweep(now_ms=now_ms(), led=fenced)
@@ -216,6 +229,9 @@ class Reconciler:
             for number in found.lost:
                 self.folder.partition_lost(number)
         self.folder.look_again_at_stale()
+        if time.monotonic() >= self._next_comparison:
+            self._next_comparison = time.monotonic() + COMPARISON_SECONDS
+            await self._compare()
         memory = await self._store.memory()
         REDIS_MEMORY.set(memory.ratio)
         full = memory.ratio >= FULL
