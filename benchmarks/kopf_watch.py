@@ -11,34 +11,29 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
-from typing import Any, cast
+from typing import Any
 
 import kopf
 import uvloop
 
 from benchmarks.cluster import at_once, connected, make_namespace, prepare
+from benchmarks.in_memory import PARSE, folder_of, intake_of
 from benchmarks.part import Aim, Bars, Cell, Measured, Part, Say, Table
 from benchmarks.signals import CREATES_AT_ONCE, Storm
-from stormfold.api.conditions import Reason
 from stormfold.api.resource import GROUP, VERSION
-from stormfold.api.signal import Signal, SignalPhase
+from stormfold.api.signal import Signal
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.valkey import Valkey
 from stormfold.fold.batching import FOLDED, Folder
 from stormfold.fold.connection import Connection
-from stormfold.fold.store import StormStore
 from stormfold.handlers.startup import settings as our_settings
-from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.listwatch import ListWatch
-from stormfold.intake.rest import Rest
-from stormfold.intake.signals import Seen, SignalIntake, SignalParser
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
-from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.arrival import Arrival
 from stormfold.model.group import PolicyId
-from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
 
 OURS, KOPF, TUNED = "own list and watch", "kopf as it comes", "kopf tuned"
@@ -92,20 +87,8 @@ def plain() -> kopf.OperatorSettings:
 async def folding(redis_url: str) -> AsyncIterator[Folder]:
     """The folder as the operator has it; what is folded stays unsafe, since nobody writes requests."""
     connection = Connection.from_url(redis_url)
-    router = Router()
-    router.update([PolicyVersion(PolicyId("ClusterStormPolicy", "", "default"), "uid", 1, PolicySpec())])
-    verdict = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
-    folder = Folder(
-        StormStore(connection, cluster="bench"),
-        route=router.route,
-        continuation=lambda gid: None,
-        held=lambda gid, epoch: None,
-        renewed=lambda arrival: arrival,
-        tell=lambda arrival, verdict: None,
-        safe_verdict=lambda gid, epoch: verdict,
-        hint=lambda number, due_ms: None,
-    )
-    router.in_use = folder.versions_in_use
+    version = PolicyVersion(PolicyId("ClusterStormPolicy", "", "default"), "uid", 1, PolicySpec())
+    folder = folder_of(connection, version)
     parts = [asyncio.create_task(part, name=name) for name, part in folder.parts().items()]
     yield folder
     for part in parts:
@@ -113,27 +96,14 @@ async def folding(redis_url: str) -> AsyncIterator[Folder]:
     await connection.close()
 
 
-def nothing_left() -> Rest[Seen]:
-    """All that is folded here fits."""
-    return Rest(cast("Any", None), kind="Signal", collection=str, parse=SignalParser("stormfold-system"))
-
-
 async def watch(client: KubeClient, namespace: str, folder: Folder) -> None:
     """Our way."""
-    intake = SignalIntake(
-        ShardProgress(),
-        submit=folder.submit,
-        rest=nothing_left(),
-        concluded=lambda ref, verdict: None,
-        kept=lambda seen: None,
-        changed=lambda ref: None,
-        deleted=lambda uid: None,
-    )
+    intake = intake_of(folder)
     signals = ListWatch(
         client,
         paths.collection(Signal.plural, namespace),
         kind="Signal",
-        parse=SignalParser("stormfold-system"),
+        parse=PARSE,
     )
     async for change in signals.changes():
         await intake.take(change)
@@ -142,7 +112,6 @@ async def watch(client: KubeClient, namespace: str, folder: Folder) -> None:
 async def operate(namespace: str, folder: Folder, settings: kopf.OperatorSettings) -> None:
     """kopf's way: a handler that reads the Signal as we do, and submits it."""
     registry = kopf.OperatorRegistry()
-    parse = SignalParser("stormfold-system")
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -151,9 +120,9 @@ async def operate(namespace: str, folder: Folder, settings: kopf.OperatorSetting
     @kopf.on.event(GROUP, VERSION, Signal.plural, registry=registry)
     async def fold(event: Any, **_: Any) -> None:
         if event["type"] != "DELETED":
-            outcome = parse(event["object"]).outcome
+            outcome = PARSE(event["object"]).outcome
             assert isinstance(outcome, Arrival), outcome
-            await folder.submit(outcome, lambda namespace: False)
+            await folder.submit(outcome)
 
     await kopf.operator(registry=registry, settings=settings, standalone=True, namespaces=[namespace])
 

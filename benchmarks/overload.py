@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import uvloop
@@ -23,27 +23,21 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
 
 from benchmarks.cluster import Operator, make_namespace, prepare, say, until
+from benchmarks.in_memory import PARSE, folder_of, intake_of, rest
 from benchmarks.signals import as_stored, signal_manifest
-from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RemediationRequest
-from stormfold.api.signal import Signal, SignalPhase
+from stormfold.api.signal import Signal
 from stormfold.api.stormpolicy import BelowThreshold, PolicySpec, Threshold
 from stormfold.app import end_all
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.valkey import Valkey
-from stormfold.fold.batching import MAX_HELD, Folder
+from stormfold.fold.batching import MAX_HELD
 from stormfold.fold.connection import Connection
-from stormfold.fold.store import StormStore
-from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.listwatch import Changed
-from stormfold.intake.rest import Rest
-from stormfold.intake.signals import Seen, SignalIntake, SignalParser
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
-from stormfold.model.arrival import Verdict
 from stormfold.model.group import PolicyId
-from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
 
 FLOOD = 10_000
@@ -140,39 +134,21 @@ class Scene:
 async def fill(valkey: Valkey) -> dict[str, float]:
     """Memory of what is held, and of what is held back, as namespace after namespace waits below a threshold."""
     connection = Connection.from_url(valkey.url)
-    router, progress, parse = Router(), ShardProgress(), SignalParser("stormfold-system")
     waiting = PolicySpec(
         below_threshold=BelowThreshold.DISCARD, threshold=Threshold(signals=100_000, within="6h")
     )
-    router.update([PolicyVersion(PolicyId("ClusterStormPolicy", "", "waiting"), "uid", 1, waiting)])
-    verdict = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
-    folder = Folder(
-        StormStore(connection, cluster="bench"),
-        route=router.route,
-        continuation=lambda gid: None,
-        held=lambda gid, epoch: None,
-        renewed=lambda arrival: arrival,
-        tell=lambda arrival, verdict: None,
-        safe_verdict=lambda gid, epoch: verdict,
-        hint=lambda number, due_ms: None,
+    folder = folder_of(
+        connection, PolicyVersion(PolicyId("ClusterStormPolicy", "", "waiting"), "uid", 1, waiting)
     )
-    rest: Rest[Seen] = Rest(cast("Any", None), kind="Signal", collection=str, parse=parse)
-    intake = SignalIntake(
-        progress,
-        submit=folder.submit,
-        rest=rest,
-        concluded=lambda ref, verdict: None,
-        kept=lambda seen: None,
-        changed=lambda ref: None,
-        deleted=lambda uid: None,
-    )
+    left = rest()
+    intake = intake_of(folder, left)
     versions = itertools.count(1)
 
     async def report(namespace: str, signals: int) -> None:
         for n in range(signals):
             manifest = signal_manifest(f"{namespace}-{n}", namespace, f"Wait{n % 100}", f"web-{n}")
             stored = orjson.loads(orjson.dumps(as_stored(manifest, next(versions))))
-            await intake.take(Changed(parse(stored)))
+            await intake.take(Changed(PARSE(stored)))
 
     async def folded() -> bool:
         return folder.idle
@@ -190,7 +166,7 @@ async def fill(valkey: Valkey) -> dict[str, float]:
     return {
         "held": MAX_HELD - 2 * folder.room("another"),
         "held_mb": round(held - before, 1),
-        "held_back": len(rest),
+        "held_back": len(left),
         "held_back_mb": round(back - held, 1),
     }
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import uvloop
@@ -25,30 +25,25 @@ from benchmarks.cluster import (
     servers,
     until,
 )
+from benchmarks.in_memory import PARSE, folder_of, intake_of
 from benchmarks.part import Aim, Bars, Cell, Json, Lines, Measured, Part, Say, Table
-from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import API_VERSION
-from stormfold.api.signal import Signal, SignalPhase
+from stormfold.api.signal import Signal
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.app import end_all
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
-from stormfold.fold.batching import Folder
 from stormfold.fold.connection import Connection
-from stormfold.fold.store import StormStore
-from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.listwatch import Changed
-from stormfold.intake.rest import Rest
-from stormfold.intake.signals import Seen, SignalIntake, SignalParser
+from stormfold.intake.signals import SignalParser
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ConflictError
-from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.arrival import Arrival
 from stormfold.model.group import PolicyId
-from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.reconciler import STORMS_AT_ONCE
 from stormfold.request.retention import DELETIONS_AT_ONCE
@@ -350,31 +345,8 @@ def deletion(client: KubeClient, namespace: str) -> Any:
 async def measure_fold(valkey: Valkey, signals: int, batch: int) -> float:
     """Our own CPU from an event of the watch to its acknowledged fold, in batches of that many; µs a signal."""
     connection = Connection.from_url(valkey.url)
-    router, progress, parse = Router(), ShardProgress(), SignalParser("stormfold-system")
-    router.update([VERSION])
-    verdict = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
-    folder = Folder(
-        StormStore(connection, cluster="bench"),
-        route=router.route,
-        continuation=lambda gid: None,
-        held=lambda gid, epoch: None,
-        renewed=lambda arrival: arrival,
-        tell=lambda arrival, verdict: None,
-        safe_verdict=lambda gid, epoch: verdict,
-        hint=lambda number, due_ms: None,
-    )
-    router.in_use = folder.versions_in_use
-    # Nothing is left: what is folded here fits.
-    rest: Rest[Seen] = Rest(cast("Any", None), kind="Signal", collection=str, parse=parse)
-    intake = SignalIntake(
-        progress,
-        submit=folder.submit,
-        rest=rest,
-        concluded=lambda ref, verdict: None,
-        kept=lambda seen: None,
-        changed=lambda ref: None,
-        deleted=lambda uid: None,
-    )
+    folder = folder_of(connection, VERSION)
+    intake = intake_of(folder)
     groups = 10
     events = [
         orjson.dumps({"type": "ADDED", "object": as_stored(manifest, version)})
@@ -388,7 +360,7 @@ async def measure_fold(valkey: Valkey, signals: int, batch: int) -> float:
     began = time.process_time()
     for start in range(0, signals, batch * groups):
         for event in events[start : start + batch * groups]:
-            await intake.take(Changed(parse(orjson.loads(event)["object"])))
+            await intake.take(Changed(PARSE(orjson.loads(event)["object"])))
         await until(idle, "the batch is folded")
     used = time.process_time() - began
     await end_all(parts)

@@ -202,8 +202,9 @@ class App:
 
     def _note_wants(self) -> None:
         self._owners.want(any(version.needs_owners for version in self._router.versions))
+        wanted = any(version.takes_events for version in self._router.versions)
         for shard in self._shards:
-            shard.want_events(any(version.takes_events for version in self._router.versions))
+            shard.want_events(wanted)
 
     async def _know_namespace(self, name: str) -> None:
         if not self._router.knows_namespace(name):

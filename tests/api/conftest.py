@@ -14,6 +14,7 @@ from tests.harness import guard, programs
 from tests.harness.alertmanager import Alertmanager, Config
 from tests.harness.api import Api
 from tests.harness.api_proxy import ApiProxy
+from tests.harness.cluster import install_crds
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator import OperatorProcess
 from tests.harness.redis_proxy import RedisProxy
@@ -73,10 +74,8 @@ def control_plane() -> Iterator[ControlPlane]:
 
 
 async def _prepare(control_plane: ControlPlane) -> None:
-    kubectl = Kubectl(control_plane.kubeconfig)
-    await kubectl("apply", "-f", str(ROOT / "crds"))
-    await kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
-    await kubectl("create", "namespace", OPERATOR_NAMESPACE)
+    await install_crds(control_plane)
+    await Kubectl(control_plane.kubeconfig)("create", "namespace", OPERATOR_NAMESPACE)
 
 
 @pytest.fixture

@@ -14,11 +14,10 @@ from typing import Any
 import aiohttp
 from tests.chaos.stores import Single, Store
 from tests.chaos.stream import NAMESPACES, PLATFORM, Law
-from tests.harness import guard
 from tests.harness.api import Api, ApiError, Manifest
 from tests.harness.api_proxy import ApiProxy
+from tests.harness.cluster import begin, install_crds
 from tests.harness.eventually import eventually
-from tests.harness.kubectl import Kubectl
 from tests.harness.operator import OperatorProcess
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.scene import at
@@ -27,7 +26,6 @@ from stormfold.demo.building import Binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.kube.lease import Checkpoints, checkpoints_of, highest
 
-ROOT = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "stormfold-system"
 OPERATORS = 3
 TOKEN = "the-secret-of-this-chaos"
@@ -165,11 +163,7 @@ async def running(
 ) -> AsyncIterator[World]:
     """A world of its own, with its policies in force; the clock of the last operator is wrong by `clock_offset`."""
     async with AsyncExitStack() as stack:
-        control_plane = ControlPlane(binaries)
-        stack.callback(control_plane.stop)
-        await asyncio.to_thread(control_plane.start)
-        guard.own(control_plane.url)
-        stack.callback(guard.disown, control_plane.url)
+        control_plane = await begin(stack, binaries)
         stack.callback(store.stop)
         await asyncio.to_thread(store.start)
         await _prepare(control_plane)
@@ -205,9 +199,7 @@ async def running(
 
 
 async def _prepare(control_plane: ControlPlane) -> None:
-    kubectl = Kubectl(control_plane.kubeconfig)
-    await kubectl("apply", "-f", str(ROOT / "crds"))
-    await kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    await install_crds(control_plane)
     async with Api(control_plane) as api:
         for name in (
             OPERATOR_NAMESPACE,

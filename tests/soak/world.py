@@ -10,19 +10,16 @@ from pathlib import Path
 
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
-from tests.harness import guard
 from tests.harness.api import Api
-from tests.harness.kubectl import Kubectl
+from tests.harness.cluster import begin, install_crds
 from tests.harness.operator import OperatorProcess
 from tests.soak.stream import NAMESPACES, POLICY
 
 from stormfold.demo.building import Binaries
-from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import tail
 from stormfold.demo.valkey import Valkey
 from stormfold.kube.client import KubeClient
 
-ROOT = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "stormfold-system"
 OPERATORS = 2
 RESTART_SECONDS = 0.5
@@ -56,14 +53,11 @@ class World:
 async def running(binaries: Binaries, folder: Path) -> AsyncIterator[World]:
     """A world of its own, with its policy in force."""
     async with AsyncExitStack() as stack:
-        control_plane = ControlPlane(binaries)
-        stack.callback(control_plane.stop)
-        await asyncio.to_thread(control_plane.start)
-        guard.own(control_plane.url)
-        stack.callback(guard.disown, control_plane.url)
+        control_plane = await begin(stack, binaries)
         valkey = stack.enter_context(Valkey())
         api = await stack.enter_async_context(Api(control_plane))
-        await _prepare(Kubectl(control_plane.kubeconfig), api)
+        await install_crds(control_plane)
+        await _prepare(api)
         configuration = Configuration()
         await kube_config.load_kube_config(
             config_file=str(control_plane.kubeconfig), client_configuration=configuration
@@ -90,9 +84,7 @@ async def running(binaries: Binaries, folder: Path) -> AsyncIterator[World]:
         yield World(api, client, valkey, operators)
 
 
-async def _prepare(kubectl: Kubectl, api: Api) -> None:
-    await kubectl("apply", "-f", str(ROOT / "crds"))
-    await kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+async def _prepare(api: Api) -> None:
     for name in (OPERATOR_NAMESPACE, *NAMESPACES):
         await api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     await api.create(
