@@ -14,7 +14,7 @@ from typing import Any
 from stormfold.fold import keys, scripts
 from stormfold.fold.connection import Connection, Memory
 from stormfold.fold.errors import StoreConfigError
-from stormfold.model.arrival import AlertRef, Arrival, EventRef, Target
+from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Target
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.segment import SEGMENTS
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
@@ -187,6 +187,64 @@ def _signal_args(arrival: Arrival, *, sure: bool) -> tuple[str | int, ...]:
     )
 
 
+def _each_args(fold: Fold) -> list[str | int]:
+    """All signals one by one."""
+    args: list[str | int] = [len(fold.arrivals), 0]
+    for place, arrival in enumerate(fold.arrivals):
+        args += _signal_args(arrival, sure=place in fold.sure)
+    return args
+
+
+def _sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
+    """The sum of Signals as fold.lua's header says, and in short each of them; None for others, or if an id repeats."""
+    ids: dict[str, int] = {}
+    lowest: dict[int, int] = {}
+    highest: dict[int, int] = {}
+    resources: dict[str, int] = {}
+    places: dict[str, int] = {"": 0}
+    instances: dict[int, bool] = {}
+    instance_places: dict[int, int] = {}
+    each: list[str] = []
+    fire, worst = 0, 0
+    for arrival in arrivals:
+        ref = arrival.ref
+        if not isinstance(ref, SignalRef):
+            return None
+        version, occurrence, firing = ref.resource_version, arrival.occurrence, arrival.firing
+        ids[occurrence] = version
+        segment = int(occurrence[-1], 16)
+        if version < lowest.setdefault(segment, version):
+            lowest[segment] = version
+        if version > highest.get(segment, 0):
+            highest[segment] = version
+        resource = encoded_resource(arrival.target)
+        if resource:
+            resources[resource] = resources.get(resource, 0) + 1
+        place = places.setdefault(resource, len(places))
+        instance = arrival.instance
+        instances[instance] = firing
+        instance_place = instance_places.setdefault(instance, len(instance_places) + 1)
+        rank = arrival.severity.rank
+        worst = max(worst, rank)
+        fire += firing
+        each.append(f"{firing:d}{segment},{rank},{arrival.seen_ms},{place},{instance_place};")
+    if not 0 < len(ids) == len(arrivals):
+        return None
+    args: list[str | int] = [len(ids), len(lowest)]
+    for segment, low in lowest.items():
+        args += (segment, low, highest[segment])
+    seen = [arrival.seen_ms for arrival in arrivals]
+    args += (fire, worst, min(seen), max(seen), len(resources))
+    for resource, signals in resources.items():
+        args += (resource, signals)
+    args.append(len(instances))
+    args += [2 * instance + firing for instance, firing in instances.items()]
+    for occurrence, version in ids.items():
+        args += (version, occurrence)
+    args.append("".join(each))
+    return args
+
+
 def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | int]:
     # An alert that began later than all that were counted is none of them, whatever anybody's clock says.
     lost = {"la": seed.latest_start_ms, "ls": seed.latest_start_ms} if seed.latest_start_ms else {}
@@ -251,6 +309,31 @@ def _through(fields: Mapping[str, str], prefix: str) -> dict[int, int]:
         for segment in range(SEGMENTS)
         if (version := int(fields.get(f"{prefix}{segment}") or 0))
     }
+
+
+def _folded(fold: Fold, reply: Sequence[Any]) -> Folded:
+    word, epoch, folded, is_open, due_ms, written, life, discarded_as, *ordinals = reply
+    doubtful: frozenset[int] = frozenset()
+    discarded: frozenset[int] = frozenset()
+    if len(ordinals) == 1 < len(fold.arrivals):  # all are new, and this is the first of them
+        ordinals = list(range(ordinals[0], ordinals[0] + len(fold.arrivals)))
+    else:
+        doubtful = frozenset(place for place, ordinal in enumerate(ordinals) if (ordinal or 0) < 0)
+        discarded = frozenset(place for place, ordinal in enumerate(ordinals) if ordinal is None)
+        ordinals = [abs(ordinal or 0) for ordinal in ordinals]
+    return Folded(
+        FoldWord(word),
+        epoch,
+        folded,
+        bool(is_open),
+        due_ms,
+        written,
+        life,
+        ordinals,
+        doubtful,
+        discarded,
+        discarded_as,
+    )
 
 
 def rate_per_minute(minute: int, in_it: int, before: int, now_ms: int) -> int:
@@ -367,26 +450,11 @@ class StormStore:
                     args += (field, value)
             else:
                 args += (0, 0, 0)
-            args.append(len(fold.arrivals))
-            for place, arrival in enumerate(fold.arrivals):
-                args += _signal_args(arrival, sure=place in fold.sure)
+            signals = _sum_args(fold.arrivals) or _each_args(fold)
+            args.append(len(signals))
+            args += signals
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
-        return [
-            Folded(
-                FoldWord(word),
-                epoch,
-                folded,
-                bool(is_open),
-                due_ms,
-                written,
-                life,
-                [abs(ordinal or 0) for ordinal in ordinals],
-                frozenset(place for place, ordinal in enumerate(ordinals) if (ordinal or 0) < 0),
-                frozenset(place for place, ordinal in enumerate(ordinals) if ordinal is None),
-                discarded_as,
-            )
-            for word, epoch, folded, is_open, due_ms, written, life, discarded_as, *ordinals in replies
-        ]
+        return [_folded(fold, reply) for fold, reply in zip(folds, replies, strict=True)]
 
     async def claim(self, number: int, gids: Sequence[str], *, now_ms: int) -> list[Snapshot]:
         """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`.

@@ -19,15 +19,20 @@
            incarnation not to be trusted or '', what the storm must be continued from ('' for nothing) if
            the caller is to be sure of its alerts, seed epoch, seed folded,
            n and n values: the seed as fields and values of the storm hash (n is 0: no seed),
-           m and for each of m signals: version, id, flags, severity 0…4, seen ms, resource or '',
-           instance, '' of an alert. By the flags it is
+           how many arguments follow for its signals: m, k, and for each of m signals if k is 0:
+           version, id, flags, severity 0…4, seen ms, resource or '', instance, '' of an alert. By the flags it is
              0<s> | 1<s>       a Signal of segment s, resolved or firing; version is its resourceVersion
              a0 | a1 | a2 | a3 an alert, 1 firing, 2 surely not counted; version is its start in ms
              e<after>,<count>,<s>  occurrences of an Event of segment s; version is its resourceVersion
+           Where all are Signals, no two with the same id, their sum comes first, and k is above 0:
+           k times segment, its lowest version and its highest; how many fire, highest severity, first and last
+           seen ms, r and r times resource and how many are about it, i and i times 2 × instance + 1 if it fires at
+           the end or + 0, m times version and id, and m times `flags,severity,seen,place of its resource or
+           0,place of its instance;` in one text
 
   Returns     per storm {word, epoch, folded, open 0|1, next deadline in Unix ms or 0, folded that the
               request holds, incarnation or '', what was last told of a group that was discarded, ordinal
-              of each signal …}; ordinal 0: it was safe before; below 0: an alert that may have been counted
+              of each signal …}, or the first of them alone if all of the sum are new; ordinal 0: it was safe before; below 0: an alert that may have been counted
               before; nil: it was discarded
               'counted'  the storm holds the signals
               'lost'     Redis knows less than the caller, or the storm was counted by another server, such as
@@ -59,6 +64,7 @@ local FLOOR = '^fl(e?%d+)$' -- a field of the storm: the floor of a segment, of 
 local ALERT, EVENT, FIRING, RESOLVED = string.byte('a'), string.byte('e'), string.byte('1'), string.byte('r')
 
 local at = 4 -- the next argument to read
+local signal_args = ARGV -- where the signals of a storm are, seven values each
 
 local function number(text) return tonumber(text or '0') or 0 end
 
@@ -197,13 +203,13 @@ local function takes(known, id)
 end
 
 local function judge_alert(map, known, a, opening, basis)
-  local id, flags, start = ARGV[a + 1], number(string.sub(ARGV[a + 2], 2)), tonumber(ARGV[a])
+  local id, flags, start = signal_args[a + 1], number(string.sub(signal_args[a + 2], 2)), tonumber(signal_args[a])
   -- What the caller is sure of holds for one request: another replica may have continued the storm from a later one.
   local fires, sure = flags % 2 == 1, flags >= 2 and basis == (map.s == 'o' and map.og or '')
   local maybe = not sure and start <= number(map.la)
   local alert, text = known.alerts[id], known.values[id]
   if not alert then
-    local fate = text and fate_of_latest(text, ARGV[a], fires, opening)
+    local fate = text and fate_of_latest(text, signal_args[a], fires, opening)
     if fate then return nil, fate end
     if not takes(known, id) then return { a = a, what = 'beyond', fires = fires, maybe = maybe } end
     alert = alert_of(text)
@@ -215,32 +221,29 @@ local function judge_alert(map, known, a, opening, basis)
 end
 
 local function judge_event(map, known, a)
-  local id = ARGV[a + 1]
-  local after, occurred, segment = string.match(ARGV[a + 2], '^e(%d+),(%d+),(%d+)$')
+  local id = signal_args[a + 1]
+  local after, occurred, segment = string.match(signal_args[a + 2], '^e(%d+),(%d+),(%d+)$')
   local floor = number(map['fle' .. segment])
   local weight = tonumber(occurred) - math.max(tonumber(after), number(known.events[id] or known.values[id] or nil))
   if weight <= 0 then return nil end
   if takes(known, id) then known.events[id] = occurred end
   -- The request has counted it so often: of its next arrival only what is more is new.
-  if tonumber(ARGV[a]) <= floor then return nil end
+  if tonumber(signal_args[a]) <= floor then return nil end
   return { a = a, what = 'event', fires = true, weight = weight, through = 'pe' .. segment }
 end
 
--- Reads the signals of one storm from ARGV. Gives those that nobody has counted, a number for a Signal and a table for
+-- Reads m signals of one storm from the place `first` on; if they are `noted`, the ids of the new ones are in the set
+-- already, each with its own version. Gives those that nobody has counted, a number for a Signal and a table for
 -- the others; the ordinals so far, of which those below 0 say which of them it is and false that it was discarded; what
 -- is known one by one; and the places of alerts that were counted before: their ordinals say only by when they were.
-local function read_signals(map, basis, ids_key, counted_key)
-  local m = tonumber(ARGV[at])
-  local first = at + 1
-  at = first + m * 7
+local function read_signals(map, basis, m, first, noted, ids_key, counted_key)
   local new, ordinals, repeats = {}, {}, {}
-  if m == 0 then return new, ordinals, nil, repeats end
   local signals, others, place = {}, {}, {}
   for i = 1, m do
     local a = first + (i - 1) * 7
-    local kind = string.byte(ARGV[a + 2])
+    local kind = string.byte(signal_args[a + 2])
     local members = (kind == ALERT or kind == EVENT) and others or signals
-    members[#members + 1] = ARGV[a + 1]
+    members[#members + 1] = signal_args[a + 1]
     place[i] = #members
   end
   local known = #others > 0 and known_of(others, counted_key) or nil
@@ -251,7 +254,7 @@ local function read_signals(map, basis, ids_key, counted_key)
   local seen = {}
   for i = 1, m do
     local a = first + (i - 1) * 7
-    local kind = string.byte(ARGV[a + 2])
+    local kind = string.byte(signal_args[a + 2])
     if kind == ALERT or kind == EVENT then
       local found, fate
       if kind == ALERT then
@@ -275,15 +278,15 @@ local function read_signals(map, basis, ids_key, counted_key)
     elseif number(scores[place[i]]) < 0 then
       ordinals[i] = false
     else
-      local segment = segments[ARGV[a + 2]] or segment_of(ARGV[a + 2])
+      local segment = segments[signal_args[a + 2]] or segment_of(signal_args[a + 2])
       if not floors[segment] then floors[segment] = math.max(checkpoint_of(segment), number(map['fl' .. segment])) end
-      if tonumber(ARGV[a]) <= floors[segment] then
+      if tonumber(signal_args[a]) <= floors[segment] then
         ordinals[i] = 0
-      elseif scores[place[i]] then
+      elseif scores[place[i]] and not (noted and tonumber(scores[place[i]]) == tonumber(signal_args[a])) then
         -- An edit has raised its resourceVersion; the one that it was counted by says in which storm.
         ordinals[i] = tonumber(scores[place[i]]) > floors[segment] and before or 0
       else
-        local id = ARGV[a + 1]
+        local id = signal_args[a + 1]
         if not seen[id] then
           new[#new + 1] = a
           seen[id] = -#new
@@ -313,22 +316,30 @@ end
 local function window_of(map) return number(map.ws or map.o) end
 
 -- The same as below for less, where all of them fire and there is room for each to be named.
-local function count_firing(map, changed, order, instances_key)
-  local firing = {}
+local function count_firing(map, changed, tally, instances_key)
+  local members, from, to = tally.members, tally.from, tally.to
   if number(map.r) > 0 then
-    for n, i in ipairs(order) do firing[n] = i * 2 end
-    changed.r = number(map.r) - redis.call('SREM', instances_key, unpack(firing))
+    local resolved = {}
+    for n = from, to do resolved[#resolved + 1] = members[n] - 1 end
+    changed.r = number(map.r) - redis.call('SREM', instances_key, unpack(resolved))
   end
-  for n, i in ipairs(order) do firing[n] = i * 2 + 1 end
-  local new = redis.call('SADD', instances_key, unpack(firing))
+  local new = redis.call('SADD', instances_key, unpack(members, from, to))
   if new > 0 then changed.f = number(map.f) + new end
 end
 
 -- What each instance says last counts; an instance beyond MAX_INSTANCES is only estimated.
-local function count_instances(map, changed, last, order, resolving, instances_key)
-  if #order == 0 then return end
-  if not resolving and number(map.f) + number(map.r) + #order <= MAX_INSTANCES then
-    return count_firing(map, changed, order, instances_key)
+local function count_instances(map, changed, tally, instances_key)
+  local members, from, to = tally.members, tally.from, tally.to
+  if to < from then return end
+  if not tally.resolving and number(map.f) + number(map.r) + to - from + 1 <= MAX_INSTANCES then
+    return count_firing(map, changed, tally, instances_key)
+  end
+  local order, last = {}, {}
+  for n = from, to do
+    local member = tonumber(members[n])
+    local i = math.floor(member / 2)
+    order[#order + 1] = i
+    last[i] = member % 2 == 1
   end
   local probe = {}
   for _, i in ipairs(order) do
@@ -376,7 +387,7 @@ local function count_alert(map, changed, alert)
   changed.xf, changed.xr = changed.xf or number(map.xf), changed.xr or number(map.xr)
   if alert.what ~= 'resolution' then
     changed.na = (changed.na or number(map.na)) + alert.weight
-    changed.ls = math.max(changed.ls or number(map.ls), tonumber(ARGV[alert.a]))
+    changed.ls = math.max(changed.ls or number(map.ls), tonumber(signal_args[alert.a]))
   end
   if alert.maybe then
     changed.mb = (changed.mb or number(map.mb)) + alert.weight
@@ -403,7 +414,7 @@ local function weigh(new, beyond_key)
     if type(item) == 'table' then
       if item.what == 'beyond' then
         beyond[#beyond + 1] = item
-        ids[#ids + 1] = ARGV[item.a + 1] .. ',' .. ARGV[item.a]
+        ids[#ids + 1] = signal_args[item.a + 1] .. ',' .. signal_args[item.a]
       else
         item.weight = item.weight or (item.what == 'resolution' and 0 or 1)
       end
@@ -467,66 +478,85 @@ local function limits_of(terms)
   return limits
 end
 
--- Counts what is new into the storm; makes ordinals of the numbers below 0.
-local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond_key)
-  local limits = limits_of(map.k)
+-- Sums up what is new; makes ordinals of the numbers below 0.
+local function tally_of(map, changed, new, ordinals, ids_key, beyond_key)
   weigh(new, beyond_key)
-  local resource_limit = limits[9]
-  local changed = {}
-  local listed, unlisted, named = number(map.rc), {}, {}
-  local base = map.b or ''
   local last, order, ids, resolving = {}, {}, {}, false
-  local firing, severity = 0, number(map.v)
-  local opened = number(map.o)
+  local resources, weights, place_of = {}, {}, {}
+  local firing, severity = 0, 0
   local first_ms, last_ms
-  if number(map.t) > 0 then first_ms, last_ms = opened + number(map.a), opened + number(map.z) end
   local total, others, places = number(map.t), number(map.n), {}
   for place, item in ipairs(new) do
     local a, weight, fires, by_instance, maybe = item, 1, nil, true, false
     if type(item) == 'table' then
       a, weight, fires, maybe = item.a, item.weight, item.fires, item.maybe
       by_instance = item.what == 'event'
-      if by_instance then reach(map, changed, item.through, ARGV[a]) else count_alert(map, changed, item) end
+      if by_instance then reach(map, changed, item.through, signal_args[a]) else count_alert(map, changed, item) end
     else
-      ids[#ids + 1], ids[#ids + 2] = ARGV[a], ARGV[a + 1]
-      reach(map, changed, 'p' .. (segments[ARGV[a + 2]] or segment_of(ARGV[a + 2])), ARGV[a])
-      fires = string.byte(ARGV[a + 2]) == FIRING
+      local flags = signal_args[a + 2]
+      ids[#ids + 1], ids[#ids + 2] = signal_args[a], signal_args[a + 1]
+      reach(map, changed, 'p' .. (segments[flags] or segment_of(flags)), signal_args[a])
+      fires = string.byte(flags) == FIRING
     end
     total = total + weight
     if weight == 0 then others = others + 1 end
     places[place] = total + others
     if maybe then places[place] = -places[place] end
     if fires then firing = firing + weight else resolving = true end
-    severity = math.max(severity, tonumber(ARGV[a + 3]))
-    local seen = tonumber(ARGV[a + 4])
+    severity = math.max(severity, tonumber(signal_args[a + 3]))
+    local seen = tonumber(signal_args[a + 4])
     first_ms, last_ms = math.min(first_ms or seen, seen), math.max(last_ms or seen, seen)
-    local resource = ARGV[a + 5]
+    local resource = signal_args[a + 5]
     if resource ~= '' and weight > 0 then
-      if base == '' then
-        base = base_of(resource)
-        changed.b = base
-      end
-      local field = named[resource] or field_of(resource, base)
-      named[resource] = field
-      local signals = changed[field] or map[field]
-      if signals then
-        changed[field] = tonumber(signals) + weight
-      elseif listed < resource_limit then
-        listed = listed + 1
-        changed[field] = weight
+      local n = place_of[resource]
+      if n then
+        weights[n] = weights[n] + weight
       else
-        unlisted[#unlisted + 1] = resource
+        n = #resources + 1
+        place_of[resource], resources[n], weights[n] = n, resource, weight
       end
     end
     if by_instance then
-      local instance = tonumber(ARGV[a + 6])
+      local instance = tonumber(signal_args[a + 6])
       if last[instance] == nil then order[#order + 1] = instance end
       last[instance] = fires
     end
   end
   if #ids > 0 then redis.call('ZADD', ids_key, unpack(ids)) end
-  if listed > number(map.rc) then changed.rc = listed end
-  if #unlisted > 0 then
+  for i, ordinal in ipairs(ordinals) do
+    if ordinal and ordinal < 0 then ordinals[i] = places[-ordinal] end
+  end
+  for n, instance in ipairs(order) do order[n] = instance * 2 + (last[instance] and 1 or 0) end
+  return {
+    total = total, others = others, firing = firing, resolving = resolving, severity = severity,
+    first_ms = first_ms, last_ms = last_ms, resources = resources, weights = weights, members = order, from = 1, to = #order,
+  }
+end
+
+-- Counts the signals about some resources: those of them that there is room for are listed.
+local function count_resources(map, changed, resources, weights, limit, hll_key)
+  local base = map.b or ''
+  if base == '' then
+    base = base_of(resources[1])
+    changed.b = base
+  end
+  local before = number(map.rc)
+  local listed, unlisted = before, nil
+  for n = 1, #resources do
+    local field = field_of(resources[n], base)
+    local signals = map[field]
+    if signals then
+      changed[field] = signals + weights[n]
+    elseif listed < limit then
+      listed = listed + 1
+      changed[field] = weights[n]
+    else
+      unlisted = unlisted or {}
+      unlisted[#unlisted + 1] = resources[n]
+    end
+  end
+  if listed > before then changed.rc = listed end
+  if unlisted then
     if map.tr ~= '1' then
       changed.tr = '1'
       for _, from in ipairs({ map, changed }) do
@@ -537,13 +567,25 @@ local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond
     end
     redis.call('PFADD', hll_key, unpack(unlisted))
   end
-  count_instances(map, changed, last, order, resolving, instances_key)
-  count_rate(map, changed, total - number(map.t))
-  changed.t, changed.n = total, others
-  changed.nf = number(map.nf) + firing
-  if severity > number(map.v) then changed.v = severity end
-  if number(map.t) == 0 or first_ms < opened + number(map.a) then changed.a = first_ms - opened end
-  changed.z, changed.l = last_ms - opened, now - opened
+end
+
+-- Counts a tally into the storm.
+local function count(map, changed, tally, hll_key, instances_key)
+  local limits = limits_of(map.k)
+  local before, opened, firing = number(map.t), number(map.o), tally.firing
+  if tally.resources[1] then
+    count_resources(map, changed, tally.resources, tally.weights, limits[9], hll_key)
+  end
+  count_instances(map, changed, tally, instances_key)
+  count_rate(map, changed, tally.total - before)
+  changed.t = tally.total
+  if tally.others > 0 then changed.n = tally.others end
+  if firing > 0 then changed.nf = number(map.nf) + firing end
+  if tally.severity > number(map.v) then changed.v = tally.severity end
+  local first, last = tally.first_ms - opened, tally.last_ms - opened
+  if before == 0 or first < number(map.a) then changed.a = first end
+  if before == 0 or last > number(map.z) then changed.z = last end
+  changed.l = now - opened
   if (map.d or '') == '' then
     if now - window_of(map) > limits[3] then
       changed.ws, changed.wc = now, firing
@@ -556,10 +598,7 @@ local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond
     changed.q = ''
     changed.rev = number(map.rev) + 1
   end
-  for i, ordinal in ipairs(ordinals) do
-    if ordinal and ordinal < 0 then ordinals[i] = places[-ordinal] end
-  end
-  return changed, limits
+  return limits
 end
 
 -- A field that is missing is 0 or '': it is not written before it has another value.
@@ -646,13 +685,56 @@ local function continue(
   return map
 end
 
+-- Reads the sum of Signals. Gives it as a tally if all of them are new, and they are noted then. Otherwise `signal_args`
+-- has them one by one, and besides nil comes where they begin there, and whether the new ones among them are noted.
+-- None of a segment is known by a version above the newest one counted, so that of ids which are noted blindly the
+-- score tells the new ones: it is their own version.
+local function read_sum(map, changed, m, k, first, ids_key)
+  local above = true
+  for a = first, first + k * 3 - 1, 3 do
+    local segment, field = ARGV[a], 'p' .. ARGV[a]
+    local newest = math.max(checkpoint_of(segment), number(map['fl' .. segment]), map.s == 'o' and number(map[field]) or 0)
+    if tonumber(ARGV[a + 1]) <= newest then above = false end
+    changed[field] = ARGV[a + 2]
+  end
+  local a = first + k * 3
+  local r = tonumber(ARGV[a + 4])
+  local resources_at = a + 5
+  local i = tonumber(ARGV[resources_at + r * 2])
+  local instances_at = resources_at + r * 2 + 1
+  local ids_at = instances_at + i
+  local text_at = ids_at + m * 2
+  if above and redis.call('ZADD', ids_key, 'NX', unpack(ARGV, ids_at, text_at - 1)) == m then
+    local resources, weights = {}, {}
+    for n = 1, r do resources[n], weights[n] = ARGV[resources_at + n * 2 - 2], ARGV[resources_at + n * 2 - 1] end
+    local firing = tonumber(ARGV[a])
+    return {
+      firing = firing, resolving = firing < m, severity = tonumber(ARGV[a + 1]), first_ms = tonumber(ARGV[a + 2]),
+      last_ms = tonumber(ARGV[a + 3]), resources = resources, weights = weights, members = ARGV, from = instances_at, to = ids_at - 1,
+    }
+  end
+  for field in pairs(changed) do changed[field] = nil end
+  local args, at_id = {}, ids_at
+  for flags, severity, seen, resource, instance in string.gmatch(ARGV[text_at], '(%d+),(%d+),(-?%d+),(%d+),(%d+);') do
+    local n = #args
+    resource = tonumber(resource)
+    args[n + 1], args[n + 2], args[n + 3], args[n + 4], args[n + 5] = ARGV[at_id], ARGV[at_id + 1], flags, severity, seen
+    args[n + 6] = resource > 0 and ARGV[resources_at + resource * 2 - 2] or ''
+    args[n + 7] = math.floor(tonumber(ARGV[instances_at + tonumber(instance) - 1]) / 2)
+    at_id = at_id + 2
+  end
+  signal_args = args
+  return nil, 1, above
+end
+
 local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
   local gid, terms, opening = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local known_epoch, known_folded, known_incarnation = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
   local distrusted, basis = ARGV[at + 6], ARGV[at + 7]
   local seed_epoch, seed_folded, n = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9]), tonumber(ARGV[at + 10])
   local seed_at = at + 11
-  at = seed_at + n
+  local sum_at = seed_at + n + 1
+  at = sum_at + tonumber(ARGV[sum_at - 1])
   local map = fields(storm_key)
   local lost = behind(map, known_epoch, known_folded) and (map or known_epoch > 0)
   local foreign = map and map.s ~= 'c' and string.sub(map.g or '', -SERVER_CHARACTERS) ~= server
@@ -661,7 +743,6 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
   -- Closed before the caller heard of it: what it holds goes first, or what comes now would raise the floor above that.
   if map and map.s == 'c' and known_epoch > 0 and number(map.e) >= known_epoch then lost = true end
   if lost then
-    at = at + 1 + tonumber(ARGV[at]) * 7
     return { 'lost', 0, 0, 0, 0, 0, '', '' }
   end
   if map and map.ds and map.ds ~= server then void_discards(map, storm_key, ids_key, counted_key) end
@@ -673,12 +754,20 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     map = { e = '0', s = 'c' }
   end
   if map.s == 'x' then
-    at = at + 1 + tonumber(ARGV[at]) * 7
     return { 'closing', number(map.e), folded_of(map), 0, 0, number(map.w), map.g or '', '' }
   end
-  local new, ordinals, known, repeats = read_signals(map, basis, ids_key, counted_key)
+  local m, k = tonumber(ARGV[sum_at]), tonumber(ARGV[sum_at + 1])
+  local changed, tally, ordinals, known = {}, nil, {}, nil
+  local first, noted = sum_at + 2, false
+  local new, repeats = nil, {}
+  if k > 0 then
+    tally, first, noted = read_sum(map, changed, m, k, first, ids_key)
+  end
+  if not tally and m > 0 then
+    new, ordinals, known, repeats = read_signals(map, basis, m, first, noted, ids_key, counted_key)
+  end
   local due = n > 0 and map.s == 'o' and now or 0
-  if #new > 0 then
+  if tally or (new and #new > 0) then
     if map.s == 'c' then
       map = open_next(map, terms)
       redis.call('DEL', storm_key, hll_key, instances_key, beyond_key)
@@ -687,12 +776,19 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
       redis.call('SET', opening_key, opening)
       write(storm_key, map, {})
     end
-    local changed, limits = count(map, new, ordinals, ids_key, hll_key, instances_key, beyond_key)
+    if tally then
+      ordinals[1] = folded_of(map) + 1
+      tally.total, tally.others = number(map.t) + m, number(map.n)
+    else
+      tally = tally_of(map, changed, new, ordinals, ids_key, beyond_key)
+    end
+    local limits = count(map, changed, tally, hll_key, instances_key)
     write(storm_key, changed, map)
     for field, value in pairs(changed) do map[field] = value end
     due = next_due(map, limits)
     redis.call('ZADD', due_key, 'LT', due, gid)
   end
+  signal_args = ARGV
   if known then remember(known, map.s == 'c', counted_key) end
   for _, i in ipairs(repeats) do ordinals[i] = -math.abs(ordinals[i]) end
   return {
