@@ -234,9 +234,11 @@ def _sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
     for segment, low in lowest.items():
         args += (segment, low, highest[segment])
     seen = [arrival.seen_ms for arrival in arrivals]
-    args += (fire, worst, min(seen), max(seen), len(resources))
-    for resource, signals in resources.items():
-        args += (resource, signals)
+    several = len(resources) < sum(resources.values())
+    args += (fire, worst, min(seen), max(seen), len(resources), len(resources) if several else 0)
+    args += resources
+    if several:
+        args += resources.values()
     args.append(len(instances))
     args += [2 * instance + firing for instance, firing in instances.items()]
     for occurrence, version in ids.items():

@@ -26,8 +26,8 @@
              e<after>,<count>,<s>  occurrences of an Event of segment s; version is its resourceVersion
            Where all are Signals, no two with the same id, their sum comes first, and k is above 0:
            k times segment, its lowest version and its highest; how many fire, highest severity, first and last
-           seen ms, r and r times resource and how many are about it, i and i times 2 × instance + 1 if it fires at
-           the end or + 0, m times version and id, and m times `flags,severity,seen,place of its resource or
+           seen ms, r resources, w, these r and, if w is r and not 0, of each how many are about
+           it and not just one, i and i times 2 × instance + 1 if it fires at the end or + 0, m times version and id, and m times `flags,severity,seen,place of its resource or
            0,place of its instance;` in one text
 
   Returns     per storm {word, epoch, folded, open 0|1, next deadline in Unix ms or 0, folded that the
@@ -107,19 +107,21 @@ local function base_of(resource) return string.sub(resource, 1, cut(resource, BA
 
 -- A listed resource is kept without what it has in common with the storm's base: '~', how much that is, the rest.
 -- What the last one had in common is tried first: pods of one Deployment share it.
-local shared = 0
+local shared, common, shared_base = 0, '', ''
 local function field_of(resource, base)
+  if base ~= shared_base then common, shared_base = string.sub(base, 1, shared), base end
   local n = shared
-  if string.byte(resource, n + 1) == string.byte(base, n + 1) or string.sub(resource, 1, n) ~= string.sub(base, 1, n) then
+  local byte = string.byte(resource, n + 1)
+  if byte == string.byte(base, n + 1) or string.sub(resource, 1, n) ~= common then
     local most = math.min(#resource, #base)
     n = 0
     while n < most do
       local middle = math.ceil((n + most) / 2)
       if string.sub(resource, 1, middle) == string.sub(base, 1, middle) then n = middle else most = middle - 1 end
     end
-    shared = n
+    shared, common, byte = n, string.sub(base, 1, n), string.byte(resource, n + 1)
   end
-  n = cut(resource, n)
+  if byte and byte >= 128 then n = cut(resource, n) end
   return '~' .. string.char(32 + n) .. string.sub(resource, n + 1)
 end
 
@@ -452,13 +454,13 @@ local function threshold_reached(map, changed, limits, hll_key)
   return resources >= limits[2] and 'r' or ''
 end
 
-local function next_due(map, limits)
+local function next_due(map, changed, limits)
   if number(map.w) > 0 then return math.max(now, number(map.lw) + WRITE_INTERVAL_MS) end
-  if number(map.nf) > 0 then
-    if map.d ~= '' then return now end
+  if number(changed.nf or map.nf) > 0 then
+    if (changed.d or map.d) ~= '' then return now end
     if limits[5] == 0 then return number(map.o) + limits[4] end
   end
-  return window_of(map) + limits[3]
+  return (changed.ws or window_of(map)) + limits[3]
 end
 
 -- Notes how far a segment is counted.
@@ -529,27 +531,30 @@ local function tally_of(map, changed, new, ordinals, ids_key, beyond_key)
   for n, instance in ipairs(order) do order[n] = instance * 2 + (last[instance] and 1 or 0) end
   return {
     total = total, others = others, firing = firing, resolving = resolving, severity = severity,
-    first_ms = first_ms, last_ms = last_ms, resources = resources, weights = weights, members = order, from = 1, to = #order,
+    first_ms = first_ms, last_ms = last_ms, resources = resources, resources_at = 1, r = #resources, weights = weights,
+    weights_at = 1, members = order, from = 1, to = #order,
   }
 end
 
 -- Counts the signals about some resources: those of them that there is room for are listed.
-local function count_resources(map, changed, resources, weights, limit, hll_key)
+local function count_resources(map, changed, tally, limit, hll_key)
+  local resources, weights, offset = tally.resources, tally.weights, tally.weights_at - tally.resources_at
   local base = map.b or ''
   if base == '' then
-    base = base_of(resources[1])
+    base = base_of(resources[tally.resources_at])
     changed.b = base
   end
   local before = number(map.rc)
   local listed, unlisted = before, nil
-  for n = 1, #resources do
+  for n = tally.resources_at, tally.resources_at + tally.r - 1 do
+    local weight = weights and weights[n + offset] or 1
     local field = field_of(resources[n], base)
     local signals = map[field]
     if signals then
-      changed[field] = signals + weights[n]
+      changed[field] = signals + weight
     elseif listed < limit then
       listed = listed + 1
-      changed[field] = weights[n]
+      changed[field] = weight
     else
       unlisted = unlisted or {}
       unlisted[#unlisted + 1] = resources[n]
@@ -573,9 +578,7 @@ end
 local function count(map, changed, tally, hll_key, instances_key)
   local limits = limits_of(map.k)
   local before, opened, firing = number(map.t), number(map.o), tally.firing
-  if tally.resources[1] then
-    count_resources(map, changed, tally.resources, tally.weights, limits[9], hll_key)
-  end
+  if tally.r > 0 then count_resources(map, changed, tally, limits[9], hll_key) end
   count_instances(map, changed, tally, instances_key)
   count_rate(map, changed, tally.total - before)
   changed.t = tally.total
@@ -698,19 +701,17 @@ local function read_sum(map, changed, m, k, first, ids_key)
     changed[field] = ARGV[a + 2]
   end
   local a = first + k * 3
-  local r = tonumber(ARGV[a + 4])
-  local resources_at = a + 5
-  local i = tonumber(ARGV[resources_at + r * 2])
-  local instances_at = resources_at + r * 2 + 1
-  local ids_at = instances_at + i
+  local r, w = tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])
+  local resources_at = a + 6
+  local instances_at = resources_at + r + w + 1
+  local ids_at = instances_at + tonumber(ARGV[instances_at - 1])
   local text_at = ids_at + m * 2
   if above and redis.call('ZADD', ids_key, 'NX', unpack(ARGV, ids_at, text_at - 1)) == m then
-    local resources, weights = {}, {}
-    for n = 1, r do resources[n], weights[n] = ARGV[resources_at + n * 2 - 2], ARGV[resources_at + n * 2 - 1] end
     local firing = tonumber(ARGV[a])
     return {
       firing = firing, resolving = firing < m, severity = tonumber(ARGV[a + 1]), first_ms = tonumber(ARGV[a + 2]),
-      last_ms = tonumber(ARGV[a + 3]), resources = resources, weights = weights, members = ARGV, from = instances_at, to = ids_at - 1,
+      last_ms = tonumber(ARGV[a + 3]), resources = ARGV, resources_at = resources_at, r = r, weights = w > 0 and ARGV,
+      weights_at = resources_at + r, members = ARGV, from = instances_at, to = ids_at - 1, total = 0, others = 0,
     }
   end
   for field in pairs(changed) do changed[field] = nil end
@@ -719,13 +720,15 @@ local function read_sum(map, changed, m, k, first, ids_key)
     local n = #args
     resource = tonumber(resource)
     args[n + 1], args[n + 2], args[n + 3], args[n + 4], args[n + 5] = ARGV[at_id], ARGV[at_id + 1], flags, severity, seen
-    args[n + 6] = resource > 0 and ARGV[resources_at + resource * 2 - 2] or ''
+    args[n + 6] = resource > 0 and ARGV[resources_at + resource - 1] or ''
     args[n + 7] = math.floor(tonumber(ARGV[instances_at + tonumber(instance) - 1]) / 2)
     at_id = at_id + 2
   end
   signal_args = args
   return nil, 1, above
 end
+
+local looks = {} -- when to look at the storms of the batch: score and gid
 
 local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
   local gid, terms, opening = ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -784,9 +787,9 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     end
     local limits = count(map, changed, tally, hll_key, instances_key)
     write(storm_key, changed, map)
-    for field, value in pairs(changed) do map[field] = value end
-    due = next_due(map, limits)
-    redis.call('ZADD', due_key, 'LT', due, gid)
+    map.t, map.n = tally.total, tally.others
+    due = next_due(map, changed, limits)
+    looks[#looks + 1], looks[#looks + 2] = due, gid
   end
   signal_args = ARGV
   if known then remember(known, map.s == 'c', counted_key) end
@@ -804,4 +807,5 @@ for s = 1, storms do
     KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5], KEYS[k + 6]
   )
 end
+if #looks > 0 then redis.call('ZADD', due_key, 'LT', unpack(looks)) end
 return replies
