@@ -4,12 +4,15 @@ Every method may raise `StoreUnavailableError` (no answer, whether it was done i
 repeated), `StoreFullError` and `StoreConfigError`.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
 from secrets import token_urlsafe
 from typing import Any
+
+import orjson
 
 from stormfold.fold import keys, scripts
 from stormfold.fold.connection import Connection, Memory
@@ -196,54 +199,54 @@ def _each_args(fold: Fold) -> list[str | int]:
 
 
 def _sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
-    """The sum of Signals as fold.lua's header says, and in short each of them; None for others, or if an id repeats."""
-    ids: dict[str, int] = {}
-    lowest: dict[int, int] = {}
-    highest: dict[int, int] = {}
-    resources: dict[str, int] = {}
-    places: dict[str, int] = {"": 0}
-    instances: dict[int, bool] = {}
-    instance_places: dict[int, int] = {}
-    each: list[str] = []
-    fire, worst = 0, 0
-    for arrival in arrivals:
-        ref = arrival.ref
-        if not isinstance(ref, SignalRef):
-            return None
-        version, occurrence, firing = ref.resource_version, arrival.occurrence, arrival.firing
-        ids[occurrence] = version
-        segment = int(occurrence[-1], 16)
-        if version < lowest.setdefault(segment, version):
-            lowest[segment] = version
-        if version > highest.get(segment, 0):
-            highest[segment] = version
-        resource = encoded_resource(arrival.target)
-        if resource:
-            resources[resource] = resources.get(resource, 0) + 1
-        place = places.setdefault(resource, len(places))
-        instance = arrival.instance
-        instances[instance] = firing
-        instance_place = instance_places.setdefault(instance, len(instance_places) + 1)
-        rank = arrival.severity.rank
-        worst = max(worst, rank)
-        fire += firing
-        each.append(f"{firing:d}{segment},{rank},{arrival.seen_ms},{place},{instance_place};")
-    if not 0 < len(ids) == len(arrivals):
+    """The sum of Signals as fold.lua's header says, and in short each of them.
+
+    None if there are other arrivals among them, or one comes twice; and of one alone, whose sum is no shorter.
+    """
+    if len(arrivals) < 2:
         return None
-    args: list[str | int] = [len(ids), len(lowest)]
-    for segment, low in lowest.items():
-        args += (segment, low, highest[segment])
+    versions: list[int] = []
+    for arrival in arrivals:
+        if not isinstance(arrival.ref, SignalRef):
+            return None
+        versions.append(arrival.ref.resource_version)
+    ids = [arrival.occurrence for arrival in arrivals]
+    if len(set(ids)) < len(ids):
+        return None
+    firing = [arrival.firing for arrival in arrivals]
+    segments = [arrival.segment for arrival in arrivals]
+    severities = [arrival.severity.rank for arrival in arrivals]
     seen = [arrival.seen_ms for arrival in arrivals]
-    several = len(resources) < sum(resources.values())
-    args += (fire, worst, min(seen), max(seen), len(resources), len(resources) if several else 0)
-    args += resources
+    about = [encoded_resource(arrival.target) for arrival in arrivals]
+    instances = [arrival.instance for arrival in arrivals]
+    resources = Counter(about)
+    resources.pop("", None)
+    lasting = dict(zip(instances, firing, strict=True))
+    resource_places = {"": 0, **{resource: place for place, resource in enumerate(resources, 1)}}
+    instance_places = {instance: place for place, instance in enumerate(lasting, 1)}
+
+    args: list[str | int] = [len(ids), len(set(segments))]
+    for segment in set(segments):
+        of_it = [version for version, its in zip(versions, segments, strict=True) if its == segment]
+        args += (segment, min(of_it), max(of_it))
+    several = len(resources) < resources.total()
+    args += (sum(firing), max(severities), min(seen), max(seen))
+    args += (len(resources), len(resources) if several else 0, *resources)
     if several:
         args += resources.values()
-    args.append(len(instances))
-    args += [2 * instance + firing for instance, firing in instances.items()]
-    for occurrence, version in ids.items():
-        args += (version, occurrence)
-    args.append("".join(each))
+    args.append(len(lasting))
+    args += [2 * instance + fires for instance, fires in lasting.items()]
+    for pair in zip(versions, ids, strict=True):
+        args += pair
+    each = (
+        firing,
+        segments,
+        severities,
+        seen,
+        [resource_places[resource] for resource in about],
+        [instance_places[instance] for instance in instances],
+    )
+    args.append(orjson.dumps(each).decode())
     return args
 
 

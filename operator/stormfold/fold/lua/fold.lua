@@ -24,16 +24,19 @@
              0<s> | 1<s>       a Signal of segment s, resolved or firing; version is its resourceVersion
              a0 | a1 | a2 | a3 an alert, 1 firing, 2 surely not counted; version is its start in ms
              e<after>,<count>,<s>  occurrences of an Event of segment s; version is its resourceVersion
-           Where all are Signals, no two with the same id, their sum comes first, and k is above 0:
-           k times segment, its lowest version and its highest; how many fire, highest severity, first and last
-           seen ms, r resources, w, these r and, if w is r and not 0, of each how many are about
-           it and not just one, i and i times 2 × instance + 1 if it fires at the end or + 0, m times version and id, and m times `flags,severity,seen,place of its resource or
-           0,place of its instance;` in one text
+           Where all are Signals, no two with the same id, there may be their sum; then k is above 0, and follow:
+             k times segment, its lowest version and its highest;
+             how many fire, highest severity, first seen ms, last seen ms;
+             r, w and r resources, then w numbers of signals about each, where w is r, or 0 if it is one each;
+             i and i instances, each twice its number and 1 more if it fires in the end;
+             m times version and id;
+             JSON of six arrays with m values each: fires, segment, severity, seen ms, place of its resource from 1
+             on or 0 for none, place of its instance from 1 on
 
   Returns     per storm {word, epoch, folded, open 0|1, next deadline in Unix ms or 0, folded that the
               request holds, incarnation or '', what was last told of a group that was discarded, ordinal
-              of each signal …}, or the first of them alone if all of the sum are new; ordinal 0: it was safe before; below 0: an alert that may have been counted
-              before; nil: it was discarded
+              of each signal …}, of a sum that is all new only the first; ordinal 0: it was safe before; below 0: an
+              alert that may have been counted before; nil: it was discarded
               'counted'  the storm holds the signals
               'lost'     Redis knows less than the caller, or the storm was counted by another server, such as
                          the one before a fail-over, of which this one may lack the last words, or the
@@ -715,14 +718,15 @@ local function read_sum(map, changed, m, k, first, ids_key)
     }
   end
   for field in pairs(changed) do changed[field] = nil end
-  local args, at_id = {}, ids_at
-  for flags, severity, seen, resource, instance in string.gmatch(ARGV[text_at], '(%d+),(%d+),(-?%d+),(%d+),(%d+);') do
-    local n = #args
-    resource = tonumber(resource)
-    args[n + 1], args[n + 2], args[n + 3], args[n + 4], args[n + 5] = ARGV[at_id], ARGV[at_id + 1], flags, severity, seen
-    args[n + 6] = resource > 0 and ARGV[resources_at + resource - 1] or ''
-    args[n + 7] = math.floor(tonumber(ARGV[instances_at + tonumber(instance) - 1]) / 2)
-    at_id = at_id + 2
+  local firing, segment, severity, seen, resource, instance = unpack(cjson.decode(ARGV[text_at]))
+  local args = {}
+  for n = 1, m do
+    local before = #args
+    args[before + 1], args[before + 2] = ARGV[ids_at + n * 2 - 2], ARGV[ids_at + n * 2 - 1]
+    args[before + 3] = (firing[n] and '1' or '0') .. segment[n]
+    args[before + 4], args[before + 5] = severity[n], seen[n]
+    args[before + 6] = resource[n] > 0 and ARGV[resources_at + resource[n] - 1] or ''
+    args[before + 7] = math.floor(ARGV[instances_at + instance[n] - 1] / 2)
   end
   signal_args = args
   return nil, 1, above
