@@ -110,7 +110,7 @@ local function base_of(resource) return string.sub(resource, 1, cut(resource, BA
 
 -- A listed resource is kept without what it has in common with the storm's base: '~', how much that is, the rest.
 -- What the last one had in common is tried first: pods of one Deployment share it.
-local shared, common, shared_base = 0, '', ''
+local shared, common, shared_base, mark = 0, '', '', '~ '
 local function field_of(resource, base)
   if base ~= shared_base then common, shared_base = string.sub(base, 1, shared), base end
   local n = shared
@@ -122,10 +122,13 @@ local function field_of(resource, base)
       local middle = math.ceil((n + most) / 2)
       if string.sub(resource, 1, middle) == string.sub(base, 1, middle) then n = middle else most = middle - 1 end
     end
-    shared, common, byte = n, string.sub(base, 1, n), string.byte(resource, n + 1)
+    shared, common, byte, mark = n, string.sub(base, 1, n), string.byte(resource, n + 1), '~' .. string.char(32 + n)
   end
-  if byte and byte >= 128 then n = cut(resource, n) end
-  return '~' .. string.char(32 + n) .. string.sub(resource, n + 1)
+  if byte and byte >= 128 then
+    n = cut(resource, n)
+    return '~' .. string.char(32 + n) .. string.sub(resource, n + 1)
+  end
+  return mark .. string.sub(resource, n + 1)
 end
 
 local function resource_of(field, base)
@@ -539,8 +542,8 @@ local function tally_of(map, changed, new, ordinals, ids_key, beyond_key)
   }
 end
 
--- Counts the signals about some resources: those of them that there is room for are listed.
-local function count_resources(map, changed, tally, limit, hll_key)
+-- Counts the signals about some resources: those of them that there is room for are listed. Adds to what is written.
+local function count_resources(map, changed, written, tally, limit, hll_key)
   local resources, weights, offset = tally.resources, tally.weights, tally.weights_at - tally.resources_at
   local base = map.b or ''
   if base == '' then
@@ -549,15 +552,20 @@ local function count_resources(map, changed, tally, limit, hll_key)
   end
   local before = number(map.rc)
   local listed, unlisted = before, nil
+  local size = #written
   for n = tally.resources_at, tally.resources_at + tally.r - 1 do
     local weight = weights and weights[n + offset] or 1
     local field = field_of(resources[n], base)
     local signals = map[field]
     if signals then
-      changed[field] = signals + weight
+      written[size + 1] = field
+      written[size + 2] = signals + weight
+      size = size + 2
     elseif listed < limit then
       listed = listed + 1
-      changed[field] = weight
+      written[size + 1] = field
+      written[size + 2] = weight
+      size = size + 2
     else
       unlisted = unlisted or {}
       unlisted[#unlisted + 1] = resources[n]
@@ -567,21 +575,21 @@ local function count_resources(map, changed, tally, limit, hll_key)
   if unlisted then
     if map.tr ~= '1' then
       changed.tr = '1'
-      for _, from in ipairs({ map, changed }) do
-        for field in pairs(from) do
-          if string.byte(field) == 126 then unlisted[#unlisted + 1] = resource_of(field, base) end
-        end
+      for n = 1, size, 2 do unlisted[#unlisted + 1] = resource_of(written[n], base) end
+      for field in pairs(map) do
+        if string.byte(field) == 126 then unlisted[#unlisted + 1] = resource_of(field, base) end
       end
     end
     redis.call('PFADD', hll_key, unpack(unlisted))
   end
 end
 
--- Counts a tally into the storm.
+-- Counts a tally into the storm. Gives what else is to be written, field and value in turn, and the limits.
 local function count(map, changed, tally, hll_key, instances_key)
+  local written = {}
   local limits = limits_of(map.k)
   local before, opened, firing = number(map.t), number(map.o), tally.firing
-  if tally.r > 0 then count_resources(map, changed, tally, limits[9], hll_key) end
+  if tally.r > 0 then count_resources(map, changed, written, tally, limits[9], hll_key) end
   count_instances(map, changed, tally, instances_key)
   count_rate(map, changed, tally.total - before)
   changed.t = tally.total
@@ -604,20 +612,21 @@ local function count(map, changed, tally, hll_key, instances_key)
     changed.q = ''
     changed.rev = number(map.rev) + 1
   end
-  return limits
+  return written, limits
 end
 
--- A field that is missing is 0 or '': it is not written before it has another value.
-local function write(key, changed, before)
-  local flat = {}
+-- A field that is missing is 0 or '': it is not written before it has another value. With it goes what is in `flat`.
+local function write(key, changed, before, flat)
+  local size = #flat
   for field, value in pairs(changed) do
     local old = before[field]
     if (value ~= 0 and value ~= '') or (old and old ~= 0 and old ~= '') then
-      flat[#flat + 1] = field
-      flat[#flat + 1] = value -- the server writes a whole number up to 2^53 with all its digits
+      flat[size + 1] = field -- of two in one statement the second is assigned first, which makes no array
+      flat[size + 2] = value -- a whole number up to 2^53 is written with all its digits
+      size = size + 2
     end
   end
-  redis.call('HSET', key, unpack(flat))
+  redis.call('HSET', key, unpack(flat, 1, size))
 end
 
 -- What is known of alerts and Events outlives the storm, so that a repeat opens no further one.
@@ -660,7 +669,7 @@ local function drop(before, gid, storm_key, ids_key, hll_key, instances_key, cou
   end
   redis.call('DEL', storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
   redis.call('ZREM', due_key, gid)
-  write(storm_key, map, {})
+  write(storm_key, map, {}, {})
   return map
 end
 
@@ -781,7 +790,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
       redis.call('PERSIST', counted_key)
       redis.call('PERSIST', ids_key)
       redis.call('SET', opening_key, opening)
-      write(storm_key, map, {})
+      write(storm_key, map, {}, {})
     end
     if tally then
       ordinals[1] = folded_of(map) + 1
@@ -789,11 +798,12 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     else
       tally = tally_of(map, changed, new, ordinals, ids_key, beyond_key)
     end
-    local limits = count(map, changed, tally, hll_key, instances_key)
-    write(storm_key, changed, map)
+    local written, limits = count(map, changed, tally, hll_key, instances_key)
+    write(storm_key, changed, map, written)
     map.t, map.n = tally.total, tally.others
     due = next_due(map, changed, limits)
-    looks[#looks + 1], looks[#looks + 2] = due, gid
+    looks[#looks + 1] = due
+    looks[#looks + 1] = gid
   end
   signal_args = ARGV
   if known then remember(known, map.s == 'c', counted_key) end
