@@ -145,6 +145,8 @@ def decoded_resource(text: str) -> Target:
     return Target(api_version or "v1", kind, name, namespace or None)
 
 
+STREAMS = tuple(f"{kind}{segment}" for kind in ("", "e") for segment in range(SEGMENTS))
+"""Of Signals, and of Events."""
 BASE_BYTES = 64
 """The longest value with which a hash stays packed."""
 
@@ -293,6 +295,7 @@ def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | 
         **_floors(seed),
         **{f"p{segment}": version for segment, version in seed.through.items()},
         **{f"pe{segment}": version for segment, version in seed.event_through.items()},
+        **{f"b{stream}": version for stream, version in seed.since.items()},
     }
     resources = {encoded_resource(target): signals for target, signals in seed.resources.items()}
     if resources:
@@ -400,6 +403,7 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         revision=number("rev"),
         through=_through(fields, "p"),
         event_through=_through(fields, "pe"),
+        since={stream: int(version) for stream in STREAMS if (version := fields.get(f"b{stream}"))},
         written=number("w"),
         written_ms=number("lw"),
         close_reason=fields.get("cr", ""),
@@ -614,6 +618,19 @@ class StormStore:
             for number in range(PARTITIONS):
                 pipeline.zrange(keys.due(number), 0, -1)
             return {gid for gids in await pipeline.execute() for gid in gids}
+
+    async def since(self, gids: Collection[str]) -> dict[str, dict[str, int]]:
+        """gid → stream → the oldest resourceVersion that its open storm has counted."""
+        fields = [f"b{stream}" for stream in STREAMS]
+        async with self._connection.calling("reading since when storms count"):
+            pipeline = self._pipeline()
+            for gid in gids:
+                pipeline.hmget(keys.storm(partition(gid), gid), fields)
+            answers = await pipeline.execute()
+        return {
+            gid: {stream: int(version) for stream, version in zip(STREAMS, found, strict=True) if version}
+            for gid, found in zip(gids, answers, strict=True)
+        }
 
     async def check_owner(self) -> None:
         """Make sure that all partitions are this cluster's, or nobody's.

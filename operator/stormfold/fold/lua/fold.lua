@@ -237,7 +237,7 @@ local function judge_event(map, known, a)
   if takes(known, id) then known.events[id] = occurred end
   -- The request has counted it so often: of its next arrival only what is more is new.
   if tonumber(signal_args[a]) <= floor then return nil end
-  return { a = a, what = 'event', fires = true, weight = weight, through = 'pe' .. segment }
+  return { a = a, what = 'event', fires = true, weight = weight, stream = 'e' .. segment }
 end
 
 -- Reads m signals of one storm from the place `first` on; if they are `noted`, the ids of the new ones are in the set
@@ -469,9 +469,13 @@ local function next_due(map, changed, limits)
   return (changed.ws or window_of(map)) + limits[3]
 end
 
--- Notes how far a segment is counted.
-local function reach(map, changed, field, version)
-  changed[field] = math.max(changed[field] or number(map[field]), tonumber(version))
+-- Notes from where and how far a stream is counted.
+local function reach(map, changed, stream, version)
+  local first, last = 'b' .. stream, 'p' .. stream
+  version = tonumber(version)
+  changed[last] = math.max(changed[last] or number(map[last]), version)
+  local known = changed[first] or map[first]
+  if not known or version < tonumber(known) then changed[first] = version end
 end
 
 -- The numbers in the terms of a policy, which most storms of a batch share.
@@ -499,11 +503,11 @@ local function tally_of(map, changed, new, ordinals, ids_key, beyond_key)
     if type(item) == 'table' then
       a, weight, fires, maybe = item.a, item.weight, item.fires, item.maybe
       by_instance = item.what == 'event'
-      if by_instance then reach(map, changed, item.through, signal_args[a]) else count_alert(map, changed, item) end
+      if by_instance then reach(map, changed, item.stream, signal_args[a]) else count_alert(map, changed, item) end
     else
       local flags = signal_args[a + 2]
       ids[#ids + 1], ids[#ids + 2] = signal_args[a], signal_args[a + 1]
-      reach(map, changed, 'p' .. (segments[flags] or segment_of(flags)), signal_args[a])
+      reach(map, changed, segments[flags] or segment_of(flags), signal_args[a])
       fires = string.byte(flags) == FIRING
     end
     total = total + weight
@@ -711,6 +715,8 @@ local function read_sum(map, changed, m, k, first, ids_key)
     local newest = math.max(checkpoint_of(segment), number(map['fl' .. segment]), map.s == 'o' and number(map[field]) or 0)
     if tonumber(ARGV[a + 1]) <= newest then above = false end
     changed[field] = ARGV[a + 2]
+    local begins = 'b' .. segment
+    if map.s ~= 'o' or not map[begins] then changed[begins] = ARGV[a + 1] end
   end
   local a = first + k * 3
   local r, w = tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])
