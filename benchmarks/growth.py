@@ -138,7 +138,9 @@ class Requests:
         held = Held(storm.epoch, storm.incarnation, storm.folded, storm.origin)
         self._held[storm.gid] = held
         for folder in self.folders:
-            folder.observed(storm.gid, held, self._version, namespace="", overflow=False, closed=False)
+            folder.observed(
+                storm.gid, held, self._version, namespace="", overflow=False, closed=False, since={}
+            )
         return Outcome.WRITTEN
 
     def held(self, gid: str, epoch: int) -> Held | None:
@@ -193,6 +195,8 @@ class Replicas:
             route=router.route,
             continuation=lambda gid: None,
             held=self.requests.held,
+            closed_spans=lambda gid, stream: (),
+            leads=lambda arrival: True,
             renewed=lambda arrival: arrival,
             tell=self._tell,
             safe_verdict=lambda gid, epoch: SAFE,

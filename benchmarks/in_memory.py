@@ -29,6 +29,8 @@ def folder_of(connection: Connection, version: PolicyVersion) -> Folder:
         route=router.route,
         continuation=lambda gid: None,
         held=lambda gid, epoch: None,
+        closed_spans=lambda gid, stream: (),
+        leads=lambda arrival: True,
         renewed=lambda arrival: arrival,
         tell=lambda arrival, verdict: None,
         safe_verdict=lambda gid, epoch: COUNTED,

@@ -78,6 +78,8 @@ class App:
             route=self._router.route,
             continuation=self._index.continuation,
             held=self._held,
+            closed_spans=self._index.closed_spans,
+            leads=lambda arrival: self._shard_of(arrival).leading,
             renewed=lambda arrival: self._shard_of(arrival).events.renewed(arrival),
             tell=self._tell,
             safe_verdict=self._safe_verdict,
@@ -286,6 +288,7 @@ class App:
             namespace=request.resource.metadata.namespace,
             overflow=spec.overflow,
             closed=request.closed,
+            since={stream: span.first for stream, span in request.spans.items()},
         )
 
     def _observe(self, body: dict[str, Any], *, deleted: bool) -> None:
@@ -379,14 +382,14 @@ class App:
             )
             for request in self._index.open_requests()
         }
-        self._folder.adopt(await self._store.open_gids(), opened)
+        self._folder.adopt(await self._store.since(await self._store.open_gids()), opened)
         self._router.retain(version for version, _, _ in opened.values())
         self._note_wants()
         self._loaded = True
 
     async def _take_over(self) -> None:
         """A shard is ours: look after what its last leader left."""
-        self._folder.adopt(await self._store.open_gids(), {})
+        self._folder.adopt(await self._store.since(await self._store.open_gids()), {})
         await self._reconciler.take_over()
         self._policies.changed()
 

@@ -26,7 +26,7 @@ CALLS = 4
 everybody, which is not ours to mend: what it takes for so many calls is not counted."""
 DELAY_SECONDS = 2.0
 WRITES_A_SECOND = 5.0
-STORMS = 12
+STORMS = 20
 THROTTLED_SECONDS = 25.0
 """Within this a namespace has its request while another one's storms take all that the API server allows. Its turn comes at
 once, but whom the API server tells to wait for a second is chance: for each of two writes it may be told so several times."""

@@ -52,7 +52,6 @@ async def look(world: World, books: Books, sender: Sender) -> None:
             if transitions and now != transitions:
                 books.fault("a new leader begins", world.seconds)
                 begun.append(world.seconds)
-                books.led_by_another(checkpoints, world.seconds + LISTED_SECONDS)
             for when, loss in itertools.product(begun, world.losses):
                 if loss > when - LEADERLESS_SECONDS and (when, loss) not in held_against:
                     held_against.add((when, loss))

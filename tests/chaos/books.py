@@ -80,7 +80,7 @@ class Account:
     """Alerts of which the requests say that they may count twice."""
     edited: int
     """Signals and Events counted once more by a known edge: they were edited, or happened again, while nobody led and Redis
-    was emptied; or the next leader sent them to another group of their policy, the overflow group or their own."""
+    was emptied."""
     storms: int
     requests: int
     """As many as there are storms, unless something is wrong."""
@@ -177,7 +177,6 @@ class Books:
         self._edits: list[tuple[float, int, Occurrence]] = []
         self._leaders: list[tuple[Checkpoints, float]] = []
         """Of each that began while Redis lost something: the checkpoints, and when it had read all at the latest."""
-        self._movable: list[tuple[float, int, Occurrence]] = []
         self._strangers: set[str] = set()
 
     def page(self, name: str) -> str:
@@ -200,10 +199,6 @@ class Books:
         for leader in self._leaders:
             self._allow(leader, self._edits[-1])
 
-    def movable(self, occurrence: Occurrence, resource_version: int, at: float) -> None:
-        """A Signal was made that may go to its own group, or to the overflow group."""
-        self._movable.append((at, resource_version, occurrence))
-
     def note(self, group: str, what: str, at: float) -> None:
         """Something for the group's history."""
         self.ledgers[group].history.append(Entry(at, what))
@@ -211,12 +206,6 @@ class Books:
     def fault(self, what: str, at: float) -> None:
         """Something for the history of all groups."""
         self.faults.append(Entry(at, what))
-
-    def led_by_another(self, checkpoints: Checkpoints, listed_at: float) -> None:
-        """A new leader began at these: what is above them may go to another group, which does not know it."""
-        for made_at, version, occurrence in self._movable:
-            if above(checkpoints, occurrence, version) and made_at <= listed_at:
-                self.ledgers[occurrence.group.page].edited[occurrence.pod] += 1
 
     def led_anew(self, checkpoints: Checkpoints, listed_at: float) -> None:
         """A new leader began, and Redis lost something about that time, while the checkpoints were these.

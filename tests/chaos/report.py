@@ -56,7 +56,7 @@ class Result:
             f"seed {self.seed}: {'NOT AS IT MUST BE' if self.wrong else 'ok'} in {self.seconds:.0f} s: "
             f"{self.total('sent')} signals, {self.total('counted')} counted, {self.total('discarded')} discarded, "
             f"{self.total('lost')} lost, {self.total('twice')} twice, {self.total('repeats')} said to be unsure, "
-            f"{self.total('edited')} by known edges while nobody led; {self.total('requests')} requests of "
+            f"{self.total('edited')} by a known edge while nobody led; {self.total('requests')} requests of "
             f"{self.total('storms')} storms; {self.faults.total()} faults{clock}; worst delay {self.worst_delay:.1f} s"
         )
 
@@ -88,7 +88,7 @@ def show(results: Sequence[Result], console: Console) -> None:
         ("discarded, as their status says", f"{total('discarded'):,}"),
         ("alerts that may count twice, as requests say", f"{total('repeats'):,}"),
         (
-            "counted again for an edit, or in another group, while nobody led (known edges)",
+            "counted again for an edit while nobody led (known edge)",
             f"{total('edited'):,}",
         ),
         ("counted twice", f"{total('twice'):,}"),

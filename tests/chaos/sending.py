@@ -173,9 +173,7 @@ class Sender:
                 lambda: self.world.api.request("GET", self._path(group, number)),
             )
         if made:
-            version = self._versions[group.name, number] = int(made["metadata"]["resourceVersion"])
-            if group.law is Law.MANY:
-                self.books.movable(Occurrence(group, number), version, self.world.seconds)
+            self._versions[group.name, number] = int(made["metadata"]["resourceVersion"])
 
     def _path(self, group: Group, number: int) -> str:
         namespace = group.place(number)

@@ -110,6 +110,7 @@ OPENED = Snapshot(
     revision=1,
     through={SHOP: 1},
     event_through={},
+    since={str(SHOP): 1},
     written=0,
     written_ms=0,
 )

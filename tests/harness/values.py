@@ -86,6 +86,7 @@ SNAPSHOT = Snapshot(
     revision=1,
     through={SHOP: 4711},
     event_through={},
+    since={},
     written=7,
     written_ms=T0 + 10_500,
 )

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 from tests.harness.folding import LIFE, OPENED, T0, TERMS, Group, pod, signal, signals
-from tests.harness.values import SHOP
+from tests.harness.values import BANK, SHOP
 
 from stormfold.api.signal import Severity
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.store import Folded, FoldWord
-from stormfold.model.arrival import Target
+from stormfold.model.arrival import SignalRef, Target
 from stormfold.model.storm import Detected, Seed, Terms
 
 pytestmark = pytest.mark.usefixtures("one_life")
@@ -173,6 +173,7 @@ CONTINUED = replace(
     resource_count=2,
     revision=2,
     through={SHOP: 100},
+    since={},
     written=7,
     written_ms=T0 - 900,
 )
@@ -188,6 +189,18 @@ async def test_continued_storm_counts_only_what_is_above_its_seed(group: Group) 
     assert (answer.epoch, answer.folded, answer.ordinals) == (3, 9, [0, 0, 8, 9])
     storm = await group.look(at=10)
     assert storm.resources == ((pod("web-1"), 5), (pod("web-2"), 3), (pod("web-3"), 1))
+
+
+async def test_storm_says_since_when_it_counts_each_stream(group: Group) -> None:
+    await group.fold(
+        signal(101),
+        signal(102, "web-2"),
+        signal(103, ref=SignalRef("bank", "signal-103", "uid-103", 1, 103)),
+        seed=replace(SEED, since={str(SHOP): 90}),
+    )
+    assert (await group.look(at=10)).since == {str(SHOP): 90, str(BANK): 103}
+    gid = group.gid
+    assert await group.store.since([gid, "00" * 8]) == {gid: {str(SHOP): 90, str(BANK): 103}, "00" * 8: {}}
 
 
 async def test_seed_of_a_settled_storm_keeps_it_settled_until_a_signal_reopens_it(group: Group) -> None:

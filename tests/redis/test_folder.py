@@ -67,6 +67,8 @@ class World:
             self.store,
             route=routing.route,
             continuation=self.requests.get,
+            closed_spans=lambda gid, stream: (),
+            leads=lambda arrival: True,
             renewed=lambda arrival: self.renewals.get(arrival.ref.resource_version, arrival),
             held=lambda _, epoch: self.held if self.held and self.held.epoch == epoch else None,
             tell=lambda arrival, verdict: self.told.append((arrival.ref.resource_version, verdict.message)),
@@ -110,7 +112,9 @@ class World:
     def observe(self, epoch: int, folded: int, life: str, origin: str = "") -> None:
         """Let the folder see that a request holds so much of that incarnation."""
         self.held = Held(epoch, life, folded, origin)
-        self.folder.observed(GROUP.gid, self.held, POLICY, namespace="shop", overflow=False, closed=False)
+        self.folder.observed(
+            GROUP.gid, self.held, POLICY, namespace="shop", overflow=False, closed=False, since={}
+        )
 
     async def written(self, epoch: int, folded: int) -> None:
         """Let the folder see that a request holds so much of what is in Redis."""
@@ -412,7 +416,7 @@ async def test_what_is_unsafe_for_long_is_folded_again(
 
 async def test_storm_of_a_request_found_at_start_is_given_back(world: World) -> None:
     world.request_says(Seed(epoch=4, closed=False, total=9, folded=9, firing=9, through={SHOP: 20}))
-    world.folder.adopt([], {GROUP.gid: (POLICY, "shop", False)})
+    world.folder.adopt({}, {GROUP.gid: (POLICY, "shop", False)})
     assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (4, 9)
     assert (world.folder.open_count(POLICY.id, "shop"), world.folder.is_open(GROUP.gid)) == (1, True)
 
@@ -482,7 +486,7 @@ async def test_signal_of_a_life_that_no_request_held_is_folded_into_the_next_sto
         Seed(epoch=1, closed=True, incarnation="another", total=1, folded=1, through={SHOP: 1})
     )
     world.folder.observed(
-        GROUP.gid, Held(1, "another", 1, ""), POLICY, namespace="shop", overflow=False, closed=True
+        GROUP.gid, Held(1, "another", 1, ""), POLICY, namespace="shop", overflow=False, closed=True, since={}
     )
     await world.submit(signal(3))
     assert await world.counted() == (2, 2)

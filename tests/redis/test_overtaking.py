@@ -33,7 +33,9 @@ async def test_signals_that_the_closed_request_does_not_hold_go_before_later_one
     redis.command("FLUSHALL")
     world.request_says(Seed(epoch=1, closed=True, incarnation="another", folded=2, through={SHOP: 2}))
     world.held = Held(1, "another", 2, "")
-    world.folder.observed(GROUP.gid, world.held, POLICY, namespace="shop", overflow=False, closed=True)
+    world.folder.observed(
+        GROUP.gid, world.held, POLICY, namespace="shop", overflow=False, closed=True, since={}
+    )
     await world.folder.submit(signal(6))
     await world.idle()
     assert await world.counted() == (2, 4)

@@ -188,9 +188,7 @@ class OneGroup(RuleBasedStateMachine):
             )
         )
 
-    def note(
-        self, replica: Replica, batch: list[Arrival], answer: Any, lost: Sequence[Unsafe] = ()
-    ) -> bool:
+    def note(self, replica: Replica, batch: list[Arrival], answer: Any, lost: Sequence[Unsafe] = ()) -> bool:
         """`lost` are the first of the batch: those that were folded before."""
         if answer.word is FoldWord.LOST:
             return False
@@ -462,7 +460,9 @@ def before(request: Request) -> Request:
 
 
 @pytest.mark.parametrize("world", [OneGroup, OneHolder])
-def test_each_alert_counts_once_through_two_replicas_whatever_happens(redis: Valkey, world: type[OneGroup]) -> None:
+def test_each_alert_counts_once_through_two_replicas_whatever_happens(
+    redis: Valkey, world: type[OneGroup]
+) -> None:
     run_state_machine_as_test(
         lambda: world(redis),
         settings=settings(

@@ -267,7 +267,7 @@ async def test_next_epoch_begins_from_nothing(group: Group) -> None:
     await group.close_and_forget(at=10)
     await group.fold(signal(11, seen_ms=T0 + 1))
     storm = await group.look(at=10)
-    assert storm == replace(OPENED, terms=group.terms, epoch=2, through={SHOP: 11})
+    assert storm == replace(OPENED, terms=group.terms, epoch=2, through={SHOP: 11}, since={str(SHOP): 11})
 
 
 async def test_closed_storm_counts_none_of_its_signals_again(group: Group) -> None:

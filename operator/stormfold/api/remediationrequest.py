@@ -101,12 +101,14 @@ class SignalCounts(ApiModel):
 
 
 class SegmentVersion(ApiModel):
-    """How far one segment of the namespaces is counted."""
+    """What of one segment of the namespaces is counted."""
 
     segment: Annotated[int, Field(ge=0, le=15)]
     """Which segment."""
     resource_version: Annotated[str, Field(pattern="^[0-9]{1,19}$", max_length=19)]
     """The resourceVersion of the newest that was counted: those up to it are in the numbers."""
+    first_resource_version: Annotated[str, Field(pattern="^[0-9]{1,19}$", max_length=19)] | None = None
+    """That of the oldest that this storm has counted, if it has counted any of the segment."""
 
 
 SegmentVersions = Annotated[

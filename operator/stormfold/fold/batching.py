@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -27,9 +28,9 @@ from stormfold.fold.errors import StoreFullError, StoreUnavailableError
 from stormfold.fold.holding import NOT_SURE, Continuation, Held, Lane, Life, Storm, Sureness, Unsafe, places
 from stormfold.fold.room import Room
 from stormfold.fold.store import Fold, Folded, FoldWord, StormStore
-from stormfold.model.arrival import AlertRef, Arrival, Verdict
+from stormfold.model.arrival import AlertRef, Arrival, Span, Verdict
 from stormfold.model.group import PARTITIONS, PolicyId, partition
-from stormfold.model.storm import Seed, Snapshot
+from stormfold.model.storm import Snapshot
 from stormfold.policy.routing import OpenStorms, Routed
 from stormfold.policy.version import PolicyVersion
 
@@ -77,6 +78,8 @@ class Folder(OpenStorms):
         route: Callable[[Arrival, OpenStorms], Routed | Verdict],
         continuation: Callable[[str], Continuation | None],
         held: Callable[[str, int], Held | None],
+        closed_spans: Callable[[str, str], Sequence[Span]],
+        leads: Callable[[Arrival], bool],
         renewed: Callable[[Arrival], Arrival],
         tell: Callable[[Arrival, Verdict], None],
         safe_verdict: Callable[[str, int], Verdict],
@@ -84,14 +87,17 @@ class Folder(OpenStorms):
     ) -> None:
         """Connect the folder.
 
-        `continuation` gives what a group's latest request says, `held` what that of an epoch holds, `safe_verdict`
-        where a gid and epoch lead; `renewed` gives an arrival as it is to be folded now; `hint` takes a partition
-        and when something is due there, in Unix ms.
+        `continuation` gives what a group's latest request says, `held` what that of an epoch holds, `closed_spans` what
+        those that are closed have counted of a stream, `safe_verdict` where a gid and epoch lead; `leads` says whether
+        a Signal or Event is ours to take in now; `renewed` gives an arrival as it is to be folded now; `hint` takes a
+        partition and when something is due there, in Unix ms.
         """
         self._store = store
         self._route = route
         self._continuation = continuation
         self._request_holds = held
+        self._closed_spans = closed_spans
+        self._leads = leads
         self._renewed = renewed
         self._tell = tell
         self._safe_verdict = safe_verdict
@@ -116,6 +122,15 @@ class Folder(OpenStorms):
     def open_count(self, policy: PolicyId, namespace: str) -> int:
         """How many groups of a policy have one with its request in a namespace, without the overflow group."""
         return self._open[policy, namespace]
+
+    def first(self, gid: str, stream: str) -> int | None:
+        """The lowest resourceVersion of a stream that went to the group's open storm, if that is known."""
+        storm = self._storms.get(gid)
+        return storm.since.get(stream) if storm else None
+
+    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+        """What the group's last storms that are closed have counted of a stream."""
+        return self._closed_spans(gid, stream)
 
     def overflows(self, policy: PolicyId) -> list[str]:
         """The namespaces in which a policy has an overflow storm that is open, in alphabetical order."""
@@ -175,6 +190,8 @@ class Folder(OpenStorms):
         elif storm.version is None:
             self._name_version(storm, routed.version, group.request_namespace, overflow=group.overflow)
         storm.queued += 1
+        if place := routed.place:
+            storm.reaches({place.stream: place.resource_version})
         self._room.take(group.request_namespace)
         self._lanes[group.partition].add(routed)
 
@@ -217,16 +234,25 @@ class Folder(OpenStorms):
         """More or fewer are held than before; for many at once this is called once."""
         HELD.set(self._room.taken)
 
-    def adopt(self, gids: Iterable[str], versions: Mapping[str, tuple[PolicyVersion, str, bool]]) -> None:
-        """Take over storms found at start: in Redis (`gids`), or as open requests (with version, namespace, and if
-        overflow)."""
-        for gid in gids:
-            if gid not in self._storms:
-                self._open_storm(gid, None, "", overflow=False)
+    def adopt(
+        self,
+        since: Mapping[str, Mapping[str, int]],
+        versions: Mapping[str, tuple[PolicyVersion, str, bool]],
+    ) -> None:
+        """Take over storms found at start: in Redis (`since`: gid → stream → the oldest resourceVersion counted), or
+        as open requests (with version, namespace, and if overflow)."""
+        for gid, streams in since.items():
+            storm = self._storms.get(gid) or self._open_storm(gid, None, "", overflow=False)
+            storm.reaches(streams)
         for gid, (version, namespace, overflow) in versions.items():
-            if gid in self._storms:
-                self._drop_storm(self._storms[gid])
-            self._open_storm(gid, version, namespace, overflow=overflow)
+            known = self._storms.get(gid)
+            if known:
+                self._drop_storm(known)
+            storm = self._open_storm(gid, version, namespace, overflow=overflow)
+            if known:
+                storm.reaches(known.since)
+            if request := self._continuation(gid):
+                storm.reaches(request.seed.since)
             self.look_again(gid)
 
     def look_again(self, gid: str) -> None:
@@ -269,8 +295,8 @@ class Folder(OpenStorms):
         """Fold again what has waited too long, and what somebody else may have discarded."""
         now = time.monotonic()
         for storm in self._storms.values():
-            if storm.unsafe and (now - storm.since > STALE_SECONDS or now > storm.discarded_by):
-                storm.since, storm.discarded_by = now, math.inf
+            if storm.unsafe and (now - storm.waits_since > STALE_SECONDS or now > storm.discarded_by):
+                storm.waits_since, storm.discarded_by = now, math.inf
                 self.look_again(storm.gid)
 
     def memory_full(self, full: bool) -> None:
@@ -291,20 +317,24 @@ class Folder(OpenStorms):
         namespace: str,
         overflow: bool,
         closed: bool,
+        since: Mapping[str, int],
     ) -> None:
-        """A request was seen, whoever wrote it: what it holds is safe."""
+        """A request was seen, whoever wrote it: what it holds is safe. `since` is the oldest of each stream that it
+        has counted."""
         storm = self._storms.get(gid)
         if storm is None:
-            if not closed:
-                self._open_storm(gid, version, namespace, overflow=overflow)
-            return
+            if closed:
+                return
+            storm = self._open_storm(gid, version, namespace, overflow=overflow)
+        if not closed and storm.epoch <= held.epoch:
+            storm.reaches(since)
         verdict: Verdict | None = None
         while storm.unsafe and storm.unsafe[0].is_in(held):
             verdict = verdict or self._safe_verdict(gid, held.epoch)
             self._release(storm.unsafe.popleft().routed, verdict)
         self._note_held()
         if storm.unsafe:
-            storm.since = time.monotonic()
+            storm.waits_since = time.monotonic()
             life = storm.unsafe[0].life
             if life.epoch <= held.epoch and life.incarnation != held.incarnation:
                 self.look_again(gid)
@@ -317,18 +347,24 @@ class Folder(OpenStorms):
         if storm is None:
             return
         storm.forget()
+        storm.since.clear()
         waiting = self._unqueue(storm)
         if not storm.queued and not storm.unsafe:
             self._drop_storm(storm)
         self._enqueue_anew(waiting)
 
     def _enqueue_anew(self, arrivals: Iterable[Arrival]) -> None:
+        overflows: dict[str, Lane] = {}
         for arrival in arrivals:
             routed = self._route(arrival, self)
             if isinstance(routed, Verdict):
                 self._tell(arrival, routed)
-            else:
-                self._enqueue(routed)
+                continue
+            self._enqueue(routed)
+            if routed.group.overflow:
+                overflows[routed.group.gid] = self._lanes[routed.group.partition]
+        for gid, lane in overflows.items():
+            lane.put_in_order(gid)  # it has waited behind its own group's storm, while others came here
         self._note_held()
 
     def _unqueue(self, storm: Storm) -> list[Arrival]:
@@ -378,9 +414,37 @@ class Folder(OpenStorms):
             lane.work.clear()
             while lane.queue or lane.again:
                 await self._memory.wait()
-                taken = lane.take(BATCH)
+                lane.under_way = lane.take(BATCH, self._readiness(lane))
                 again, lane.again = lane.again, set()
-                await self._fold_batch(number, lane, taken, again)
+                if lane.under_way or again:
+                    await self._fold_batch(number, lane, lane.under_way, again)
+                    lane.under_way = []
+                else:
+                    await asyncio.sleep(LINGER_SECONDS)
+
+    def _readiness(self, lane: Lane) -> Callable[[Routed], bool]:
+        """Which arrivals may be folded now.
+
+        The overflow group comes last: what it has counted of a stream is taken to be all that is not in groups of their
+        own, so what came before and goes to those is folded before.
+        """
+        if not any(self._storms[gid].overflow for gid in lane.queue):
+            return lambda routed: True
+        ahead: dict[tuple[PolicyId, str, str], int] = {}
+        for other in self._lanes:
+            for routed in (*other.under_way, *chain.from_iterable(other.queue.values())):
+                if not routed.group.overflow and (place := routed.place):
+                    key = routed.version.id, routed.group.request_namespace, place.stream
+                    ahead[key] = min(place.resource_version, ahead.get(key, place.resource_version))
+
+        def ready(routed: Routed) -> bool:
+            place = routed.place
+            if not routed.group.overflow or place is None:
+                return True
+            first = ahead.get((routed.version.id, routed.group.request_namespace, place.stream))
+            return first is None or place.resource_version < first
+
+        return ready
 
     async def _fold_batch(self, number: int, lane: Lane, taken: list[Routed], again: set[str]) -> None:
         batches: dict[str, list[Routed]] = {gid: [] for gid in again if gid in self._storms}
@@ -457,8 +521,16 @@ class Folder(OpenStorms):
         folds = [fold for gid, routed in batches.items() if (fold := self._prepared(gid, routed, sureness))]
         if not folds:
             return {}
+        # Of two leaders that overlap each may route such a signal to another group.
+        movable = [
+            routed.arrival
+            for routed in chain.from_iterable(batches.values())
+            if (routed.version.id, routed.group.request_namespace) in self._overflows and routed.place
+        ]
         attempt = 0
         while True:
+            while not all(map(self._leads, movable)):  # noqa: ASYNC110 (the clock ends a Lease)
+                await asyncio.sleep(LINGER_SECONDS)
             try:
                 with FOLD_SECONDS.time():
                     # What some wait for may have become safe meanwhile, and Redis have lost it since.
@@ -524,7 +596,7 @@ class Folder(OpenStorms):
             wait = storm.version.terms.within_ms / 1000 + DISCARDED_SECONDS
             storm.discarded_by = min(storm.discarded_by, time.monotonic() + wait)
         if batch and not storm.unsafe:
-            storm.since = time.monotonic()
+            storm.waits_since = time.monotonic()
         # What precedes the first signal of a storm is in an earlier one.
         safe_epoch = reply.epoch - (1 in reply.ordinals)
         held = self._request_holds(gid, reply.epoch)

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -36,20 +36,29 @@ class Storm:
     """What is folded but not safe, in order."""
     queued: int = 0
     """Signals that wait for their fold."""
-    since: float = 0.0
+    waits_since: float = 0.0
     """When the oldest unsafe signal was folded, or folded again, by the monotonic clock."""
+    since: dict[str, int] = field(default_factory=dict)
+    """Stream → the oldest resourceVersion that went to the storm that is open, as far as is known."""
     discarded_by: float = math.inf
     """By then somebody has discarded the group, if it has stayed below its threshold."""
 
     @property
     def is_out_of_date(self) -> bool:
         """Whether what Redis has is not to be trusted, or what is unsafe was folded into a life before the known one."""
-        return bool(self.distrusted) or (bool(self.unsafe) and self.unsafe[0].life.incarnation != self.incarnation)
+        return bool(self.distrusted) or (
+            bool(self.unsafe) and self.unsafe[0].life.incarnation != self.incarnation
+        )
 
     def forget(self) -> None:
         """Nothing is known of what Redis has."""
         self.epoch = self.folded = 0
         self.incarnation = ""
+
+    def reaches(self, since: Mapping[str, int]) -> None:
+        """Note what the open storm has counted."""
+        for stream, version in since.items():
+            self.since[stream] = min(version, self.since.get(stream, version))
 
 
 class Life(NamedTuple):
@@ -158,6 +167,8 @@ class Lane:
     def __init__(self) -> None:
         self.queue: dict[str, deque[Routed]] = {}
         """gid → what waits, the group whose turn is next first."""
+        self.under_way: list[Routed] = []
+        """What is being folded."""
         self.again: set[str] = set()
         """Storms to be looked at even without a new signal."""
         self.work = asyncio.Event()
@@ -167,13 +178,23 @@ class Lane:
         self.queue.setdefault(routed.group.gid, deque()).append(routed)
         self.work.set()
 
-    def take(self, limit: int) -> list[Routed]:
-        """The next arrivals, up to `TURN` of each group in its turn."""
+    def put_in_order(self, gid: str) -> None:
+        """Put what waits of a group into the order of resourceVersions, as far as it has any."""
+        waiting = self.queue.get(gid, ())
+        self.queue[gid] = deque(sorted(waiting, key=lambda routed: routed.place[1] if routed.place else 0))
+
+    def take(self, limit: int, ready: Callable[[Routed], bool] = lambda routed: True) -> list[Routed]:
+        """The next arrivals, up to `TURN` of each group in its turn; of a group none behind one that is not ready."""
         taken: list[Routed] = []
+        blocked: dict[str, deque[Routed]] = {}
         while self.queue and len(taken) < limit:
             gid = next(iter(self.queue))
             waiting = self.queue.pop(gid)
-            taken += [waiting.popleft() for _ in range(min(TURN, limit - len(taken), len(waiting)))]
+            left = min(TURN, limit - len(taken))
+            while left and waiting and ready(waiting[0]):
+                taken.append(waiting.popleft())
+                left -= 1
             if waiting:
-                self.queue[gid] = waiting
+                (blocked if left else self.queue)[gid] = waiting
+        self.queue = blocked | self.queue
         return taken

@@ -25,8 +25,9 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | ~… | one field for each listed resource, as what differs from the base: signals about it |
 | w lw q rev | folded (t + n) that the request holds, when it was written, 1 if settled, revision |
 | p0 … p15 | of each segment, the newest resourceVersion of a Signal counted |
+| b0 … b15 | of each segment, the oldest resourceVersion of a Signal counted in this storm |
 | fl0 … fl15 | of each segment, the floor at or below which no Signal is counted |
-| pe0 … fle15 | the same for Events |
+| pe0 be0 … fle15 | the same for Events |
 | ds dr | of the last group that was discarded: which server has what was discarded, and what its signals are told |
 | k | the terms of the policy |
 | cr ct | why and when it began to close |

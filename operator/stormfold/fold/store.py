@@ -4,6 +4,7 @@ Every method may raise `StoreUnavailableError` (no answer, whether it was done i
 repeated), `StoreFullError` and `StoreConfigError`.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,10 +12,12 @@ from itertools import takewhile
 from secrets import token_urlsafe
 from typing import Any
 
+import orjson
+
 from stormfold.fold import keys, scripts
 from stormfold.fold.connection import Connection, Memory
 from stormfold.fold.errors import StoreConfigError
-from stormfold.model.arrival import AlertRef, Arrival, EventRef, Target
+from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Target
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.segment import SEGMENTS
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
@@ -142,6 +145,8 @@ def decoded_resource(text: str) -> Target:
     return Target(api_version or "v1", kind, name, namespace or None)
 
 
+STREAMS = tuple(f"{kind}{segment}" for kind in ("", "e") for segment in range(SEGMENTS))
+"""Of Signals, and of Events."""
 BASE_BYTES = 64
 """The longest value with which a hash stays packed."""
 
@@ -187,6 +192,66 @@ def _signal_args(arrival: Arrival, *, sure: bool) -> tuple[str | int, ...]:
     )
 
 
+def _each_args(fold: Fold) -> list[str | int]:
+    """All signals one by one."""
+    args: list[str | int] = [len(fold.arrivals), 0]
+    for place, arrival in enumerate(fold.arrivals):
+        args += _signal_args(arrival, sure=place in fold.sure)
+    return args
+
+
+def _sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
+    """The sum of Signals as fold.lua's header says, and in short each of them.
+
+    None if there are other arrivals among them, or one comes twice; and of one alone, whose sum is no shorter.
+    """
+    if len(arrivals) < 2:
+        return None
+    versions: list[int] = []
+    for arrival in arrivals:
+        if not isinstance(arrival.ref, SignalRef):
+            return None
+        versions.append(arrival.ref.resource_version)
+    ids = [arrival.occurrence for arrival in arrivals]
+    if len(set(ids)) < len(ids):
+        return None
+    firing = [arrival.firing for arrival in arrivals]
+    segments = [arrival.segment for arrival in arrivals]
+    severities = [arrival.severity.rank for arrival in arrivals]
+    seen = [arrival.seen_ms for arrival in arrivals]
+    about = [encoded_resource(arrival.target) for arrival in arrivals]
+    instances = [arrival.instance for arrival in arrivals]
+    resources = Counter(about)
+    resources.pop("", None)
+    lasting = dict(zip(instances, firing, strict=True))
+    resource_places = {"": 0, **{resource: place for place, resource in enumerate(resources, 1)}}
+    instance_places = {instance: place for place, instance in enumerate(lasting, 1)}
+
+    args: list[str | int] = [len(ids), len(set(segments))]
+    for segment in set(segments):
+        of_it = [version for version, its in zip(versions, segments, strict=True) if its == segment]
+        args += (segment, min(of_it), max(of_it))
+    several = len(resources) < resources.total()
+    args += (sum(firing), max(severities), min(seen), max(seen))
+    args += (len(resources), len(resources) if several else 0, *resources)
+    if several:
+        args += resources.values()
+    args.append(len(lasting))
+    args += [2 * instance + fires for instance, fires in lasting.items()]
+    for pair in zip(versions, ids, strict=True):
+        args += pair
+    each = (
+        firing,
+        segments,
+        severities,
+        seen,
+        [resource_places[resource] for resource in about],
+        [instance_places[instance] for instance in instances],
+    )
+    args.append(orjson.dumps(each).decode())
+    return args
+
+
 def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | int]:
     # An alert that began later than all that were counted is none of them, whatever anybody's clock says.
     lost = {"la": seed.latest_start_ms, "ls": seed.latest_start_ms} if seed.latest_start_ms else {}
@@ -230,6 +295,7 @@ def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | 
         **_floors(seed),
         **{f"p{segment}": version for segment, version in seed.through.items()},
         **{f"pe{segment}": version for segment, version in seed.event_through.items()},
+        **{f"b{stream}": version for stream, version in seed.since.items()},
     }
     resources = {encoded_resource(target): signals for target, signals in seed.resources.items()}
     if resources:
@@ -251,6 +317,31 @@ def _through(fields: Mapping[str, str], prefix: str) -> dict[int, int]:
         for segment in range(SEGMENTS)
         if (version := int(fields.get(f"{prefix}{segment}") or 0))
     }
+
+
+def _folded(fold: Fold, reply: Sequence[Any]) -> Folded:
+    word, epoch, folded, is_open, due_ms, written, life, discarded_as, *ordinals = reply
+    doubtful: frozenset[int] = frozenset()
+    discarded: frozenset[int] = frozenset()
+    if len(ordinals) == 1 < len(fold.arrivals):  # all are new, and this is the first of them
+        ordinals = list(range(ordinals[0], ordinals[0] + len(fold.arrivals)))
+    else:
+        doubtful = frozenset(place for place, ordinal in enumerate(ordinals) if (ordinal or 0) < 0)
+        discarded = frozenset(place for place, ordinal in enumerate(ordinals) if ordinal is None)
+        ordinals = [abs(ordinal or 0) for ordinal in ordinals]
+    return Folded(
+        FoldWord(word),
+        epoch,
+        folded,
+        bool(is_open),
+        due_ms,
+        written,
+        life,
+        ordinals,
+        doubtful,
+        discarded,
+        discarded_as,
+    )
 
 
 def rate_per_minute(minute: int, in_it: int, before: int, now_ms: int) -> int:
@@ -312,6 +403,7 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         revision=number("rev"),
         through=_through(fields, "p"),
         event_through=_through(fields, "pe"),
+        since={stream: int(version) for stream in STREAMS if (version := fields.get(f"b{stream}"))},
         written=number("w"),
         written_ms=number("lw"),
         close_reason=fields.get("cr", ""),
@@ -367,26 +459,11 @@ class StormStore:
                     args += (field, value)
             else:
                 args += (0, 0, 0)
-            args.append(len(fold.arrivals))
-            for place, arrival in enumerate(fold.arrivals):
-                args += _signal_args(arrival, sure=place in fold.sure)
+            signals = _sum_args(fold.arrivals) or _each_args(fold)
+            args.append(len(signals))
+            args += signals
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
-        return [
-            Folded(
-                FoldWord(word),
-                epoch,
-                folded,
-                bool(is_open),
-                due_ms,
-                written,
-                life,
-                [abs(ordinal or 0) for ordinal in ordinals],
-                frozenset(place for place, ordinal in enumerate(ordinals) if (ordinal or 0) < 0),
-                frozenset(place for place, ordinal in enumerate(ordinals) if ordinal is None),
-                discarded_as,
-            )
-            for word, epoch, folded, is_open, due_ms, written, life, discarded_as, *ordinals in replies
-        ]
+        return [_folded(fold, reply) for fold, reply in zip(folds, replies, strict=True)]
 
     async def claim(self, number: int, gids: Sequence[str], *, now_ms: int) -> list[Snapshot]:
         """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`.
@@ -541,6 +618,19 @@ class StormStore:
             for number in range(PARTITIONS):
                 pipeline.zrange(keys.due(number), 0, -1)
             return {gid for gids in await pipeline.execute() for gid in gids}
+
+    async def since(self, gids: Collection[str]) -> dict[str, dict[str, int]]:
+        """gid → stream → the oldest resourceVersion that its open storm has counted."""
+        fields = [f"b{stream}" for stream in STREAMS]
+        async with self._connection.calling("reading since when storms count"):
+            pipeline = self._pipeline()
+            for gid in gids:
+                pipeline.hmget(keys.storm(partition(gid), gid), fields)
+            answers = await pipeline.execute()
+        return {
+            gid: {stream: int(version) for stream, version in zip(STREAMS, found, strict=True) if version}
+            for gid, found in zip(gids, answers, strict=True)
+        }
 
     async def check_owner(self) -> None:
         """Make sure that all partitions are this cluster's, or nobody's.

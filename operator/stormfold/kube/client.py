@@ -5,6 +5,7 @@ over `kube.exchange`, since with every Signal comes a deletion; watches, which a
 """
 
 import asyncio
+import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -32,6 +33,9 @@ THROTTLED_TRIES = 4
 """How often a request is sent that is answered by 429."""
 MAX_RETRY_AFTER_SECONDS = 10.0
 """The longest wait that a 429 may ask for."""
+SPREAD = 0.5
+"""By up to this share the wait is longer: those that were refused together would be together again, most of them in vain,
+and the last of them each time the same one."""
 THROTTLED_SECONDS = 2.0
 """For so long after a 429 we are told to ask for less."""
 MERGE_PATCH = "application/merge-patch+json"
@@ -149,7 +153,7 @@ class KubeClient:
                 self._throttled_at = time.monotonic()
             if error.status != 429 or attempt == THROTTLED_TRIES:
                 raise error
-            await asyncio.sleep(retry_after(answer.headers))
+            await asyncio.sleep(retry_after(answer.headers) * random.uniform(1.0, 1.0 + SPREAD))  # noqa: S311
         raise AssertionError("unreachable")
 
     async def get(self, path: str, **params: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ room that made the arrival is told it once, when the arrival is safe.
 from binascii import b2a_base64
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
@@ -36,6 +36,25 @@ class SignalRef:
     uid: str
     generation: int
     resource_version: int
+
+
+class Place(NamedTuple):
+    """Where a Signal or Event stands in the stream of its segment."""
+
+    stream: str
+    """The segment of a Signal, `e` and the segment of an Event: one leader takes it in, in order."""
+    resource_version: int
+
+
+class Span(NamedTuple):
+    """What a storm has counted of a stream, of all that belongs to its group: from here to there, without a gap."""
+
+    first: int
+    last: int
+
+    def __contains__(self, resource_version: object) -> bool:
+        """Whether it is one of them."""
+        return isinstance(resource_version, int) and self.first <= resource_version <= self.last
 
 
 class AlertWaiter(Protocol):
@@ -112,6 +131,16 @@ class Arrival:
     def segment(self) -> int:
         """The segment of the `Signal` or Event; of an alert it means nothing."""
         return segment(self.ref.namespace if isinstance(self.ref, SignalRef) else self.namespace)
+
+    @property
+    def place(self) -> "Place | None":
+        """Where it stands in the order in which the groups of its policy are folded; None for an alert, which has none."""
+        ref = self.ref
+        if isinstance(ref, AlertRef):
+            return None
+        return Place(
+            f"e{self.segment}" if isinstance(ref, EventRef) else str(self.segment), ref.resource_version
+        )
 
     @property
     def instance(self) -> int:

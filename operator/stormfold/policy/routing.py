@@ -1,12 +1,12 @@
 """Which storm an arrival goes to, with what is open now taken into account."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
-from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.arrival import Arrival, Place, Span, Verdict
 from stormfold.model.group import Group, PolicyId
 from stormfold.policy import grouping
 from stormfold.policy.index import PolicyIndex
@@ -17,13 +17,19 @@ NO_LABELS: Labels = {}
 
 
 class OpenStorms(Protocol):
-    """What routing must know of the storms that are open."""
+    """What routing must know of the storms that are open, and of those that were lately."""
 
     def is_open(self, gid: str) -> bool:
         """Whether the group has a storm, or waits for one."""
 
     def open_count(self, policy: PolicyId, namespace: str) -> int:
         """How many groups of a policy have one with its request in a namespace, without the overflow group."""
+
+    def first(self, gid: str, stream: str) -> int | None:
+        """The lowest resourceVersion of a stream that went to the group's open storm, if that is known."""
+
+    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+        """What the group's last storms that are closed have counted of a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,11 @@ class Routed:
     """As it is counted: with the severity that the policy maps it to."""
     group: Group
     version: PolicyVersion
+
+    @property
+    def place(self) -> Place | None:
+        """That of the arrival."""
+        return self.arrival.place
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,8 @@ class Routing:
 
         A storm goes on under what opened it: a retained version is asked first, but takes only what belongs to a
         storm that is open. New groups beyond `limits.openStorms`, counted in each namespace of requests, go to the
-        policy's overflow group there, and go on going there until it closes.
+        policy's overflow group there, and go on going there until it closes. What another leader may have routed
+        before goes where it went then: see `_overflows`.
         """
         labels = self.namespaces.get(arrival.namespace, NO_LABELS)
         for version in self.retained:
@@ -68,13 +80,38 @@ class Routing:
                 f"no accepted policy governs signal {arrival.name!r} of namespace {arrival.namespace!r}",
             )
         routed = _routed(arrival, found)
-        if storms.is_open(routed.group.gid):
-            return routed
         overflow = grouping.overflow_group(routed.group)
-        open_count = storms.open_count(found.id, routed.group.request_namespace)
-        if storms.is_open(overflow.gid) or open_count >= found.spec.limits.open_storms:
+        full = storms.open_count(found.id, routed.group.request_namespace) >= found.spec.limits.open_storms
+        if _overflows(arrival.place, routed.group.gid, overflow.gid, storms, full=full):
             return replace(routed, group=overflow)
         return routed
+
+
+def _overflows(place: Place | None, own: str, overflow: str, storms: OpenStorms, *, full: bool) -> bool:
+    """Whether an arrival goes to the overflow group instead of its own.
+
+    A group keeps what comes while its storm is open, and while none is, all goes to the overflow storm as long as that
+    is open. Both count a stream in order, so what each has counted of it is a span, and the spans say where
+    something went that is read again by another leader, or that waited for a storm to close. What is older than the
+    overflow storm must not come to it: it might be taken for counted there.
+    """
+    if place is None:
+        return not storms.is_open(own) and (full or storms.is_open(overflow))
+    stream, version = place
+    first = storms.first(own, stream)
+    if first is not None and version >= first:
+        return False
+    if any(version in span for span in storms.closed_spans(own, stream)):
+        return False
+    before = storms.closed_spans(overflow, stream)
+    if any(version in span for span in before):
+        return True
+    if storms.is_open(own):
+        return False
+    if storms.is_open(overflow):
+        first = storms.first(overflow, stream)
+        return first is None or version >= first
+    return full and all(version > span.last for span in before)
 
 
 def mapped_severity(arrival: Arrival, mapping: Mapping[str, Severity]) -> Severity:

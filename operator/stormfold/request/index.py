@@ -5,6 +5,7 @@ a group is what an emptied Redis is continued from.
 """
 
 from collections import Counter as Tally
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +23,7 @@ from stormfold.api.remediationrequest import (
 )
 from stormfold.api.resource import MAX_INT
 from stormfold.fold.holding import Continuation
-from stormfold.model.arrival import Target
+from stormfold.model.arrival import Span, Target
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Detected, Seed
@@ -31,6 +32,10 @@ from stormfold.policy.version import PolicyVersion
 MOST = 2**52
 """The highest number that is believed of a status: beyond it counting on would leave what JSON and Lua keep exact, and
 whoever forges it must not keep the storm from being written."""
+
+EARLIER = 3
+"""Of so many closed storms of a group we know what they counted, beside those whose requests are kept: more of them do
+not pass between two checkpoints."""
 
 STORMS = Gauge("stormfold_storms", "RemediationRequests by phase.", ["phase"])
 
@@ -90,6 +95,17 @@ class Request:
         return self._continuation.origin
 
     @property
+    def spans(self) -> dict[str, Span]:
+        """Stream → what of it this storm has counted."""
+        stored = self._continuation
+        return {
+            f"{kind}{each.segment}": Span(int(each.first_resource_version), int(each.resource_version))
+            for kind, counted in (("", stored.counted_signals), ("e", stored.counted_events))
+            for each in counted
+            if each.first_resource_version
+        }
+
+    @property
     def remediation_phase(self) -> str | None:
         """What the consumer last reported."""
         status = self.resource.status
@@ -118,6 +134,8 @@ class RequestIndex:
     ) -> None:
         """`observed` hears of each newer version seen; `needs_look` of groups that others have changed."""
         self._requests: dict[str, dict[int, Request]] = {}
+        self._earlier: dict[str, deque[dict[str, Span]]] = {}
+        """gid → what closed storms have counted whose requests are not kept here any more."""
         self.observed = observed
         self.needs_look = needs_look
 
@@ -168,6 +186,7 @@ class RequestIndex:
             del epochs[request.epoch]
             if not epochs:
                 del self._requests[request.gid]
+                self._earlier.pop(request.gid, None)
             return
         epochs[request.epoch] = replace(known, deleted=True)
         self.needs_look(request.gid)
@@ -177,7 +196,12 @@ class RequestIndex:
         epochs = self._requests[gid]
         last = max((epoch for epoch, request in epochs.items() if request.begun), default=0)
         for epoch in [e for e, r in epochs.items() if e < last and (r.closed or r.deleted)]:
-            del epochs[epoch]
+            self._earlier.setdefault(gid, deque(maxlen=EARLIER)).append(epochs.pop(epoch).spans)
+
+    def closed_spans(self, gid: str, stream: str) -> list[Span]:
+        """What the group's last storms that are closed have counted of a stream."""
+        closed = [request.spans for request in self._requests.get(gid, {}).values() if request.closed]
+        return [spans[stream] for spans in (*closed, *self._earlier.get(gid, ())) if stream in spans]
 
     def update_gauge(self) -> None:
         """Count the requests by phase."""
@@ -276,6 +300,7 @@ def seed_of(request: Request) -> Seed:
         revision=_believed(status.revision),
         through=_through(stored.counted_signals),
         event_through=_through(stored.counted_events),
+        since={stream: span.first for stream, span in request.spans.items()},
         alerts=_believed(stored.alerts),
         repeats=_believed(stored.repeats),
         latest_start_ms=stored.latest_start_ms,

@@ -158,8 +158,8 @@ def status(
             alerts=storm.alerts,
             repeats=storm.repeats,
             latest_start_ms=storm.latest_start_ms,
-            counted_signals=_segment_versions(storm.through),
-            counted_events=_segment_versions(storm.event_through),
+            counted_signals=_segment_versions(storm.through, storm.since),
+            counted_events=_segment_versions(storm.event_through, storm.since, "e"),
         ),
     ).manifest()
     # A merge patch keeps what it does not name: a deadline that is no more has to be named.
@@ -167,9 +167,15 @@ def status(
     return rendered
 
 
-def _segment_versions(through: Mapping[int, int]) -> tuple[SegmentVersion, ...]:
+def _segment_versions(
+    through: Mapping[int, int], since: Mapping[str, int], kind: str = ""
+) -> tuple[SegmentVersion, ...]:
     return tuple(
-        SegmentVersion(segment=segment, resource_version=str(version))
+        SegmentVersion(
+            segment=segment,
+            resource_version=str(version),
+            first_resource_version=str(first) if (first := since.get(f"{kind}{segment}")) else None,
+        )
         for segment, version in sorted(through.items())
     )
 

@@ -122,15 +122,6 @@ def at(version: int, *, of_events: int = 0) -> Checkpoints:
     )
 
 
-def test_signal_that_the_next_leader_sends_to_another_group_may_count_once_more(books: Books) -> None:
-    books.movable(Occurrence(GROUP, 1), 20, at=5.0)
-    books.observe([request(1, 2, 2)], at=7.0)
-    books.led_by_another(at(20), listed_at=6.0)
-    assert account(books).twice == 1
-    books.led_by_another(at(19), listed_at=6.0)
-    assert (account(books).twice, account(books).edited) == (0, 1)
-
-
 def test_edit_while_nobody_led_may_count_once_more(books: Books) -> None:
     books.edited(Occurrence(GROUP, 1), 20, at=5.0)
     books.led_anew(at(20), listed_at=6.0)

@@ -10,7 +10,7 @@ from tests.harness.values import ARRIVAL, cluster_version, version
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
-from stormfold.model.arrival import Verdict
+from stormfold.model.arrival import Span, Verdict
 from stormfold.model.group import Group, PolicyId
 from stormfold.policy.grouping import overflow_group
 from stormfold.policy.index import PolicyIndex
@@ -26,12 +26,20 @@ class Open:
     gids: frozenset[str] = frozenset()
     counts: Mapping[PolicyId, int] = field(default_factory=dict)
     """How many in the namespace shop."""
+    since: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    closed: Mapping[tuple[str, str], list[Span]] = field(default_factory=dict)
 
     def is_open(self, gid: str) -> bool:
         return gid in self.gids
 
     def open_count(self, policy: PolicyId, namespace: str) -> int:
         return self.counts.get(policy, 0) if namespace == "shop" else 0
+
+    def first(self, gid: str, stream: str) -> int | None:
+        return self.since.get((gid, stream))
+
+    def closed_spans(self, gid: str, stream: str) -> list[Span]:
+        return self.closed.get((gid, stream), [])
 
 
 NOTHING_OPEN = Open()
@@ -131,6 +139,83 @@ def test_severity_map_knows_the_words_of_the_source_and_ours(
 def test_match_sees_the_severity_as_the_signal_states_it() -> None:
     mapping = version(match={"severities": ["critical"]}, severityMap={"warning": "critical"})
     assert isinstance(Routing(PolicyIndex([mapping])).route(ARRIVAL, NOTHING_OPEN), Verdict)
+
+
+FEW = version(groupBy=["name"], limits={"openStorms": 1})
+FEW_OWN = FEW.group(ARRIVAL)
+SHARED = overflow_group(FEW_OWN)
+assert ARRIVAL.place is not None
+STREAM = ARRIVAL.place.stream
+OWN_STORM, SHARED_STORM = (FEW_OWN.gid, STREAM), (SHARED.gid, STREAM)
+BOTH = frozenset({FEW_OWN.gid, SHARED.gid})
+
+
+@pytest.mark.parametrize(
+    ("storms", "place", "goes_to"),
+    [
+        pytest.param(Open(), 10, FEW_OWN, id="nothing is open"),
+        pytest.param(Open(counts={FEW.id: 1}), 10, SHARED, id="as many as may be are open"),
+        pytest.param(Open(frozenset({SHARED.gid})), 10, SHARED, id="the overflow storm is open"),
+        pytest.param(Open(BOTH), 10, FEW_OWN, id="both are open"),
+        pytest.param(
+            Open(BOTH, since={OWN_STORM: 10, SHARED_STORM: 5}),
+            10,
+            FEW_OWN,
+            id="both, its own counts it",
+        ),
+        pytest.param(
+            Open(frozenset({SHARED.gid}), since={SHARED_STORM: 10}),
+            10,
+            SHARED,
+            id="the first in overflow",
+        ),
+        pytest.param(
+            Open(frozenset({SHARED.gid}), since={SHARED_STORM: 11}),
+            10,
+            FEW_OWN,
+            id="older than the overflow storm",
+        ),
+        pytest.param(
+            Open(frozenset({SHARED.gid}), since={SHARED_STORM: 5}, closed={OWN_STORM: [Span(3, 10)]}),
+            10,
+            FEW_OWN,
+            id="its own storm had it, and is closed",
+        ),
+        pytest.param(
+            Open(frozenset({SHARED.gid}), since={SHARED_STORM: 5}, closed={OWN_STORM: [Span(3, 9)]}),
+            10,
+            SHARED,
+            id="its own storm was closed before it",
+        ),
+        pytest.param(
+            Open(closed={SHARED_STORM: [Span(5, 10)]}),
+            10,
+            SHARED,
+            id="the overflow storm had it, and is closed",
+        ),
+        pytest.param(
+            Open(frozenset({FEW_OWN.gid}), since={OWN_STORM: 12}, closed={SHARED_STORM: [Span(5, 11)]}),
+            10,
+            SHARED,
+            id="that, and its own storm opened later",
+        ),
+        pytest.param(
+            Open(counts={FEW.id: 1}, closed={SHARED_STORM: [Span(11, 20)]}),
+            10,
+            FEW_OWN,
+            id="older than an overflow storm that is closed, whatever the limit",
+        ),
+        pytest.param(
+            Open(counts={FEW.id: 1}, closed={SHARED_STORM: [Span(5, 9)]}),
+            10,
+            SHARED,
+            id="a second overflow storm",
+        ),
+    ],
+)
+def test_signal_read_again_goes_where_it_went_before(storms: Open, place: int, goes_to: Group) -> None:
+    arrival = replace(ARRIVAL, ref=replace(ARRIVAL.ref, resource_version=place))
+    assert routed(Routing(PolicyIndex([FEW])).route(arrival, storms)).group == goes_to
 
 
 def test_open_storm_goes_on_under_the_version_that_opened_it() -> None:

@@ -19,16 +19,24 @@
            incarnation not to be trusted or '', what the storm must be continued from ('' for nothing) if
            the caller is to be sure of its alerts, seed epoch, seed folded,
            n and n values: the seed as fields and values of the storm hash (n is 0: no seed),
-           m and for each of m signals: version, id, flags, severity 0…4, seen ms, resource or '',
-           instance, '' of an alert. By the flags it is
+           how many arguments follow for its signals: m, k, and for each of m signals if k is 0:
+           version, id, flags, severity 0…4, seen ms, resource or '', instance, '' of an alert. By the flags it is
              0<s> | 1<s>       a Signal of segment s, resolved or firing; version is its resourceVersion
              a0 | a1 | a2 | a3 an alert, 1 firing, 2 surely not counted; version is its start in ms
              e<after>,<count>,<s>  occurrences of an Event of segment s; version is its resourceVersion
+           Where all are Signals, no two with the same id, there may be their sum; then k is above 0, and follow:
+             k times segment, its lowest version and its highest;
+             how many fire, highest severity, first seen ms, last seen ms;
+             r, w and r resources, then w numbers of signals about each, where w is r, or 0 if it is one each;
+             i and i instances, each twice its number and 1 more if it fires in the end;
+             m times version and id;
+             JSON of six arrays with m values each: fires, segment, severity, seen ms, place of its resource from 1
+             on or 0 for none, place of its instance from 1 on
 
   Returns     per storm {word, epoch, folded, open 0|1, next deadline in Unix ms or 0, folded that the
               request holds, incarnation or '', what was last told of a group that was discarded, ordinal
-              of each signal …}; ordinal 0: it was safe before; below 0: an alert that may have been counted
-              before; nil: it was discarded
+              of each signal …}, of a sum that is all new only the first; ordinal 0: it was safe before; below 0: an
+              alert that may have been counted before; nil: it was discarded
               'counted'  the storm holds the signals
               'lost'     Redis knows less than the caller, or the storm was counted by another server, such as
                          the one before a fail-over, of which this one may lack the last words, or the
@@ -59,6 +67,7 @@ local FLOOR = '^fl(e?%d+)$' -- a field of the storm: the floor of a segment, of 
 local ALERT, EVENT, FIRING, RESOLVED = string.byte('a'), string.byte('e'), string.byte('1'), string.byte('r')
 
 local at = 4 -- the next argument to read
+local signal_args = ARGV -- where the signals of a storm are, seven values each
 
 local function number(text) return tonumber(text or '0') or 0 end
 
@@ -101,20 +110,25 @@ local function base_of(resource) return string.sub(resource, 1, cut(resource, BA
 
 -- A listed resource is kept without what it has in common with the storm's base: '~', how much that is, the rest.
 -- What the last one had in common is tried first: pods of one Deployment share it.
-local shared = 0
+local shared, common, shared_base, mark = 0, '', '', '~ '
 local function field_of(resource, base)
+  if base ~= shared_base then common, shared_base = string.sub(base, 1, shared), base end
   local n = shared
-  if string.byte(resource, n + 1) == string.byte(base, n + 1) or string.sub(resource, 1, n) ~= string.sub(base, 1, n) then
+  local byte = string.byte(resource, n + 1)
+  if byte == string.byte(base, n + 1) or string.sub(resource, 1, n) ~= common then
     local most = math.min(#resource, #base)
     n = 0
     while n < most do
       local middle = math.ceil((n + most) / 2)
       if string.sub(resource, 1, middle) == string.sub(base, 1, middle) then n = middle else most = middle - 1 end
     end
-    shared = n
+    shared, common, byte, mark = n, string.sub(base, 1, n), string.byte(resource, n + 1), '~' .. string.char(32 + n)
   end
-  n = cut(resource, n)
-  return '~' .. string.char(32 + n) .. string.sub(resource, n + 1)
+  if byte and byte >= 128 then
+    n = cut(resource, n)
+    return '~' .. string.char(32 + n) .. string.sub(resource, n + 1)
+  end
+  return mark .. string.sub(resource, n + 1)
 end
 
 local function resource_of(field, base)
@@ -197,13 +211,13 @@ local function takes(known, id)
 end
 
 local function judge_alert(map, known, a, opening, basis)
-  local id, flags, start = ARGV[a + 1], number(string.sub(ARGV[a + 2], 2)), tonumber(ARGV[a])
+  local id, flags, start = signal_args[a + 1], number(string.sub(signal_args[a + 2], 2)), tonumber(signal_args[a])
   -- What the caller is sure of holds for one request: another replica may have continued the storm from a later one.
   local fires, sure = flags % 2 == 1, flags >= 2 and basis == (map.s == 'o' and map.og or '')
   local maybe = not sure and start <= number(map.la)
   local alert, text = known.alerts[id], known.values[id]
   if not alert then
-    local fate = text and fate_of_latest(text, ARGV[a], fires, opening)
+    local fate = text and fate_of_latest(text, signal_args[a], fires, opening)
     if fate then return nil, fate end
     if not takes(known, id) then return { a = a, what = 'beyond', fires = fires, maybe = maybe } end
     alert = alert_of(text)
@@ -215,32 +229,29 @@ local function judge_alert(map, known, a, opening, basis)
 end
 
 local function judge_event(map, known, a)
-  local id = ARGV[a + 1]
-  local after, occurred, segment = string.match(ARGV[a + 2], '^e(%d+),(%d+),(%d+)$')
+  local id = signal_args[a + 1]
+  local after, occurred, segment = string.match(signal_args[a + 2], '^e(%d+),(%d+),(%d+)$')
   local floor = number(map['fle' .. segment])
   local weight = tonumber(occurred) - math.max(tonumber(after), number(known.events[id] or known.values[id] or nil))
   if weight <= 0 then return nil end
   if takes(known, id) then known.events[id] = occurred end
   -- The request has counted it so often: of its next arrival only what is more is new.
-  if tonumber(ARGV[a]) <= floor then return nil end
-  return { a = a, what = 'event', fires = true, weight = weight, through = 'pe' .. segment }
+  if tonumber(signal_args[a]) <= floor then return nil end
+  return { a = a, what = 'event', fires = true, weight = weight, stream = 'e' .. segment }
 end
 
--- Reads the signals of one storm from ARGV. Gives those that nobody has counted, a number for a Signal and a table for
+-- Reads m signals of one storm from the place `first` on; if they are `noted`, the ids of the new ones are in the set
+-- already, each with its own version. Gives those that nobody has counted, a number for a Signal and a table for
 -- the others; the ordinals so far, of which those below 0 say which of them it is and false that it was discarded; what
 -- is known one by one; and the places of alerts that were counted before: their ordinals say only by when they were.
-local function read_signals(map, basis, ids_key, counted_key)
-  local m = tonumber(ARGV[at])
-  local first = at + 1
-  at = first + m * 7
+local function read_signals(map, basis, m, first, noted, ids_key, counted_key)
   local new, ordinals, repeats = {}, {}, {}
-  if m == 0 then return new, ordinals, nil, repeats end
   local signals, others, place = {}, {}, {}
   for i = 1, m do
     local a = first + (i - 1) * 7
-    local kind = string.byte(ARGV[a + 2])
+    local kind = string.byte(signal_args[a + 2])
     local members = (kind == ALERT or kind == EVENT) and others or signals
-    members[#members + 1] = ARGV[a + 1]
+    members[#members + 1] = signal_args[a + 1]
     place[i] = #members
   end
   local known = #others > 0 and known_of(others, counted_key) or nil
@@ -251,7 +262,7 @@ local function read_signals(map, basis, ids_key, counted_key)
   local seen = {}
   for i = 1, m do
     local a = first + (i - 1) * 7
-    local kind = string.byte(ARGV[a + 2])
+    local kind = string.byte(signal_args[a + 2])
     if kind == ALERT or kind == EVENT then
       local found, fate
       if kind == ALERT then
@@ -275,15 +286,15 @@ local function read_signals(map, basis, ids_key, counted_key)
     elseif number(scores[place[i]]) < 0 then
       ordinals[i] = false
     else
-      local segment = segments[ARGV[a + 2]] or segment_of(ARGV[a + 2])
+      local segment = segments[signal_args[a + 2]] or segment_of(signal_args[a + 2])
       if not floors[segment] then floors[segment] = math.max(checkpoint_of(segment), number(map['fl' .. segment])) end
-      if tonumber(ARGV[a]) <= floors[segment] then
+      if tonumber(signal_args[a]) <= floors[segment] then
         ordinals[i] = 0
-      elseif scores[place[i]] then
+      elseif scores[place[i]] and not (noted and tonumber(scores[place[i]]) == tonumber(signal_args[a])) then
         -- An edit has raised its resourceVersion; the one that it was counted by says in which storm.
         ordinals[i] = tonumber(scores[place[i]]) > floors[segment] and before or 0
       else
-        local id = ARGV[a + 1]
+        local id = signal_args[a + 1]
         if not seen[id] then
           new[#new + 1] = a
           seen[id] = -#new
@@ -313,22 +324,30 @@ end
 local function window_of(map) return number(map.ws or map.o) end
 
 -- The same as below for less, where all of them fire and there is room for each to be named.
-local function count_firing(map, changed, order, instances_key)
-  local firing = {}
+local function count_firing(map, changed, tally, instances_key)
+  local members, from, to = tally.members, tally.from, tally.to
   if number(map.r) > 0 then
-    for n, i in ipairs(order) do firing[n] = i * 2 end
-    changed.r = number(map.r) - redis.call('SREM', instances_key, unpack(firing))
+    local resolved = {}
+    for n = from, to do resolved[#resolved + 1] = members[n] - 1 end
+    changed.r = number(map.r) - redis.call('SREM', instances_key, unpack(resolved))
   end
-  for n, i in ipairs(order) do firing[n] = i * 2 + 1 end
-  local new = redis.call('SADD', instances_key, unpack(firing))
+  local new = redis.call('SADD', instances_key, unpack(members, from, to))
   if new > 0 then changed.f = number(map.f) + new end
 end
 
 -- What each instance says last counts; an instance beyond MAX_INSTANCES is only estimated.
-local function count_instances(map, changed, last, order, resolving, instances_key)
-  if #order == 0 then return end
-  if not resolving and number(map.f) + number(map.r) + #order <= MAX_INSTANCES then
-    return count_firing(map, changed, order, instances_key)
+local function count_instances(map, changed, tally, instances_key)
+  local members, from, to = tally.members, tally.from, tally.to
+  if to < from then return end
+  if not tally.resolving and number(map.f) + number(map.r) + to - from + 1 <= MAX_INSTANCES then
+    return count_firing(map, changed, tally, instances_key)
+  end
+  local order, last = {}, {}
+  for n = from, to do
+    local member = tonumber(members[n])
+    local i = math.floor(member / 2)
+    order[#order + 1] = i
+    last[i] = member % 2 == 1
   end
   local probe = {}
   for _, i in ipairs(order) do
@@ -376,7 +395,7 @@ local function count_alert(map, changed, alert)
   changed.xf, changed.xr = changed.xf or number(map.xf), changed.xr or number(map.xr)
   if alert.what ~= 'resolution' then
     changed.na = (changed.na or number(map.na)) + alert.weight
-    changed.ls = math.max(changed.ls or number(map.ls), tonumber(ARGV[alert.a]))
+    changed.ls = math.max(changed.ls or number(map.ls), tonumber(signal_args[alert.a]))
   end
   if alert.maybe then
     changed.mb = (changed.mb or number(map.mb)) + alert.weight
@@ -403,7 +422,7 @@ local function weigh(new, beyond_key)
     if type(item) == 'table' then
       if item.what == 'beyond' then
         beyond[#beyond + 1] = item
-        ids[#ids + 1] = ARGV[item.a + 1] .. ',' .. ARGV[item.a]
+        ids[#ids + 1] = signal_args[item.a + 1] .. ',' .. signal_args[item.a]
       else
         item.weight = item.weight or (item.what == 'resolution' and 0 or 1)
       end
@@ -441,18 +460,22 @@ local function threshold_reached(map, changed, limits, hll_key)
   return resources >= limits[2] and 'r' or ''
 end
 
-local function next_due(map, limits)
+local function next_due(map, changed, limits)
   if number(map.w) > 0 then return math.max(now, number(map.lw) + WRITE_INTERVAL_MS) end
-  if number(map.nf) > 0 then
-    if map.d ~= '' then return now end
+  if number(changed.nf or map.nf) > 0 then
+    if (changed.d or map.d) ~= '' then return now end
     if limits[5] == 0 then return number(map.o) + limits[4] end
   end
-  return window_of(map) + limits[3]
+  return (changed.ws or window_of(map)) + limits[3]
 end
 
--- Notes how far a segment is counted.
-local function reach(map, changed, field, version)
-  changed[field] = math.max(changed[field] or number(map[field]), tonumber(version))
+-- Notes from where and how far a stream is counted.
+local function reach(map, changed, stream, version)
+  local first, last = 'b' .. stream, 'p' .. stream
+  version = tonumber(version)
+  changed[last] = math.max(changed[last] or number(map[last]), version)
+  local known = changed[first] or map[first]
+  if not known or version < tonumber(known) then changed[first] = version end
 end
 
 -- The numbers in the terms of a policy, which most storms of a batch share.
@@ -467,83 +490,120 @@ local function limits_of(terms)
   return limits
 end
 
--- Counts what is new into the storm; makes ordinals of the numbers below 0.
-local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond_key)
-  local limits = limits_of(map.k)
+-- Sums up what is new; makes ordinals of the numbers below 0.
+local function tally_of(map, changed, new, ordinals, ids_key, beyond_key)
   weigh(new, beyond_key)
-  local resource_limit = limits[9]
-  local changed = {}
-  local listed, unlisted, named = number(map.rc), {}, {}
-  local base = map.b or ''
   local last, order, ids, resolving = {}, {}, {}, false
-  local firing, severity = 0, number(map.v)
-  local opened = number(map.o)
+  local resources, weights, place_of = {}, {}, {}
+  local firing, severity = 0, 0
   local first_ms, last_ms
-  if number(map.t) > 0 then first_ms, last_ms = opened + number(map.a), opened + number(map.z) end
   local total, others, places = number(map.t), number(map.n), {}
   for place, item in ipairs(new) do
     local a, weight, fires, by_instance, maybe = item, 1, nil, true, false
     if type(item) == 'table' then
       a, weight, fires, maybe = item.a, item.weight, item.fires, item.maybe
       by_instance = item.what == 'event'
-      if by_instance then reach(map, changed, item.through, ARGV[a]) else count_alert(map, changed, item) end
+      if by_instance then reach(map, changed, item.stream, signal_args[a]) else count_alert(map, changed, item) end
     else
-      ids[#ids + 1], ids[#ids + 2] = ARGV[a], ARGV[a + 1]
-      reach(map, changed, 'p' .. (segments[ARGV[a + 2]] or segment_of(ARGV[a + 2])), ARGV[a])
-      fires = string.byte(ARGV[a + 2]) == FIRING
+      local flags = signal_args[a + 2]
+      ids[#ids + 1], ids[#ids + 2] = signal_args[a], signal_args[a + 1]
+      reach(map, changed, segments[flags] or segment_of(flags), signal_args[a])
+      fires = string.byte(flags) == FIRING
     end
     total = total + weight
     if weight == 0 then others = others + 1 end
     places[place] = total + others
     if maybe then places[place] = -places[place] end
     if fires then firing = firing + weight else resolving = true end
-    severity = math.max(severity, tonumber(ARGV[a + 3]))
-    local seen = tonumber(ARGV[a + 4])
+    severity = math.max(severity, tonumber(signal_args[a + 3]))
+    local seen = tonumber(signal_args[a + 4])
     first_ms, last_ms = math.min(first_ms or seen, seen), math.max(last_ms or seen, seen)
-    local resource = ARGV[a + 5]
+    local resource = signal_args[a + 5]
     if resource ~= '' and weight > 0 then
-      if base == '' then
-        base = base_of(resource)
-        changed.b = base
-      end
-      local field = named[resource] or field_of(resource, base)
-      named[resource] = field
-      local signals = changed[field] or map[field]
-      if signals then
-        changed[field] = tonumber(signals) + weight
-      elseif listed < resource_limit then
-        listed = listed + 1
-        changed[field] = weight
+      local n = place_of[resource]
+      if n then
+        weights[n] = weights[n] + weight
       else
-        unlisted[#unlisted + 1] = resource
+        n = #resources + 1
+        place_of[resource], resources[n], weights[n] = n, resource, weight
       end
     end
     if by_instance then
-      local instance = tonumber(ARGV[a + 6])
+      local instance = tonumber(signal_args[a + 6])
       if last[instance] == nil then order[#order + 1] = instance end
       last[instance] = fires
     end
   end
   if #ids > 0 then redis.call('ZADD', ids_key, unpack(ids)) end
-  if listed > number(map.rc) then changed.rc = listed end
-  if #unlisted > 0 then
+  for i, ordinal in ipairs(ordinals) do
+    if ordinal and ordinal < 0 then ordinals[i] = places[-ordinal] end
+  end
+  for n, instance in ipairs(order) do order[n] = instance * 2 + (last[instance] and 1 or 0) end
+  return {
+    total = total, others = others, firing = firing, resolving = resolving, severity = severity,
+    first_ms = first_ms, last_ms = last_ms, resources = resources, resources_at = 1, r = #resources, weights = weights,
+    weights_at = 1, members = order, from = 1, to = #order,
+  }
+end
+
+-- Counts the signals about some resources: those of them that there is room for are listed. Adds to what is written.
+local function count_resources(map, changed, written, tally, limit, hll_key)
+  local resources, weights, offset = tally.resources, tally.weights, tally.weights_at - tally.resources_at
+  local base = map.b or ''
+  if base == '' then
+    base = base_of(resources[tally.resources_at])
+    changed.b = base
+  end
+  local before = number(map.rc)
+  local listed, unlisted = before, nil
+  local size = #written
+  for n = tally.resources_at, tally.resources_at + tally.r - 1 do
+    local weight = weights and weights[n + offset] or 1
+    local field = field_of(resources[n], base)
+    local signals = map[field]
+    if signals then
+      written[size + 1] = field
+      written[size + 2] = signals + weight
+      size = size + 2
+    elseif listed < limit then
+      listed = listed + 1
+      written[size + 1] = field
+      written[size + 2] = weight
+      size = size + 2
+    else
+      unlisted = unlisted or {}
+      unlisted[#unlisted + 1] = resources[n]
+    end
+  end
+  if listed > before then changed.rc = listed end
+  if unlisted then
     if map.tr ~= '1' then
       changed.tr = '1'
-      for _, from in ipairs({ map, changed }) do
-        for field in pairs(from) do
-          if string.byte(field) == 126 then unlisted[#unlisted + 1] = resource_of(field, base) end
-        end
+      for n = 1, size, 2 do unlisted[#unlisted + 1] = resource_of(written[n], base) end
+      for field in pairs(map) do
+        if string.byte(field) == 126 then unlisted[#unlisted + 1] = resource_of(field, base) end
       end
     end
     redis.call('PFADD', hll_key, unpack(unlisted))
   end
-  count_instances(map, changed, last, order, resolving, instances_key)
-  count_rate(map, changed, total - number(map.t))
-  changed.t, changed.n = total, others
-  changed.nf = number(map.nf) + firing
-  if severity > number(map.v) then changed.v = severity end
-  if number(map.t) == 0 or first_ms < opened + number(map.a) then changed.a = first_ms - opened end
-  changed.z, changed.l = last_ms - opened, now - opened
+end
+
+-- Counts a tally into the storm. Gives what else is to be written, field and value in turn, and the limits.
+local function count(map, changed, tally, hll_key, instances_key)
+  local written = {}
+  local limits = limits_of(map.k)
+  local before, opened, firing = number(map.t), number(map.o), tally.firing
+  if tally.r > 0 then count_resources(map, changed, written, tally, limits[9], hll_key) end
+  count_instances(map, changed, tally, instances_key)
+  count_rate(map, changed, tally.total - before)
+  changed.t = tally.total
+  if tally.others > 0 then changed.n = tally.others end
+  if firing > 0 then changed.nf = number(map.nf) + firing end
+  if tally.severity > number(map.v) then changed.v = tally.severity end
+  local first, last = tally.first_ms - opened, tally.last_ms - opened
+  if before == 0 or first < number(map.a) then changed.a = first end
+  if before == 0 or last > number(map.z) then changed.z = last end
+  changed.l = now - opened
   if (map.d or '') == '' then
     if now - window_of(map) > limits[3] then
       changed.ws, changed.wc = now, firing
@@ -556,23 +616,21 @@ local function count(map, new, ordinals, ids_key, hll_key, instances_key, beyond
     changed.q = ''
     changed.rev = number(map.rev) + 1
   end
-  for i, ordinal in ipairs(ordinals) do
-    if ordinal and ordinal < 0 then ordinals[i] = places[-ordinal] end
-  end
-  return changed, limits
+  return written, limits
 end
 
--- A field that is missing is 0 or '': it is not written before it has another value.
-local function write(key, changed, before)
-  local flat = {}
+-- A field that is missing is 0 or '': it is not written before it has another value. With it goes what is in `flat`.
+local function write(key, changed, before, flat)
+  local size = #flat
   for field, value in pairs(changed) do
     local old = before[field]
     if (value ~= 0 and value ~= '') or (old and old ~= 0 and old ~= '') then
-      flat[#flat + 1] = field
-      flat[#flat + 1] = value -- the server writes a whole number up to 2^53 with all its digits
+      flat[size + 1] = field -- of two in one statement the second is assigned first, which makes no array
+      flat[size + 2] = value -- a whole number up to 2^53 is written with all its digits
+      size = size + 2
     end
   end
-  redis.call('HSET', key, unpack(flat))
+  redis.call('HSET', key, unpack(flat, 1, size))
 end
 
 -- What is known of alerts and Events outlives the storm, so that a repeat opens no further one.
@@ -615,7 +673,7 @@ local function drop(before, gid, storm_key, ids_key, hll_key, instances_key, cou
   end
   redis.call('DEL', storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
   redis.call('ZREM', due_key, gid)
-  write(storm_key, map, {})
+  write(storm_key, map, {}, {})
   return map
 end
 
@@ -646,13 +704,59 @@ local function continue(
   return map
 end
 
+-- Reads the sum of Signals. Gives it as a tally if all of them are new, and they are noted then. Otherwise `signal_args`
+-- has them one by one, and besides nil comes where they begin there, and whether the new ones among them are noted.
+-- None of a segment is known by a version above the newest one counted, so that of ids which are noted blindly the
+-- score tells the new ones: it is their own version.
+local function read_sum(map, changed, m, k, first, ids_key)
+  local above = true
+  for a = first, first + k * 3 - 1, 3 do
+    local segment, field = ARGV[a], 'p' .. ARGV[a]
+    local newest = math.max(checkpoint_of(segment), number(map['fl' .. segment]), map.s == 'o' and number(map[field]) or 0)
+    if tonumber(ARGV[a + 1]) <= newest then above = false end
+    changed[field] = ARGV[a + 2]
+    local begins = 'b' .. segment
+    if map.s ~= 'o' or not map[begins] then changed[begins] = ARGV[a + 1] end
+  end
+  local a = first + k * 3
+  local r, w = tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])
+  local resources_at = a + 6
+  local instances_at = resources_at + r + w + 1
+  local ids_at = instances_at + tonumber(ARGV[instances_at - 1])
+  local text_at = ids_at + m * 2
+  if above and redis.call('ZADD', ids_key, 'NX', unpack(ARGV, ids_at, text_at - 1)) == m then
+    local firing = tonumber(ARGV[a])
+    return {
+      firing = firing, resolving = firing < m, severity = tonumber(ARGV[a + 1]), first_ms = tonumber(ARGV[a + 2]),
+      last_ms = tonumber(ARGV[a + 3]), resources = ARGV, resources_at = resources_at, r = r, weights = w > 0 and ARGV,
+      weights_at = resources_at + r, members = ARGV, from = instances_at, to = ids_at - 1, total = 0, others = 0,
+    }
+  end
+  for field in pairs(changed) do changed[field] = nil end
+  local firing, segment, severity, seen, resource, instance = unpack(cjson.decode(ARGV[text_at]))
+  local args = {}
+  for n = 1, m do
+    local before = #args
+    args[before + 1], args[before + 2] = ARGV[ids_at + n * 2 - 2], ARGV[ids_at + n * 2 - 1]
+    args[before + 3] = (firing[n] and '1' or '0') .. segment[n]
+    args[before + 4], args[before + 5] = severity[n], seen[n]
+    args[before + 6] = resource[n] > 0 and ARGV[resources_at + resource[n] - 1] or ''
+    args[before + 7] = math.floor(ARGV[instances_at + instance[n] - 1] / 2)
+  end
+  signal_args = args
+  return nil, 1, above
+end
+
+local looks = {} -- when to look at the storms of the batch: score and gid
+
 local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
   local gid, terms, opening = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local known_epoch, known_folded, known_incarnation = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
   local distrusted, basis = ARGV[at + 6], ARGV[at + 7]
   local seed_epoch, seed_folded, n = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9]), tonumber(ARGV[at + 10])
   local seed_at = at + 11
-  at = seed_at + n
+  local sum_at = seed_at + n + 1
+  at = sum_at + tonumber(ARGV[sum_at - 1])
   local map = fields(storm_key)
   local lost = behind(map, known_epoch, known_folded) and (map or known_epoch > 0)
   local foreign = map and map.s ~= 'c' and string.sub(map.g or '', -SERVER_CHARACTERS) ~= server
@@ -661,7 +765,6 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
   -- Closed before the caller heard of it: what it holds goes first, or what comes now would raise the floor above that.
   if map and map.s == 'c' and known_epoch > 0 and number(map.e) >= known_epoch then lost = true end
   if lost then
-    at = at + 1 + tonumber(ARGV[at]) * 7
     return { 'lost', 0, 0, 0, 0, 0, '', '' }
   end
   if map and map.ds and map.ds ~= server then void_discards(map, storm_key, ids_key, counted_key) end
@@ -673,26 +776,42 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     map = { e = '0', s = 'c' }
   end
   if map.s == 'x' then
-    at = at + 1 + tonumber(ARGV[at]) * 7
     return { 'closing', number(map.e), folded_of(map), 0, 0, number(map.w), map.g or '', '' }
   end
-  local new, ordinals, known, repeats = read_signals(map, basis, ids_key, counted_key)
+  local m, k = tonumber(ARGV[sum_at]), tonumber(ARGV[sum_at + 1])
+  local changed, tally, ordinals, known = {}, nil, {}, nil
+  local first, noted = sum_at + 2, false
+  local new, repeats = nil, {}
+  if k > 0 then
+    tally, first, noted = read_sum(map, changed, m, k, first, ids_key)
+  end
+  if not tally and m > 0 then
+    new, ordinals, known, repeats = read_signals(map, basis, m, first, noted, ids_key, counted_key)
+  end
   local due = n > 0 and map.s == 'o' and now or 0
-  if #new > 0 then
+  if tally or (new and #new > 0) then
     if map.s == 'c' then
       map = open_next(map, terms)
       redis.call('DEL', storm_key, hll_key, instances_key, beyond_key)
       redis.call('PERSIST', counted_key)
       redis.call('PERSIST', ids_key)
       redis.call('SET', opening_key, opening)
-      write(storm_key, map, {})
+      write(storm_key, map, {}, {})
     end
-    local changed, limits = count(map, new, ordinals, ids_key, hll_key, instances_key, beyond_key)
-    write(storm_key, changed, map)
-    for field, value in pairs(changed) do map[field] = value end
-    due = next_due(map, limits)
-    redis.call('ZADD', due_key, 'LT', due, gid)
+    if tally then
+      ordinals[1] = folded_of(map) + 1
+      tally.total, tally.others = number(map.t) + m, number(map.n)
+    else
+      tally = tally_of(map, changed, new, ordinals, ids_key, beyond_key)
+    end
+    local written, limits = count(map, changed, tally, hll_key, instances_key)
+    write(storm_key, changed, map, written)
+    map.t, map.n = tally.total, tally.others
+    due = next_due(map, changed, limits)
+    looks[#looks + 1] = due
+    looks[#looks + 1] = gid
   end
+  signal_args = ARGV
   if known then remember(known, map.s == 'c', counted_key) end
   for _, i in ipairs(repeats) do ordinals[i] = -math.abs(ordinals[i]) end
   return {
@@ -708,4 +827,5 @@ for s = 1, storms do
     KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5], KEYS[k + 6]
   )
 end
+if #looks > 0 then redis.call('ZADD', due_key, 'LT', unpack(looks)) end
 return replies

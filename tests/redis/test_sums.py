@@ -1,0 +1,109 @@
+"""fold.lua on the sum of a storm's Signals: the same comes of it as of the Signals one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from tests.harness.folding import GID, TERMS, Group, signal, signals
+from tests.harness.values import BANK, SHOP
+
+from stormfold.api.signal import Severity
+from stormfold.fold.store import Folded, StormStore, _sum_args
+from stormfold.model.arrival import Arrival, SignalRef
+from stormfold.model.group import partition
+from stormfold.model.segment import segment
+from stormfold.model.storm import Snapshot
+
+pytestmark = pytest.mark.usefixtures("one_life")
+
+OTHER = f"{int(GID, 16) + (1 << 60):016x}"
+"""A group whose keys are beside those of `GID`."""
+TERMS_OF_FEW = replace(TERMS, threshold_signals=12, threshold_resources=6, resources=4)
+"""Less than the pods of the cases: what is not listed is estimated."""
+STEPS = 12
+
+
+def some(chance: Random, newest: int) -> list[Arrival]:
+    """Signals of two segments in any order, each once: mostly new ones, some come again and some are edited."""
+    chosen: list[Arrival] = []
+    for number in chance.sample(range(max(1, newest - 8), newest + 12), chance.randint(2, 9)):
+        namespace = chance.choice(["shop", "shop", "bank"])
+        edited = chance.choice([0, 0, 0, 40])
+        pod = None if chance.random() < 0.1 else f"web-{chance.randint(0, 8)}"
+        chosen.append(
+            signal(
+                number,
+                pod,
+                ref=SignalRef(namespace, f"signal-{number}", f"uid-{number}", 1, number + edited),
+                firing=chance.random() < 0.8,
+                severity=chance.choice(list(Severity)),
+            )
+        )
+    return chosen
+
+
+async def state_of(group: Group, at: int) -> tuple[Snapshot, list[tuple[str, float]]]:
+    """The storm, but for its gid, and the ids that are known."""
+    ids = await group.store._client.zrange(group.ids_key, 0, -1, withscores=True)
+    return replace(await group.look(at=at), gid=""), ids
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_sum_counts_what_its_signals_count_one_by_one(store: StormStore, seed: int) -> None:
+    assert partition(OTHER) == partition(GID)
+    chance = Random(seed)
+    summed, each = Group(store, GID, TERMS_OF_FEW), Group(store, OTHER, TERMS_OF_FEW)
+    newest, known, life = 0, (0, 0), ""
+    for step in range(STEPS):
+        at = step * 7_000
+        batch = some(chance, newest)
+        newest += chance.randint(0, 12)
+        # One that comes twice has no sum, and changes nothing else.
+        assert _sum_args(batch) is not None
+        assert _sum_args([*batch, batch[0]]) is None
+        got = await summed.fold(*batch, at=at, known=known, life=life)
+        expected = await each.fold(*batch, batch[0], at=at, known=known, life=life)
+        assert got == without_last(expected)
+        if not got.open:  # all of them are known from before
+            continue
+        known, life = (got.epoch, got.folded), got.incarnation
+        assert await state_of(summed, at) == await state_of(each, at)
+        what = chance.choice(["", "", "settle", "close", "discard"])
+        if what == "close":
+            for group in (summed, each):
+                await group.close_and_forget(at=at)
+            known, life = (0, 0), ""
+        elif what == "discard":
+            for group in (summed, each):
+                await group.discard(await group.look(at=at))
+            known, life = (0, 0), ""
+        elif what == "settle":
+            for group in (summed, each):
+                await group.settle(await group.look(at=at), at=at, settled=True)
+
+
+def without_last(folded: Folded) -> Folded:
+    """What was said of a batch, but for its last signal."""
+    last = len(folded.ordinals) - 1
+    return replace(folded, ordinals=folded.ordinals[:last], discarded=folded.discarded - {last})
+
+
+async def test_known_ones_among_new_ones_of_a_sum_are_told_apart(group: Group) -> None:
+    await group.fold(*signals(1, 3))
+    edited = signal(2, ref=SignalRef("shop", "signal-2", "uid-2", 1, 5))
+    answer = await group.fold(signal(4), edited, signal(6), known=(1, 3))
+    assert (answer.folded, answer.ordinals) == (5, [4, 3, 5])
+    again = await group.fold(signal(4), edited, signal(6), signal(7), known=(1, 5))
+    assert (again.folded, again.ordinals) == (6, [5, 5, 5, 6])
+
+
+async def test_sum_below_the_newest_of_one_segment_counts_each_once(group: Group) -> None:
+    assert {segment("shop"), segment("bank")} == {SHOP, BANK}
+    bank = signal(3, ref=SignalRef("bank", "signal-3", "uid-3", 1, 3))
+    await group.fold(*signals(4, 6))
+    late = [signal(2, "web-2"), bank]
+    assert (await group.fold(*late, known=(1, 3))).ordinals == [4, 5]
+    assert (await group.fold(*late, known=(1, 5))).ordinals == [5, 5]
+    assert (await group.look(at=10)).through == {SHOP: 6, BANK: 3}
