@@ -25,12 +25,12 @@ from prometheus_client import Counter, Gauge, Histogram
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
-from stormfold.fold.holding import NOT_SURE, Continuation, Held, Lane, Storm, Sureness, Unsafe, places
+from stormfold.fold.holding import NOT_SURE, Continuation, Held, Lane, Life, Storm, Sureness, Unsafe, places
 from stormfold.fold.room import Room
 from stormfold.fold.store import Fold, Folded, FoldWord, StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Span, Verdict
 from stormfold.model.group import PARTITIONS, PolicyId, partition
-from stormfold.model.storm import Seed, Snapshot
+from stormfold.model.storm import Snapshot
 from stormfold.policy.routing import OpenStorms, Routed
 from stormfold.policy.version import PolicyVersion
 
@@ -335,7 +335,8 @@ class Folder(OpenStorms):
         self._note_held()
         if storm.unsafe:
             storm.waits_since = time.monotonic()
-            if storm.unsafe[0].epoch <= held.epoch and storm.unsafe[0].incarnation != held.incarnation:
+            life = storm.unsafe[0].life
+            if life.epoch <= held.epoch and life.incarnation != held.incarnation:
                 self.look_again(gid)
         if closed and storm.epoch <= held.epoch:
             self.closed(gid)
@@ -456,14 +457,13 @@ class Folder(OpenStorms):
             if reply.word is FoldWord.LOST:
                 closing = await self._fold_again(number, gid, batches[gid]) or closing
             else:
-                closing = self._note(gid, batches[gid], reply) or closing
+                closing = self._note(gid, [Unsafe(routed) for routed in batches[gid]], reply) or closing
         if closing:
             await asyncio.sleep(CLOSING_SECONDS)
 
     async def _fold_again(self, number: int, gid: str, batch: list[Routed]) -> bool:
         """Fold all that is not safe once more, in order and with a seed: Redis has lost the storm."""
-        sure = [False] * len(batch)
-        known: Seed | None = None
+        items = [Unsafe(routed) for routed in batch]
         while storm := self._storms.get(gid):
             request = self._continuation(gid)
             seed = request.seed if request else None
@@ -471,29 +471,49 @@ class Folder(OpenStorms):
             if lost:
                 log.warning("Redis lost a storm, folding it again", extra={"gid": gid, "signals": len(lost)})
             REFOLDED.inc(len(lost))
-            if seed != known:
-                # Another request than the one that was known not to hold them.
-                sure, known = [False] * len(batch), seed
-            sure = [item.is_surely_not_in(seed) for item in lost] + sure
             storm.forget()
             storm.unsafe.clear()
             storm.queued += len(lost)
-            batch = [item.routed for item in lost] + batch
-            for start in range(0, max(1, len(batch)), BATCH):
-                piece = batch[start : start + BATCH]
+            items = self._release_held(storm, lost + items)
+            sure = [item.is_surely_not_in(seed) for item in items]
+            for start in range(0, max(1, len(items)), BATCH):
+                piece = items[start : start + BATCH]
                 sureness = Sureness(places(sure[start : start + BATCH]), seed.origin if seed else "")
-                reply = (await self._fold(number, {gid: piece}, sureness)).get(gid)
+                routed = [item.routed for item in piece]
+                reply = (await self._fold(number, {gid: routed}, sureness)).get(gid)
                 if reply is None:
                     return False
                 if reply.word is FoldWord.LOST:
-                    batch, sure = batch[start:], sure[start:]
+                    items = items[start:]
                     break
                 if reply.word is FoldWord.CLOSING:
-                    return self._note(gid, batch[start:], reply)
+                    return self._note(gid, items[start:], reply)
                 self._note(gid, piece, reply)
             else:
                 return False
         return False
+
+    def _release_held(self, storm: Storm, items: list[Unsafe]) -> list[Unsafe]:
+        """Tell those that a request holds by now, and give the others."""
+        left = []
+        epoch_of = self._epoch_that_holds(storm.gid)
+        for item in items:
+            if epoch := epoch_of(item):
+                storm.queued -= 1
+                self._release(item.routed, self._safe_verdict(storm.gid, epoch))
+            else:
+                left.append(item)
+        return left
+
+    def _epoch_that_holds(self, gid: str) -> Callable[[Unsafe], int]:
+        """Which request holds an arrival by one of its lives, 0 for none; for as long as nothing is awaited."""
+        held = cache(lambda epoch: self._request_holds(gid, epoch))
+
+        def epoch_of(item: Unsafe) -> int:
+            epochs = {life.epoch for life in item.lives}
+            return next((epoch for epoch in epochs if (held_ := held(epoch)) and item.is_in(held_)), 0)
+
+        return epoch_of
 
     async def _fold(
         self, number: int, batches: Mapping[str, list[Routed]], sureness: Sureness = NOT_SURE
@@ -555,14 +575,14 @@ class Folder(OpenStorms):
             seed=request.seed if request else None,
         )
 
-    def _note(self, gid: str, batch: list[Routed], reply: Folded) -> bool:
+    def _note(self, gid: str, batch: list[Unsafe], reply: Folded) -> bool:
         """Take in what fold said of one storm; True if its signals must wait until it is closed."""
         storm = self._storms.get(gid)
         if storm is None:
             return False  # closed while we looked at it again
         storm.queued -= len(batch)
         if reply.word is FoldWord.CLOSING:
-            self._wait_for_closing(storm, batch)
+            self._wait_for_closing(storm, [item.routed for item in batch])
             return True
         storm.distrusted = ""
         if reply.open:
@@ -582,7 +602,13 @@ class Folder(OpenStorms):
         held = self._request_holds(gid, reply.epoch)
         safe = max(reply.written, held.folded_of(reply.epoch, reply.incarnation) if held else 0)
         verdict = cache(lambda epoch: self._safe_verdict(gid, epoch))
-        for place, (routed, ordinal) in enumerate(zip(batch, reply.ordinals, strict=True)):
+        epoch_of = self._epoch_that_holds(gid)
+        for place, (item, ordinal) in enumerate(zip(batch, reply.ordinals, strict=True)):
+            routed = item.routed
+            if item.lives and (epoch := epoch_of(item)):
+                # The write of an earlier life has succeeded meanwhile: this life will not be written.
+                self._release(routed, verdict(epoch))
+                continue
             if place in reply.discarded:
                 self._release(routed, _kept_as_by(storm, _discarded(reply.discarded_as)))
                 continue
@@ -590,8 +616,8 @@ class Folder(OpenStorms):
             if isinstance(ref, AlertRef):
                 ref.waiter.folded(ref.index)
             if ordinal > safe:
-                doubtful = place in reply.doubtful
-                storm.unsafe.append(Unsafe(reply.epoch, reply.incarnation, ordinal, routed, doubtful))
+                life = Life(reply.epoch, reply.incarnation, ordinal, place in reply.doubtful)
+                storm.unsafe.append(item.folded(life))
             else:
                 self._release(routed, verdict(reply.epoch if ordinal else safe_epoch))
         self._note_held()

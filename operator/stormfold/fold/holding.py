@@ -13,6 +13,8 @@ from stormfold.policy.version import PolicyVersion
 
 TURN = 32
 """Signals that a group has in a batch before the next group has its turn."""
+MAX_LIVES = 4
+"""So many lives of its storm are remembered of what is not safe. Should a request hold an older one, an alert counts again, and the request says so."""
 
 
 @dataclass(slots=True)
@@ -44,7 +46,9 @@ class Storm:
     @property
     def is_out_of_date(self) -> bool:
         """Whether what Redis has is not to be trusted, or what is unsafe was folded into a life before the known one."""
-        return bool(self.distrusted) or (bool(self.unsafe) and self.unsafe[0].incarnation != self.incarnation)
+        return bool(self.distrusted) or (
+            bool(self.unsafe) and self.unsafe[0].life.incarnation != self.incarnation
+        )
 
     def forget(self) -> None:
         """Nothing is known of what Redis has."""
@@ -57,33 +61,61 @@ class Storm:
             self.since[stream] = min(version, self.since.get(stream, version))
 
 
-class Unsafe(NamedTuple):
-    """A signal that Redis has counted."""
+class Life(NamedTuple):
+    """That a life of a storm has counted an arrival."""
 
     epoch: int
     incarnation: str
     ordinal: int
-    routed: Routed
     doubtful: bool = False
     """An alert that may have been counted in a life before this one."""
 
+    def is_in(self, held: "Held") -> bool:
+        """Whether the request holds so much of this life."""
+        return self.ordinal <= held.folded_of(self.epoch, self.incarnation)
+
+
+class Unsafe(NamedTuple):
+    """An arrival that no request is known to hold."""
+
+    routed: Routed
+    lives: tuple[Life, ...] = ()
+    """Those that have counted it, the present one first and at most `MAX_LIVES`: a write of an earlier one may still be
+    under way. None have if it waits for its first fold."""
+
+    @property
+    def life(self) -> Life:
+        """The present one."""
+        return self.lives[0]
+
+    def folded(self, life: Life) -> "Unsafe":
+        """The same after a fold; of a life that had counted it before, what was said then stays."""
+        if not self.lives:
+            return Unsafe(self.routed, (life,))
+        earlier = [known for known in self.lives if known[:2] != life[:2]]
+        same = [known for known in self.lives if known[:2] == life[:2]]
+        return Unsafe(self.routed, (*(same or [life]), *earlier)[:MAX_LIVES])
+
     def is_of(self, storm: Snapshot) -> bool:
         """Whether the snapshot has counted it."""
-        return (self.epoch, self.incarnation) == (
+        return (self.life.epoch, self.life.incarnation) == (
             storm.epoch,
             storm.incarnation,
-        ) and self.ordinal <= storm.folded
+        ) and self.life.ordinal <= storm.folded
 
     def is_in(self, held: "Held") -> bool:
         """Whether the request holds it."""
-        return self.ordinal <= held.folded_of(self.epoch, self.incarnation)
+        return any(life.is_in(held) for life in self.lives)
 
     def is_surely_not_in(self, seed: Seed | None) -> bool:
         """Whether what the group's latest request holds, `is_in` having said no, came about without it."""
-        return not self.doubtful and (
-            seed is None
-            or self.epoch > seed.epoch
-            or (self.epoch == seed.epoch and self.incarnation == seed.incarnation)
+        if not self.lives:
+            return False
+        if seed is None or self.life.epoch > seed.epoch:
+            return not self.life.doubtful
+        return any(
+            not life.doubtful and (life.epoch, life.incarnation) == (seed.epoch, seed.incarnation)
+            for life in self.lives
         )
 
 
