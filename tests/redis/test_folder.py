@@ -25,7 +25,7 @@ from stormfold.fold.connection import Connection
 from stormfold.fold.holding import Continuation, Held
 from stormfold.fold.scripts import FOLD
 from stormfold.fold.store import ForgetWord, StormStore
-from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import PolicyId
 from stormfold.model.storm import Seed, Snapshot
 from stormfold.policy.index import PolicyIndex
@@ -42,6 +42,29 @@ NOW = T0 * 2
 """Later than the folder's clock will be, which is that of the machine: whatever there is, is due."""
 
 
+class Nobody:
+    """Waits for no alert."""
+
+    def folded(self, index: int) -> None:
+        """Not of interest."""
+
+    def concluded(self, index: int, verdict: Verdict) -> None:
+        """Not of interest."""
+
+
+def alerts(first: int, last: int) -> list[Arrival]:
+    """The alerts with these numbers, which began at the same time."""
+    return [
+        replace(signal(number), ref=AlertRef(Nobody(), number, T0), fingerprint=f"alert-{number}")
+        for number in range(first, last + 1)
+    ]
+
+
+def number_of(arrival: Arrival) -> int:
+    """The resourceVersion, or the number of an alert."""
+    return arrival.ref.index if isinstance(arrival.ref, AlertRef) else arrival.ref.resource_version
+
+
 def counted_in(epoch: int) -> Verdict:
     """What a signal is told that is in the request of that epoch."""
     return Verdict(SignalPhase.FOLDED, Reason.COUNTED, f"storm {epoch}")
@@ -55,7 +78,7 @@ class World:
     policy: PolicyVersion = POLICY
     requests: dict[str, Continuation] = field(default_factory=dict)
     told: list[tuple[int, str]] = field(default_factory=list)
-    """(resourceVersion, message) in the order of the telling."""
+    """(resourceVersion or number of an alert, message) in the order of the telling."""
     hints: list[int] = field(default_factory=list)
     held: Held | None = None
     renewals: dict[int, Arrival] = field(default_factory=dict)
@@ -69,9 +92,9 @@ class World:
             continuation=self.requests.get,
             closed_spans=lambda gid, stream: (),
             leads=lambda arrival: True,
-            renewed=lambda arrival: self.renewals.get(arrival.ref.resource_version, arrival),
+            renewed=lambda arrival: self.renewals.get(number_of(arrival), arrival),
             held=lambda _, epoch: self.held if self.held and self.held.epoch == epoch else None,
-            tell=lambda arrival, verdict: self.told.append((arrival.ref.resource_version, verdict.message)),
+            tell=lambda arrival, verdict: self.told.append((number_of(arrival), verdict.message)),
             safe_verdict=lambda _, epoch: counted_in(epoch),
             hint=lambda number, _: self.hints.append(number),
         )
@@ -129,6 +152,20 @@ class World:
         )
         assert frozen is not None
         return frozen
+
+
+def of_alerts(number: int, life: str) -> Seed:
+    """What a request says that holds so many alerts of a life."""
+    return Seed(
+        epoch=1,
+        closed=False,
+        incarnation=life,
+        total=number,
+        folded=number,
+        firing=number,
+        alerts=number,
+        latest_start_ms=T0,
+    )
 
 
 @asynccontextmanager
@@ -352,6 +389,52 @@ async def test_emptied_redis_continues_from_the_request(world: World, redis: Val
     assert await world.counted() == (1, 6)
     await world.written(1, 6)
     assert [version for version, _ in world.told] == [1, 2, 3, 4, 5, 6]
+
+
+# --- a request that is written from a life that Redis has lost since
+
+
+async def test_alert_that_the_write_of_an_earlier_life_holds_is_safe_and_not_counted_again(
+    world: World, redis: Valkey
+) -> None:
+    await world.submit(*alerts(1, 5))
+    before = await world.life()
+    redis.command("FLUSHALL")
+    await world.submit(*alerts(6, 6))
+    life = await world.life()
+    assert (await world.counted(), world.told) == ((1, 6), [])
+    # Of the first life only four were written: its last one was folded after the claim.
+    world.request_says(of_alerts(4, before))
+    world.observe(1, 4, before)
+    assert world.told == [(number, "storm 1") for number in (1, 2, 3, 4)]
+    world.folder.mistrust(GROUP.gid, life, POLICY, namespace="shop", overflow=False)
+    storm = await eventually(world.storm, lambda seen: seen is not None and seen.incarnation != life)
+    # The fifth is surely not in the request. Of the sixth nobody knows whether another replica had counted it before.
+    assert (storm.total, storm.repeats, storm.origin) == (6, 1, f"{before}:4")
+    await world.written(1, 6)
+    assert [number for number, _ in world.told] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_alert_is_safe_whose_earlier_life_is_written_while_it_is_folded_again(
+    proxied: World, redis_proxy: RedisProxy, valkey: Valkey
+) -> None:
+    await proxied.submit(*alerts(1, 3))
+    before = await proxied.life()
+    valkey.command("FLUSHALL")
+    again = redis_proxy.hold("EVALSHA", alerts(1, 1)[0].occurrence.encode(), when="after")
+    proxied.folder.look_again(GROUP.gid)
+    await again.arrived.wait()
+    proxied.request_says(of_alerts(3, before))
+    proxied.observe(1, 3, before)
+    assert proxied.told == []
+    again.release()
+    await eventually(
+        lambda: proxied.told == [(number, "storm 1") for number in (1, 2, 3)], what="all are safe"
+    )
+    life = await proxied.life()
+    proxied.folder.mistrust(GROUP.gid, life, POLICY, namespace="shop", overflow=False)
+    storm = await eventually(proxied.storm, lambda seen: seen is not None and seen.incarnation != life)
+    assert (storm.total, storm.repeats) == (3, 0)
 
 
 async def test_more_than_a_batch_is_given_back_in_order(world: World, redis: Valkey) -> None:

@@ -13,8 +13,9 @@ from stormfold.policy.version import PolicyVersion
 
 TURN = 32
 """Signals that a group has in a batch before the next group has its turn."""
-MAX_LIVES = 4
-"""So many lives of its storm are remembered of what is not safe. Should a request hold an older one, an alert counts again, and the request says so."""
+MAX_LIVES = 8
+"""So many lives of its storm are remembered of what is not safe. Should a request come to hold an older one, an alert
+counts again, and the request says so."""
 
 
 @dataclass(slots=True)
