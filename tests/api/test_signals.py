@@ -212,11 +212,17 @@ async def test_first_and_last_seen_are_when_the_signals_were_created(scene: Scen
     )
 
 
-async def test_request_says_which_signal_was_the_newest_that_it_counts(scene: Scene) -> None:
+async def test_request_says_which_signals_were_the_oldest_and_the_newest_that_it_counts(scene: Scene) -> None:
     await scene.policy()
     signals = await scene.pods("Trouble", 6)
-    newest = max(int(signal["metadata"]["resourceVersion"]) for signal in signals)
-    counted = [{"segment": segment(scene.namespace), "resourceVersion": str(newest)}]
+    versions = [int(signal["metadata"]["resourceVersion"]) for signal in signals]
+    counted = [
+        {
+            "segment": segment(scene.namespace),
+            "resourceVersion": str(max(versions)),
+            "firstResourceVersion": str(min(versions)),
+        }
+    ]
     await scene.requests_come_to(
         "status.phase status.signals.total status.continuation.countedSignals", [("Settled", 6, counted)]
     )

@@ -23,7 +23,7 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | rc tr hb | resources listed, 1 if there are more, least count of all |
 | b | base: the first listed resource, at most 64 bytes of it |
 | ~… | one field for each listed resource, as what differs from the base: signals about it |
-| w lw q rev | folded (t + n) that the request holds, when it was written, 1 if settled, revision |
+| w lw q re | folded (t + n) that the request holds, when it was written, 1 if settled, how often it was reopened |
 | p0 … p15 | of each segment, the newest resourceVersion of a Signal counted |
 | b0 … b15 | of each segment, the oldest resourceVersion of a Signal counted in this storm |
 | fl0 … fl15 | of each segment, the floor at or below which no Signal is counted |

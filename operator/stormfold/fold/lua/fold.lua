@@ -308,7 +308,7 @@ end
 
 local function open_next(map, terms)
   local opened = {
-    e = number(map.e) + 1, s = 'o', g = incarnation, o = now, rev = 1, k = terms, la = number(map.la), ls = number(map.ls),
+    e = number(map.e) + 1, s = 'o', g = incarnation, o = now, k = terms, la = number(map.la), ls = number(map.ls),
     ds = map.ds or '', dr = map.dr or '',
   }
   for field, value in pairs(map) do
@@ -614,7 +614,7 @@ local function count(map, changed, tally, hll_key, instances_key)
   end
   if map.q == '1' then
     changed.q = ''
-    changed.rev = number(map.rev) + 1
+    changed.re = number(map.re) + 1
   end
   return written, limits
 end

@@ -62,7 +62,7 @@ end
 local more = tonumber(total or '0') + tonumber(others or '0') > folded
 if settled == '1' then
   if more then
-    redis.call('HINCRBY', storm, 'rev', 1) -- reopened before we could note that it had settled
+    redis.call('HINCRBY', storm, 're', 1) -- reopened before we could note that it had settled
   else
     redis.call('HSET', storm, 'q', '1')
   end
