@@ -19,7 +19,7 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | o | opened, ms by the operator's clock |
 | a z l | ms from then to firstSeen, to lastSeen, to the last arrival |
 | ws wc d | the threshold's window: begin, firing signals in it, which threshold was reached |
-| m c0 c1 | minute of the Unix epoch, signals in it, signals in the one before |
+| m c0 c1 | a minute of the clock, counted from that of the opening; signals in it, signals in the one before |
 | rc tr hb | resources listed, 1 if there are more, least count of all |
 | b | base: the first listed resource, at most 64 bytes of it |
 | ~… | one field for each listed resource, as what differs from the base: signals about it |

@@ -395,7 +395,9 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         arrived_ms=opened_ms + number("l"),
         window_ms=number("ws") or opened_ms,
         detected=Detected(fields.get("d", "")),
-        rate_per_minute=rate_per_minute(number("m"), number("c0"), number("c1"), now_ms),
+        rate_per_minute=rate_per_minute(
+            opened_ms // 60_000 + number("m"), number("c0"), number("c1"), now_ms
+        ),
         resources=tuple(resources),
         resource_count=max(distinct, number("hb"), number("rc")) if truncated else number("rc"),
         truncated=truncated,

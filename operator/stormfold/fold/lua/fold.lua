@@ -439,7 +439,7 @@ local function weigh(new, beyond_key)
 end
 
 local function count_rate(map, changed, n)
-  local minute = math.floor(now / 60000)
+  local minute = math.floor(now / 60000) - math.floor(number(map.o) / 60000)
   local before = number(map.m)
   if before == minute then
     changed.c0 = number(map.c0) + n
