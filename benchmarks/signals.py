@@ -654,23 +654,44 @@ of its own. All of them share the machine, so that creates beside the operator a
 For orientation, a Go controller (controller-runtime) that did the same in memory, on a machine of this kind: 0.37 ms of its CPU a Signal without marks and 1.17 ms with them, 44 to 51 MB,
 exact 1.0 to 1.2 s after the last create. It was not part of these runs.
 """
+NO_CORE_LEFT = "creates at full speed take both cores of the machine by themselves, so that whatever runs beside them waits, and slows them"
 AIMS = (
     Aim(
         "exact_seconds_20",
         "requests are exact after the last create, 20 groups (Go, in memory: 1.0 to 1.2)",
         "s",
         at_most=1.0,
+        reason=NO_CORE_LEFT,
     ),
-    Aim("operator_us_20", "CPU of the operator a Signal, 20 groups (Go: 370)", "µs", at_most=370),
+    Aim(
+        "operator_us_20",
+        "CPU of the operator a Signal, 20 groups (Go: 370)",
+        "µs",
+        at_most=370,
+        reason="the steps that are measured singly explain half of it; the rest is not profiled yet",
+    ),
     Aim(
         "operator_us_marked",
         "the same with each Signal marked, deletions included (Go: 1,170)",
         "µs",
         at_most=1170,
+        reason="not profiled yet",
     ),
-    Aim("creates_ratio_20", "creates beside the operator to those without it, 20 groups", "", at_least=0.9),
-    Aim("creates_ratio_2000", "the same with 2,000 groups", "", at_least=0.9),
-    Aim("fold_lag_p99_ms_20", "from an acknowledged create to the fold, p99, 20 groups", "ms", at_most=300),
+    Aim(
+        "creates_ratio_20",
+        "creates beside the operator to those without it, 20 groups",
+        "",
+        at_least=0.9,
+        reason=NO_CORE_LEFT,
+    ),
+    Aim("creates_ratio_2000", "the same with 2,000 groups", "", at_least=0.9, reason=NO_CORE_LEFT),
+    Aim(
+        "fold_lag_p99_ms_20",
+        "from an acknowledged create to the fold, p99, 20 groups",
+        "ms",
+        at_most=300,
+        reason=NO_CORE_LEFT,
+    ),
     Aim(
         "life_ratio",
         "CPU of the API server for the life of a Signal, to that with a mark on each",
