@@ -265,11 +265,11 @@ def reckon(runs: dict[str, list[Run]]) -> Measured:
     """Medians, and ratios of the rounds."""
 
     def median(way: str, what: str) -> float:
-        return statistics.median(getattr(run, what) for run in runs[way])
+        return float(statistics.median(getattr(run, what) for run in runs[way]))
 
     def ratio(way: str, what: str) -> float:
         pairs = zip(runs[way], runs[OURS], strict=True)
-        return statistics.median(getattr(theirs, what) / getattr(ours, what) for theirs, ours in pairs)
+        return float(statistics.median(getattr(theirs, what) / getattr(ours, what) for theirs, ours in pairs))
 
     rows: list[list[Cell]] = [
         [

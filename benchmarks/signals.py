@@ -372,7 +372,7 @@ async def measure_fold(valkey: Valkey, signals: int, batch: int) -> float:
 def as_stored(manifest: dict[str, Any], version: int) -> dict[str, Any]:
     """The Signal with what the API server adds to it."""
     now = "2026-01-01T00:00:00Z"
-    fields = {f"f:{name}": {} for name in manifest["spec"]} | {
+    fields: dict[str, Any] = {f"f:{name}": {} for name in manifest["spec"]} | {
         f"f:{n}": {} for n in manifest["spec"]["labels"]
     }
     write = {"manager": "bench", "operation": "Update", "time": now, "fieldsV1": {"f:spec": fields}}
@@ -503,7 +503,7 @@ async def measure_memory(scene: Scene, say: Say) -> dict[str, float]:
 
 def median(rounds: Sequence[Round], what: str) -> float:
     """Over rounds."""
-    return statistics.median(getattr(one, what) for one in rounds)
+    return float(statistics.median(getattr(one, what) for one in rounds))
 
 
 def cpu_of(costs: Sequence[Mapping[str, float]], who: str) -> float:

@@ -334,7 +334,7 @@ async def measure_bytes(server: Valkey) -> dict[str, dict[int, int]]:
             keys.due(partition),
         ]
         used["stormfold, its ids not trimmed"][size] = await memory(*names)
-        await way.make_safe([storm], trim=signals[-1].ref.resource_version)
+        await way.make_safe([storm], trim=48_000_000 + size - 1)
         used["stormfold"][size] = await memory(*names)
     await connection.close()
     return {form: dict(sizes) for form, sizes in used.items()}

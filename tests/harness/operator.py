@@ -65,7 +65,8 @@ def set_clock_wrong(offset: float) -> None:
 
     class WrongDatetime(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            # An ordinary one, as JSON encoders take it, so not `Self`.
             return datetime.fromtimestamp(time.time(), tz)
 
     time.time = lambda: right() + offset
