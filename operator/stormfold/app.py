@@ -288,7 +288,7 @@ class App:
             namespace=request.resource.metadata.namespace,
             overflow=spec.overflow,
             closed=request.closed,
-            since={stream: span.first for stream, span in request.spans.items()},
+            since=request.since,
         )
 
     def _observe(self, body: dict[str, Any], *, deleted: bool) -> None:
@@ -382,14 +382,16 @@ class App:
             )
             for request in self._index.open_requests()
         }
-        self._folder.adopt(await self._store.since(await self._store.open_gids()), opened)
+        self._folder.adopt(await self._store.open_gids(), opened)
         self._router.retain(version for version, _, _ in opened.values())
         self._note_wants()
         self._loaded = True
 
     async def _take_over(self) -> None:
         """A shard is ours: look after what its last leader left."""
-        self._folder.adopt(await self._store.since(await self._store.open_gids()), {})
+        gids = await self._store.open_gids()
+        self._folder.adopt(gids, {})
+        self._folder.count_since(await self._store.since(gids))
         await self._reconciler.take_over()
         self._policies.changed()
 

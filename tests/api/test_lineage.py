@@ -23,7 +23,6 @@ from tests.harness.workloads import Workloads
 from stormfold.api.conditions import Reason
 from stormfold.app import end_all
 from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.kubectl import KubectlError
 from stormfold.intake import listwatch
 from stormfold.intake import owners as owners_module
 from stormfold.intake.lineage import GROUPS
@@ -33,7 +32,7 @@ from stormfold.model.arrival import Target
 from stormfold.policy.validation import Fault
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
-ACCOUNT = "stormfold-system:stormfold"
+ACCOUNT = "system:serviceaccount:stormfold-system:stormfold"
 PODS = r"/api/v1/pods\?"
 WATCH = rf"{PODS}watch"
 EXPIRED = {"status": "Failure", "reason": "Expired", "message": "too old resource version"}
@@ -275,16 +274,12 @@ async def test_without_the_rights_all_is_null_and_a_policy_is_told_until_they_ar
     component = str(MANIFESTS / "components" / "owners" / "rbac.yaml")
     await kubectl("apply", "-f", str(MANIFESTS / "base" / "rbac.yaml"))
     await workloads.add("Pod", "pod-0", node="worker-0")
-
-    async def may_list_pods() -> bool:
-        try:
-            await kubectl("auth", "can-i", "list", "pods", "-A", f"--as=system:serviceaccount:{ACCOUNT}")
-        except KubectlError:
-            return False
-        return True
-
     # What another test has taken back the API server may not have heard of yet.
-    await eventually(may_list_pods, lambda may: not may, what="the account may not list pods")
+    await eventually(
+        lambda: kubectl.may(ACCOUNT, "list", "pods", "-A"),
+        lambda may: not may,
+        what="the account may not list pods",
+    )
     lookup = await begin(token=control_plane.service_account_token("stormfold-system", "stormfold"))
     try:
         assert await lookup("Pod", "pod-0") == Found(None, None)

@@ -265,11 +265,7 @@ async def test_sender_may_create_signals_and_nothing_else(api: Api, kubectl: Kub
         await kubectl("create", "namespace", "monitoring")
 
     async def may(verb: str, what: str) -> bool:
-        try:
-            await kubectl("auth", "can-i", verb, what, "-n", namespace, f"--as={SENDER}")
-        except KubectlError:
-            return False
-        return True
+        return await kubectl.may(SENDER, verb, what, "-n", namespace)
 
     assert not await may("create", "signals.stormfold.dev")
     account, secret, role, binding = access()

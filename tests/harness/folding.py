@@ -10,7 +10,7 @@ from tests.harness.values import ARRIVAL, SHOP, T0, TERMS
 
 from stormfold.fold import keys
 from stormfold.fold.store import CloseWord, Fold, Folded, ForgetWord, SettleWord, StormStore
-from stormfold.model.arrival import Arrival, SignalRef, Target
+from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
 from stormfold.model.group import partition
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
 
@@ -59,6 +59,16 @@ def signal(version: int, target: Target | str | None = "web-0", **changes: Any) 
 def signals(first: int, last: int, **changes: Any) -> list[Arrival]:
     """The Signals with the resourceVersions from `first` to `last`, each about a pod of its own."""
     return [signal(version, f"web-{version}", **changes) for version in range(first, last + 1)]
+
+
+class Nobody:
+    """Waits for no alert."""
+
+    def folded(self, index: int) -> None:
+        """Not of interest."""
+
+    def concluded(self, index: int, verdict: Verdict) -> None:
+        """Not of interest."""
 
 
 class Life(str):

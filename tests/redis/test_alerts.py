@@ -6,27 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.harness.folding import DISCARDED_AS, GID, Group, signal
+from tests.harness.folding import DISCARDED_AS, GID, Group, Nobody, signal
 from tests.harness.values import ARRIVAL, SHOP, T0
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.store import ForgetWord, SettleWord
-from stormfold.model.arrival import AlertRef, Arrival, EventRef, Verdict
+from stormfold.model.arrival import AlertRef, Arrival, EventRef
 from stormfold.model.group import partition
 from stormfold.model.storm import Seed, Snapshot
 
 COUNTED = keys.counted(partition(GID), GID)
-
-
-class Nobody:
-    """Waits for no alert."""
-
-    def folded(self, index: int) -> None:
-        """Not of interest."""
-
-    def concluded(self, index: int, verdict: Verdict) -> None:
-        """Not of interest."""
 
 
 def alert(name: str, starts: int = 0, *, firing: bool = True, **changes: Any) -> Arrival:

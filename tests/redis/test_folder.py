@@ -11,7 +11,7 @@ from itertools import groupby
 
 import pytest
 from tests.harness.eventually import eventually
-from tests.harness.folding import CLUSTER, T0, Group, signal, signals
+from tests.harness.folding import CLUSTER, T0, Group, Nobody, signal, signals
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.values import SHOP
 
@@ -40,16 +40,6 @@ OTHERS = PolicyVersion(PolicyId("StormPolicy", "ops", "all"), "others-uid", 1, P
 GROUP = POLICY.group(signal(1))
 NOW = T0 * 2
 """Later than the folder's clock will be, which is that of the machine: whatever there is, is due."""
-
-
-class Nobody:
-    """Waits for no alert."""
-
-    def folded(self, index: int) -> None:
-        """Not of interest."""
-
-    def concluded(self, index: int, verdict: Verdict) -> None:
-        """Not of interest."""
 
 
 def alerts(first: int, last: int) -> list[Arrival]:
@@ -264,12 +254,15 @@ def test_groups_take_turns_in_a_lane() -> None:
     }
     for name in "a" * 300 + "b":
         lane.add(of[name])
-    assert [(name, len(list(run))) for name, run in groupby(it.arrival.name for it in lane.take(256))] == [
+    assert [
+        (name, len(list(run)))
+        for name, run in groupby(it.arrival.name for it in lane.take(256, lambda _: True))
+    ] == [
         ("a", 32),
         ("b", 1),
         ("a", 223),
     ]
-    assert (len(lane.take(256)), lane.queue) == (45, {})
+    assert (len(lane.take(256, lambda _: True)), lane.queue) == (45, {})
 
 
 async def test_full_redis_stops_the_folding_until_there_is_room(world: World) -> None:
@@ -499,7 +492,7 @@ async def test_what_is_unsafe_for_long_is_folded_again(
 
 async def test_storm_of_a_request_found_at_start_is_given_back(world: World) -> None:
     world.request_says(Seed(epoch=4, closed=False, total=9, folded=9, firing=9, through={SHOP: 20}))
-    world.folder.adopt({}, {GROUP.gid: (POLICY, "shop", False)})
+    world.folder.adopt([], {GROUP.gid: (POLICY, "shop", False)})
     assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (4, 9)
     assert (world.folder.open_count(POLICY.id, "shop"), world.folder.is_open(GROUP.gid)) == (1, True)
 

@@ -234,26 +234,27 @@ class Folder(OpenStorms):
         """More or fewer are held than before; for many at once this is called once."""
         HELD.set(self._room.taken)
 
-    def adopt(
-        self,
-        since: Mapping[str, Mapping[str, int]],
-        versions: Mapping[str, tuple[PolicyVersion, str, bool]],
-    ) -> None:
-        """Take over storms found at start: in Redis (`since`: gid → stream → the oldest resourceVersion counted), or
-        as open requests (with version, namespace, and if overflow)."""
-        for gid, streams in since.items():
-            storm = self._storms.get(gid) or self._open_storm(gid, None, "", overflow=False)
-            storm.reaches(streams)
+    def adopt(self, gids: Iterable[str], versions: Mapping[str, tuple[PolicyVersion, str, bool]]) -> None:
+        """Take over storms found at start: in Redis (`gids`), or as open requests (with version, namespace, and if
+        overflow)."""
+        for gid in gids:
+            if gid not in self._storms:
+                self._open_storm(gid, None, "", overflow=False)
         for gid, (version, namespace, overflow) in versions.items():
             known = self._storms.get(gid)
             if known:
                 self._drop_storm(known)
             storm = self._open_storm(gid, version, namespace, overflow=overflow)
             if known:
-                storm.reaches(known.since)
-            if request := self._continuation(gid):
-                storm.reaches(request.seed.since)
+                storm.reaches(known.since)  # that of its request, which was observed
             self.look_again(gid)
+
+    def count_since(self, since: Mapping[str, Mapping[str, int]]) -> None:
+        """Hear what storms in Redis have counted: gid → stream → the oldest resourceVersion. Routing asks for it, so
+        that whoever begins to take in must know."""
+        for gid, streams in since.items():
+            if storm := self._storms.get(gid):
+                storm.reaches(streams)
 
     def look_again(self, gid: str) -> None:
         """Make sure that Redis still has the storm, and give it back if not."""
@@ -417,7 +418,7 @@ class Folder(OpenStorms):
                 lane.under_way = lane.take(BATCH, self._readiness(lane))
                 again, lane.again = lane.again, set()
                 if lane.under_way or again:
-                    await self._fold_batch(number, lane, lane.under_way, again)
+                    await self._fold_batch(number, lane.under_way, again)
                     lane.under_way = []
                 else:
                     await asyncio.sleep(LINGER_SECONDS)
@@ -446,7 +447,7 @@ class Folder(OpenStorms):
 
         return ready
 
-    async def _fold_batch(self, number: int, lane: Lane, taken: list[Routed], again: set[str]) -> None:
+    async def _fold_batch(self, number: int, taken: list[Routed], again: set[str]) -> None:
         batches: dict[str, list[Routed]] = {gid: [] for gid in again if gid in self._storms}
         for routed in taken:
             batches.setdefault(routed.group.gid, []).append(routed)
@@ -524,7 +525,7 @@ class Folder(OpenStorms):
         # Of two leaders that overlap each may route such a signal to another group.
         movable = [
             routed.arrival
-            for routed in chain.from_iterable(batches.values())
+            for routed in (chain.from_iterable(batches.values()) if self._overflows else ())
             if (routed.version.id, routed.group.request_namespace) in self._overflows and routed.place
         ]
         attempt = 0

@@ -181,10 +181,13 @@ class Lane:
 
     def put_in_order(self, gid: str) -> None:
         """Put what waits of a group into the order of resourceVersions, as far as it has any."""
-        waiting = self.queue.get(gid, ())
-        self.queue[gid] = deque(sorted(waiting, key=lambda routed: routed.place[1] if routed.place else 0))
+        self.queue[gid] = deque(
+            sorted(
+                self.queue[gid], key=lambda routed: place.resource_version if (place := routed.place) else 0
+            )
+        )
 
-    def take(self, limit: int, ready: Callable[[Routed], bool] = lambda routed: True) -> list[Routed]:
+    def take(self, limit: int, ready: Callable[[Routed], bool]) -> list[Routed]:
         """The next arrivals, up to `TURN` of each group in its turn; of a group none behind one that is not ready."""
         taken: list[Routed] = []
         blocked: dict[str, deque[Routed]] = {}

@@ -5,7 +5,7 @@ repeated), `StoreFullError` and `StoreConfigError`.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
@@ -19,7 +19,7 @@ from stormfold.fold.connection import Connection, Memory
 from stormfold.fold.errors import StoreConfigError
 from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Target
 from stormfold.model.group import PARTITIONS, partition
-from stormfold.model.segment import SEGMENTS
+from stormfold.model.segment import SEGMENTS, STREAMS
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
 
 CLAIM_MS = 10_000
@@ -145,8 +145,8 @@ def decoded_resource(text: str) -> Target:
     return Target(api_version or "v1", kind, name, namespace or None)
 
 
-STREAMS = tuple(f"{kind}{segment}" for kind in ("", "e") for segment in range(SEGMENTS))
-"""Of Signals, and of Events."""
+SINCE = tuple(f"b{stream}" for stream in STREAMS)
+"""Fields of the storm hash."""
 BASE_BYTES = 64
 """The longest value with which a hash stays packed."""
 
@@ -319,6 +319,11 @@ def _through(fields: Mapping[str, str], prefix: str) -> dict[int, int]:
     }
 
 
+def _since(versions: Iterable[str | None]) -> dict[str, int]:
+    """Of what the fields `SINCE` have, in their order."""
+    return {stream: int(version) for stream, version in zip(STREAMS, versions, strict=True) if version}
+
+
 def _folded(fold: Fold, reply: Sequence[Any]) -> Folded:
     word, epoch, folded, is_open, due_ms, written, life, discarded_as, *ordinals = reply
     doubtful: frozenset[int] = frozenset()
@@ -405,7 +410,7 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         revision=number("re") + 1,
         through=_through(fields, "p"),
         event_through=_through(fields, "pe"),
-        since={stream: int(version) for stream in STREAMS if (version := fields.get(f"b{stream}"))},
+        since=_since(map(fields.get, SINCE)),
         written=number("w"),
         written_ms=number("lw"),
         close_reason=fields.get("cr", ""),
@@ -623,16 +628,12 @@ class StormStore:
 
     async def since(self, gids: Collection[str]) -> dict[str, dict[str, int]]:
         """gid → stream → the oldest resourceVersion that its open storm has counted."""
-        fields = [f"b{stream}" for stream in STREAMS]
         async with self._connection.calling("reading since when storms count"):
             pipeline = self._pipeline()
             for gid in gids:
-                pipeline.hmget(keys.storm(partition(gid), gid), fields)
+                pipeline.hmget(keys.storm(partition(gid), gid), SINCE)
             answers = await pipeline.execute()
-        return {
-            gid: {stream: int(version) for stream, version in zip(STREAMS, found, strict=True) if version}
-            for gid, found in zip(gids, answers, strict=True)
-        }
+        return {gid: _since(found) for gid, found in zip(gids, answers, strict=True)}
 
     async def check_owner(self) -> None:
         """Make sure that all partitions are this cluster's, or nobody's.

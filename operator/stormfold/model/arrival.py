@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
-from stormfold.model.segment import segment
+from stormfold.model.segment import segment, stream
 
 SEVERITIES = tuple(sorted(Severity, key=lambda severity: severity.rank))
 """Severities from the least to the worst: the index is the rank that Redis stores."""
@@ -42,7 +42,7 @@ class Place(NamedTuple):
     """Where a Signal or Event stands in the stream of its segment."""
 
     stream: str
-    """The segment of a Signal, `e` and the segment of an Event: one leader takes it in, in order."""
+    """See `model.segment`: one leader takes it in, in order."""
     resource_version: int
 
 
@@ -138,9 +138,7 @@ class Arrival:
         ref = self.ref
         if isinstance(ref, AlertRef):
             return None
-        return Place(
-            f"e{self.segment}" if isinstance(ref, EventRef) else str(self.segment), ref.resource_version
-        )
+        return Place(stream(self.segment, of_events=isinstance(ref, EventRef)), ref.resource_version)
 
     @property
     def instance(self) -> int:

@@ -17,6 +17,16 @@ def segment(namespace: str) -> int:
     return crc32(namespace.encode()) % SEGMENTS
 
 
+def stream(segment: int, *, of_events: bool) -> str:
+    """The name of what comes in order of a segment: its Signals, or its Events."""
+    return f"e{segment}" if of_events else str(segment)
+
+
+STREAMS = tuple(
+    stream(number, of_events=of_events) for of_events in (False, True) for number in range(SEGMENTS)
+)
+
+
 def segments_of(shard: int, shards: int) -> range:
     """The segments of one of so many shards."""
     return range(shard, SEGMENTS, shards)

@@ -80,6 +80,8 @@ class Routing:
                 f"no accepted policy governs signal {arrival.name!r} of namespace {arrival.namespace!r}",
             )
         routed = _routed(arrival, found)
+        if _keeps(arrival.place, routed.group.gid, storms):
+            return routed
         overflow = grouping.overflow_group(routed.group)
         full = storms.open_count(found.id, routed.group.request_namespace) >= found.spec.limits.open_storms
         if _overflows(arrival.place, routed.group.gid, overflow.gid, storms, full=full):
@@ -87,8 +89,16 @@ class Routing:
         return routed
 
 
+def _keeps(place: Place | None, own: str, storms: OpenStorms) -> bool:
+    """Whether the storm of its own group that is open has an arrival, whatever else there is: so it is with most."""
+    if place is None:
+        return storms.is_open(own)
+    first = storms.first(own, place.stream)
+    return first is not None and place.resource_version >= first
+
+
 def _overflows(place: Place | None, own: str, overflow: str, storms: OpenStorms, *, full: bool) -> bool:
-    """Whether an arrival goes to the overflow group instead of its own.
+    """Whether an arrival that its own group's storm does not simply keep goes to the overflow group instead.
 
     A group keeps what comes while its storm is open, and while none is, all goes to the overflow storm as long as that
     is open. Both count a stream in order, so what each has counted of it is a span, and the spans say where
@@ -96,11 +106,8 @@ def _overflows(place: Place | None, own: str, overflow: str, storms: OpenStorms,
     overflow storm must not come to it: it might be taken for counted there.
     """
     if place is None:
-        return not storms.is_open(own) and (full or storms.is_open(overflow))
+        return full or storms.is_open(overflow)
     stream, version = place
-    first = storms.first(own, stream)
-    if first is not None and version >= first:
-        return False
     if any(version in span for span in storms.closed_spans(own, stream)):
         return False
     before = storms.closed_spans(overflow, stream)

@@ -26,6 +26,7 @@ from stormfold.fold.holding import Continuation
 from stormfold.model.arrival import Span, Target
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
+from stormfold.model.segment import stream
 from stormfold.model.storm import Detected, Seed
 from stormfold.policy.version import PolicyVersion
 
@@ -34,8 +35,8 @@ MOST = 2**52
 whoever forges it must not keep the storm from being written."""
 
 EARLIER = 3
-"""Of so many closed storms of a group we know what they counted, beside those whose requests are kept: more of them do
-not pass between two checkpoints."""
+"""Of so many closed storms of a group we know what they counted, beside those whose requests are kept: no more of them
+pass between two checkpoints, unless something holds the checkpoint."""
 
 STORMS = Gauge("stormfold_storms", "RemediationRequests by phase.", ["phase"])
 
@@ -99,11 +100,18 @@ class Request:
         """Stream → what of it this storm has counted."""
         stored = self._continuation
         return {
-            f"{kind}{each.segment}": Span(int(each.first_resource_version), int(each.resource_version))
-            for kind, counted in (("", stored.counted_signals), ("e", stored.counted_events))
+            stream(each.segment, of_events=of_events): Span(
+                int(each.first_resource_version), int(each.resource_version)
+            )
+            for of_events, counted in ((False, stored.counted_signals), (True, stored.counted_events))
             for each in counted
             if each.first_resource_version
         }
+
+    @property
+    def since(self) -> dict[str, int]:
+        """Stream → the oldest resourceVersion that this storm has counted."""
+        return {stream: span.first for stream, span in self.spans.items()}
 
     @property
     def remediation_phase(self) -> str | None:
@@ -300,7 +308,7 @@ def seed_of(request: Request) -> Seed:
         revision=_believed(status.revision),
         through=_through(stored.counted_signals),
         event_through=_through(stored.counted_events),
-        since={stream: span.first for stream, span in request.spans.items()},
+        since=request.since,
         alerts=_believed(stored.alerts),
         repeats=_believed(stored.repeats),
         latest_start_ms=stored.latest_start_ms,

@@ -30,6 +30,7 @@ from stormfold.api.signal import Target as ApiTarget
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.model.arrival import SEVERITIES
 from stormfold.model.opening import Opening
+from stormfold.model.segment import stream
 from stormfold.model.storm import Snapshot, request_name
 from stormfold.request import deciding
 from stormfold.request.deciding import Finding
@@ -158,8 +159,8 @@ def status(
             alerts=storm.alerts,
             repeats=storm.repeats,
             latest_start_ms=storm.latest_start_ms,
-            counted_signals=_segment_versions(storm.through, storm.since),
-            counted_events=_segment_versions(storm.event_through, storm.since, "e"),
+            counted_signals=_segment_versions(storm.through, storm.since, of_events=False),
+            counted_events=_segment_versions(storm.event_through, storm.since, of_events=True),
         ),
     ).manifest()
     # A merge patch keeps what it does not name: a deadline that is no more has to be named.
@@ -168,13 +169,15 @@ def status(
 
 
 def _segment_versions(
-    through: Mapping[int, int], since: Mapping[str, int], kind: str = ""
+    through: Mapping[int, int], since: Mapping[str, int], *, of_events: bool
 ) -> tuple[SegmentVersion, ...]:
     return tuple(
         SegmentVersion(
             segment=segment,
             resource_version=str(version),
-            first_resource_version=str(first) if (first := since.get(f"{kind}{segment}")) else None,
+            first_resource_version=str(first)
+            if (first := since.get(stream(segment, of_events=of_events)))
+            else None,
         )
         for segment, version in sorted(through.items())
     )

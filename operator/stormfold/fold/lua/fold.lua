@@ -470,12 +470,12 @@ local function next_due(map, changed, limits)
 end
 
 -- Notes from where and how far a stream is counted.
-local function reach(map, changed, stream, version)
+local function reach(map, changed, stream, lowest, highest)
   local first, last = 'b' .. stream, 'p' .. stream
-  version = tonumber(version)
-  changed[last] = math.max(changed[last] or number(map[last]), version)
+  lowest, highest = tonumber(lowest), tonumber(highest)
+  changed[last] = math.max(changed[last] or number(map[last]), highest)
   local known = changed[first] or map[first]
-  if not known or version < tonumber(known) then changed[first] = version end
+  if not known or lowest < tonumber(known) then changed[first] = lowest end
 end
 
 -- The numbers in the terms of a policy, which most storms of a batch share.
@@ -503,11 +503,11 @@ local function tally_of(map, changed, new, ordinals, ids_key, beyond_key)
     if type(item) == 'table' then
       a, weight, fires, maybe = item.a, item.weight, item.fires, item.maybe
       by_instance = item.what == 'event'
-      if by_instance then reach(map, changed, item.stream, signal_args[a]) else count_alert(map, changed, item) end
+      if by_instance then reach(map, changed, item.stream, signal_args[a], signal_args[a]) else count_alert(map, changed, item) end
     else
       local flags = signal_args[a + 2]
       ids[#ids + 1], ids[#ids + 2] = signal_args[a], signal_args[a + 1]
-      reach(map, changed, segments[flags] or segment_of(flags), signal_args[a])
+      reach(map, changed, segments[flags] or segment_of(flags), signal_args[a], signal_args[a])
       fires = string.byte(flags) == FIRING
     end
     total = total + weight
@@ -711,12 +711,12 @@ end
 local function read_sum(map, changed, m, k, first, ids_key)
   local above = true
   for a = first, first + k * 3 - 1, 3 do
-    local segment, field = ARGV[a], 'p' .. ARGV[a]
-    local newest = math.max(checkpoint_of(segment), number(map['fl' .. segment]), map.s == 'o' and number(map[field]) or 0)
+    local segment = ARGV[a]
+    local newest = math.max(
+      checkpoint_of(segment), number(map['fl' .. segment]), map.s == 'o' and number(map['p' .. segment]) or 0
+    )
     if tonumber(ARGV[a + 1]) <= newest then above = false end
-    changed[field] = ARGV[a + 2]
-    local begins = 'b' .. segment
-    if map.s ~= 'o' or not map[begins] then changed[begins] = ARGV[a + 1] end
+    reach(map, changed, segment, ARGV[a + 1], ARGV[a + 2])
   end
   local a = first + k * 3
   local r, w = tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])
