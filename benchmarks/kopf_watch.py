@@ -53,26 +53,10 @@ POLL_SECONDS = 0.02
 # --- who watches, in a process of its own
 
 
-class NoDiff(kopf.DiffBaseStorage):
-    """Remembers nothing of an object and copies nothing: `on.event` handlers do not ask what has changed."""
-
-    def build(self, **_: Any) -> Any:
-        """Nothing to compare with."""
-        return {}
-
-    def fetch(self, **_: Any) -> Any:
-        """Nothing was kept."""
-        return None
-
-    def store(self, **_: Any) -> None:
-        """Keeps nothing."""
-
-
 def tuned() -> kopf.OperatorSettings:
     """Our own settings of kopf, and what besides makes it faster for objects of which each is seen once."""
     chosen = our_settings()
     chosen.queueing.idle_timeout = 0.01
-    chosen.persistence.diffbase_storage = NoDiff()
     return chosen
 
 
@@ -332,7 +316,7 @@ def measure(say: Say) -> Measured:
 
 ABOUT = """
 The same Signals of a real kube-apiserver go to the same folder (`fold.batching`, on Valkey), once from our list and watch and once from an `@kopf.on.event` handler that parses them with our parser
-and submits them, each in a process of its own. kopf runs twice: as it comes, and tuned (our settings of it, workers that end at once, no diffs). Our way also keeps the books of the checkpoint.
+and submits them, each in a process of its own. kopf runs twice: as it comes, and tuned (our settings of it, by which it makes no diffs, and workers that end at once). Our way also keeps the books of the checkpoint.
 Not in these figures: kopf's queues have no bound, and it does not notice what was deleted while it was disconnected.
 """
 AIMS = (

@@ -292,6 +292,8 @@ class App:
         )
 
     def _observe(self, body: dict[str, Any], *, deleted: bool) -> None:
+        if not deleted and self._index.knows(body):
+            return
         try:
             request = Request.read(body)
         except ValidationError as exc:

@@ -39,7 +39,9 @@ log = logging.getLogger(__name__)
 BATCH = 256
 """The most signals in one call: what a script does without making other clients of Redis wait noticeably."""
 LINGER_SECONDS = 0.1
-"""How long a partition gathers signals before they are folded: a storm then costs few calls."""
+"""How long a partition gathers signals, at least, before they are folded: a storm then costs few calls."""
+BEAT_SECONDS = 0.05
+"""All partitions fold by the beat of one clock: their calls then travel together (`fold.pipelining`)."""
 CLOSING_SECONDS = 0.1
 """How long signals wait for a storm that is being closed before it is tried again."""
 MAX_HELD = 50_000
@@ -409,19 +411,20 @@ class Folder(OpenStorms):
 
     async def _run_lane(self, number: int) -> None:
         lane = self._lanes[number]
+        full = False
         while True:
             await lane.work.wait()
-            await asyncio.sleep(LINGER_SECONDS)
-            lane.work.clear()
-            while lane.queue or lane.again:
-                await self._memory.wait()
-                lane.under_way = lane.take(BATCH, self._readiness(lane))
-                again, lane.again = lane.again, set()
-                if lane.under_way or again:
-                    await self._fold_batch(number, lane.under_way, again)
-                    lane.under_way = []
-                else:
-                    await asyncio.sleep(LINGER_SECONDS)
+            if not full:
+                await asyncio.sleep(_linger_seconds(time.monotonic()))
+            await self._memory.wait()
+            lane.under_way = lane.take(BATCH, self._readiness(lane))
+            again, lane.again = lane.again, set()
+            full = len(lane.under_way) == BATCH
+            if lane.under_way or again:
+                await self._fold_batch(number, lane.under_way, again)
+                lane.under_way = []
+            if not (lane.queue or lane.again):
+                lane.work.clear()
 
     def _readiness(self, lane: Lane) -> Callable[[Routed], bool]:
         """Which arrivals may be folded now.
@@ -630,6 +633,11 @@ class Folder(OpenStorms):
         # What waits is routed anew: the next storm opens under the policies of its own time.
         waiting = [self._given_back(routed) for routed in batch] + self._unqueue(storm)
         self._enqueue_anew(waiting)
+
+
+def _linger_seconds(now: float) -> float:
+    """Until the first beat that is far enough away."""
+    return LINGER_SECONDS + BEAT_SECONDS - now % BEAT_SECONDS
 
 
 def encoded(verdict: Verdict) -> str:

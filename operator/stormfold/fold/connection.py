@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import hiredis
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
@@ -25,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, ResponseError
 
 from stormfold.fold.errors import StoreConfigError, StoreUnavailableError, store_errors
-from stormfold.fold.pipelining import Pipelined
+from stormfold.fold.pipelining import Pipelined, PipelinedCluster, to_server
 from stormfold.fold.scripts import Client
 
 log = logging.getLogger(__name__)
@@ -55,23 +54,6 @@ class Memory:
         return self.used_bytes / self.limit_bytes if self.limit_bytes else 0.0
 
 
-class PackedInC:
-    """Mixin for redis-py's connections: commands are packed by hiredis.
-
-    redis-py's asyncio half packs in Python, argument by argument, and a fold has many (docs/decisions/0010).
-    """
-
-    def pack_command(self, *args: str | int | float | bytes) -> list[bytes]:
-        """The bytes of one command; a name of two words, as in `CONFIG GET`, becomes two arguments."""
-        name = args[0].encode() if isinstance(args[0], str) else args[0]
-        words = name.split() if isinstance(name, bytes) else [name]
-        return [hiredis.pack_command((*words, *args[1:]))]
-
-
-def _packed_in_c(connection_class: type) -> type:
-    return type(f"PackedInC{connection_class.__name__}", (PackedInC, connection_class), {})
-
-
 class Connection:
     """A client, and what differs between one server and a Cluster."""
 
@@ -89,12 +71,12 @@ class Connection:
         self._timeout_seconds = timeout_seconds
         self.answered = 0.0
         """When a call last had its answer, by the monotonic clock; 0 if none had."""
-        self.scripts: Client = client
-        """Who runs scripts: one server's calls travel together, a Cluster's each to the node that owns its keys."""
-        if not isinstance(client, RedisCluster):
-            pool = client.connection_pool
-            pool.connection_class = _packed_in_c(pool.connection_class)
-            self.scripts = Pipelined(client, timeout_seconds=timeout_seconds)
+        self.scripts: Client = (
+            PipelinedCluster(client, timeout_seconds=timeout_seconds)
+            if isinstance(client, RedisCluster)
+            else Pipelined(to_server(client), timeout_seconds=timeout_seconds)
+        )
+        """Who runs scripts: calls that go to one server travel together."""
 
     @property
     def is_cluster(self) -> bool:

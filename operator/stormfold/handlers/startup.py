@@ -50,11 +50,26 @@ BACKOFFS_SECONDS = (0.5, 1.0, 2.0)
 a watch that is cut off by it goes on trying on a connection that is closed."""
 
 
+class NoDiffs(kopf.DiffBaseStorage):
+    """We have no handlers of differences, for which kopf would copy each object twice."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Nothing to compare."""
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing was kept."""
+
+    def store(self, **_: Any) -> None:
+        """Nothing is."""
+
+
 def settings() -> kopf.OperatorSettings:
     """kopf's settings: few events, nothing written."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
+    chosen.persistence.diffbase_storage = NoDiffs()
     chosen.queueing.idle_timeout = 0.5
     chosen.watching.server_timeout = 300
     chosen.watching.client_timeout = 330

@@ -32,6 +32,8 @@ WATCH_SECONDS = (240, 300)
 """How long a watch is asked to last, at random between the two: so that replicas do not reconnect together."""
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10.0
+HEARD_SECONDS = 0.1
+"""Of all that is heard within so long only the first is noted."""
 FRESH_SECONDS = 120.0
 """A watch that has heard nothing for longer is not fresh: bookmarks come each minute."""
 
@@ -145,8 +147,10 @@ class ListWatch(Generic[T]):
         return time.monotonic() - self._heard < FRESH_SECONDS
 
     def _hear(self) -> None:
-        self._heard = time.monotonic()
-        LAST_EVENT.labels(kind=self._kind).set_to_current_time()
+        now = time.monotonic()
+        if now - self._heard > HEARD_SECONDS:
+            LAST_EVENT.labels(kind=self._kind).set_to_current_time()
+            self._heard = now
 
     def end(self) -> None:
         """Nobody reads the changes any more: from now on silence means nothing."""

@@ -33,6 +33,7 @@ DISCARDED = Counter(
     "Signals whose group made no request; alerts each time that they are posted.",
     ["source", "reason"],
 )
+RECEIVED_SIGNALS = RECEIVED.labels(source="signal")
 LIVE = Gauge("stormfold_signals_live", "Signal resources in the cluster.")
 
 
@@ -176,8 +177,9 @@ class SignalIntake:
         """Take in one change of the collection."""
         await take_apart(change, self._progress, take=self._take_item, forget=self._forget)
         self.listed = self.listed or isinstance(change, Listed)
-        LIVE.inc(len(self._taken) - self._live)
-        self._live = len(self._taken)
+        if len(self._taken) != self._live:
+            LIVE.inc(len(self._taken) - self._live)
+            self._live = len(self._taken)
 
     def _forget(self, uid: str) -> None:
         taken = self._taken.pop(uid, None)
@@ -234,7 +236,7 @@ class SignalIntake:
             taken.safe = True
             self.conclude(ref, seen.outcome)
             return
-        RECEIVED.labels(source="signal").inc()
+        RECEIVED_SIGNALS.inc()
         namespace = await self._submit(seen.outcome, self._rest.waits)
         if namespace is not None:
             self._rest.leave(

@@ -170,6 +170,12 @@ class RequestIndex:
             r for e, r in self._requests.get(gid, {}).items() if e < epoch and not r.closed and not r.deleted
         ]
 
+    def knows(self, body: dict[str, Any]) -> bool:
+        """Whether this version of an API object was observed, or a later one: of our own writes all come back."""
+        spec: dict[str, Any] = body.get("spec") or {}
+        known = self._requests.get(spec.get("gid", ""), {}).get(spec.get("epoch", 0))
+        return known is not None and known.resource_version >= int(body["metadata"]["resourceVersion"])
+
     def observe(self, request: Request) -> None:
         """Take in a version of a request, unless a newer one is known."""
         epochs = self._requests.setdefault(request.gid, {})

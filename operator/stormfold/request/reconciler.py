@@ -284,15 +284,7 @@ class Reconciler:
             self._slots.take(namespace)
             chosen.setdefault(partition(gid), {})[gid] = namespace
         WAITING.set(len(self._waiting))
-        try:
-            for number in list(chosen):
-                await self._claim(tasks, number, chosen[number])
-                del chosen[number]
-        except BaseException:
-            for gids in chosen.values():
-                self._hasten.update(gids)  # they may be hidden by a claim whose answer was lost
-                self._end(gids)
-            raise
+        await asyncio.gather(*(self._claim(tasks, number, gids) for number, gids in chosen.items()))
 
     def _end(self, gids: dict[str, str]) -> None:
         """These storms, with their namespaces, are not worked on any more."""
@@ -302,7 +294,12 @@ class Reconciler:
 
     async def _claim(self, tasks: asyncio.TaskGroup, number: int, gids: dict[str, str]) -> None:
         known = {gid: self._index.latest(gid) for gid in gids}
-        storms = await self._store.claim(number, list(gids), now_ms=now_ms())
+        try:
+            storms = await self._store.claim(number, list(gids), now_ms=now_ms())
+        except BaseException:
+            self._hasten.update(gids)  # they may be hidden by a claim whose answer was lost
+            self._end(gids)
+            raise
         claimed = {storm.gid for storm in storms}
         self._end({gid: namespace for gid, namespace in gids.items() if gid not in claimed})
         for storm in storms:

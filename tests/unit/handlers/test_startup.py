@@ -49,6 +49,11 @@ def call(handler: Any, **arguments: Any) -> None:
     asyncio.run(result)
 
 
+def test_kopf_copies_no_object_to_find_what_has_changed() -> None:
+    diffs = settings().persistence.diffbase_storage
+    assert (diffs.build(body=kopf.Body({"spec": {"a": 1}})), diffs.fetch(body=kopf.Body({}))) == ({}, None)
+
+
 def test_every_kind_of_few_changes_has_one_handler(handlers: dict[str, list[Any]]) -> None:
     assert {name: len(found) for name, found in handlers.items()} == {
         "stormpolicies": 1,

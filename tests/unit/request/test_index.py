@@ -104,6 +104,20 @@ def test_older_version_and_a_repeat_change_nothing(heard: Heard, later: int) -> 
     assert heard.observed == [(GID, 2, 7)]
 
 
+@pytest.mark.parametrize(("version", "known"), [(9, True), (10, True), (11, False)])
+def test_what_was_observed_is_known_before_it_is_read(heard: Heard, version: int, known: bool) -> None:
+    heard.index.observe(request(version=10))
+    again = body()
+    again["metadata"]["resourceVersion"] = str(version)
+    assert heard.index.knows(again) is known
+
+
+def test_request_of_another_storm_and_what_is_no_request_are_not_known(heard: Heard) -> None:
+    heard.index.observe(request(version=10))
+    assert not heard.index.knows(body(replace(STORM, epoch=3)))
+    assert not heard.index.knows({"metadata": {"resourceVersion": "1"}})
+
+
 def test_newer_version_replaces_it(heard: Heard) -> None:
     heard.index.observe(request())
     heard.index.observe(request(replace(STORM, folded=9), version=11))
