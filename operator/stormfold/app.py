@@ -295,7 +295,7 @@ class App:
         if not deleted and self._index.knows(body):
             return
         try:
-            request = Request.read(body)
+            request = self._index.read(body)
         except ValidationError as exc:
             log.warning(
                 "RemediationRequest not understood, left alone",

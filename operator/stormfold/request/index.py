@@ -8,20 +8,25 @@ from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
+import orjson
 from prometheus_client import Gauge
+from pydantic import TypeAdapter
 
 from stormfold.api.remediationrequest import (
-    Continuation as StoredContinuation,
-)
-from stormfold.api.remediationrequest import (
+    AffectedResource,
     RemediationRequest,
     RemediationRequestSpec,
     RequestPhase,
     SegmentVersion,
 )
+from stormfold.api.remediationrequest import (
+    Continuation as StoredContinuation,
+)
 from stormfold.api.resource import MAX_INT
+from stormfold.api.stormpolicy import PolicySpec
 from stormfold.fold.holding import Continuation
 from stormfold.model.arrival import Span, Target
 from stormfold.model.group import Group, PolicyId
@@ -38,6 +43,11 @@ EARLIER = 3
 """Of so many closed storms of a group we know what they counted, beside those whose requests are kept: no more of them
 pass between two checkpoints, unless something holds the checkpoint."""
 
+POLICIES = 256
+"""Of so many versions of policies the storms share what they hold of it."""
+
+RESOURCES = TypeAdapter(tuple[AffectedResource, ...])
+
 STORMS = Gauge("stormfold_storms", "RemediationRequests by phase.", ["phase"])
 
 
@@ -46,7 +56,10 @@ class Request:
     """One RemediationRequest."""
 
     resource: RemediationRequest
+    """Without its affected resources."""
     resource_version: int
+    affected: bytes = b"[]"
+    """Those, as JSON: they are most of it, and wanted only if Redis has lost the storm."""
     deleted: bool = False
 
     @property
@@ -120,15 +133,35 @@ class Request:
         return status.remediation.phase if status and status.remediation else None
 
     @classmethod
-    def read(cls, body: dict[str, Any]) -> "Request":
+    def read(cls, body: dict[str, Any], known: "Request | None" = None) -> "Request":
         """The request of an API object. Raises pydantic's ValidationError if it is none that we could have made.
 
-        Of what the consumer wrote only the phase is kept: it may be a megabyte.
+        Of what the consumer wrote only the phase is kept: it may be a megabyte. The spec is that of an earlier version
+        of the same object, if it is `known`.
         """
-        status = body.get("status") or {}
-        if remediation := status.get("remediation"):
-            body = body | {"status": status | {"remediation": {"phase": remediation.get("phase")}}}
-        return cls(RemediationRequest.model_validate(body), int(body["metadata"]["resourceVersion"]))
+        status, affected = body.get("status"), b"[]"
+        if status:
+            affected = orjson.dumps(status.get("affectedResources") or [])
+            status = {key: value for key, value in status.items() if key != "affectedResources"}
+            if remediation := status.get("remediation"):
+                status["remediation"] = {"phase": remediation.get("phase")}
+        metadata = body["metadata"]
+        if known and known.has_spec_of(metadata):
+            spec: Any = known.resource.spec
+        elif spec := body.get("spec"):
+            spec = spec | {"policy": _policy(orjson.dumps(spec.get("policy")))}
+        resource = RemediationRequest.model_validate({"metadata": metadata, "spec": spec, "status": status})
+        return cls(resource, int(metadata["resourceVersion"]), affected)
+
+    def has_spec_of(self, metadata: dict[str, Any]) -> bool:
+        """Whether that object, of which this is the metadata, has the same spec."""
+        ours = self.resource.metadata
+        return (ours.uid, ours.generation) == (metadata.get("uid"), metadata.get("generation"))
+
+
+@lru_cache(POLICIES)
+def _policy(text: bytes) -> PolicySpec:
+    return PolicySpec.model_validate_json(text)
 
 
 class RequestIndex:
@@ -172,9 +205,16 @@ class RequestIndex:
 
     def knows(self, body: dict[str, Any]) -> bool:
         """Whether this version of an API object was observed, or a later one: of our own writes all come back."""
-        spec: dict[str, Any] = body.get("spec") or {}
-        known = self._requests.get(spec.get("gid", ""), {}).get(spec.get("epoch", 0))
+        known = self._known(body)
         return known is not None and known.resource_version >= int(body["metadata"]["resourceVersion"])
+
+    def read(self, body: dict[str, Any]) -> Request:
+        """The request of an API object: see `Request.read`."""
+        return Request.read(body, self._known(body))
+
+    def _known(self, body: dict[str, Any]) -> Request | None:
+        spec: dict[str, Any] = body.get("spec") or {}
+        return self._requests.get(spec.get("gid", ""), {}).get(spec.get("epoch", 0))
 
     def observe(self, request: Request) -> None:
         """Take in a version of a request, unless a newer one is known."""
@@ -322,7 +362,7 @@ def seed_of(request: Request) -> Seed:
         truncated=status.truncated,
         resources={
             Target(r.api_version, r.kind, r.name, r.namespace): _believed(r.signals)
-            for r in status.affected_resources
+            for r in RESOURCES.validate_json(request.affected)
         },
     )
 

@@ -12,7 +12,6 @@ from stormfold.api.conditions import (
     set_condition,
 )
 from stormfold.api.remediationrequest import (
-    AffectedResource,
     Continuation,
     CountPrecision,
     Deadlines,
@@ -28,7 +27,7 @@ from stormfold.api.remediationrequest import (
 from stormfold.api.resource import API_VERSION
 from stormfold.api.signal import Target as ApiTarget
 from stormfold.api.stormpolicy import PolicySpec
-from stormfold.model.arrival import SEVERITIES
+from stormfold.model.arrival import SEVERITIES, Target
 from stormfold.model.opening import Opening
 from stormfold.model.segment import stream
 from stormfold.model.storm import Snapshot, request_name
@@ -127,16 +126,6 @@ def status(
         severity=SEVERITIES[storm.severity],
         first_seen=moment(storm.first_ms),
         last_seen=moment(storm.last_ms),
-        affected_resources=tuple(
-            AffectedResource(
-                api_version=target.api_version,
-                kind=target.kind,
-                namespace=target.namespace,
-                name=target.name,
-                signals=signals,
-            )
-            for target, signals in storm.resources
-        ),
         affected_resource_count=storm.resource_count,
         affected_resource_count_precision=CountPrecision.APPROXIMATE
         if storm.truncated
@@ -163,9 +152,22 @@ def status(
             counted_events=_segment_versions(storm.event_through, storm.since, of_events=True),
         ),
     ).manifest()
+    # By hand, since models of so many take as long as all the rest.
+    rendered["affectedResources"] = [_affected(target, signals) for target, signals in storm.resources]
     # A merge patch keeps what it does not name: a deadline that is no more has to be named.
     rendered["deadlines"] = {"settle": None} | rendered["deadlines"] if not over else None
     return rendered
+
+
+def _affected(target: Target, signals: int) -> dict[str, Any]:
+    of = {"namespace": target.namespace} if target.namespace is not None else {}
+    return {
+        "apiVersion": target.api_version,
+        "kind": target.kind,
+        **of,
+        "name": target.name,
+        "signals": signals,
+    }
 
 
 def _segment_versions(

@@ -103,7 +103,7 @@ class RequestWriter:
         metadata = self._manifest(storm)["metadata"]
         path = paths.item(RemediationRequest.plural, metadata["name"], metadata["namespace"])
         try:
-            self._index.observe(Request.read(await self._client.get(path)))
+            self._index.observe(self._index.read(await self._client.get(path)))
         except NotFoundError:
             return False
         return True
@@ -127,7 +127,7 @@ class RequestWriter:
             if "namespaces " in exc.message:
                 return Outcome.NO_NAMESPACE
             raise
-        request = Request.read(created)
+        request = self._index.read(created)
         self._index.observe(request)
         return self._index.get(storm.gid, storm.epoch) or request
 
@@ -153,7 +153,7 @@ class RequestWriter:
         )
         body = {"metadata": {"resourceVersion": str(request.resource_version)}, "status": status}
         path = paths.status(RemediationRequest.plural, resource.metadata.name, resource.metadata.namespace)
-        written = Request.read(await self._client.merge_patch(path, body))
+        written = self._index.read(await self._client.merge_patch(path, body))
         WRITES.labels(operation="patch", outcome="written").inc()
         self._record_transition(request, written)
         self._index.observe(written)
@@ -168,7 +168,7 @@ class RequestWriter:
         except NotFoundError:
             self._index.observe_deleted(request)
             return
-        again = Request.read(body)
+        again = self._index.read(body)
         if again.resource.metadata.uid != metadata.uid:
             self._index.observe_deleted(request)
         self._index.observe(again)
@@ -188,7 +188,7 @@ class RequestWriter:
             "status": {"phase": RequestPhase.CLOSED.value, "deadlines": None, "conditions": conditions},
         }
         try:
-            self._index.observe(Request.read(await self._client.merge_patch(path, body)))
+            self._index.observe(self._index.read(await self._client.merge_patch(path, body)))
         except ConflictError:
             await self._read_again(request)
             raise

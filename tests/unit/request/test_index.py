@@ -240,6 +240,22 @@ def test_request_that_we_could_not_have_made_is_no_request(spoil: Any) -> None:
         Request.read(spoiled)
 
 
+def test_next_version_of_a_request_shares_its_spec_until_that_changes(heard: Heard) -> None:
+    first = request(version=10)
+    heard.index.observe(first)
+    assert heard.index.read(body(version=11)).resource.spec is first.resource.spec
+    edited = body(version=12)
+    edited["metadata"]["generation"] = 2
+    edited["spec"]["name"] = "Edited"
+    assert heard.index.read(edited).resource.spec.name == "Edited"
+    assert heard.index.read(body(version=13, uid="made-again")).resource.spec is not first.resource.spec
+
+
+def test_requests_of_a_policy_share_what_they_hold_of_it() -> None:
+    one, other = request(), request(replace(STORM, gid="1" * 16))
+    assert one.resource.spec.policy is other.resource.spec.policy
+
+
 # --- what a lost storm is continued from
 
 CONTINUED = Seed(
