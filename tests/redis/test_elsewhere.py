@@ -20,11 +20,10 @@ from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import Limits, PolicySpec
 from stormfold.demo.valkey import Valkey
-from stormfold.fold import keys
 from stormfold.fold.batching import Folder
 from stormfold.fold.connection import Connection
 from stormfold.fold.holding import Held
-from stormfold.fold.store import KNOW_SECONDS, ForgetWord, StormStore
+from stormfold.fold.store import ForgetWord, StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.policy.grouping import overflow_group
 from stormfold.policy.index import PolicyIndex
@@ -168,16 +167,6 @@ async def test_alert_of_a_closed_storm_of_its_own_is_not_in_the_overflow_storm(r
     assert (await replica.open_groups(), replica.told) == ({"other"}, [("own", "own 1")])
     await replica.post(alert("own", starts_ms=T0 + 1))
     assert (await replica.open_groups(), await replica.total("overflow")) == ({"other", "overflow"}, 1)
-
-
-async def test_alert_is_known_for_a_day_after_it_was_last_posted(replica: Replica, redis: Valkey) -> None:
-    await replica.post(alert("other"), alert("own"))
-    await replica.write("other", close=True)
-    await replica.write("overflow", close=True)
-    counted = keys.counted(replica.group("overflow").partition, GIDS["overflow"])
-    redis.command("EXPIRE", counted, "60")
-    await replica.post(alert("own"))
-    assert KNOW_SECONDS - 60 < int(redis.command("TTL", counted)) <= KNOW_SECONDS
 
 
 async def test_alert_of_a_discarded_overflow_storm_counts_in_one_of_its_own(replica: Replica) -> None:
