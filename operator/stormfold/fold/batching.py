@@ -476,12 +476,12 @@ class Folder(OpenStorms):
     async def _counted_elsewhere(
         self, number: int, taken: Sequence[Routed]
     ) -> dict[int, tuple[Group, Recalled]]:
-        """Places of the alerts that a group's other one has counted, the overflow group or their own, and what is
-        known of that: it may have been open when they were posted before.
+        """Places of the alerts that another group has counted, the overflow group or their own, with that group and what
+        is known of it: other storms were open when they were posted before.
 
-        The two are in different partitions, so that between the question and the fold another replica may fold the
-        same alert into the other group: posted to two replicas within some milliseconds, of which only one has heard
-        of a storm of its own group, it counts in both.
+        The two groups are in different partitions, so that no script sees both. Where two replicas take the same alert
+        and know of different storms, one of them may fold it between the other's question and its fold, which is
+        milliseconds, or as long as its call to Redis hangs: then it counts in both requests.
         """
         asked: dict[str, list[int]] = {}
         others: dict[int, Group] = {}
@@ -493,10 +493,13 @@ class Folder(OpenStorms):
             return {}
         alerts = {gid: [taken[place].arrival for place in places_] for gid, places_ in asked.items()}
         found = await self._answered(number, lambda: self._store.recall(alerts))
-        for other in others.values():
-            if other.overflow:
-                of = other.policy, other.request_namespace
-                (self._overflowed.add if found[other.gid].epoch else self._overflowed.discard)(of)
+        overflows = {
+            (other.policy, other.request_namespace): found[other.gid].epoch > 0
+            for other in others.values()
+            if other.overflow
+        }
+        self._overflowed -= overflows.keys()
+        self._overflowed |= {of for of, known in overflows.items() if known}
         return {
             place: (others[place], found[gid])
             for gid, places_ in asked.items()
@@ -507,8 +510,9 @@ class Folder(OpenStorms):
     def _other_group(self, routed: Routed) -> Group | None:
         """The group that may have counted an alert instead, if that is to be asked.
 
-        What goes to a storm of its own group that this process has folded into needs no question, unless there was an
-        overflow storm when it began: while it is open, its alerts go nowhere else.
+        What goes to a storm of its own group that this process has folded into needs no question as long as nothing is
+        known of an overflow storm: it was asked about when the storm began here, and while that is open, its alerts
+        come to it.
         """
         group = routed.group
         if routed.place or routed.recalled:

@@ -337,12 +337,15 @@ def _since(versions: Iterable[str | None]) -> dict[str, int]:
 
 
 def _recalled(
-    alerts: Sequence[Arrival], storm: Sequence[str | None], known: Sequence[str | None]
+    alerts: Sequence[Arrival],
+    before: Sequence[str | None],
+    known: Sequence[str | None],
+    after: Sequence[str | None],
 ) -> Recalled:
-    epoch, state = int(storm[0] or 0), storm[1]
+    epoch, state = int(after[0] or 0), after[1]
     return Recalled(
         epoch,
-        state == State.CLOSED,
+        before == after and state == State.CLOSED,
         [
             bool(epoch and text and _has_counted(text, arrival))
             for arrival, text in zip(alerts, known, strict=True)
@@ -513,19 +516,20 @@ class StormStore:
             pipeline = self._pipeline()
             for gid, asked in alerts.items():
                 number = partition(gid)
+                # What is known is of a closed storm only if none has opened or ended meanwhile.
                 pipeline.hmget(keys.storm(number, gid), "e", "s")
                 pipeline.hmget(keys.counted(number, gid), [arrival.occurrence for arrival in asked])
+                pipeline.hmget(keys.storm(number, gid), "e", "s")
             answers = await pipeline.execute()
             found = {
-                gid: _recalled(asked, *answers[2 * place : 2 * place + 2])
+                gid: _recalled(asked, *answers[3 * place : 3 * place + 3])
                 for place, (gid, asked) in enumerate(alerts.items())
             }
-            again = [gid for gid, recalled in found.items() if recalled.closed and any(recalled.counted)]
-            if again:
+            repeated = [gid for gid, recalled in found.items() if recalled.closed and any(recalled.counted)]
+            if repeated:
                 pipeline = self._pipeline()
-                for gid in (
-                    again
-                ):  # not if a storm has opened meanwhile, which knows its alerts for as long as it lasts
+                for gid in repeated:
+                    # Not if a storm has opened meanwhile: it knows its alerts for as long as it lasts.
                     pipeline.expire(keys.counted(partition(gid), gid), KNOW_SECONDS, xx=True)
                 await pipeline.execute()
         return found
