@@ -82,7 +82,9 @@ SHARES = (
     *((Law.CLUSTER, Way.WEBHOOK),) * 3,
     *((Law.CLUSTER, Way.BOTH),),
     *((Law.EVENTS, Way.EVENTS),) * 3,
-    *((Law.MANY, Way.SIGNALS),) * 4,
+    *((Law.MANY, Way.SIGNALS),) * 2,
+    (Law.MANY, Way.WEBHOOK),
+    (Law.MANY, Way.BOTH),
 )
 assert len(SHARES) == GROUPS
 

@@ -11,7 +11,7 @@ from tests.harness.values import ARRIVAL, SHOP, T0
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
-from stormfold.fold.store import ForgetWord, SettleWord
+from stormfold.fold.store import KNOW_SECONDS, ForgetWord, Recalled, SettleWord
 from stormfold.model.arrival import AlertRef, Arrival, EventRef
 from stormfold.model.group import partition
 from stormfold.model.storm import Seed, Snapshot
@@ -235,6 +235,39 @@ async def test_what_another_server_had_discarded_counts_again(group: Group) -> N
     await group.note_another_server("ds")
     answer = await group.fold(alert("a", 20), alert("b", 20), alert("a"), at=40)
     assert (answer.ordinals, answer.discarded) == ([1, 2, 0], frozenset())
+
+
+async def test_alerts_are_recalled_that_a_request_holds_or_may_get(group: Group) -> None:
+    async def recalled(*reports: Arrival) -> Recalled:
+        return (await group.store.recall({GID: reports}))[GID]
+
+    assert await recalled(alert("a")) == Recalled(0, False, [False])
+    await group.fold(alert("a"), alert("a", 5))
+    await group.close_and_forget(at=10)
+    assert await recalled(alert("a"), alert("a", 5), alert("a", 6), alert("b")) == Recalled(
+        1, True, [True, True, False, False]
+    )
+    await group.fold(alert("a", 20), alert("b", 20), at=20)
+    assert await recalled(resolved("a"), alert("a", 20), alert("b", 20)) == Recalled(2, False, [True] * 3)
+    await group.discard(await group.look(at=30))
+    assert await recalled(alert("a"), alert("a", 20), alert("b", 20)) == Recalled(
+        1, True, [True, False, False]
+    )
+
+
+async def test_what_is_recalled_of_a_closed_storm_is_known_for_a_day_more(
+    group: Group, redis: Valkey
+) -> None:
+    await group.fold(alert("a"))
+    await group.close_and_forget(at=10)
+    for name, seconds in (("b", 60), ("a", KNOW_SECONDS)):
+        redis.command("EXPIRE", COUNTED, "60")
+        await group.store.recall({GID: [alert(name)]})
+        assert seconds - 10 < int(redis.command("TTL", COUNTED)) <= seconds
+    # A storm that opens keeps what is known, and a question does not change that.
+    await group.fold(alert("b"), at=20)
+    await group.store.recall({GID: [alert("a")]})
+    assert redis.command("TTL", COUNTED) == -1
 
 
 # --- more than are known one by one

@@ -9,13 +9,14 @@ import pytest
 from redis.exceptions import RedisError
 from tests.harness.folding import CLUSTER, OPENED, T0, Group, signal, signals
 from tests.harness.values import BANK, SHOP
+from tests.redis.test_alerts import alert
 
 from stormfold.demo.process import ServerError
 from stormfold.demo.valkey import Valkey, ValkeyCluster
 from stormfold.fold import keys, scripts
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreError, store_errors
-from stormfold.fold.store import FoldWord, ForgetWord, SettleWord, StormStore
+from stormfold.fold.store import FoldWord, ForgetWord, Recalled, SettleWord, StormStore
 from stormfold.model.arrival import SignalRef
 from stormfold.model.group import PARTITIONS
 
@@ -123,6 +124,17 @@ async def test_every_partition_of_a_cluster_holds_a_storm_from_opening_to_closin
         assert (await group.fold(signal(2), at=3000)).epoch == 2
         assert await group.discard(await group.look(at=3000)) is ForgetWord.FORGOTTEN
     assert await cluster_store.open_gids() == set()
+
+
+async def test_alerts_of_every_partition_of_a_cluster_are_recalled(cluster_store: StormStore) -> None:
+    groups = groups_on(cluster_store)
+    for group in groups:
+        await group.fold(alert("a"))
+    for group in groups[32:]:
+        await group.close_and_forget(at=10)
+    asked = [alert("a"), alert("b"), alert("a", 1)]
+    found = await cluster_store.recall({group.gid: asked for group in groups})
+    assert found == {group.gid: Recalled(1, group.partition >= 32, [True, False, False]) for group in groups}
 
 
 async def test_many_resources_and_instances_stay_on_the_node_of_their_partition(

@@ -15,10 +15,11 @@ import math
 import time
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import chain
+from typing import TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -27,14 +28,16 @@ from stormfold.api.signal import SignalPhase
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
 from stormfold.fold.holding import NOT_SURE, Continuation, Held, Lane, Life, Storm, Sureness, Unsafe, places
 from stormfold.fold.room import Room
-from stormfold.fold.store import Fold, Folded, FoldWord, StormStore
+from stormfold.fold.store import Fold, Folded, FoldWord, Recalled, StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Span, Verdict
-from stormfold.model.group import PARTITIONS, PolicyId, partition
+from stormfold.model.group import PARTITIONS, Group, PolicyId, partition
 from stormfold.model.storm import Snapshot
+from stormfold.policy.grouping import overflow_group
 from stormfold.policy.routing import OpenStorms, Routed
 from stormfold.policy.version import PolicyVersion
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 BATCH = 256
 """The most signals in one call: what a script does without making other clients of Redis wait noticeably."""
@@ -107,6 +110,8 @@ class Folder(OpenStorms):
         self._storms: dict[str, Storm] = {}
         self._open: Tally[tuple[PolicyId, str]] = Tally()
         self._overflows: set[tuple[PolicyId, str]] = set()
+        self._overflowed: set[tuple[PolicyId, str]] = set()
+        """Policies and namespaces of whose overflow group Redis knew a storm, if only one that is over."""
         self._lanes = [Lane() for _ in range(PARTITIONS)]
         self._room = Room(MAX_HELD)
         self._submitted = 0
@@ -451,9 +456,15 @@ class Folder(OpenStorms):
         return ready
 
     async def _fold_batch(self, number: int, taken: list[Routed], again: set[str]) -> None:
+        elsewhere = await self._counted_elsewhere(number, taken)
         batches: dict[str, list[Routed]] = {gid: [] for gid in again if gid in self._storms}
-        for routed in taken:
-            batches.setdefault(routed.group.gid, []).append(routed)
+        for place, routed in enumerate(taken):
+            # A group of which nothing stays is looked at all the same: it may have no storm.
+            batch = batches.setdefault(routed.group.gid, [])
+            if place in elsewhere:
+                self._send_on(routed, *elsewhere[place])
+            else:
+                batch.append(routed)
         closing = False
         for gid in [gid for gid in batches if self._storms[gid].is_out_of_date]:
             closing = await self._fold_again(number, gid, batches.pop(gid)) or closing
@@ -464,6 +475,67 @@ class Folder(OpenStorms):
                 closing = self._note(gid, [Unsafe(routed) for routed in batches[gid]], reply) or closing
         if closing:
             await asyncio.sleep(CLOSING_SECONDS)
+
+    async def _counted_elsewhere(
+        self, number: int, taken: Sequence[Routed]
+    ) -> dict[int, tuple[Group, Recalled]]:
+        """Places of the alerts that another group has counted, the overflow group or their own, with that group and what
+        is known of it: other storms were open when they were posted before.
+
+        The two groups are in different partitions, so that no script sees both. Where two replicas take the same alert
+        and know of different storms, one of them may fold it between the other's question and its fold, which is
+        milliseconds, or as long as its call to Redis hangs: then it counts in both requests.
+        """
+        asked: dict[str, list[int]] = {}
+        others: dict[int, Group] = {}
+        for place, routed in enumerate(taken):
+            if other := self._other_group(routed):
+                others[place] = other
+                asked.setdefault(other.gid, []).append(place)
+        if not asked:
+            return {}
+        alerts = {gid: [taken[place].arrival for place in places_] for gid, places_ in asked.items()}
+        found = await self._answered(number, lambda: self._store.recall(alerts))
+        overflows = {
+            (other.policy, other.request_namespace): found[other.gid].epoch > 0
+            for other in others.values()
+            if other.overflow
+        }
+        self._overflowed -= overflows.keys()
+        self._overflowed |= {of for of, known in overflows.items() if known}
+        return {
+            place: (others[place], found[gid])
+            for gid, places_ in asked.items()
+            for place, counted in zip(places_, found[gid].counted, strict=True)
+            if counted
+        }
+
+    def _other_group(self, routed: Routed) -> Group | None:
+        """The group that may have counted an alert instead, if that is to be asked.
+
+        What goes to a storm of its own group that this process has folded into needs no question as long as nothing is
+        known of an overflow storm: it was asked about when the storm began here, and while that is open, its alerts
+        come to it.
+        """
+        group = routed.group
+        if routed.place or routed.recalled:
+            return None
+        if group.overflow:
+            return routed.version.group(routed.arrival)
+        of = group.policy, group.request_namespace
+        if self._storms[group.gid].epoch and of not in self._overflows and of not in self._overflowed:
+            return None
+        return overflow_group(group)
+
+    def _send_on(self, routed: Routed, group: Group, known: Recalled) -> None:
+        """Let an alert go to the group that has counted it; if that storm is over, it is safe."""
+        self._storms[routed.group.gid].queued -= 1
+        if known.closed:
+            self._release(routed, self._safe_verdict(group.gid, known.epoch))
+        else:
+            self._given_back(routed)
+            self._enqueue(replace(routed, group=group, recalled=True))
+        self._note_held()
 
     async def _fold_again(self, number: int, gid: str, batch: list[Routed]) -> bool:
         """Fold all that is not safe once more, in order and with a seed: Redis has lost the storm."""
@@ -531,18 +603,27 @@ class Folder(OpenStorms):
             for routed in (chain.from_iterable(batches.values()) if self._overflows else ())
             if (routed.version.id, routed.group.request_namespace) in self._overflows and routed.place
         ]
-        attempt = 0
-        while True:
+
+        async def call() -> list[Folded]:
             while not all(map(self._leads, movable)):  # noqa: ASYNC110 (the clock ends a Lease)
                 await asyncio.sleep(LINGER_SECONDS)
+            with FOLD_SECONDS.time():
+                # What some wait for may have become safe meanwhile, and Redis have lost it since.
+                renewed = [
+                    replace(fold, arrivals=[self._renewed(arrival) for arrival in fold.arrivals])
+                    for fold in folds
+                ]
+                return await self._store.fold(number, renewed, now_ms=int(time.time() * 1000))
+
+        replies = await self._answered(number, call)
+        return {fold.gid: reply for fold, reply in zip(folds, replies, strict=True)}
+
+    async def _answered(self, number: int, ask: Callable[[], Awaitable[T]]) -> T:
+        """What the store says to a step of folding, tried again until it answers."""
+        attempt = 0
+        while True:
             try:
-                with FOLD_SECONDS.time():
-                    # What some wait for may have become safe meanwhile, and Redis have lost it since.
-                    renewed = [
-                        replace(fold, arrivals=[self._renewed(arrival) for arrival in fold.arrivals])
-                        for fold in folds
-                    ]
-                    replies = await self._store.fold(number, renewed, now_ms=int(time.time() * 1000))
+                return await ask()
             except (StoreUnavailableError, StoreFullError) as exc:
                 reason = "full" if isinstance(exc, StoreFullError) else "unavailable"
                 FOLD_ERRORS.labels(reason=reason).inc()
@@ -550,8 +631,6 @@ class Folder(OpenStorms):
                     log.warning("fold failed, trying again", extra={"partition": number, "error": str(exc)})
                 await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
                 attempt += 1
-            else:
-                return {fold.gid: reply for fold, reply in zip(folds, replies, strict=True)}
 
     def _prepared(self, gid: str, batch: list[Routed], sureness: Sureness) -> Fold | None:
         storm = self._storms[gid]

@@ -118,6 +118,18 @@ class Folded:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """What Redis knows of a group, and of some alerts in it."""
+
+    epoch: int
+    """Of its latest storm that has, or may get, a request; 0 if it knows none."""
+    closed: bool
+    """Whether that is over: then its request holds all that it has counted."""
+    counted: list[bool]
+    """Of each alert, whether the group has counted it; what was discarded is not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """What a look at all partitions found."""
 
@@ -324,6 +336,31 @@ def _since(versions: Iterable[str | None]) -> dict[str, int]:
     return {stream: int(version) for stream, version in zip(STREAMS, versions, strict=True) if version}
 
 
+def _recalled(
+    alerts: Sequence[Arrival],
+    before: Sequence[str | None],
+    known: Sequence[str | None],
+    after: Sequence[str | None],
+) -> Recalled:
+    epoch, state = int(after[0] or 0), after[1]
+    return Recalled(
+        epoch,
+        before == after and state == State.CLOSED,
+        [
+            bool(epoch and text and _has_counted(text, arrival))
+            for arrival, text in zip(alerts, known, strict=True)
+        ],
+    )
+
+
+def _has_counted(text: str, alert: Arrival) -> bool:
+    """Whether the value of `counted`, as keys.py describes it, has the start of the alert in a storm that was not
+    discarded."""
+    assert isinstance(alert.ref, AlertRef)
+    start = str(alert.ref.starts_ms)
+    return not {start, f"{start}c"}.isdisjoint(text.split(",")[1:])
+
+
 def _folded(fold: Fold, reply: Sequence[Any]) -> Folded:
     word, epoch, folded, is_open, due_ms, written, life, discarded_as, *ordinals = reply
     doubtful: frozenset[int] = frozenset()
@@ -471,6 +508,31 @@ class StormStore:
             args += signals
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
         return [_folded(fold, reply) for fold, reply in zip(folds, replies, strict=True)]
+
+    async def recall(self, alerts: Mapping[str, Sequence[Arrival]]) -> dict[str, Recalled]:
+        """gid → which of some alerts that group has counted already. Those of a closed storm are known for
+        `KNOW_SECONDS` more, as after a repeat that is folded."""
+        async with self._connection.calling("asking for alerts counted before"):
+            pipeline = self._pipeline()
+            for gid, asked in alerts.items():
+                number = partition(gid)
+                # What is known is of a closed storm only if none has opened or ended meanwhile.
+                pipeline.hmget(keys.storm(number, gid), "e", "s")
+                pipeline.hmget(keys.counted(number, gid), [arrival.occurrence for arrival in asked])
+                pipeline.hmget(keys.storm(number, gid), "e", "s")
+            answers = await pipeline.execute()
+            found = {
+                gid: _recalled(asked, *answers[3 * place : 3 * place + 3])
+                for place, (gid, asked) in enumerate(alerts.items())
+            }
+            repeated = [gid for gid, recalled in found.items() if recalled.closed and any(recalled.counted)]
+            if repeated:
+                pipeline = self._pipeline()
+                for gid in repeated:
+                    # Not if a storm has opened meanwhile: it knows its alerts for as long as it lasts.
+                    pipeline.expire(keys.counted(partition(gid), gid), KNOW_SECONDS, xx=True)
+                await pipeline.execute()
+        return found
 
     async def claim(self, number: int, gids: Sequence[str], *, now_ms: int) -> list[Snapshot]:
         """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`.

@@ -42,6 +42,8 @@ class Routed:
     """As it is counted: with the severity that the policy maps it to."""
     group: Group
     version: PolicyVersion
+    recalled: bool = False
+    """An alert that goes to the group because that has counted it before."""
 
     @property
     def place(self) -> Place | None:

@@ -1,0 +1,266 @@
+"""Alerts that are posted again when their own group and the overflow group of its policy have changed places."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+from prometheus_client import REGISTRY
+from tests.harness.eventually import eventually
+from tests.harness.folding import CLUSTER, DISCARDED_AS, Group, Nobody
+from tests.harness.redis_proxy import RedisProxy
+from tests.harness.values import ARRIVAL, T0
+from tests.redis.test_folder import POLICY
+
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import SignalPhase
+from stormfold.api.stormpolicy import Limits, PolicySpec
+from stormfold.demo.valkey import Valkey
+from stormfold.fold.batching import Folder
+from stormfold.fold.connection import Connection
+from stormfold.fold.holding import Held
+from stormfold.fold.store import ForgetWord, StormStore
+from stormfold.model.arrival import AlertRef, Arrival, Verdict
+from stormfold.policy.grouping import overflow_group
+from stormfold.policy.index import PolicyIndex
+from stormfold.policy.routing import Routing
+from stormfold.policy.version import PolicyVersion
+
+ONE = PolicyVersion(POLICY.id, "policy-uid", 1, PolicySpec(group_by=("name",), limits=Limits(open_storms=1)))
+"""Of which one group may have a storm; what is beyond shares the overflow group."""
+
+
+def alert(group: str, *, firing: bool = True, starts_ms: int = T0) -> Arrival:
+    """The only alert of a group."""
+    return replace(
+        ARRIVAL, ref=AlertRef(Nobody(), 0, starts_ms), name=group, fingerprint=f"of-{group}", firing=firing
+    )
+
+
+GIDS = {
+    **{name: ONE.group(alert(name)).gid for name in ("own", "other")},
+    "overflow": overflow_group(ONE.group(alert("own"))).gid,
+}
+NAMES = {gid: name for name, gid in GIDS.items()}
+
+
+UNANSWERED = "stormfold_fold_errors_total", {"reason": "unavailable"}
+
+
+def sample(name: str, labels: dict[str, str] | None = None) -> float:
+    """What a metric of this process says."""
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+@dataclass
+class Replica:
+    """A folder that hears of requests when the test says so."""
+
+    store: StormStore
+    told: list[tuple[str, str]] = field(default_factory=list)
+    """(name, what of) in the order of the telling."""
+
+    def __post_init__(self) -> None:
+        self.folder = Folder(
+            self.store,
+            route=Routing(PolicyIndex([ONE])).route,
+            continuation=lambda gid: None,
+            closed_spans=lambda gid, stream: (),
+            leads=lambda arrival: True,
+            renewed=lambda arrival: arrival,
+            held=lambda gid, epoch: None,
+            tell=lambda arrival, verdict: self.told.append((arrival.name, verdict.message)),
+            safe_verdict=lambda gid, epoch: Verdict(
+                SignalPhase.FOLDED, Reason.COUNTED, f"{NAMES[gid]} {epoch}"
+            ),
+            hint=lambda number, due_ms: None,
+        )
+
+    async def post(self, *alerts: Arrival) -> None:
+        """Take alerts in and wait until they are folded."""
+        assert self.folder.offer(alerts) == []
+        await eventually(lambda: self.folder.idle, what="all is folded")
+
+    def group(self, name: str) -> Group:
+        """That group in Redis."""
+        return Group(self.store, GIDS[name], ONE.terms)
+
+    async def total(self, name: str) -> int:
+        """What the open storm of a group has counted."""
+        return (await self.group(name).look(at=10)).total
+
+    async def write(self, name: str, *, close: bool = False) -> None:
+        """Let a request of the open storm hold all that there is, and be closed if it is to be."""
+        group = self.group(name)
+        storm = await (group.close_and_forget(at=10) if close else group.look(at=10))
+        self.folder.observed(
+            storm.gid,
+            Held(storm.epoch, storm.incarnation, storm.folded, storm.origin),
+            ONE,
+            namespace="shop",
+            overflow=name == "overflow",
+            closed=close,
+            since={},
+        )
+
+    async def open_groups(self) -> set[str]:
+        """Those that have a storm in Redis."""
+        return {NAMES[gid] for gid in await self.store.open_gids()}
+
+
+@asynccontextmanager
+async def running(url: str) -> AsyncIterator[Replica]:
+    connection = Connection.from_url(url)
+    replica = Replica(StormStore(connection, cluster=CLUSTER))
+    parts = {asyncio.create_task(part, name=name) for name, part in replica.folder.parts().items()}
+    try:
+        yield replica
+    finally:
+        while parts:  # as app.py does: a cancellation may be lost
+            for part in parts:
+                part.cancel()
+            _, parts = await asyncio.wait(parts, timeout=0.2)
+        await connection.close()
+
+
+@pytest.fixture
+async def replica(redis: Valkey) -> AsyncIterator[Replica]:
+    async with running(redis.url) as replica:
+        yield replica
+
+
+@pytest.fixture
+async def replicas(redis: Valkey) -> AsyncIterator[tuple[Replica, Replica]]:
+    async with AsyncExitStack() as stack:
+        yield (
+            await stack.enter_async_context(running(redis.url)),
+            await stack.enter_async_context(running(redis.url)),
+        )
+
+
+# --- the other storm is over
+
+
+async def test_alert_of_a_closed_overflow_storm_opens_none_of_its_own(replica: Replica) -> None:
+    await replica.post(alert("other"), alert("own"))
+    await replica.write("other", close=True)
+    await replica.write("overflow", close=True)
+    replica.told.clear()
+    await replica.post(alert("own"), alert("own", firing=False))
+    assert (await replica.open_groups(), replica.told) == (set(), [("own", "overflow 1")] * 2)
+    assert not any(map(replica.folder.is_open, NAMES))
+    # A later start is a new occurrence.
+    await replica.post(alert("own", starts_ms=T0 + 1))
+    assert (await replica.open_groups(), await replica.total("own")) == ({"own"}, 1)
+
+
+async def test_alert_of_a_closed_storm_of_its_own_is_not_in_the_overflow_storm(replica: Replica) -> None:
+    await replica.post(alert("own"))
+    await replica.write("own", close=True)
+    await replica.post(alert("other"))
+    replica.told.clear()
+    await replica.post(alert("own"))
+    assert (await replica.open_groups(), replica.told) == ({"other"}, [("own", "own 1")])
+    await replica.post(alert("own", starts_ms=T0 + 1))
+    assert (await replica.open_groups(), await replica.total("overflow")) == ({"other", "overflow"}, 1)
+
+
+async def test_alert_of_a_discarded_overflow_storm_counts_in_one_of_its_own(replica: Replica) -> None:
+    await replica.post(alert("other"), alert("own"))
+    await replica.write("other", close=True)
+    overflow = replica.group("overflow")
+    storm = await overflow.look(at=10)
+    assert await replica.store.discard(storm, DISCARDED_AS) is ForgetWord.FORGOTTEN
+    replica.folder.released(storm, Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "too few"))
+    await replica.post(alert("own"))
+    assert (await replica.open_groups(), await replica.total("own")) == ({"own"}, 1)
+
+
+# --- the other storm is open, and another replica's
+
+
+async def test_alert_waits_for_the_overflow_request_of_another_replica(
+    replicas: tuple[Replica, Replica],
+) -> None:
+    first, second = replicas
+    await first.post(alert("other"), alert("own"))
+    await second.post(alert("own"), alert("own", firing=False))
+    assert (await second.open_groups(), await second.total("overflow")) == ({"other", "overflow"}, 1)
+    assert second.folder.namespace_of(GIDS["overflow"]) == "shop"
+    assert [second.folder.is_open(GIDS[name]) for name in ("own", "overflow")] == [False, True]
+    assert second.told == []
+    await second.write("overflow")
+    assert second.told == [("own", "overflow 1")] * 2
+    storm = await second.group("overflow").look(at=20)
+    assert (storm.total, storm.firing, storm.resolved, storm.folded) == (1, 0, 1, 2)
+
+
+async def test_alert_waits_for_the_request_of_its_own_that_another_replica_is_to_write(
+    replicas: tuple[Replica, Replica],
+) -> None:
+    first, second = replicas
+    await first.post(alert("own"))
+    await second.post(alert("other"))
+    await second.post(alert("own"))
+    assert (await second.open_groups(), await second.total("own")) == ({"own", "other"}, 1)
+    assert second.told == []
+    await second.write("own")
+    assert second.told == [("own", "own 1")]
+
+
+async def test_alert_that_waited_for_its_closing_storm_is_not_in_the_overflow_storm(replica: Replica) -> None:
+    await replica.post(alert("own"))
+    await replica.write("own")
+    await replica.post(alert("other"))
+    assert await replica.open_groups() == {"own", "overflow"}
+    own = replica.group("own")
+    _, frozen = await own.close(await own.look(at=10), at=10)
+    assert frozen is not None
+    calls = sample("stormfold_fold_duration_seconds_count")
+    assert replica.folder.offer([alert("own")]) == []
+    await eventually(
+        lambda: sample("stormfold_fold_duration_seconds_count") > calls, what="it hears that the storm closes"
+    )
+    assert await replica.store.forget_closed(frozen) is ForgetWord.FORGOTTEN
+    replica.told.clear()
+    replica.folder.closed(frozen.gid)
+    await eventually(lambda: replica.told == [("own", "own 1")], what="it is safe")
+    assert (await replica.open_groups(), await replica.total("overflow")) == ({"overflow"}, 1)
+
+
+# --- what it costs
+
+
+async def test_only_what_opens_a_storm_asks_while_there_is_no_overflow_storm(
+    valkey: Valkey, redis_proxy: RedisProxy
+) -> None:
+    async with running(redis_proxy.url) as replica:
+        asked = []
+        for starts_ms in range(T0, T0 + 3):
+            await replica.post(alert("own", starts_ms=starts_ms))
+            asked.append(redis_proxy.commands["HMGET"])
+        assert (await replica.total("own"), asked) == (3, [3, 3, 3])
+        await replica.post(alert("other"))
+        assert redis_proxy.commands["HMGET"] == 6
+        await replica.post(alert("own", starts_ms=T0 + 3))
+        assert redis_proxy.commands["HMGET"] == 9
+
+
+async def test_question_is_asked_again_when_redis_does_not_answer(
+    valkey: Valkey, redis_proxy: RedisProxy
+) -> None:
+    async with running(redis_proxy.url) as replica:
+        await replica.post(alert("other"), alert("own"))
+        await replica.write("other", close=True)
+        await replica.write("overflow", close=True)
+        redis_proxy.disconnect()
+        failed = sample(*UNANSWERED)
+        assert replica.folder.offer([alert("own")]) == []
+        await eventually(lambda: sample(*UNANSWERED) > failed, what="Redis does not answer")
+        redis_proxy.reconnect()
+        await eventually(lambda: replica.folder.idle, what="it is known")
+        assert (await replica.open_groups(), Counter(replica.told)["own", "overflow 1"]) == (set(), 2)
