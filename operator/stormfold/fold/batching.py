@@ -25,6 +25,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
+from stormfold.fold.elsewhere import Elsewhere
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
 from stormfold.fold.holding import NOT_SURE, Continuation, Held, Lane, Life, Storm, Sureness, Unsafe, places
 from stormfold.fold.room import Room
@@ -32,7 +33,6 @@ from stormfold.fold.store import Fold, Folded, FoldWord, Recalled, StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Span, Verdict
 from stormfold.model.group import PARTITIONS, Group, PolicyId, partition
 from stormfold.model.storm import Snapshot
-from stormfold.policy.grouping import overflow_group
 from stormfold.policy.routing import OpenStorms, Routed
 from stormfold.policy.version import PolicyVersion
 
@@ -110,8 +110,11 @@ class Folder(OpenStorms):
         self._storms: dict[str, Storm] = {}
         self._open: Tally[tuple[PolicyId, str]] = Tally()
         self._overflows: set[tuple[PolicyId, str]] = set()
-        self._overflowed: set[tuple[PolicyId, str]] = set()
-        """Policies and namespaces of whose overflow group Redis knew a storm, if only one that is over."""
+        self._elsewhere = Elsewhere(
+            store,
+            has_begun=lambda gid: self._storms[gid].epoch > 0,
+            overflows=self._overflows,
+        )
         self._lanes = [Lane() for _ in range(PARTITIONS)]
         self._room = Room(MAX_HELD)
         self._submitted = 0
@@ -456,7 +459,7 @@ class Folder(OpenStorms):
         return ready
 
     async def _fold_batch(self, number: int, taken: list[Routed], again: set[str]) -> None:
-        elsewhere = await self._counted_elsewhere(number, taken)
+        elsewhere = await self._answered(number, lambda: self._elsewhere.counted(taken))
         batches: dict[str, list[Routed]] = {gid: [] for gid in again if gid in self._storms}
         for place, routed in enumerate(taken):
             # A group of which nothing stays is looked at all the same: it may have no storm.
@@ -475,57 +478,6 @@ class Folder(OpenStorms):
                 closing = self._note(gid, [Unsafe(routed) for routed in batches[gid]], reply) or closing
         if closing:
             await asyncio.sleep(CLOSING_SECONDS)
-
-    async def _counted_elsewhere(
-        self, number: int, taken: Sequence[Routed]
-    ) -> dict[int, tuple[Group, Recalled]]:
-        """Places of the alerts that another group has counted, the overflow group or their own, with that group and what
-        is known of it: other storms were open when they were posted before.
-
-        The two groups are in different partitions, so that no script sees both. Where two replicas take the same alert
-        and know of different storms, one of them may fold it between the other's question and its fold, which is
-        milliseconds, or as long as its call to Redis hangs: then it counts in both requests.
-        """
-        asked: dict[str, list[int]] = {}
-        others: dict[int, Group] = {}
-        for place, routed in enumerate(taken):
-            if other := self._other_group(routed):
-                others[place] = other
-                asked.setdefault(other.gid, []).append(place)
-        if not asked:
-            return {}
-        alerts = {gid: [taken[place].arrival for place in places_] for gid, places_ in asked.items()}
-        found = await self._answered(number, lambda: self._store.recall(alerts))
-        overflows = {
-            (other.policy, other.request_namespace): found[other.gid].epoch > 0
-            for other in others.values()
-            if other.overflow
-        }
-        self._overflowed -= overflows.keys()
-        self._overflowed |= {of for of, known in overflows.items() if known}
-        return {
-            place: (others[place], found[gid])
-            for gid, places_ in asked.items()
-            for place, counted in zip(places_, found[gid].counted, strict=True)
-            if counted
-        }
-
-    def _other_group(self, routed: Routed) -> Group | None:
-        """The group that may have counted an alert instead, if that is to be asked.
-
-        What goes to a storm of its own group that this process has folded into needs no question as long as nothing is
-        known of an overflow storm: it was asked about when the storm began here, and while that is open, its alerts
-        come to it.
-        """
-        group = routed.group
-        if routed.place or routed.recalled:
-            return None
-        if group.overflow:
-            return routed.version.group(routed.arrival)
-        of = group.policy, group.request_namespace
-        if self._storms[group.gid].epoch and of not in self._overflows and of not in self._overflowed:
-            return None
-        return overflow_group(group)
 
     def _send_on(self, routed: Routed, group: Group, known: Recalled) -> None:
         """Let an alert go to the group that has counted it; if that storm is over, it is safe."""
