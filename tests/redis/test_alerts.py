@@ -238,21 +238,35 @@ async def test_what_another_server_had_discarded_counts_again(group: Group) -> N
 
 
 async def test_alerts_are_recalled_that_a_request_holds_or_may_get(group: Group) -> None:
-    async def recalled(*reports: Arrival) -> Recalled:
-        return (await group.store.recall({GID: reports}))[GID]
+    async def recalled(*reports: Arrival) -> tuple[int, bool, list[bool]]:
+        found = (await group.store.recall({GID: reports}))[GID]
+        return found.epoch, found.closed, found.counted
 
-    assert await recalled(alert("a")) == Recalled(0, False, [False])
+    assert await recalled(alert("a")) == (0, False, [False])
     await group.fold(alert("a"), alert("a", 5))
     await group.close_and_forget(at=10)
-    assert await recalled(alert("a"), alert("a", 5), alert("a", 6), alert("b")) == Recalled(
-        1, True, [True, True, False, False]
+    assert await recalled(alert("a"), alert("a", 5), alert("a", 6), alert("b")) == (
+        1,
+        True,
+        [True, True, False, False],
     )
     await group.fold(alert("a", 20), alert("b", 20), at=20)
-    assert await recalled(resolved("a"), alert("a", 20), alert("b", 20)) == Recalled(2, False, [True] * 3)
+    assert await recalled(resolved("a"), alert("a", 20), alert("b", 20)) == (2, False, [True] * 3)
     await group.discard(await group.look(at=30))
-    assert await recalled(alert("a"), alert("a", 20), alert("b", 20)) == Recalled(
-        1, True, [True, False, False]
+    assert await recalled(alert("a"), alert("a", 20), alert("b", 20)) == (1, True, [True, False, False])
+
+
+async def test_what_is_recalled_says_what_redis_may_have_lost(group: Group) -> None:
+    seed = Seed(
+        epoch=1, closed=False, incarnation="life", total=1, folded=1, latest_start_ms=T0, opened_ms=T0
     )
+    await group.fold(alert("a", 5), seed=seed)
+    found = (await group.store.recall({GID: [alert("a", 5)]}))[GID]
+    storm = await group.look(at=10)
+    assert found == Recalled(1, False, storm.incarnation, T0, [True])
+    await group.close_and_forget(at=10)
+    found = (await group.store.recall({GID: [alert("b")]}))[GID]
+    assert found == Recalled(1, True, "", T0, [False])
 
 
 async def test_what_is_recalled_of_a_closed_storm_is_known_for_a_day_more(

@@ -22,9 +22,10 @@ from stormfold.api.stormpolicy import Limits, PolicySpec
 from stormfold.demo.valkey import Valkey
 from stormfold.fold.batching import Folder
 from stormfold.fold.connection import Connection
-from stormfold.fold.holding import Held
+from stormfold.fold.holding import Continuation, Held
 from stormfold.fold.store import ForgetWord, StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
+from stormfold.model.storm import Seed
 from stormfold.policy.grouping import overflow_group
 from stormfold.policy.index import PolicyIndex
 from stormfold.policy.routing import Routing
@@ -63,12 +64,14 @@ class Replica:
     store: StormStore
     told: list[tuple[str, str]] = field(default_factory=list)
     """(name, what of) in the order of the telling."""
+    requests: dict[str, Continuation] = field(default_factory=dict)
+    """gid → what its request says, where a test lets Redis lose something."""
 
     def __post_init__(self) -> None:
         self.folder = Folder(
             self.store,
             route=Routing(PolicyIndex([ONE])).route,
-            continuation=lambda gid: None,
+            continuation=self.requests.get,
             closed_spans=lambda gid, stream: (),
             leads=lambda arrival: True,
             renewed=lambda arrival: arrival,
@@ -230,6 +233,39 @@ async def test_alert_that_waited_for_its_closing_storm_is_not_in_the_overflow_st
     replica.folder.closed(frozen.gid)
     await eventually(lambda: replica.told == [("own", "own 1")], what="it is safe")
     assert (await replica.open_groups(), await replica.total("overflow")) == ({"overflow"}, 1)
+
+
+# --- Redis has lost the other storm
+
+
+async def test_alert_that_a_lost_storm_may_have_counted_is_said_to_be_in_doubt(
+    replica: Replica, redis: Valkey
+) -> None:
+    await replica.post(alert("other"), alert("own"))
+    storm = await replica.group("overflow").look(at=10)
+    await replica.write("other", close=True)
+    await replica.write("overflow", close=True)
+    replica.requests[GIDS["overflow"]] = Continuation(
+        Seed(
+            epoch=1,
+            closed=True,
+            incarnation=storm.incarnation,
+            total=1,
+            folded=1,
+            opened_ms=T0,
+            latest_start_ms=storm.latest_start_ms,
+        ),
+        ONE,
+        "",
+    )
+    redis.command("FLUSHALL")
+    await replica.post(alert("own"))
+    own = await replica.group("own").look(at=20)
+    assert (own.total, own.repeats) == (1, 1)
+    # What began later the lost storm has not counted.
+    await replica.post(alert("own", starts_ms=T0 + 1))
+    own = await replica.group("own").look(at=30)
+    assert (own.total, own.repeats) == (2, 1)
 
 
 # --- what it costs

@@ -112,6 +112,7 @@ class Folder(OpenStorms):
         self._overflows: set[tuple[PolicyId, str]] = set()
         self._elsewhere = Elsewhere(
             store,
+            continuation=continuation,
             has_begun=lambda gid: self._storms[gid].epoch > 0,
             overflows=self._overflows,
         )
@@ -459,15 +460,15 @@ class Folder(OpenStorms):
         return ready
 
     async def _fold_batch(self, number: int, taken: list[Routed], again: set[str]) -> None:
-        elsewhere = await self._answered(number, lambda: self._elsewhere.counted(taken))
+        elsewhere = await self._answered(number, lambda: self._elsewhere.find(taken))
         batches: dict[str, list[Routed]] = {gid: [] for gid in again if gid in self._storms}
         for place, routed in enumerate(taken):
             # A group of which nothing stays is looked at all the same: it may have no storm.
             batch = batches.setdefault(routed.group.gid, [])
-            if place in elsewhere:
-                self._send_on(routed, *elsewhere[place])
+            if place in elsewhere.counted:
+                self._send_on(routed, *elsewhere.counted[place])
             else:
-                batch.append(routed)
+                batch.append(replace(routed, doubtful=True) if place in elsewhere.doubtful else routed)
         closing = False
         for gid in [gid for gid in batches if self._storms[gid].is_out_of_date]:
             closing = await self._fold_again(number, gid, batches.pop(gid)) or closing
@@ -603,6 +604,7 @@ class Folder(OpenStorms):
             [routed.arrival for routed in batch],
             sure=sureness.places,
             basis=sureness.basis,
+            doubtful=places([routed.doubtful for routed in batch]),
             known_epoch=storm.epoch,
             known_folded=storm.folded,
             known_incarnation=storm.incarnation,

@@ -4,16 +4,32 @@ Which of the two an alert goes to depends on the storms that are open, and whoev
 The two groups are in different partitions, so that no script sees both: before an alert is folded, Redis is asked what
 the other group knows of it.
 
+What the other group's request may hold, and Redis has lost, nobody can tell one by one: such an alert is counted, and the
+request says that it may count twice.
+
 Where two replicas take the same alert and know of different storms, one of them may fold it between the other's
 question and its fold, which is milliseconds, or as long as its call to Redis hangs: then it counts in both requests.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
+from stormfold.fold.holding import Continuation
 from stormfold.fold.store import Recalled, StormStore
+from stormfold.model.arrival import AlertRef
 from stormfold.model.group import Group, PolicyId
 from stormfold.policy.grouping import overflow_group
 from stormfold.policy.routing import Routed
+
+
+@dataclass
+class Found:
+    """What was found of a batch, by places in it."""
+
+    counted: dict[int, tuple[Group, Recalled]] = field(default_factory=dict)
+    """Those that another group has counted, with that group and what is known of it."""
+    doubtful: set[int] = field(default_factory=set)
+    """Those that it may have counted."""
 
 
 class Elsewhere:
@@ -23,47 +39,61 @@ class Elsewhere:
         self,
         store: StormStore,
         *,
+        continuation: Callable[[str], Continuation | None],
         has_begun: Callable[[str], bool],
         overflows: Collection[tuple[PolicyId, str]],
     ) -> None:
-        """`has_begun` says whether this process has folded into the group's open storm; `overflows` are the policies and
+        """`continuation` gives what a group's latest request says; `has_begun` says whether this process has folded into the group's open storm; `overflows` are the policies and
         namespaces of which it knows an overflow storm."""
         self._store = store
+        self._continuation = continuation
         self._has_begun = has_begun
         self._overflows = overflows
         self._overflowed: set[tuple[PolicyId, str]] = set()
         """Those of whose overflow group Redis knew a storm, if only one that is over."""
 
-    async def counted(self, taken: Sequence[Routed]) -> dict[int, tuple[Group, Recalled]]:
-        """Places of the alerts that another group has counted, with that group and what is known of it.
+    async def find(self, taken: Sequence[Routed]) -> Found:
+        """Ask about a batch.
 
         Raises:
             StoreError: see `StormStore.recall`.
         """
-        asked: dict[str, list[int]] = {}
-        others: dict[int, Group] = {}
+        asked: dict[Group, list[int]] = {}
         for place, routed in enumerate(taken):
             if other := self._other_group(routed):
-                others[place] = other
-                asked.setdefault(other.gid, []).append(place)
+                asked.setdefault(other, []).append(place)
+        found = Found()
         if not asked:
-            return {}
-        found = await self._store.recall(
-            {gid: [taken[place].arrival for place in places] for gid, places in asked.items()}
+            return found
+        answers = await self._store.recall(
+            {other.gid: [taken[place].arrival for place in places] for other, places in asked.items()}
         )
-        self._note({other: found[other.gid] for other in others.values()})
-        return {
-            place: (others[place], found[gid])
-            for gid, places in asked.items()
-            for place, counted in zip(places, found[gid].counted, strict=True)
-            if counted
-        }
+        for other, places in asked.items():
+            known = answers[other.gid]
+            self._note(other, known)
+            latest = self._latest_start_ms(other.gid, known)
+            for place, counted in zip(places, known.counted, strict=True):
+                ref = taken[place].arrival.ref
+                if counted:
+                    found.counted[place] = other, known
+                elif isinstance(ref, AlertRef) and ref.starts_ms <= latest:
+                    found.doubtful.add(place)
+        return found
 
-    def _note(self, found: dict[Group, Recalled]) -> None:
-        for other, known in found.items():
-            if other.overflow:
-                of = other.policy, other.request_namespace
-                (self._overflowed.add if known.epoch else self._overflowed.discard)(of)
+    def _latest_start_ms(self, gid: str, known: Recalled) -> int:
+        """What began up to then the group may have counted though Redis does not know it."""
+        if (request := self._continuation(gid)) is None:
+            return known.latest_start_ms
+        seed = request.seed
+        same = known.epoch == seed.epoch and (known.closed or known.incarnation == seed.incarnation)
+        if same or known.epoch > seed.epoch:
+            return known.latest_start_ms
+        return max(known.latest_start_ms, seed.latest_start_ms)
+
+    def _note(self, other: Group, known: Recalled) -> None:
+        if other.overflow:
+            of = other.policy, other.request_namespace
+            (self._overflowed.add if known.epoch else self._overflowed.discard)(of)
 
     def _other_group(self, routed: Routed) -> Group | None:
         """The group that may have counted an alert instead, if that is to be asked.

@@ -85,6 +85,8 @@ class Fold:
     sure: frozenset[int] = frozenset()
     """Places of those of which the caller is sure that no request holds them, if the storm has `basis` as origin."""
     basis: str = ""
+    doubtful: frozenset[int] = frozenset()
+    """Places of alerts that another group may have counted."""
     known_epoch: int = 0
     """The epoch that Redis must know; 0: the caller knows of no storm."""
     known_folded: int = 0
@@ -125,6 +127,10 @@ class Recalled:
     """Of its latest storm that has, or may get, a request; 0 if it knows none."""
     closed: bool
     """Whether that is over: then its request holds all that it has counted."""
+    incarnation: str
+    """The life of that storm; empty if it is over."""
+    latest_start_ms: int
+    """What began up to then the group may have counted though Redis does not know it."""
     counted: list[bool]
     """Of each alert, whether the group has counted it; what was discarded is not."""
 
@@ -180,12 +186,12 @@ def resource_of_field(field: str, base: str) -> str:
     return base.encode()[: ord(field[1]) - 32].decode() + field[2:]
 
 
-def _signal_args(arrival: Arrival, *, sure: bool) -> tuple[str | int, ...]:
+def _signal_args(arrival: Arrival, *, sure: bool, doubtful: bool) -> tuple[str | int, ...]:
     """What fold.lua is told of one signal, as its header says."""
     ref = arrival.ref
     instance: str | int = ""
     if isinstance(ref, AlertRef):
-        version, flags = ref.starts_ms, f"a{arrival.firing + 2 * sure}"
+        version, flags = ref.starts_ms, f"a{arrival.firing + 2 * sure + 4 * doubtful}"
     else:
         version, instance = ref.resource_version, arrival.instance
         flags = (
@@ -208,7 +214,7 @@ def _each_args(fold: Fold) -> list[str | int]:
     """All signals one by one."""
     args: list[str | int] = [len(fold.arrivals), 0]
     for place, arrival in enumerate(fold.arrivals):
-        args += _signal_args(arrival, sure=place in fold.sure)
+        args += _signal_args(arrival, sure=place in fold.sure, doubtful=place in fold.doubtful)
     return args
 
 
@@ -342,10 +348,12 @@ def _recalled(
     known: Sequence[str | None],
     after: Sequence[str | None],
 ) -> Recalled:
-    epoch, state = int(after[0] or 0), after[1]
+    epoch, state, incarnation, latest = after
     return Recalled(
-        epoch,
+        int(epoch or 0),
         before == after and state == State.CLOSED,
+        incarnation or "",
+        int(latest or 0),
         [
             bool(epoch and text and _has_counted(text, arrival))
             for arrival, text in zip(alerts, known, strict=True)
@@ -517,9 +525,9 @@ class StormStore:
             for gid, asked in alerts.items():
                 number = partition(gid)
                 # What is known is of a closed storm only if none has opened or ended meanwhile.
-                pipeline.hmget(keys.storm(number, gid), "e", "s")
+                pipeline.hmget(keys.storm(number, gid), "e", "s", "g", "la")
                 pipeline.hmget(keys.counted(number, gid), [arrival.occurrence for arrival in asked])
-                pipeline.hmget(keys.storm(number, gid), "e", "s")
+                pipeline.hmget(keys.storm(number, gid), "e", "s", "g", "la")
             answers = await pipeline.execute()
             found = {
                 gid: _recalled(asked, *answers[3 * place : 3 * place + 3])

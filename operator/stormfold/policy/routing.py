@@ -44,6 +44,8 @@ class Routed:
     version: PolicyVersion
     recalled: bool = False
     """An alert that goes to the group because that has counted it before."""
+    doubtful: bool = False
+    """An alert that another group may have counted: Redis does not know any more."""
 
     @property
     def place(self) -> Place | None:

@@ -22,7 +22,8 @@
            how many arguments follow for its signals: m, k, and for each of m signals if k is 0:
            version, id, flags, severity 0…4, seen ms, resource or '', instance, '' of an alert. By the flags it is
              0<s> | 1<s>       a Signal of segment s, resolved or firing; version is its resourceVersion
-             a0 | a1 | a2 | a3 an alert, 1 firing, 2 surely not counted; version is its start in ms
+             a0 … a7           an alert, the sum of 1 firing, 2 surely not counted, 4 maybe counted by another group;
+                               version is its start in ms
              e<after>,<count>,<s>  occurrences of an Event of segment s; version is its resourceVersion
            Where all are Signals, no two with the same id, there may be their sum; then k is above 0, and follow:
              k times segment, its lowest version and its highest;
@@ -213,8 +214,8 @@ end
 local function judge_alert(map, known, a, opening, basis)
   local id, flags, start = signal_args[a + 1], number(string.sub(signal_args[a + 2], 2)), tonumber(signal_args[a])
   -- What the caller is sure of holds for one request: another replica may have continued the storm from a later one.
-  local fires, sure = flags % 2 == 1, flags >= 2 and basis == (map.s == 'o' and map.og or '')
-  local maybe = not sure and start <= number(map.la)
+  local fires, sure = flags % 2 == 1, flags % 4 >= 2 and basis == (map.s == 'o' and map.og or '')
+  local maybe = flags >= 4 or (not sure and start <= number(map.la))
   local alert, text = known.alerts[id], known.values[id]
   if not alert then
     local fate = text and fate_of_latest(text, signal_args[a], fires, opening)
