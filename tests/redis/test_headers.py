@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 from tests.harness.folding import GID, OPENED, Group, signal
 
 from stormfold.fold import scripts
-from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, SETTLE, Script
+from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, SETTLE, SINCE, Script
 
-SCRIPTS = [pytest.param(script, id=script.name) for script in (FOLD, CLAIM, SETTLE, CLOSE, FORGET)]
+SCRIPTS = [pytest.param(script, id=script.name) for script in (FOLD, CLAIM, SETTLE, CLOSE, FORGET, SINCE)]
 
 
 def words_of(script: Script) -> set[str]:
@@ -125,6 +125,7 @@ PROVOKED: dict[str, dict[str, Callable[[Group], Awaitable[str]]]] = {
         "lost": forget_lost,
         "newer-epoch": forget_newer_epoch,
     },
+    "since": {},
 }
 CASES = [
     pytest.param(word, provoke, id=f"{script} {word}")
