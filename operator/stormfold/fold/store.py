@@ -5,6 +5,7 @@ repeated), `StoreFullError` and `StoreConfigError`.
 """
 
 import asyncio
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -199,6 +200,14 @@ def _each_args(fold: Fold) -> list[str | int]:
     return args
 
 
+def _prefix(texts: Collection[str]) -> str:
+    """What all of them begin with."""
+    if not texts:
+        return ""
+    first, last = min(texts), max(texts)
+    return first[: bisect_left(range(1, len(first) + 1), True, key=lambda n: not last.startswith(first[:n]))]
+
+
 def _sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
     """The sum of Signals as fold.lua's header says, and in short each of them.
 
@@ -232,7 +241,9 @@ def _sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
         args += (segment, min(of_it), max(of_it))
     several = len(resources) < resources.total()
     args += (sum(firing), max(severities), min(seen), max(seen))
-    args += (len(resources), len(resources) if several else 0, *resources)
+    prefix = _prefix(resources)
+    args += (prefix, len(resources), len(resources) if several else 0)
+    args += [resource[len(prefix) :] for resource in resources]
     if several:
         args += resources.values()
     args.append(len(lasting))

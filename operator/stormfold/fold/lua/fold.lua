@@ -26,7 +26,8 @@
            Where all are Signals, no two with the same id, there may be their sum; then k is above 0, and follow:
              k times segment, its lowest version and its highest;
              how many fire, highest severity, first seen ms, last seen ms;
-             r, w and r resources, then w numbers of signals about each, where w is r, or 0 if it is one each;
+             what its resources begin with, r, w and the rests of r resources, then w numbers of signals about each,
+             where w is r, or 0 if it is one each;
              i and i instances, each twice its number and 1 more if it fires in the end;
              m times version and id;
              JSON of six arrays with m values each: fires, segment, severity, seen ms, place of its resource from 1
@@ -110,27 +111,20 @@ end
 
 local function base_of(resource) return string.sub(resource, 1, cut(resource, BASE_BYTES)) end
 
+-- How many bytes a text has in common with the storm's base, n at least; whole characters of them.
+local function shared_with(text, base, n)
+  local most = math.min(#text, #base)
+  while n < most do
+    local middle = math.ceil((n + most) / 2)
+    if string.sub(text, 1, middle) == string.sub(base, 1, middle) then n = middle else most = middle - 1 end
+  end
+  return cut(text, n)
+end
+
 -- A listed resource is kept without what it has in common with the storm's base: how much that is, and the rest.
--- What the last one had in common is tried first: pods of one Deployment share it.
-local shared, common, shared_base, mark = 0, '', '', ' '
-local function field_of(resource, base)
-  if base ~= shared_base then common, shared_base = string.sub(base, 1, shared), base end
-  local n = shared
-  local byte = string.byte(resource, n + 1)
-  if byte == string.byte(base, n + 1) or string.sub(resource, 1, n) ~= common then
-    local most = math.min(#resource, #base)
-    n = 0
-    while n < most do
-      local middle = math.ceil((n + most) / 2)
-      if string.sub(resource, 1, middle) == string.sub(base, 1, middle) then n = middle else most = middle - 1 end
-    end
-    shared, common, byte, mark = n, string.sub(base, 1, n), string.byte(resource, n + 1), string.char(32 + n)
-  end
-  if byte and byte >= 128 then
-    n = cut(resource, n)
-    return string.char(32 + n) .. string.sub(resource, n + 1)
-  end
-  return mark .. string.sub(resource, n + 1)
+local function field_of(resource, base, n)
+  n = shared_with(resource, base, n)
+  return string.char(32 + n) .. string.sub(resource, n + 1)
 end
 
 local function resource_of(field, base)
@@ -536,19 +530,27 @@ local function tally_of(map, new, ordinals, ids_key, beyond_key)
   for n, instance in ipairs(order) do order[n] = instance * 2 + (last[instance] and 1 or 0) end
   return {
     total = total, others = others, firing = firing, resolving = resolving, severity = severity,
-    first_ms = first_ms, last_ms = last_ms, resources = resources, resources_at = 1, r = #resources, weights = weights,
-    weights_at = 1, members = order, from = 1, to = #order,
+    first_ms = first_ms, last_ms = last_ms, prefix = '', resources = resources, resources_at = 1, r = #resources,
+    weights = weights, weights_at = 1, members = order, from = 1, to = #order,
   }
 end
 
 -- Counts the signals about some resources: those of them that there is room for are listed.
 local function count_resources(map, tally, limit, hll_key)
   local resources, weights, offset = tally.resources, tally.weights, tally.weights_at - tally.resources_at
-  map.b = map.b or base_of(resources[tally.resources_at])
+  local prefix = tally.prefix
+  map.b = map.b or base_of(prefix .. resources[tally.resources_at])
   local base, listed, size, unlisted = map.b, map.rs, map.rc or 0, nil
+  -- What they all begin with is compared with the base once. If that is in the base, one that goes on in another way
+  -- has no more in common with it.
+  local n_shared = string.sub(base, 1, #prefix) == prefix and #prefix or shared_with(prefix, base, 0)
+  local mark = string.char(32 + n_shared) .. string.sub(prefix, n_shared + 1)
+  local next_byte = n_shared == #prefix and string.byte(base, n_shared + 1)
   for n = tally.resources_at, tally.resources_at + tally.r - 1 do
     local weight = weights and tonumber(weights[n + offset]) or 1
-    local field = field_of(resources[n], base)
+    local byte = string.byte(resources[n])
+    local differs = next_byte == false or (byte and byte < 128 and byte ~= next_byte)
+    local field = differs and mark .. resources[n] or field_of(prefix .. resources[n], base, n_shared)
     local signals = listed[field]
     if signals then
       listed[field] = signals + weight
@@ -557,7 +559,7 @@ local function count_resources(map, tally, limit, hll_key)
       listed[field] = weight
     else
       unlisted = unlisted or {}
-      unlisted[#unlisted + 1] = resources[n]
+      unlisted[#unlisted + 1] = prefix .. resources[n]
     end
   end
   map.rc = size
@@ -680,8 +682,8 @@ local function read_sum(map, m, k, first, ids_key)
     if tonumber(ARGV[a + 1]) <= newest then above = false end
   end
   local a = first + k * 3
-  local r, w = tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])
-  local resources_at = a + 6
+  local prefix, r, w = ARGV[a + 4], tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
+  local resources_at = a + 7
   local instances_at = resources_at + r + w + 1
   local ids_at = instances_at + tonumber(ARGV[instances_at - 1])
   local text_at = ids_at + m * 2
@@ -689,8 +691,8 @@ local function read_sum(map, m, k, first, ids_key)
     local firing = tonumber(ARGV[a])
     return {
       firing = firing, resolving = firing < m, severity = tonumber(ARGV[a + 1]), first_ms = tonumber(ARGV[a + 2]),
-      last_ms = tonumber(ARGV[a + 3]), resources = ARGV, resources_at = resources_at, r = r, weights = w > 0 and ARGV,
-      weights_at = resources_at + r, members = ARGV, from = instances_at, to = ids_at - 1, total = 0, others = 0,
+      last_ms = tonumber(ARGV[a + 3]), prefix = prefix, resources = ARGV, resources_at = resources_at, r = r,
+      weights = w > 0 and ARGV, weights_at = resources_at + r, members = ARGV, from = instances_at, to = ids_at - 1, total = 0, others = 0,
     }
   end
   local firing, segment, severity, seen, resource, instance = unpack(cjson.decode(ARGV[text_at]))
@@ -700,7 +702,7 @@ local function read_sum(map, m, k, first, ids_key)
     args[before + 1], args[before + 2] = ARGV[ids_at + n * 2 - 2], ARGV[ids_at + n * 2 - 1]
     args[before + 3] = (firing[n] and '1' or '0') .. segment[n]
     args[before + 4], args[before + 5] = severity[n], seen[n]
-    args[before + 6] = resource[n] > 0 and ARGV[resources_at + resource[n] - 1] or ''
+    args[before + 6] = resource[n] > 0 and prefix .. ARGV[resources_at + resource[n] - 1] or ''
     args[before + 7] = math.floor(ARGV[instances_at + instance[n] - 1] / 2)
   end
   signal_args = args
