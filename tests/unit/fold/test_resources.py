@@ -14,6 +14,7 @@ from tests.harness.values import NODE, POD, SHOP, SNAPSHOT, T0, TERMS
 from stormfold.fold.store import (
     BASE_BYTES,
     SEPARATOR,
+    _prefix,
     _seed_fields,
     _snapshot,
     decoded_resource,
@@ -74,6 +75,22 @@ def test_field_of_a_resource_keeps_what_differs_from_the_base() -> None:
     base = resource_base(encoded_resource(POD))
     assert resource_field(encoded_resource(replace(POD, name="web-1")), base) == ".1"
     assert resource_field(encoded_resource(POD), base) == "/"
+
+
+@pytest.mark.parametrize(
+    ("texts", "prefix"),
+    [
+        ([], ""),
+        (["web-0"], "web-0"),
+        (["web-0", "web-1", "web-10"], "web-"),
+        (["web", "web-0"], "web"),
+        (["web-é", "web-è"], "web-"),
+        (["web-0", "api-0"], ""),
+        (["", "web-0"], ""),
+    ],
+)
+def test_prefix_is_what_all_begin_with(texts: list[str], prefix: str) -> None:
+    assert _prefix(texts) == prefix
 
 
 # --- seeds
