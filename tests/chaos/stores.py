@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, cast
 
+from tests.harness.folding import fields_of
+
 from stormfold.demo.process import Server, ServerError, free_port
 from stormfold.demo.valkey import Valkey, ValkeyCluster, embedded_valkey
 from stormfold.fold import keys
@@ -102,12 +104,11 @@ class Store(ABC):
             with contextlib.suppress(OSError, ServerError):
                 server.command(*command)
 
-    def storm(self, gid: str) -> dict[str, str]:
+    def storm(self, gid: str) -> dict[str, Any]:
         """The fields of a storm, none if it is not there or nobody answers."""
         for server in self.primaries():
             with contextlib.suppress(OSError, ServerError):
-                flat = cast("list[str]", server.command("HGETALL", keys.storm(partition(gid), gid)))
-                return dict(zip(flat[::2], flat[1::2], strict=True))
+                return fields_of(server, keys.storm(partition(gid), gid))
         return {}
 
 

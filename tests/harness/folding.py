@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.harness.values import ARRIVAL, SHOP, T0, TERMS
 
+from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.store import CloseWord, Fold, Folded, ForgetWord, SettleWord, StormStore
 from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
@@ -29,6 +31,23 @@ for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
 end
 """
 """Puts copies of the keys with one prefix in the place of those with another."""
+FIELDS = """
+local packed = redis.call('GET', KEYS[1])
+return packed and cjson.encode(cmsgpack.unpack(packed)) or '{}'
+"""
+"""The fields of a storm as JSON."""
+ALTER = """
+local storm = cmsgpack.unpack(redis.call('GET', KEYS[1]))
+for field, value in pairs(cjson.decode(ARGV[1])) do storm[field] = value end
+redis.call('SET', KEYS[1], cmsgpack.pack(storm), 'KEEPTTL')
+"""
+"""Gives a storm some fields, which are told in JSON."""
+
+
+def fields_of(server: Valkey, storm_key: str) -> dict[str, Any]:
+    """The fields of a storm as `keys` lists them; none if it is not there."""
+    fields: dict[str, Any] = json.loads(str(server.command("EVAL", FIELDS, 1, storm_key)))
+    return fields
 
 
 def descends(storm: Snapshot, written: Snapshot) -> bool:
@@ -242,9 +261,9 @@ class Group:
         return await self.store.discard(storm, DISCARDED_AS)
 
     async def note_another_server(self, field: str) -> None:
-        """Let the storm's hash name another server there: `g` that counted the storm, `ds` that discarded."""
-        life = await self.store._client.hget(self.storm_key, field)
-        await self.store._client.hset(self.storm_key, field, f"{life[:-4]}xxxx")
+        """Let the storm name another server there: `g` that counted the storm, `ds` that discarded."""
+        life = json.loads(await self.store._client.eval(FIELDS, 1, self.storm_key))[field]
+        await self.store._client.eval(ALTER, 1, self.storm_key, json.dumps({field: f"{life[:-4]}xxxx"}))
 
     async def close_and_forget(self, *, at: int) -> Snapshot:
         """Close the open storm for good; gives its last snapshot."""

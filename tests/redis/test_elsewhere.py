@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -23,7 +23,7 @@ from stormfold.demo.valkey import Valkey
 from stormfold.fold.batching import Folder
 from stormfold.fold.connection import Connection
 from stormfold.fold.holding import Continuation, Held
-from stormfold.fold.store import ForgetWord, StormStore
+from stormfold.fold.store import ForgetWord, Recalled, StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.storm import Seed
 from stormfold.policy.grouping import overflow_group
@@ -272,18 +272,23 @@ async def test_alert_that_a_lost_storm_may_have_counted_is_said_to_be_in_doubt(
 
 
 async def test_only_what_opens_a_storm_asks_while_there_is_no_overflow_storm(
-    valkey: Valkey, redis_proxy: RedisProxy
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(redis_proxy.url) as replica:
-        asked = []
-        for starts_ms in range(T0, T0 + 3):
-            await replica.post(alert("own", starts_ms=starts_ms))
-            asked.append(redis_proxy.commands["HMGET"])
-        assert (await replica.total("own"), asked) == (3, [3, 3, 3])
-        await replica.post(alert("other"))
-        assert redis_proxy.commands["HMGET"] == 6
-        await replica.post(alert("own", starts_ms=T0 + 3))
-        assert redis_proxy.commands["HMGET"] == 9
+    asked: list[set[str]] = []
+    recall = replica.store.recall
+
+    async def noted(alerts: Mapping[str, Sequence[Arrival]]) -> dict[str, Recalled]:
+        asked.append({NAMES[gid] for gid in alerts})
+        return await recall(alerts)
+
+    monkeypatch.setattr(replica.store, "recall", noted)
+    for starts_ms in range(T0, T0 + 3):
+        await replica.post(alert("own", starts_ms=starts_ms))
+    assert (await replica.total("own"), asked) == (3, [{"overflow"}])
+    await replica.post(alert("other"))
+    assert asked == [{"overflow"}, {"other"}]
+    await replica.post(alert("own", starts_ms=T0 + 3))
+    assert asked == [{"overflow"}, {"other"}, {"overflow"}]
 
 
 async def test_question_is_asked_again_when_redis_does_not_answer(

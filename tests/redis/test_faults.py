@@ -314,7 +314,7 @@ async def test_nobody_at_the_address_is_unavailable(server: Valkey) -> None:
 
 
 async def test_foreign_key_of_another_type_is_a_matter_of_configuration(group: Group, redis: Valkey) -> None:
-    redis.command("SET", group.storm_key, "not a hash")
+    redis.command("HSET", group.storm_key, "e", 1)
     with pytest.raises(StoreConfigError, match="WRONGTYPE"):
         await group.fold(signal(1))
     assert (await group.store.open_gids()) == set(), GID

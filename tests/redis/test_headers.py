@@ -11,9 +11,11 @@ from redis.asyncio import Redis
 from tests.harness.folding import GID, OPENED, Group, signal
 
 from stormfold.fold import scripts
-from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, SETTLE, Script
+from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, RECALL, SETTLE, SINCE, Script
 
-SCRIPTS = [pytest.param(script, id=script.name) for script in (FOLD, CLAIM, SETTLE, CLOSE, FORGET)]
+SCRIPTS = [
+    pytest.param(script, id=script.name) for script in (FOLD, CLAIM, SETTLE, CLOSE, FORGET, SINCE, RECALL)
+]
 
 
 def words_of(script: Script) -> set[str]:
@@ -125,6 +127,8 @@ PROVOKED: dict[str, dict[str, Callable[[Group], Awaitable[str]]]] = {
         "lost": forget_lost,
         "newer-epoch": forget_newer_epoch,
     },
+    "since": {},
+    "recall": {},
 }
 CASES = [
     pytest.param(word, provoke, id=f"{script} {word}")
@@ -168,7 +172,7 @@ def test_every_argument_of_a_header_is_read(script: Script) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
     code = script.body.replace(text, "")
     read = {int(n) for n in re.findall(r"ARGV\[(\d+)\]", code)}
-    repeated = {FOLD: set(), CLAIM: {3}, SETTLE: {9}}.get(script, set())
+    repeated = {FOLD: set(), CLAIM: {3}, SETTLE: {9}, RECALL: {2}}.get(script, set())
     assert read | repeated == set(numbers)
 
 

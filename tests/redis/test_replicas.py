@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from tests.harness.folding import CLUSTER, COPY_KEYS, GID, SAVED, Group, descends
+from tests.harness.folding import CLUSTER, COPY_KEYS, GID, SAVED, Group, descends, fields_of
 from tests.harness.values import ARRIVAL, T0
 
 from stormfold.demo.valkey import Valkey
@@ -31,11 +31,11 @@ T = TypeVar("T")
 REPLICAS = st.integers(0, 1)
 OTHER_SERVER = """
 for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*:storm:*')) do
-  local life, origin = redis.call('HGET', key, 'g'), redis.call('HGET', key, 'og')
-  if life then redis.call('HSET', key, 'g', string.sub(life, 1, 4) .. 'xxxx') end
-  local discarded = redis.call('HGET', key, 'ds')
-  if discarded then redis.call('HSET', key, 'ds', 'xxxx') end
-  if origin then redis.call('HSET', key, 'og', string.sub(origin, 1, 4) .. 'xxxx' .. string.sub(origin, 9)) end
+  local storm = cmsgpack.unpack(redis.call('GET', key))
+  if storm.g then storm.g = string.sub(storm.g, 1, 4) .. 'xxxx' end
+  if storm.ds then storm.ds = 'xxxx' end
+  if storm.og then storm.og = string.sub(storm.og, 1, 4) .. 'xxxx' .. string.sub(storm.og, 9) end
+  redis.call('SET', key, cmsgpack.pack(storm), 'KEEPTTL')
 end
 """
 """Makes the storms those of a server with another run id; `of_another_server` does it to whoever knows of them."""
@@ -319,7 +319,7 @@ class OneGroup(RuleBasedStateMachine):
         """A request is made at once: Redis is not emptied, and the group not discarded by somebody else, before it is."""
         if self.threshold == 1:
             return True
-        life = self.server.command("HGET", self.group.storm_key, "g")
+        life = fields_of(self.server, self.group.storm_key).get("g")
         return storm.total >= self.threshold and life == storm.incarnation
 
     # --- faults

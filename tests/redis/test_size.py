@@ -16,7 +16,6 @@ from stormfold.fold import keys
 from stormfold.fold.store import Fold, StormStore
 from stormfold.model.arrival import Arrival, SignalRef
 from stormfold.model.group import PolicyId
-from stormfold.model.storm import Seed
 from stormfold.policy.version import PolicyVersion
 
 GOAL_BYTES = 2048
@@ -85,21 +84,12 @@ async def test_storm_is_kept_in_packed_forms(
 ) -> None:
     group = await fold(store, namespace, names)
     instances = keys.instances(group.partition, group.gid)
-    forms = [redis.command("OBJECT", "ENCODING", key) for key in (group.storm_key, group.ids_key, instances)]
-    assert forms == ["listpack", "listpack", "intset"]
+    forms = [redis.command("OBJECT", "ENCODING", key) for key in (group.ids_key, instances)]
+    assert forms == ["listpack", "intset"]
 
 
-async def test_pods_with_the_longest_names_are_kept_packed(store: StormStore, redis: Valkey) -> None:
+async def test_pods_with_the_longest_names_are_kept_whole(store: StormStore) -> None:
     names = pods_of("w" * (63 - len("-123456789-12345")), RESOURCES)
     assert {len(name) for name in names} == {63}
     group = await fold(store, "n" * 40, names)
-    assert redis.command("OBJECT", "ENCODING", group.storm_key) == "listpack"
     assert {target.name for target, _ in (await group.look(at=10)).resources} == set(names)
-
-
-async def test_storm_given_back_from_its_request_is_kept_packed(store: StormStore, redis: Valkey) -> None:
-    resources = {pod(name, "payments-production"): 3 for name in MANY}
-    seed = Seed(epoch=1, closed=False, total=75, firing=25, resources=resources, resource_count=RESOURCES)
-    group = Group(store)
-    await group.fold(seed=seed)
-    assert redis.command("OBJECT", "ENCODING", group.storm_key) == "listpack"

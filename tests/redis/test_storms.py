@@ -6,7 +6,19 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.harness.folding import DISCARDED_AS, GID, LIFE, OPENED, T0, TERMS, Group, pod, signal, signals
+from tests.harness.folding import (
+    DISCARDED_AS,
+    GID,
+    LIFE,
+    OPENED,
+    T0,
+    TERMS,
+    Group,
+    fields_of,
+    pod,
+    signal,
+    signals,
+)
 from tests.harness.values import BANK, SHOP
 
 from stormfold.demo.valkey import Valkey
@@ -287,9 +299,7 @@ async def test_closed_storm_leaves_its_epoch_and_floor_and_the_ids_that_were_not
     assert isinstance(names, list)
     assert set(names) == {group.storm_key, group.ids_key}
     assert redis.command("TTL", group.ids_key) == KNOW_SECONDS
-    flat = redis.command("HGETALL", group.storm_key)
-    assert isinstance(flat, list)
-    assert dict(zip(flat[::2], flat[1::2], strict=True)) == {"e": "1", "s": "c", f"fl{SHOP}": "9"}
+    assert fields_of(redis, group.storm_key) == {"e": 1, "s": "c", f"fl{SHOP}": 9}
     assert redis.command("TTL", group.storm_key) == REMEMBER_SECONDS
 
 

@@ -22,6 +22,8 @@ OTHER = f"{int(GID, 16) + (1 << 60):016x}"
 """A group whose keys are beside those of `GID`."""
 TERMS_OF_FEW = replace(TERMS, threshold_signals=12, threshold_resources=6, resources=4)
 """Less than the pods of the cases: what is not listed is estimated."""
+DEPLOYMENTS = ["web", "web", "web-of", "wéb", "wèb", "api"]
+"""What they have in common ends in different places, once in the middle of a character."""
 STEPS = 12
 
 
@@ -31,7 +33,8 @@ def some(chance: Random, newest: int) -> list[Arrival]:
     for number in chance.sample(range(max(1, newest - 8), newest + 12), chance.randint(2, 9)):
         namespace = chance.choice(["shop", "shop", "bank"])
         edited = chance.choice([0, 0, 0, 40])
-        pod = None if chance.random() < 0.1 else f"web-{chance.randint(0, 8)}"
+        deployment = chance.choice(DEPLOYMENTS)
+        pod = None if chance.random() < 0.1 else f"{deployment}-{chance.randint(0, 4)}"
         chosen.append(
             signal(
                 number,

@@ -1,9 +1,10 @@
-"""Every key name, and the fields of the storm hash.
+"""Every key name, and the fields of a storm.
 
-All keys of a partition share a hash tag, so that one script may touch them on Redis Cluster. Field names are short
-because a storm is kept small; this table is their only other name.
+All keys of a partition share a hash tag, so that one script may touch them on Redis Cluster. A storm is a map of
+MessagePack in one string (docs/decisions/0026). Field names are short because a storm is kept small; this table is
+their only other name.
 
-A number that is missing is 0, and a missing text is empty; a missing `ws` is `o`.
+A number that is missing is 0, and a missing text is empty; a missing `ws` is `o`. An open storm has `rs` and `o`.
 
 | field | what |
 |---|---|
@@ -22,7 +23,7 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | m c0 c1 | a minute of the clock, counted from that of the opening; signals in it, signals in the one before |
 | rc tr hb | resources listed, 1 if there are more, least count of all |
 | b | base: the first listed resource, at most 64 bytes of it |
-| ~… | one field for each listed resource, as what differs from the base: signals about it |
+| rs | map: each listed resource, as what differs from the base: signals about it |
 | w lw q re | folded (t + n) that the request holds, when it was written, 1 if settled, how often it was reopened |
 | p0 … p15 | of each segment, the newest resourceVersion of a Signal counted |
 | b0 … b15 | of each segment, the oldest resourceVersion of a Signal counted in this storm |
@@ -51,7 +52,7 @@ def checkpoint(partition: int) -> str:
 
 
 def storm(partition: int, gid: str) -> str:
-    """Hash: the metadata of a storm."""
+    """String: the metadata of a storm."""
     return f"{PREFIX}{{p{partition}}}:storm:{gid}"
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from redis.exceptions import NoScriptError
 
-NAMES = ("fold", "claim", "settle", "close", "forget")
+NAMES = ("fold", "claim", "settle", "close", "forget", "since", "recall")
 
 
 class Client(Protocol):
@@ -68,4 +68,4 @@ def load(name: str) -> Script:
     return Script(name, body, len(numbers), int(again[2]) - int(again[1]) + 1 if again else 0)
 
 
-FOLD, CLAIM, SETTLE, CLOSE, FORGET = (load(name) for name in NAMES)
+FOLD, CLAIM, SETTLE, CLOSE, FORGET, SINCE, RECALL = (load(name) for name in NAMES)

@@ -4,8 +4,10 @@ Every method may raise `StoreUnavailableError` (no answer, whether it was done i
 repeated), `StoreFullError` and `StoreConfigError`.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import asyncio
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
@@ -30,7 +32,7 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 """How long the epoch of a closed storm stays in Redis. Only garbage collection: after it, the request's own epoch counts."""
 
 SEPARATOR = "\x1f"
-"""Between the parts of a resource in a field name of the storm hash."""
+"""Between the parts of a resource."""
 CLOSED_FOLDED = 2**53 - 1
 """With this much folded a closed request is newer than whatever Redis has of its epoch."""
 KNOW_SECONDS = 24 * 3600
@@ -163,10 +165,8 @@ def decoded_resource(text: str) -> Target:
     return Target(api_version or "v1", kind, name, namespace or None)
 
 
-SINCE = tuple(f"b{stream}" for stream in STREAMS)
-"""Fields of the storm hash."""
 BASE_BYTES = 64
-"""The longest value with which a hash stays packed."""
+"""So many that one character says how many of them are shared."""
 
 
 def resource_base(resource: str) -> str:
@@ -175,15 +175,15 @@ def resource_base(resource: str) -> str:
 
 
 def resource_field(resource: str, base: str) -> str:
-    """The field of an encoded resource: `~`, a character for the bytes it shares with the base, and the rest."""
+    """How a storm names an encoded resource: a character for the bytes it shares with the base, and the rest."""
     pairs = zip(resource, base, strict=False)
     shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    return f"~{chr(32 + len(base[:shared].encode()))}{resource[shared:]}"
+    return f"{chr(32 + len(base[:shared].encode()))}{resource[shared:]}"
 
 
 def resource_of_field(field: str, base: str) -> str:
     """The encoded resource that `resource_field` made a field of."""
-    return base.encode()[: ord(field[1]) - 32].decode() + field[2:]
+    return base.encode()[: ord(field[0]) - 32].decode() + field[1:]
 
 
 def _signal_args(arrival: Arrival, *, sure: bool, doubtful: bool) -> tuple[str | int, ...]:
@@ -216,6 +216,14 @@ def _each_args(fold: Fold) -> list[str | int]:
     for place, arrival in enumerate(fold.arrivals):
         args += _signal_args(arrival, sure=place in fold.sure, doubtful=place in fold.doubtful)
     return args
+
+
+def _prefix(texts: Collection[str]) -> str:
+    """What all of them begin with."""
+    if not texts:
+        return ""
+    first, last = min(texts), max(texts)
+    return first[: bisect_left(range(1, len(first) + 1), True, key=lambda n: not last.startswith(first[:n]))]
 
 
 def _sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
@@ -251,7 +259,9 @@ def _sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
         args += (segment, min(of_it), max(of_it))
     several = len(resources) < resources.total()
     args += (sum(firing), max(severities), min(seen), max(seen))
-    args += (len(resources), len(resources) if several else 0, *resources)
+    prefix = _prefix(resources)
+    args += (prefix, len(resources), len(resources) if several else 0)
+    args += [resource[len(prefix) :] for resource in resources]
     if several:
         args += resources.values()
     args.append(len(lasting))
@@ -270,7 +280,7 @@ def _sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
     return args
 
 
-def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | int]:
+def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | int | dict[str, int]]:
     # An alert that began later than all that were counted is none of them, whatever anybody's clock says.
     lost = {"la": seed.latest_start_ms, "ls": seed.latest_start_ms} if seed.latest_start_ms else {}
     if seed.closed:
@@ -282,7 +292,7 @@ def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | 
             **_floors(seed),
             **lost,
         }
-    fields: dict[str, str | int] = {
+    fields: dict[str, str | int | dict[str, int]] = {
         **lost,
         "e": seed.epoch,
         "s": State.OPEN,
@@ -301,13 +311,13 @@ def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | 
         "z": seed.last_ms - seed.opened_ms,
         "l": seed.arrived_ms - seed.opened_ms,
         "ws": seed.opened_ms,
-        "d": seed.detected,
+        **({"d": seed.detected} if seed.detected else {}),
         "rc": len(seed.resources),
-        "tr": "1" if seed.truncated else "",
+        **({"tr": 1} if seed.truncated else {}),
         "hb": seed.resource_count,
         "w": seed.folded,
         "lw": seed.written_ms,
-        "q": "1" if seed.settled else "",
+        **({"q": 1} if seed.settled else {}),
         "re": seed.revision - 1,
         "k": terms.encoded(),
         **_floors(seed),
@@ -316,9 +326,10 @@ def _seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | 
         **{f"b{stream}": version for stream, version in seed.since.items()},
     }
     resources = {encoded_resource(target): signals for target, signals in seed.resources.items()}
-    if resources:
-        base = fields["b"] = resource_base(next(iter(resources)))
-        fields.update({resource_field(resource, base): signals for resource, signals in resources.items()})
+    base = resource_base(next(iter(resources), ""))
+    if base:
+        fields["b"] = base
+    fields["rs"] = {resource_field(resource, base): signals for resource, signals in resources.items()}
     return fields
 
 
@@ -329,7 +340,7 @@ def _floors(seed: Seed) -> dict[str, str | int]:
     }
 
 
-def _through(fields: Mapping[str, str], prefix: str) -> dict[int, int]:
+def _through(fields: Mapping[str, str | int], prefix: str) -> dict[int, int]:
     return {
         segment: version
         for segment in range(SEGMENTS)
@@ -337,27 +348,14 @@ def _through(fields: Mapping[str, str], prefix: str) -> dict[int, int]:
     }
 
 
-def _since(versions: Iterable[str | None]) -> dict[str, int]:
-    """Of what the fields `SINCE` have, in their order."""
-    return {stream: int(version) for stream, version in zip(STREAMS, versions, strict=True) if version}
-
-
-def _recalled(
-    alerts: Sequence[Arrival],
-    before: Sequence[str | None],
-    known: Sequence[str | None],
-    after: Sequence[str | None],
-) -> Recalled:
-    epoch, state, incarnation, latest = after
+def _recalled(alerts: Sequence[Arrival], reply: Sequence[Any]) -> Recalled:
+    epoch, state, incarnation, latest, *known = reply
     return Recalled(
-        int(epoch or 0),
-        before == after and state == State.CLOSED,
-        incarnation or "",
-        int(latest or 0),
-        [
-            bool(epoch and text and _has_counted(text, arrival))
-            for arrival, text in zip(alerts, known, strict=True)
-        ],
+        epoch,
+        state == State.CLOSED,
+        incarnation,
+        latest,
+        [epoch > 0 and _has_counted(text, arrival) for arrival, text in zip(alerts, known, strict=True)],
     )
 
 
@@ -404,21 +402,26 @@ def rate_per_minute(minute: int, in_it: int, before: int, now_ms: int) -> int:
     return 0
 
 
-def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms: int) -> Snapshot:
-    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+def _mapped(flat: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _snapshot(gid: str, reply: tuple[int, str, Sequence[Any], Sequence[Any]], now_ms: int) -> Snapshot:
+    """What claim.lua and close.lua say of a storm."""
+    distinct, opening, flat, listed = reply
+    fields = _mapped(flat)
 
     def number(name: str) -> int:
-        return int(fields.get(name) or 0)
+        return int(fields.get(name, 0))
 
     resources = sorted(
         (
-            (decoded_resource(resource_of_field(name, fields["b"])), int(signals))
-            for name, signals in fields.items()
-            if name[0] == "~"
+            (decoded_resource(resource_of_field(name, fields["b"])), signals)
+            for name, signals in _mapped(listed).items()
         ),
         key=lambda item: (-item[1], item[0].kind, item[0].namespace or "", item[0].name),
     )
-    truncated = fields.get("tr") == "1"
+    truncated = number("tr") == 1
     opened_ms = number("o")
     return Snapshot(
         gid=gid,
@@ -433,7 +436,7 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         alerts=number("na"),
         repeats=number("mb"),
         latest_start_ms=number("ls"),
-        alerts_beyond=fields.get("ab") == "1",
+        alerts_beyond=number("ab") == 1,
         firing=number("f") + number("af") + number("xf"),
         resolved=number("r") + number("ar") + number("xr"),
         firing_signals=number("nf"),
@@ -451,11 +454,11 @@ def _snapshot(gid: str, distinct: int, opening: str, flat: Sequence[str], now_ms
         resources=tuple(resources),
         resource_count=max(distinct, number("hb"), number("rc")) if truncated else number("rc"),
         truncated=truncated,
-        settled=fields.get("q") == "1",
+        settled=number("q") == 1,
         revision=number("re") + 1,
         through=_through(fields, "p"),
         event_through=_through(fields, "pe"),
-        since=_since(map(fields.get, SINCE)),
+        since={stream: version for stream in STREAMS if (version := number(f"b{stream}"))},
         written=number("w"),
         written_ms=number("lw"),
         close_reason=fields.get("cr", ""),
@@ -504,13 +507,11 @@ class StormStore:
                 fold.basis,
             )
             if seed:
-                fields = _seed_fields(seed, fold.terms, incarnation)
                 folded = CLOSED_FOLDED if seed.closed else seed.folded
-                args += (seed.epoch, folded, len(fields) * 2)
-                for field, value in fields.items():
-                    args += (field, value)
+                fields = _seed_fields(seed, fold.terms, incarnation)
+                args += (seed.epoch, folded, orjson.dumps(fields).decode())
             else:
-                args += (0, 0, 0)
+                args += (0, 0, "")
             signals = _sum_args(fold.arrivals) or _each_args(fold)
             args.append(len(signals))
             args += signals
@@ -520,27 +521,15 @@ class StormStore:
     async def recall(self, alerts: Mapping[str, Sequence[Arrival]]) -> dict[str, Recalled]:
         """gid → which of some alerts that group has counted already. Those of a closed storm are known for
         `KNOW_SECONDS` more, as after a repeat that is folded."""
-        async with self._connection.calling("asking for alerts counted before"):
-            pipeline = self._pipeline()
-            for gid, asked in alerts.items():
-                number = partition(gid)
-                # What is known is of a closed storm only if none has opened or ended meanwhile.
-                pipeline.hmget(keys.storm(number, gid), "e", "s", "g", "la")
-                pipeline.hmget(keys.counted(number, gid), [arrival.occurrence for arrival in asked])
-                pipeline.hmget(keys.storm(number, gid), "e", "s", "g", "la")
-            answers = await pipeline.execute()
-            found = {
-                gid: _recalled(asked, *answers[3 * place : 3 * place + 3])
-                for place, (gid, asked) in enumerate(alerts.items())
-            }
-            repeated = [gid for gid, recalled in found.items() if recalled.closed and any(recalled.counted)]
-            if repeated:
-                pipeline = self._pipeline()
-                for gid in repeated:
-                    # Not if a storm has opened meanwhile: it knows its alerts for as long as it lasts.
-                    pipeline.expire(keys.counted(partition(gid), gid), KNOW_SECONDS, xx=True)
-                await pipeline.execute()
-        return found
+
+        async def ask(gid: str, asked: Sequence[Arrival]) -> Recalled:
+            key_names = [keys.storm(partition(gid), gid), keys.counted(partition(gid), gid)]
+            args: list[str | int] = [KNOW_SECONDS, *(arrival.occurrence for arrival in asked)]
+            return _recalled(
+                asked, await self._run("asking for alerts counted before", scripts.RECALL, key_names, args)
+            )
+
+        return dict(zip(alerts, await asyncio.gather(*map(ask, alerts, alerts.values())), strict=True))
 
     async def claim(self, number: int, gids: Sequence[str], *, now_ms: int) -> list[Snapshot]:
         """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`.
@@ -552,11 +541,7 @@ class StormStore:
             key_names += (keys.storm(number, gid), keys.hll(number, gid), keys.opening(number, gid))
         args: list[str | int] = [now_ms, now_ms + CLAIM_MS, *gids]
         replies = await self._run(f"claiming in partition {number}", scripts.CLAIM, key_names, args)
-        return [
-            _snapshot(gid, reply[0], reply[1], reply[2:], now_ms)
-            for gid, reply in zip(gids, replies, strict=True)
-            if reply
-        ]
+        return [_snapshot(gid, reply, now_ms) for gid, reply in zip(gids, replies, strict=True) if reply]
 
     async def settle(
         self,
@@ -615,7 +600,7 @@ class StormStore:
         word = CloseWord(reply[0])
         if word is not CloseWord.CLOSING:
             return word, None
-        return word, _snapshot(gid, reply[1], reply[2], reply[3:], now_ms)
+        return word, _snapshot(gid, reply[1:], now_ms)
 
     async def _forget(self, snapshot: Snapshot, why: str, told: str = "") -> ForgetWord:
         gid, number = snapshot.gid, partition(snapshot.gid)
@@ -698,12 +683,21 @@ class StormStore:
 
     async def since(self, gids: Collection[str]) -> dict[str, dict[str, int]]:
         """gid → stream → the oldest resourceVersion that its open storm has counted."""
-        async with self._connection.calling("reading since when storms count"):
-            pipeline = self._pipeline()
-            for gid in gids:
-                pipeline.hmget(keys.storm(partition(gid), gid), SINCE)
-            answers = await pipeline.execute()
-        return {gid: _since(found) for gid, found in zip(gids, answers, strict=True)}
+        of: dict[int, list[str]] = defaultdict(list)
+        for gid in gids:
+            of[partition(gid)].append(gid)
+        found: dict[str, dict[str, int]] = {}
+
+        async def read(number: int, some: list[str]) -> None:
+            for gid in some:
+                flat = await self._run(
+                    "reading since when storms count", scripts.SINCE, [keys.storm(number, gid)], []
+                )
+                found[gid] = _mapped(flat)
+
+        # No more at once than there are partitions, as when batches are folded.
+        await asyncio.gather(*(read(number, some) for number, some in of.items()))
+        return found
 
     async def check_owner(self) -> None:
         """Make sure that all partitions are this cluster's, or nobody's.

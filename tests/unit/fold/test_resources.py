@@ -1,8 +1,10 @@
-"""Resources as text, seeds and snapshots as fields of the storm hash."""
+"""Resources as text, seeds and snapshots as fields of a storm."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from tests.harness.values import NODE, POD, SHOP, SNAPSHOT, T0, TERMS
 from stormfold.fold.store import (
     BASE_BYTES,
     SEPARATOR,
+    _prefix,
     _seed_fields,
     _snapshot,
     decoded_resource,
@@ -22,7 +25,7 @@ from stormfold.fold.store import (
     resource_of_field,
 )
 from stormfold.model.arrival import Target
-from stormfold.model.storm import Detected, Seed, State, Terms
+from stormfold.model.storm import Detected, Seed, Snapshot, State
 
 TEXT = st.text(st.sampled_from("a/.\x1e\x1f1é"), max_size=6) | st.text(max_size=6)
 TARGETS = st.builds(Target, TEXT.filter(bool), TEXT, TEXT, st.none() | TEXT.filter(bool))
@@ -65,14 +68,29 @@ def test_field_of_a_resource_gives_it_back(resource: str, first: str) -> None:
     assert len(base.encode()) <= BASE_BYTES
     assert first.startswith(base)
     field = resource_field(resource, base)
-    assert field[0] == "~"
     assert resource_of_field(field, base) == resource
 
 
 def test_field_of_a_resource_keeps_what_differs_from_the_base() -> None:
     base = resource_base(encoded_resource(POD))
-    assert resource_field(encoded_resource(replace(POD, name="web-1")), base) == "~.1"
-    assert resource_field(encoded_resource(POD), base) == "~/"
+    assert resource_field(encoded_resource(replace(POD, name="web-1")), base) == ".1"
+    assert resource_field(encoded_resource(POD), base) == "/"
+
+
+@pytest.mark.parametrize(
+    ("texts", "prefix"),
+    [
+        ([], ""),
+        (["web-0"], "web-0"),
+        (["web-0", "web-1", "web-10"], "web-"),
+        (["web", "web-0"], "web"),
+        (["web-é", "web-è"], "web-"),
+        (["web-0", "api-0"], ""),
+        (["", "web-0"], ""),
+    ],
+)
+def test_prefix_is_what_all_begin_with(texts: list[str], prefix: str) -> None:
+    assert _prefix(texts) == prefix
 
 
 # --- seeds
@@ -99,9 +117,13 @@ SEED = Seed(
 )
 
 
-def hash_of(seed: Seed, terms: Terms = TERMS) -> list[str]:
-    """The fields and values as Redis gives them back."""
-    return [str(part) for item in _seed_fields(seed, terms, "life-1").items() for part in item]
+def snapshot_of(
+    fields: Mapping[str, Any], *, gid: str = "g", distinct: int = 0, opening: str = "", now_ms: int = T0
+) -> Snapshot:
+    """The storm with these fields, as if a script had told them."""
+    plain = {name: value for name, value in fields.items() if name != "rs"}
+    flat, listed = ([part for item in of.items() for part in item] for of in (plain, fields.get("rs", {})))
+    return _snapshot(gid, (distinct, opening, flat, listed), now_ms)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +136,8 @@ def hash_of(seed: Seed, terms: Terms = TERMS) -> list[str]:
     ],
 )
 def test_storm_continued_from_a_seed_has_its_numbers(seed: Seed) -> None:
-    assert _snapshot(SNAPSHOT.gid, 0, "opening", hash_of(seed), T0 + 12_000) == replace(
+    fields = _seed_fields(seed, TERMS, "life-1")
+    assert snapshot_of(fields, gid=SNAPSHOT.gid, opening="opening", now_ms=T0 + 12_000) == replace(
         SNAPSHOT,
         opening="opening",
         origin="life-0:7",
@@ -133,7 +156,7 @@ def test_storm_continued_from_a_seed_has_its_numbers(seed: Seed) -> None:
 
 def test_storm_of_which_nothing_fires_has_fired_if_it_has_a_request() -> None:
     quiet = replace(SEED, firing=0, resolved=6)
-    assert _snapshot("g", 0, "", hash_of(quiet), T0).firing_signals == 1
+    assert snapshot_of(_seed_fields(quiet, TERMS, "life-1")).firing_signals == 1
 
 
 def test_seed_of_a_closed_request_is_its_epoch_and_floor() -> None:
@@ -162,49 +185,45 @@ def test_seed_of_a_request_with_alerts_says_since_when_nobody_knows_which(closed
 
 # --- snapshots
 
-FIELDS = {"e": "1", "s": "o", "k": TERMS.encoded(), "b": "\x1fPod\x1fshop\x1fweb-0"}
+BASE = "\x1fPod\x1fshop\x1fweb-0"
+FIELDS = {"e": 1, "s": "o", "k": TERMS.encoded(), "b": BASE}
 
 
 def test_resources_are_ordered_by_signals_then_by_name() -> None:
-    base = FIELDS["b"]
     named = {
         replace(POD, name=name): n for name, n in (("web-2", 1), ("web-1", 1), ("web-0", 1), ("web-3", 9))
     }
-    fields = {resource_field(encoded_resource(target), base): str(n) for target, n in named.items()}
-    found = _snapshot("g", 0, "", [p for item in (FIELDS | fields).items() for p in item], T0).resources
+    listed = {resource_field(encoded_resource(target), BASE): n for target, n in named.items()}
+    found = snapshot_of(FIELDS | {"rs": listed}).resources
     assert [target.name for target, _ in found] == ["web-3", "web-0", "web-1", "web-2"]
 
 
 @pytest.mark.parametrize(
     ("fields", "distinct", "count"),
     [
-        pytest.param({"rc": "3"}, 0, 3, id="all are listed"),
-        pytest.param({"rc": "25", "tr": "1"}, 480, 480, id="estimated"),
-        pytest.param(
-            {"rc": "25", "tr": "1", "hb": "900"}, 480, 900, id="at least as many as the request says"
-        ),
-        pytest.param({"rc": "25", "tr": "1"}, 24, 25, id="at least as many as are listed"),
-        pytest.param({"rc": "3", "hb": "900"}, 480, 3, id="not truncated: the listed ones"),
+        pytest.param({"rc": 3}, 0, 3, id="all are listed"),
+        pytest.param({"rc": 25, "tr": 1}, 480, 480, id="estimated"),
+        pytest.param({"rc": 25, "tr": 1, "hb": 900}, 480, 900, id="at least as many as the request says"),
+        pytest.param({"rc": 25, "tr": 1}, 24, 25, id="at least as many as are listed"),
+        pytest.param({"rc": 3, "hb": 900}, 480, 3, id="not truncated: the listed ones"),
     ],
 )
-def test_resources_are_counted_or_estimated(fields: dict[str, str], distinct: int, count: int) -> None:
-    flat = [part for item in (FIELDS | fields).items() for part in item]
-    assert _snapshot("g", distinct, "", flat, T0).resource_count == count
+def test_resources_are_counted_or_estimated(fields: dict[str, int], distinct: int, count: int) -> None:
+    assert snapshot_of(FIELDS | fields, distinct=distinct).resource_count == count
 
 
 @pytest.mark.parametrize(
     ("fields", "firing", "resolved", "approximate"),
     [
-        pytest.param({"f": "3", "r": "2"}, 3, 2, False, id="tracked"),
-        pytest.param({"f": "3", "r": "2", "xf": "1"}, 4, 2, True, id="some firing are estimated"),
-        pytest.param({"f": "3", "r": "2", "xr": "5"}, 3, 7, True, id="some resolved are estimated"),
+        pytest.param({"f": 3, "r": 2}, 3, 2, False, id="tracked"),
+        pytest.param({"f": 3, "r": 2, "xf": 1}, 4, 2, True, id="some firing are estimated"),
+        pytest.param({"f": 3, "r": 2, "xr": 5}, 3, 7, True, id="some resolved are estimated"),
     ],
 )
 def test_instances_are_tracked_or_estimated(
-    fields: dict[str, str], firing: int, resolved: int, approximate: bool
+    fields: dict[str, int], firing: int, resolved: int, approximate: bool
 ) -> None:
-    flat = [part for item in (FIELDS | fields).items() for part in item]
-    found = _snapshot("g", 0, "", flat, T0)
+    found = snapshot_of(FIELDS | fields)
     assert (found.firing, found.resolved, found.approximate) == (firing, resolved, approximate)
 
 

@@ -7,12 +7,32 @@ from typing import cast
 import pytest
 
 from stormfold.fold import keys
-from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, SETTLE, Client, Script, header, load
+from stormfold.fold.scripts import (
+    CLAIM,
+    CLOSE,
+    FOLD,
+    FORGET,
+    RECALL,
+    SETTLE,
+    SINCE,
+    Client,
+    Script,
+    header,
+    load,
+)
 
 
 @pytest.mark.parametrize(
     ("script", "number", "repeated"),
-    [(FOLD, 9, 7), (CLAIM, 4, 3), (SETTLE, 4, 0), (CLOSE, 3, 0), (FORGET, 8, 0)],
+    [
+        (FOLD, 9, 7),
+        (CLAIM, 4, 3),
+        (SETTLE, 4, 0),
+        (CLOSE, 3, 0),
+        (FORGET, 8, 0),
+        (SINCE, 1, 0),
+        (RECALL, 2, 0),
+    ],
     ids=lambda value: getattr(value, "name", None),
 )
 def test_header_says_how_many_keys_a_script_takes(script: Script, number: int, repeated: int) -> None:

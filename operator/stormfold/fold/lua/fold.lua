@@ -4,7 +4,7 @@
 
   KEYS[1]  checkpoint  hash  sf:{p<n>}:checkpoint; field segment, value resourceVersion
   KEYS[2]  due         zset  sf:{p<n>}:due; member gid, score Unix ms
-  KEYS[3]  storm       hash  sf:{p<n>}:storm:<gid>; its fields are listed in keys.py
+  KEYS[3]  storm       string  sf:{p<n>}:storm:<gid>; a map in MessagePack, its fields are listed in keys.py
   KEYS[4]  ids         zset  sf:{p<n>}:ids:<gid>; member id of a Signal, score resourceVersion
   KEYS[5]  hll         HyperLogLog  sf:{p<n>}:hll:<gid>
   KEYS[6]  instances   set   sf:{p<n>}:instances:<gid>; 2i + 1 for firing, 2i for resolved
@@ -17,8 +17,7 @@
   ARGV[3]  how many storms follow; for each of them:
            gid, terms, opening, known epoch, known folded, known incarnation (the last '' for none),
            incarnation not to be trusted or '', what the storm must be continued from ('' for nothing) if
-           the caller is to be sure of its alerts, seed epoch, seed folded,
-           n and n values: the seed as fields and values of the storm hash (n is 0: no seed),
+           the caller is to be sure of its alerts, seed epoch, seed folded, the seed: a storm in JSON, or '',
            how many arguments follow for its signals: m, k, and for each of m signals if k is 0:
            version, id, flags, severity 0…4, seen ms, resource or '', instance, '' of an alert. By the flags it is
              0<s> | 1<s>       a Signal of segment s, resolved or firing; version is its resourceVersion
@@ -28,7 +27,8 @@
            Where all are Signals, no two with the same id, there may be their sum; then k is above 0, and follow:
              k times segment, its lowest version and its highest;
              how many fire, highest severity, first seen ms, last seen ms;
-             r, w and r resources, then w numbers of signals about each, where w is r, or 0 if it is one each;
+             what its resources begin with, r, w and the rests of r resources, then w numbers of signals about each,
+             where w is r, or 0 if it is one each;
              i and i instances, each twice its number and 1 more if it fires in the end;
              m times version and id;
              JSON of six arrays with m values each: fires, segment, severity, seen ms, place of its resource from 1
@@ -48,7 +48,7 @@
               once while they are in `counted`; the work per signal does not grow with the storm
 ]]
 -- A global costs a look into a table at each use, and these are used for each signal.
-local redis, string, math, table, ARGV, KEYS = redis, string, math, table, ARGV, KEYS
+local redis, string, math, table, cmsgpack, ARGV, KEYS = redis, string, math, table, cmsgpack, ARGV, KEYS
 local tonumber, type, unpack, pairs, ipairs = tonumber, type, unpack, pairs, ipairs
 local checkpoint_key, due_key = KEYS[1], KEYS[2]
 local now, storms = tonumber(ARGV[1]), tonumber(ARGV[3])
@@ -62,9 +62,9 @@ local WRITE_INTERVAL_MS = 1000
 local MAX_INSTANCES = 512 -- what a set keeps as packed integers
 local MAX_COUNTED = 4096 -- alerts and Events of a group that are known one by one
 local MAX_STARTS = 3 -- of an alert, so that they fit in a packed value
-local BASE_BYTES = 64 -- the longest value with which a hash stays packed
+local BASE_BYTES = 64 -- so many that one character says how many of them are shared
 local COUNTED_SECONDS = 86400 -- how long a closed storm's alerts are known after the last repeat of one
-local FLOOR = '^fl(e?%d+)$' -- a field of the storm: the floor of a segment, of Signals or of Events
+local FLOOR = '^fl(e?%d+)$' -- a field of a storm: the floor of a segment, of Signals or of Events
 local ALERT, EVENT, FIRING, RESOLVED = string.byte('a'), string.byte('e'), string.byte('1'), string.byte('r')
 
 local at = 4 -- the next argument to read
@@ -79,26 +79,29 @@ local function segment_of(flags)
   return segments[flags]
 end
 
-local function fields(key)
-  local flat = redis.call('HGETALL', key)
-  if #flat == 0 then return nil end
-  local map = {}
-  for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
-  return map
+-- A storm is one string: to read and to write all of it is cheaper than to look for some fields in a hash.
+local function storm_at(key)
+  local packed = redis.call('GET', key)
+  return packed and cmsgpack.unpack(packed) or nil
 end
+
+local function keep(key, map) redis.call('SET', key, cmsgpack.pack(map)) end
 
 local checkpoints
 local function checkpoint_of(segment)
-  checkpoints = checkpoints or fields(checkpoint_key) or {}
-  return number(checkpoints[segment])
+  if not checkpoints then
+    checkpoints = {}
+    local flat = redis.call('HGETALL', checkpoint_key)
+    for i = 1, #flat, 2 do checkpoints[flat[i]] = tonumber(flat[i + 1]) end
+  end
+  return checkpoints[segment] or 0
 end
 
-local function folded_of(map) return number(map.t) + number(map.n) end
+local function folded_of(map) return (map.t or 0) + (map.n or 0) end
 
 local function behind(map, epoch, folded)
   if not map then return true end
-  local e = number(map.e)
-  return e < epoch or (e == epoch and map.s ~= 'c' and folded_of(map) < folded)
+  return map.e < epoch or (map.e == epoch and map.s ~= 'c' and folded_of(map) < folded)
 end
 
 -- The largest n up to the given one at which the text may be cut: Python must be able to read both pieces as UTF-8.
@@ -109,31 +112,24 @@ end
 
 local function base_of(resource) return string.sub(resource, 1, cut(resource, BASE_BYTES)) end
 
--- A listed resource is kept without what it has in common with the storm's base: '~', how much that is, the rest.
--- What the last one had in common is tried first: pods of one Deployment share it.
-local shared, common, shared_base, mark = 0, '', '', '~ '
-local function field_of(resource, base)
-  if base ~= shared_base then common, shared_base = string.sub(base, 1, shared), base end
-  local n = shared
-  local byte = string.byte(resource, n + 1)
-  if byte == string.byte(base, n + 1) or string.sub(resource, 1, n) ~= common then
-    local most = math.min(#resource, #base)
-    n = 0
-    while n < most do
-      local middle = math.ceil((n + most) / 2)
-      if string.sub(resource, 1, middle) == string.sub(base, 1, middle) then n = middle else most = middle - 1 end
-    end
-    shared, common, byte, mark = n, string.sub(base, 1, n), string.byte(resource, n + 1), '~' .. string.char(32 + n)
+-- How many bytes a text has in common with the storm's base, n at least; whole characters of them.
+local function shared_with(text, base, n)
+  local most = math.min(#text, #base)
+  while n < most do
+    local middle = math.ceil((n + most) / 2)
+    if string.sub(text, 1, middle) == string.sub(base, 1, middle) then n = middle else most = middle - 1 end
   end
-  if byte and byte >= 128 then
-    n = cut(resource, n)
-    return '~' .. string.char(32 + n) .. string.sub(resource, n + 1)
-  end
-  return mark .. string.sub(resource, n + 1)
+  return cut(text, n)
+end
+
+-- A listed resource is kept without what it has in common with the storm's base: how much that is, and the rest.
+local function field_of(resource, base, n)
+  n = shared_with(resource, base, n)
+  return string.char(32 + n) .. string.sub(resource, n + 1)
 end
 
 local function resource_of(field, base)
-  return string.sub(base, 1, string.byte(field, 2) - 32) .. string.sub(field, 3)
+  return string.sub(base, 1, string.byte(field) - 32) .. string.sub(field, 2)
 end
 
 -- What became of a start: it is in the storm `opening`, or in an earlier one that has a request, or was discarded.
@@ -215,7 +211,7 @@ local function judge_alert(map, known, a, opening, basis)
   local id, flags, start = signal_args[a + 1], number(string.sub(signal_args[a + 2], 2)), tonumber(signal_args[a])
   -- What the caller is sure of holds for one request: another replica may have continued the storm from a later one.
   local fires, sure = flags % 2 == 1, flags % 4 >= 2 and basis == (map.s == 'o' and map.og or '')
-  local maybe = flags >= 4 or (not sure and start <= number(map.la))
+  local maybe = flags >= 4 or (not sure and start <= (map.la or 0))
   local alert, text = known.alerts[id], known.values[id]
   if not alert then
     local fate = text and fate_of_latest(text, signal_args[a], fires, opening)
@@ -232,7 +228,7 @@ end
 local function judge_event(map, known, a)
   local id = signal_args[a + 1]
   local after, occurred, segment = string.match(signal_args[a + 2], '^e(%d+),(%d+),(%d+)$')
-  local floor = number(map['fle' .. segment])
+  local floor = map['fle' .. segment] or 0
   local weight = tonumber(occurred) - math.max(tonumber(after), number(known.events[id] or known.values[id] or nil))
   if weight <= 0 then return nil end
   if takes(known, id) then known.events[id] = occurred end
@@ -259,7 +255,7 @@ local function read_signals(map, basis, m, first, noted, ids_key, counted_key)
   local scores = #signals > 0 and redis.call('ZMSCORE', ids_key, unpack(signals)) or {}
   local floors = {}
   local before = map.s == 'o' and folded_of(map) or 0
-  local opening = map.s == 'o' and number(map.o) or now
+  local opening = map.s == 'o' and map.o or now
   local seen = {}
   for i = 1, m do
     local a = first + (i - 1) * 7
@@ -288,7 +284,7 @@ local function read_signals(map, basis, m, first, noted, ids_key, counted_key)
       ordinals[i] = false
     else
       local segment = segments[signal_args[a + 2]] or segment_of(signal_args[a + 2])
-      if not floors[segment] then floors[segment] = math.max(checkpoint_of(segment), number(map['fl' .. segment])) end
+      if not floors[segment] then floors[segment] = math.max(checkpoint_of(segment), map['fl' .. segment] or 0) end
       if tonumber(signal_args[a]) <= floors[segment] then
         ordinals[i] = 0
       elseif scores[place[i]] and not (noted and tonumber(scores[place[i]]) == tonumber(signal_args[a])) then
@@ -309,8 +305,7 @@ end
 
 local function open_next(map, terms)
   local opened = {
-    e = number(map.e) + 1, s = 'o', g = incarnation, o = now, k = terms, la = number(map.la), ls = number(map.ls),
-    ds = map.ds or '', dr = map.dr or '',
+    e = map.e + 1, s = 'o', g = incarnation, o = now, k = terms, la = map.la, ls = map.ls, ds = map.ds, dr = map.dr, rs = {},
   }
   for field, value in pairs(map) do
     local stream = string.match(field, FLOOR)
@@ -322,26 +317,26 @@ local function open_next(map, terms)
   return opened
 end
 
-local function window_of(map) return number(map.ws or map.o) end
+local function window_of(map) return map.ws or map.o end
 
 -- The same as below for less, where all of them fire and there is room for each to be named.
-local function count_firing(map, changed, tally, instances_key)
+local function count_firing(map, tally, instances_key)
   local members, from, to = tally.members, tally.from, tally.to
-  if number(map.r) > 0 then
+  if (map.r or 0) > 0 then
     local resolved = {}
     for n = from, to do resolved[#resolved + 1] = members[n] - 1 end
-    changed.r = number(map.r) - redis.call('SREM', instances_key, unpack(resolved))
+    map.r = map.r - redis.call('SREM', instances_key, unpack(resolved))
   end
-  local new = redis.call('SADD', instances_key, unpack(members, from, to))
-  if new > 0 then changed.f = number(map.f) + new end
+  map.f = (map.f or 0) + redis.call('SADD', instances_key, unpack(members, from, to))
 end
 
 -- What each instance says last counts; an instance beyond MAX_INSTANCES is only estimated.
-local function count_instances(map, changed, tally, instances_key)
+local function count_instances(map, tally, instances_key)
   local members, from, to = tally.members, tally.from, tally.to
   if to < from then return end
-  if not tally.resolving and number(map.f) + number(map.r) + to - from + 1 <= MAX_INSTANCES then
-    return count_firing(map, changed, tally, instances_key)
+  local f, r, xf, xr = map.f or 0, map.r or 0, map.xf or 0, map.xr or 0
+  if not tally.resolving and f + r + to - from + 1 <= MAX_INSTANCES then
+    return count_firing(map, tally, instances_key)
   end
   local order, last = {}, {}
   for n = from, to do
@@ -356,8 +351,6 @@ local function count_instances(map, changed, tally, instances_key)
     probe[#probe + 1] = i * 2 + 1
   end
   local held = redis.call('SMISMEMBER', instances_key, unpack(probe))
-  local f, r = number(map.f), number(map.r)
-  local xf, xr = changed.xf or number(map.xf), changed.xr or number(map.xr)
   local add, remove = {}, {}
   for n, i in ipairs(order) do
     local was_resolved, was_firing = held[n * 2 - 1] == 1, held[n * 2] == 1
@@ -387,33 +380,33 @@ local function count_instances(map, changed, tally, instances_key)
   end
   if #remove > 0 then redis.call('SREM', instances_key, unpack(remove)) end
   if #add > 0 then redis.call('SADD', instances_key, unpack(add)) end
-  changed.f, changed.r, changed.xf, changed.xr = f, r, xf, xr
+  map.f, map.r, map.xf, map.xr = f, r, xf, xr
 end
 
 -- The alerts that fire and that are resolved, by the latest start of each.
-local function count_alert(map, changed, alert)
-  changed.af, changed.ar = changed.af or number(map.af), changed.ar or number(map.ar)
-  changed.xf, changed.xr = changed.xf or number(map.xf), changed.xr or number(map.xr)
+local function count_alert(map, alert)
+  local af, ar, xf, xr = map.af or 0, map.ar or 0, map.xf or 0, map.xr or 0
   if alert.what ~= 'resolution' then
-    changed.na = (changed.na or number(map.na)) + alert.weight
-    changed.ls = math.max(changed.ls or number(map.ls), tonumber(signal_args[alert.a]))
+    map.na = (map.na or 0) + alert.weight
+    map.ls = math.max(map.ls or 0, tonumber(signal_args[alert.a]))
   end
   if alert.maybe then
-    changed.mb = (changed.mb or number(map.mb)) + alert.weight
-    changed.xf = math.max(0, changed.xf - 1) -- it is one of those that fired unnamed
+    map.mb = (map.mb or 0) + alert.weight
+    xf = math.max(0, xf - 1) -- it is one of those that fired unnamed
   end
   if alert.what == 'beyond' then
-    changed.ab = '1'
+    map.ab = 1
     if alert.fires then
-      changed.xf = changed.xf + alert.weight
+      xf = xf + alert.weight
     else
-      changed.xf, changed.xr = math.max(0, changed.xf - 1), changed.xr + 1
+      xf, xr = math.max(0, xf - 1), xr + 1
     end
   elseif alert.what ~= 'older' then
-    if alert.before == 'f' then changed.af = changed.af - 1 end
-    if alert.before == 'r' then changed.ar = changed.ar - 1 end
-    if alert.what == 'instance' and alert.fires then changed.af = changed.af + 1 else changed.ar = changed.ar + 1 end
+    if alert.before == 'f' then af = af - 1 end
+    if alert.before == 'r' then ar = ar - 1 end
+    if alert.what == 'instance' and alert.fires then af = af + 1 else ar = ar + 1 end
   end
+  map.af, map.ar, map.xf, map.xr = af, ar, xf, xr
 end
 
 -- How many of the alerts that are not known one by one are new, by a HyperLogLog, is spread over them from the first on.
@@ -439,44 +432,40 @@ local function weigh(new, beyond_key)
   end
 end
 
-local function count_rate(map, changed, n)
-  local minute = math.floor(now / 60000) - math.floor(number(map.o) / 60000)
-  local before = number(map.m)
+local function count_rate(map, n)
+  local minute = math.floor(now / 60000) - math.floor(map.o / 60000)
+  local before = map.m or 0
   if before == minute then
-    changed.c0 = number(map.c0) + n
+    map.c0 = (map.c0 or 0) + n
   else
-    changed.c1 = before == minute - 1 and number(map.c0) or 0
-    changed.c0 = n
-    changed.m = minute
+    map.c1 = before == minute - 1 and map.c0 or nil
+    map.c0, map.m = n, minute
   end
 end
 
-local function threshold_reached(map, changed, limits, hll_key)
-  if changed.wc >= limits[1] then return 's' end
-  if limits[2] == 0 then return '' end
-  local resources = changed.rc or number(map.rc)
-  if (changed.tr or map.tr) == '1' then
-    resources = math.max(resources, number(map.hb), redis.call('PFCOUNT', hll_key))
-  end
-  return resources >= limits[2] and 'r' or ''
+local function threshold_reached(map, limits, hll_key)
+  if map.wc >= limits[1] then return 's' end
+  if limits[2] == 0 then return nil end
+  local resources = map.rc or 0
+  if map.tr then resources = math.max(resources, map.hb or 0, redis.call('PFCOUNT', hll_key)) end
+  return resources >= limits[2] and 'r' or nil
 end
 
-local function next_due(map, changed, limits)
-  if number(map.w) > 0 then return math.max(now, number(map.lw) + WRITE_INTERVAL_MS) end
-  if number(changed.nf or map.nf) > 0 then
-    if (changed.d or map.d) ~= '' then return now end
-    if limits[5] == 0 then return number(map.o) + limits[4] end
+local function next_due(map, limits)
+  if (map.w or 0) > 0 then return math.max(now, (map.lw or 0) + WRITE_INTERVAL_MS) end
+  if (map.nf or 0) > 0 then
+    if map.d then return now end
+    if limits[5] == 0 then return map.o + limits[4] end
   end
-  return (changed.ws or window_of(map)) + limits[3]
+  return window_of(map) + limits[3]
 end
 
 -- Notes from where and how far a stream is counted.
-local function reach(map, changed, stream, lowest, highest)
+local function reach(map, stream, lowest, highest)
   local first, last = 'b' .. stream, 'p' .. stream
   lowest, highest = tonumber(lowest), tonumber(highest)
-  changed[last] = math.max(changed[last] or number(map[last]), highest)
-  local known = changed[first] or map[first]
-  if not known or lowest < tonumber(known) then changed[first] = lowest end
+  map[last] = math.max(map[last] or 0, highest)
+  map[first] = math.min(map[first] or lowest, lowest)
 end
 
 -- The numbers in the terms of a policy, which most storms of a batch share.
@@ -492,23 +481,23 @@ local function limits_of(terms)
 end
 
 -- Sums up what is new; makes ordinals of the numbers below 0.
-local function tally_of(map, changed, new, ordinals, ids_key, beyond_key)
+local function tally_of(map, new, ordinals, ids_key, beyond_key)
   weigh(new, beyond_key)
   local last, order, ids, resolving = {}, {}, {}, false
   local resources, weights, place_of = {}, {}, {}
   local firing, severity = 0, 0
   local first_ms, last_ms
-  local total, others, places = number(map.t), number(map.n), {}
+  local total, others, places = map.t or 0, map.n or 0, {}
   for place, item in ipairs(new) do
     local a, weight, fires, by_instance, maybe = item, 1, nil, true, false
     if type(item) == 'table' then
       a, weight, fires, maybe = item.a, item.weight, item.fires, item.maybe
       by_instance = item.what == 'event'
-      if by_instance then reach(map, changed, item.stream, signal_args[a], signal_args[a]) else count_alert(map, changed, item) end
+      if by_instance then reach(map, item.stream, signal_args[a], signal_args[a]) else count_alert(map, item) end
     else
       local flags = signal_args[a + 2]
       ids[#ids + 1], ids[#ids + 2] = signal_args[a], signal_args[a + 1]
-      reach(map, changed, segments[flags] or segment_of(flags), signal_args[a], signal_args[a])
+      reach(map, segments[flags] or segment_of(flags), signal_args[a], signal_args[a])
       fires = string.byte(flags) == FIRING
     end
     total = total + weight
@@ -542,96 +531,74 @@ local function tally_of(map, changed, new, ordinals, ids_key, beyond_key)
   for n, instance in ipairs(order) do order[n] = instance * 2 + (last[instance] and 1 or 0) end
   return {
     total = total, others = others, firing = firing, resolving = resolving, severity = severity,
-    first_ms = first_ms, last_ms = last_ms, resources = resources, resources_at = 1, r = #resources, weights = weights,
-    weights_at = 1, members = order, from = 1, to = #order,
+    first_ms = first_ms, last_ms = last_ms, prefix = '', resources = resources, resources_at = 1, r = #resources,
+    weights = weights, weights_at = 1, members = order, from = 1, to = #order,
   }
 end
 
--- Counts the signals about some resources: those of them that there is room for are listed. Adds to what is written.
-local function count_resources(map, changed, written, tally, limit, hll_key)
+-- Counts the signals about some resources: those of them that there is room for are listed.
+local function count_resources(map, tally, limit, hll_key)
   local resources, weights, offset = tally.resources, tally.weights, tally.weights_at - tally.resources_at
-  local base = map.b or ''
-  if base == '' then
-    base = base_of(resources[tally.resources_at])
-    changed.b = base
-  end
-  local before = number(map.rc)
-  local listed, unlisted = before, nil
-  local size = #written
+  local prefix = tally.prefix
+  map.b = map.b or base_of(prefix .. resources[tally.resources_at])
+  local base, listed, size, unlisted = map.b, map.rs, map.rc or 0, nil
+  -- What they all begin with is compared with the base once. If that is in the base, one that goes on in another way
+  -- has no more in common with it.
+  local n_shared = string.sub(base, 1, #prefix) == prefix and #prefix or shared_with(prefix, base, 0)
+  local mark = string.char(32 + n_shared) .. string.sub(prefix, n_shared + 1)
+  local next_byte = n_shared == #prefix and string.byte(base, n_shared + 1)
   for n = tally.resources_at, tally.resources_at + tally.r - 1 do
-    local weight = weights and weights[n + offset] or 1
-    local field = field_of(resources[n], base)
-    local signals = map[field]
+    local weight = weights and tonumber(weights[n + offset]) or 1
+    local byte = string.byte(resources[n])
+    local differs = next_byte == false or (byte and byte < 128 and byte ~= next_byte)
+    local field = differs and mark .. resources[n] or field_of(prefix .. resources[n], base, n_shared)
+    local signals = listed[field]
     if signals then
-      written[size + 1] = field
-      written[size + 2] = signals + weight
-      size = size + 2
-    elseif listed < limit then
-      listed = listed + 1
-      written[size + 1] = field
-      written[size + 2] = weight
-      size = size + 2
+      listed[field] = signals + weight
+    elseif size < limit then
+      size = size + 1
+      listed[field] = weight
     else
       unlisted = unlisted or {}
-      unlisted[#unlisted + 1] = resources[n]
+      unlisted[#unlisted + 1] = prefix .. resources[n]
     end
   end
-  if listed > before then changed.rc = listed end
+  map.rc = size
   if unlisted then
-    if map.tr ~= '1' then
-      changed.tr = '1'
-      for n = 1, size, 2 do unlisted[#unlisted + 1] = resource_of(written[n], base) end
-      for field in pairs(map) do
-        if string.byte(field) == 126 then unlisted[#unlisted + 1] = resource_of(field, base) end
-      end
+    if not map.tr then
+      map.tr = 1
+      for field in pairs(listed) do unlisted[#unlisted + 1] = resource_of(field, base) end
     end
     redis.call('PFADD', hll_key, unpack(unlisted))
   end
 end
 
--- Counts a tally into the storm. Gives what else is to be written, field and value in turn, and the limits.
-local function count(map, changed, tally, hll_key, instances_key)
-  local written = {}
-  local limits = limits_of(map.k)
-  local before, opened, firing = number(map.t), number(map.o), tally.firing
-  if tally.r > 0 then count_resources(map, changed, written, tally, limits[9], hll_key) end
-  count_instances(map, changed, tally, instances_key)
-  count_rate(map, changed, tally.total - before)
-  changed.t = tally.total
-  if tally.others > 0 then changed.n = tally.others end
-  if firing > 0 then changed.nf = number(map.nf) + firing end
-  if tally.severity > number(map.v) then changed.v = tally.severity end
-  local first, last = tally.first_ms - opened, tally.last_ms - opened
-  if before == 0 or first < number(map.a) then changed.a = first end
-  if before == 0 or last > number(map.z) then changed.z = last end
-  changed.l = now - opened
-  if (map.d or '') == '' then
+-- Counts a tally into the storm.
+local function count(map, tally, limits, hll_key, instances_key)
+  local before, firing = map.t or 0, tally.firing
+  if tally.r > 0 then count_resources(map, tally, limits[9], hll_key) end
+  count_instances(map, tally, instances_key)
+  count_rate(map, tally.total - before)
+  map.t = tally.total
+  if tally.others > 0 then map.n = tally.others end
+  if firing > 0 then map.nf = (map.nf or 0) + firing end
+  map.v = math.max(map.v or 0, tally.severity)
+  local first, last = tally.first_ms - map.o, tally.last_ms - map.o
+  if before == 0 or first < map.a then map.a = first end
+  if before == 0 or last > map.z then map.z = last end
+  map.l = now - map.o
+  if not map.d then
     if now - window_of(map) > limits[3] then
-      changed.ws, changed.wc = now, firing
+      map.ws, map.wc = now, firing
     else
-      changed.wc = number(map.wc) + firing
+      map.wc = (map.wc or 0) + firing
     end
-    changed.d = threshold_reached(map, changed, limits, hll_key)
+    map.d = threshold_reached(map, limits, hll_key)
   end
-  if map.q == '1' then
-    changed.q = ''
-    changed.re = number(map.re) + 1
+  if map.q then
+    map.q = nil
+    map.re = (map.re or 0) + 1
   end
-  return written, limits
-end
-
--- A field that is missing is 0 or '': it is not written before it has another value. With it goes what is in `flat`.
-local function write(key, changed, before, flat)
-  local size = #flat
-  for field, value in pairs(changed) do
-    local old = before[field]
-    if (value ~= 0 and value ~= '') or (old and old ~= 0 and old ~= '') then
-      flat[size + 1] = field -- of two in one statement the second is assigned first, which makes no array
-      flat[size + 2] = value -- a whole number up to 2^53 is written with all its digits
-      size = size + 2
-    end
-  end
-  redis.call('HSET', key, unpack(flat, 1, size))
 end
 
 -- What is known of alerts and Events outlives the storm, so that a repeat opens no further one.
@@ -653,8 +620,8 @@ end
 
 -- Forgets what another server had discarded: since then it may have been counted, and this server not have heard of it.
 local function void_discards(map, storm_key, ids_key, counted_key)
-  redis.call('HDEL', storm_key, 'ds', 'dr')
   map.ds, map.dr = nil, nil
+  redis.call('SET', storm_key, cmsgpack.pack(map), 'KEEPTTL')
   redis.call('ZREMRANGEBYSCORE', ids_key, '-inf', '(0')
   local flat = redis.call('HGETALL', counted_key)
   for i = 1, #flat, 2 do
@@ -668,40 +635,37 @@ end
 -- Forgets a storm of another server that has no request: whoever counted into it does so again. The alerts of earlier
 -- storms are not known any more either.
 local function drop(before, gid, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
-  local map = { e = string.format('%.0f', number(before.e) - 1), s = 'c', la = before.ls, ls = before.ls }
+  local map = { e = before.e - 1, s = 'c', la = before.ls, ls = before.ls }
   for field, value in pairs(before) do
     if string.match(field, FLOOR) then map[field] = value end
   end
-  redis.call('DEL', storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
+  redis.call('DEL', ids_key, hll_key, instances_key, counted_key, beyond_key)
   redis.call('ZREM', due_key, gid)
-  write(storm_key, map, {}, {})
+  keep(storm_key, map)
   return map
 end
 
 -- Puts the seed in the place of what there is. Its alerts and Events stay known if the request was closed with just
 -- what Redis has: its closing is not noted here yet.
 local function continue(
-  before, seed_at, n, gid, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key
+  before, seed, gid, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key
 )
-  redis.call('DEL', storm_key, hll_key, instances_key, beyond_key)
+  redis.call('DEL', hll_key, instances_key, beyond_key)
   redis.call('ZREMRANGEBYSCORE', ids_key, 0, '+inf')
-  redis.call('HSET', storm_key, unpack(ARGV, seed_at, seed_at + n - 1))
-  if before and before.ds then redis.call('HSET', storm_key, 'ds', before.ds, 'dr', before.dr) end
   redis.call('SET', opening_key, opening)
-  local map = fields(storm_key)
+  local map = cjson.decode(seed)
+  if before then map.ds, map.dr = before.ds, before.dr end
   if map.s == 'o' then
-    redis.call('HSET', storm_key, 'g', incarnation)
     map.g = incarnation
     redis.call('ZADD', due_key, now, gid)
   end
-  if before and map.s == 'c' and before.g == map.g and folded_of(before) == number(map.w) then
+  if before and map.s == 'c' and before.g == map.g and folded_of(before) == map.w then
     map.la = before.la
-    redis.call('HDEL', storm_key, 'la')
-    if before.la then redis.call('HSET', storm_key, 'la', before.la) end
     redis.call('EXPIRE', counted_key, COUNTED_SECONDS)
   else
     redis.call('DEL', counted_key)
   end
+  keep(storm_key, map)
   return map
 end
 
@@ -709,19 +673,18 @@ end
 -- has them one by one, and besides nil comes where they begin there, and whether the new ones among them are noted.
 -- None of a segment is known by a version above the newest one counted, so that of ids which are noted blindly the
 -- score tells the new ones: it is their own version.
-local function read_sum(map, changed, m, k, first, ids_key)
+local function read_sum(map, m, k, first, ids_key)
   local above = true
   for a = first, first + k * 3 - 1, 3 do
     local segment = ARGV[a]
     local newest = math.max(
-      checkpoint_of(segment), number(map['fl' .. segment]), map.s == 'o' and number(map['p' .. segment]) or 0
+      checkpoint_of(segment), map['fl' .. segment] or 0, map.s == 'o' and map['p' .. segment] or 0
     )
     if tonumber(ARGV[a + 1]) <= newest then above = false end
-    reach(map, changed, segment, ARGV[a + 1], ARGV[a + 2])
   end
   local a = first + k * 3
-  local r, w = tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])
-  local resources_at = a + 6
+  local prefix, r, w = ARGV[a + 4], tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
+  local resources_at = a + 7
   local instances_at = resources_at + r + w + 1
   local ids_at = instances_at + tonumber(ARGV[instances_at - 1])
   local text_at = ids_at + m * 2
@@ -729,11 +692,10 @@ local function read_sum(map, changed, m, k, first, ids_key)
     local firing = tonumber(ARGV[a])
     return {
       firing = firing, resolving = firing < m, severity = tonumber(ARGV[a + 1]), first_ms = tonumber(ARGV[a + 2]),
-      last_ms = tonumber(ARGV[a + 3]), resources = ARGV, resources_at = resources_at, r = r, weights = w > 0 and ARGV,
-      weights_at = resources_at + r, members = ARGV, from = instances_at, to = ids_at - 1, total = 0, others = 0,
+      last_ms = tonumber(ARGV[a + 3]), prefix = prefix, resources = ARGV, resources_at = resources_at, r = r,
+      weights = w > 0 and ARGV, weights_at = resources_at + r, members = ARGV, from = instances_at, to = ids_at - 1, total = 0, others = 0,
     }
   end
-  for field in pairs(changed) do changed[field] = nil end
   local firing, segment, severity, seen, resource, instance = unpack(cjson.decode(ARGV[text_at]))
   local args = {}
   for n = 1, m do
@@ -741,7 +703,7 @@ local function read_sum(map, changed, m, k, first, ids_key)
     args[before + 1], args[before + 2] = ARGV[ids_at + n * 2 - 2], ARGV[ids_at + n * 2 - 1]
     args[before + 3] = (firing[n] and '1' or '0') .. segment[n]
     args[before + 4], args[before + 5] = severity[n], seen[n]
-    args[before + 6] = resource[n] > 0 and ARGV[resources_at + resource[n] - 1] or ''
+    args[before + 6] = resource[n] > 0 and prefix .. ARGV[resources_at + resource[n] - 1] or ''
     args[before + 7] = math.floor(ARGV[instances_at + instance[n] - 1] / 2)
   end
   signal_args = args
@@ -754,61 +716,59 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
   local gid, terms, opening = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local known_epoch, known_folded, known_incarnation = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
   local distrusted, basis = ARGV[at + 6], ARGV[at + 7]
-  local seed_epoch, seed_folded, n = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9]), tonumber(ARGV[at + 10])
-  local seed_at = at + 11
-  local sum_at = seed_at + n + 1
+  local seed_epoch, seed_folded, seed = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9]), ARGV[at + 10]
+  local sum_at = at + 12
   at = sum_at + tonumber(ARGV[sum_at - 1])
-  local map = fields(storm_key)
+  local map = storm_at(storm_key)
   local lost = behind(map, known_epoch, known_folded) and (map or known_epoch > 0)
   local foreign = map and map.s ~= 'c' and string.sub(map.g or '', -SERVER_CHARACTERS) ~= server
   if map and map.s ~= 'c' and known_incarnation ~= '' and known_incarnation ~= map.g then lost = true end
   if foreign and known_epoch > 0 then lost = true end
   -- Closed before the caller heard of it: what it holds goes first, or what comes now would raise the floor above that.
-  if map and map.s == 'c' and known_epoch > 0 and number(map.e) >= known_epoch then lost = true end
+  if map and map.s == 'c' and known_epoch > 0 and map.e >= known_epoch then lost = true end
   if lost then
     return { 'lost', 0, 0, 0, 0, 0, '', '' }
   end
   if map and map.ds and map.ds ~= server then void_discards(map, storm_key, ids_key, counted_key) end
-  if foreign and n == 0 then map = drop(map, gid, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key) end
-  if n > 0 and (foreign or behind(map, seed_epoch, seed_folded) or (map.s ~= 'c' and map.g == distrusted)) then
-    map = continue(map, seed_at, n, gid, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
+  if foreign and seed == '' then map = drop(map, gid, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key) end
+  if seed ~= '' and (foreign or behind(map, seed_epoch, seed_folded) or (map.s ~= 'c' and map.g == distrusted)) then
+    map = continue(map, seed, gid, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
   elseif not map then
     redis.call('DEL', ids_key, hll_key, instances_key, counted_key, beyond_key)
-    map = { e = '0', s = 'c' }
+    map = { e = 0, s = 'c' }
   end
   if map.s == 'x' then
-    return { 'closing', number(map.e), folded_of(map), 0, 0, number(map.w), map.g or '', '' }
+    return { 'closing', map.e, folded_of(map), 0, 0, map.w or 0, map.g or '', '' }
   end
-  local m, k = tonumber(ARGV[sum_at]), tonumber(ARGV[sum_at + 1])
-  local changed, tally, ordinals, known = {}, nil, {}, nil
-  local first, noted = sum_at + 2, false
-  local new, repeats = nil, {}
+  local m, k, streams_at = tonumber(ARGV[sum_at]), tonumber(ARGV[sum_at + 1]), sum_at + 2
+  local tally, first, noted = nil, streams_at, false
+  local new, ordinals, known, repeats = nil, {}, nil, {}
   if k > 0 then
-    tally, first, noted = read_sum(map, changed, m, k, first, ids_key)
+    tally, first, noted = read_sum(map, m, k, streams_at, ids_key)
   end
   if not tally and m > 0 then
     new, ordinals, known, repeats = read_signals(map, basis, m, first, noted, ids_key, counted_key)
   end
-  local due = n > 0 and map.s == 'o' and now or 0
+  local due = seed ~= '' and map.s == 'o' and now or 0
   if tally or (new and #new > 0) then
     if map.s == 'c' then
       map = open_next(map, terms)
-      redis.call('DEL', storm_key, hll_key, instances_key, beyond_key)
+      redis.call('DEL', hll_key, instances_key, beyond_key)
       redis.call('PERSIST', counted_key)
       redis.call('PERSIST', ids_key)
       redis.call('SET', opening_key, opening)
-      write(storm_key, map, {}, {})
     end
     if tally then
       ordinals[1] = folded_of(map) + 1
-      tally.total, tally.others = number(map.t) + m, number(map.n)
+      tally.total, tally.others = (map.t or 0) + m, map.n or 0
+      for a = streams_at, streams_at + k * 3 - 1, 3 do reach(map, ARGV[a], ARGV[a + 1], ARGV[a + 2]) end
     else
-      tally = tally_of(map, changed, new, ordinals, ids_key, beyond_key)
+      tally = tally_of(map, new, ordinals, ids_key, beyond_key)
     end
-    local written, limits = count(map, changed, tally, hll_key, instances_key)
-    write(storm_key, changed, map, written)
-    map.t, map.n = tally.total, tally.others
-    due = next_due(map, changed, limits)
+    local limits = limits_of(map.k)
+    count(map, tally, limits, hll_key, instances_key)
+    keep(storm_key, map)
+    due = next_due(map, limits)
     looks[#looks + 1] = due
     looks[#looks + 1] = gid
   end
@@ -816,7 +776,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
   if known then remember(known, map.s == 'c', counted_key) end
   for _, i in ipairs(repeats) do ordinals[i] = -math.abs(ordinals[i]) end
   return {
-    'counted', number(map.e), folded_of(map), map.s == 'o' and 1 or 0, due, number(map.w), map.g or '', map.dr or '',
+    'counted', map.e, folded_of(map), map.s == 'o' and 1 or 0, due, map.w or 0, map.g or '', map.dr or '',
     unpack(ordinals),
   }
 end

@@ -2,7 +2,7 @@
 --[[
   Forget a storm but for its epoch: its request is closed, or its signals are discarded.
 
-  KEYS[1]  storm      hash  sf:{p<n>}:storm:<gid>
+  KEYS[1]  storm      string  sf:{p<n>}:storm:<gid>; see keys.py
   KEYS[2]  due        zset  sf:{p<n>}:due; member gid, score Unix ms
   KEYS[3]  ids        zset  sf:{p<n>}:ids:<gid>
   KEYS[4]  hll        HyperLogLog  sf:{p<n>}:hll:<gid>
@@ -35,23 +35,20 @@
 ]]
 local storm, due, ids, hll = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local instances, opening, counted, beyond = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local gid, epoch, incarnation, why, expected = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local gid, epoch, incarnation, why, expected = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
 local keep_seconds, counted_seconds, known_written, told = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local SERVER_CHARACTERS = 4
 local server = string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), 1, SERVER_CHARACTERS)
-local map = {}
-local flat = redis.call('HGETALL', storm)
-for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
-
-local function number(text) return tonumber(text or '0') end
+local packed = redis.call('GET', storm)
+local map = packed and cmsgpack.unpack(packed)
 
 -- Marks the starts of alerts that are in this storm, and in no earlier one.
 local function discard_alerts()
-  if number(map.na) == 0 then return end
-  local alerts = redis.call('HGETALL', counted)
+  if (map.na or 0) == 0 then return end
+  local alerts, opened = redis.call('HGETALL', counted), string.format('%.0f', map.o)
   for i = 1, #alerts, 2 do
     local head, starts = string.match(alerts[i + 1], '^(%a%d+)(,.+)$')
-    if head and string.sub(head, 2) == map.o then
+    if head and string.sub(head, 2) == opened then
       local marked = string.gsub(starts .. ',', '(%d),', '%1d,')
       redis.call('HSET', counted, alerts[i], head .. string.sub(marked, 1, -2))
     end
@@ -63,12 +60,13 @@ local function discard_signals()
   local signals = redis.call('ZRANGE', ids, 0, -1, 'WITHSCORES')
   for i = 1, #signals, 2 do
     local segment = string.format('%d', tonumber(string.sub(signals[i], -1), 16))
-    if tonumber(signals[i + 1]) > number(map['fl' .. segment]) then
+    if tonumber(signals[i + 1]) > (map['fl' .. segment] or 0) then
       redis.call('ZADD', ids, '-' .. signals[i + 1], signals[i])
     end
   end
 end
-if not map.e or map.s == 'c' then
+
+if not map or map.s == 'c' then
   redis.call('ZREM', due, gid)
   return 'gone'
 end
@@ -78,9 +76,9 @@ local discarded = why == 'discarded'
 local kept = { e = epoch, s = 'c', la = map.la, ls = map.ls, ds = map.ds, dr = map.dr }
 local lost = false
 if discarded then
-  if number(map.t) + number(map.n) ~= expected or map.s ~= 'o' then return 'moved' end
-  if number(map.w) > known_written then return 'moved' end
-  kept.e = string.format('%.0f', tonumber(epoch) - 1)
+  if (map.t or 0) + (map.n or 0) ~= expected or map.s ~= 'o' then return 'moved' end
+  if (map.w or 0) > known_written then return 'moved' end
+  kept.e = epoch - 1
   lost = string.sub(map.g or '', -SERVER_CHARACTERS) ~= server
   if lost then
     redis.call('DEL', ids, counted)
@@ -98,16 +96,11 @@ for field, value in pairs(map) do
   if stream then
     -- How far a segment was counted is the floor of the next storm; what is discarded leaves the floor that it had, and
     -- that there was something of the segment: ids are kept for as long as one of theirs may be needed.
-    kept['fl' .. stream] = discarded and (map['fl' .. stream] or '0') or value
+    kept['fl' .. stream] = discarded and (map['fl' .. stream] or 0) or value
   end
 end
-redis.call('DEL', storm, hll, instances, opening, beyond)
-local fields = {}
-for field, value in pairs(kept) do
-  fields[#fields + 1], fields[#fields + 2] = field, value
-end
-redis.call('HSET', storm, unpack(fields))
-redis.call('EXPIRE', storm, keep_seconds)
+redis.call('DEL', hll, instances, opening, beyond)
+redis.call('SET', storm, cmsgpack.pack(kept), 'EX', keep_seconds)
 redis.call('EXPIRE', counted, counted_seconds)
 -- The floor does not tell a Signal whose metadata were edited after it was counted, nor one that was discarded.
 redis.call('EXPIRE', ids, counted_seconds)

@@ -2,7 +2,7 @@
 --[[
   Note how far a storm's request is written, and when to look at the storm next.
 
-  KEYS[1]  storm       hash  sf:{p<n>}:storm:<gid>
+  KEYS[1]  storm       string  sf:{p<n>}:storm:<gid>; see keys.py
   KEYS[2]  due         zset  sf:{p<n>}:due; member gid, score Unix ms
   KEYS[3]  ids         zset  sf:{p<n>}:ids:<gid>
   KEYS[4]  checkpoint  hash  sf:{p<n>}:checkpoint; field segment, value resourceVersion
@@ -23,16 +23,15 @@
               'newer-epoch'  a later storm of the group has opened
   Guarantees  never moves what is written backwards; what is trimmed is refused by fold from then on
 ]]
-local storm, due, ids, checkpoint = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local gid, epoch, incarnation, folded = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local written, settled, deadline, now = ARGV[5] == '1', ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+local storm_key, due, ids, checkpoint = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local gid, epoch, incarnation, folded = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local written, settled, deadline, now = ARGV[5] == '1', ARGV[6] == '1', tonumber(ARGV[7]), tonumber(ARGV[8])
 local WRITE_INTERVAL_MS = 1000
 
 -- Forgets the ids that are refused by the checkpoint in any case, whichever of the storm's segments they are of.
-local function trim()
+local function trim(storm)
   local least
-  local fields = redis.call('HKEYS', storm)
-  for _, field in ipairs(fields) do
+  for field in pairs(storm) do
     local segment = string.match(field, '^p(%d+)$')
     if segment then
       least = math.min(least or math.huge, tonumber(redis.call('HGET', checkpoint, segment) or '0'))
@@ -44,34 +43,31 @@ local function trim()
   end
 end
 
-local current, state, lives, total, others, before, last_write =
-  unpack(redis.call('HMGET', storm, 'e', 's', 'g', 't', 'n', 'w', 'lw'))
-if not current or state == 'c' then return 'gone' end
-if current ~= epoch then return 'newer-epoch' end
-if (lives or '') ~= incarnation then return 'gone' end
+local packed = redis.call('GET', storm_key)
+local storm = packed and cmsgpack.unpack(packed)
+if not storm or storm.s == 'c' then return 'gone' end
+if storm.e ~= epoch then return 'newer-epoch' end
+if (storm.g or '') ~= incarnation then return 'gone' end
 
 for i = 9, #ARGV, 2 do
   local trimmed = tonumber(redis.call('HGET', checkpoint, ARGV[i]) or '0')
   if tonumber(ARGV[i + 1]) > trimmed then redis.call('HSET', checkpoint, ARGV[i], ARGV[i + 1]) end
 end
-trim()
-if written then
-  redis.call('HSET', storm, 'w', string.format('%.0f', math.max(tonumber(before or '0'), folded)), 'lw', ARGV[8])
-  last_write, before = ARGV[8], folded
-end
-local more = tonumber(total or '0') + tonumber(others or '0') > folded
-if settled == '1' then
+trim(storm)
+if written then storm.w, storm.lw = math.max(storm.w or 0, folded), now end
+local more = (storm.t or 0) + (storm.n or 0) > folded
+if settled then
   if more then
-    redis.call('HINCRBY', storm, 're', 1) -- reopened before we could note that it had settled
+    storm.re = (storm.re or 0) + 1 -- reopened before we could note that it had settled
   else
-    redis.call('HSET', storm, 'q', '1')
+    storm.q = 1
   end
 end
+if written or settled then redis.call('SET', storm_key, cmsgpack.pack(storm)) end
+local next_look = deadline
 if more then
-  local has_request = tonumber(before or '0') > 0
-  local next_look = has_request and math.max(now, tonumber(last_write or '0') + WRITE_INTERVAL_MS) or now
-  redis.call('ZADD', due, string.format('%.0f', next_look), gid)
-  return 'more'
+  local has_request = (storm.w or 0) > 0
+  next_look = has_request and math.max(now, (storm.lw or 0) + WRITE_INTERVAL_MS) or now
 end
-redis.call('ZADD', due, string.format('%.0f', deadline), gid)
-return 'settled'
+redis.call('ZADD', due, string.format('%.0f', next_look), gid)
+return more and 'more' or 'settled'

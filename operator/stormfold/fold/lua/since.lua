@@ -1,0 +1,20 @@
+#!lua flags=no-writes
+--[[
+  Say from where on a storm counts each stream.
+
+  KEYS[1]  storm  string  sf:{p<n>}:storm:<gid>; see keys.py
+
+  Returns     {stream, oldest resourceVersion counted, …}
+  Guarantees  changes nothing; O(fields)
+]]
+local storm_key = KEYS[1]
+local packed = redis.call('GET', storm_key)
+local since = {}
+for field, value in pairs(packed and cmsgpack.unpack(packed) or {}) do
+  local stream = string.match(field, '^b(e?%d+)$')
+  if stream then
+    since[#since + 1] = stream
+    since[#since + 1] = value
+  end
+end
+return since
