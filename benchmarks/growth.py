@@ -595,7 +595,7 @@ AIMS = (
         "CPU of a signal on a Cluster of 3 to that on one server",
         "times",
         at_most=1.2,
-        reason="the client for a Cluster takes more CPU a call, and calls held fewer signals",
+        reason="three servers, each with calls of its own, which hold fewer signals",
     ),
 )
 PART = Part("growth", "Growth", ABOUT, measure, AIMS)

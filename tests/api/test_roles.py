@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.harness.api import Api
+from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl, KubectlError
 from tests.harness.scene import Scene
 
@@ -58,6 +59,17 @@ async def allowed(api: Api, user: str, resources: tuple[str, ...], namespace: st
     return found
 
 
+async def comes_to(
+    api: Api, user: str, resources: tuple[str, ...], namespace: str, may: dict[str, set[str]]
+) -> None:
+    """Wait until the user may do this and nothing else: the API server hears of its own bindings by a watch."""
+    await eventually(
+        lambda: allowed(api, user, resources, namespace),
+        lambda found: found == may,
+        what="the rights are there",
+    )
+
+
 class User:
     """kubectl in the name of a user who has one of the roles in one namespace."""
 
@@ -92,13 +104,13 @@ def signal(name: str) -> str:
 async def test_role_allows_this_and_nothing_else(role: str, scene: Scene, kubectl: Kubectl) -> None:
     user = await user_with(role, kubectl, scene.namespace)
     elsewhere = await scene.another_namespace()
-    assert await allowed(scene.api, user.name, RESOURCES, scene.namespace) == MAY[role]
+    await comes_to(scene.api, user.name, RESOURCES, scene.namespace, MAY[role])
     assert await allowed(scene.api, user.name, RESOURCES, elsewhere) == {}
     assert await allowed(scene.api, user.name, CLUSTER_WIDE, "") == {}
     await kubectl(
         *("create", "clusterrolebinding", user.name, f"--clusterrole=stormfold-{role}", f"--user={user.name}")
     )
-    assert await allowed(scene.api, user.name, CLUSTER_WIDE, "") == CLUSTER_MAY[role]
+    await comes_to(scene.api, user.name, CLUSTER_WIDE, "", CLUSTER_MAY[role])
 
 
 def test_roles_come_to_people_with_the_roles_of_kubernetes() -> None:
