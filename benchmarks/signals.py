@@ -55,6 +55,10 @@ GROUPS = (20, 2000)
 ROUNDS = 3
 LIMIT_SECONDS = 100.0
 """After this no further round begins; there is always one."""
+SLOW_MS = 1
+"""A command of Redis that takes longer is noted in its SLOWLOG."""
+LATENCY_MS = 5
+"""What holds Redis up for longer is noted by its latency monitor."""
 REST_SECONDS = 2.0
 REST_SHARE = 0.1
 """Of a core: an operator that uses less has nothing to do."""
@@ -305,6 +309,28 @@ def redis_calls(valkey: Valkey) -> float:
     )
 
 
+def watch_redis(valkey: Valkey) -> None:
+    """Let it note what is slow from now on."""
+    valkey.command("CONFIG", "SET", "slowlog-log-slower-than", SLOW_MS * 1000, "slowlog-max-len", 10_000)
+    valkey.command("CONFIG", "SET", "latency-monitor-threshold", LATENCY_MS)
+    valkey.command("SLOWLOG", "RESET")
+    valkey.command("LATENCY", "RESET")
+    valkey.command("CONFIG", "RESETSTAT")
+
+
+def what_held_redis_up(valkey: Valkey) -> dict[str, float]:
+    """Since `watch_redis`: scripts, those that were slow and the slowest of them, and what the latency monitor noted."""
+    slow: Any = valkey.command("SLOWLOG", "GET", -1)
+    latest: Any = valkey.command("LATENCY", "LATEST")
+    return {
+        "scripts": redis_calls(valkey),
+        "slow_commands": len(slow),
+        "slowest_command_ms": max((entry[2] for entry in slow), default=0) / 1000,
+        "latency_events": len(latest),
+        "worst_latency_ms": max((event[3] for event in latest), default=0),
+    }
+
+
 # --- a Signal's whole life
 
 
@@ -470,6 +496,7 @@ async def _measure(folder: Path, say: Say) -> Measured:
                 namespace = f"{'marked' if marked else 'plain'}-{number}"
                 lives[marked].append(await measure_life(scene, namespace, marked=marked))
                 scene.operator.stop()
+        watch_redis(valkey)
         scene.operator = operator()
         began = time.monotonic()
         for number in range(ROUNDS):
@@ -486,6 +513,7 @@ async def _measure(folder: Path, say: Say) -> Measured:
                     if not number and watched and groups == GROUPS[0]:
                         figures |= await measure_memory(scene, say)
                 scene.operator.stop()
+        figures |= what_held_redis_up(valkey)
         return Measured(
             reckon(figures, scene, lives), tables(figures, scene, lives), plots(scene), raw(scene, lives)
         )
@@ -600,6 +628,14 @@ def tables(figures: Mapping[str, float], scene: Scene, lives: Lives) -> list[Tab
             joined(figures, "MB", "rss_mb", "rss_mb_after_restart"),
         ],
         ["that restart until it is ready", joined(figures, "s", "restart_seconds")],
+        [
+            f"SLOWLOG of the storms above: {figures['scripts']:,.0f} scripts, of them longer than {SLOW_MS} ms; the slowest",
+            f"{figures['slow_commands']:,.0f}; {figures['slowest_command_ms']:.1f} ms",
+        ],
+        [
+            f"LATENCY LATEST after them: kinds of events longer than {LATENCY_MS} ms; the longest",
+            f"{figures['latency_events']:,.0f}; {figures['worst_latency_ms']:,.0f} ms",
+        ],
     ]
     return [
         Table(
