@@ -20,6 +20,8 @@ from stormfold.model.group import partition
 
 DURABLE = {"appendonly": "yes", "appendfsync": "everysec"}
 """What is acknowledged has been written to the kernel: a SIGKILL loses none of it."""
+DOWN_MS = 2000
+"""For so long a primary may be silent before the Sentinel takes it for lost: a busy machine is no fault."""
 WAIT_SECONDS = 30.0
 """Within this a server must have become what it is to be."""
 SERVICE = "storms"
@@ -159,7 +161,7 @@ class WithSentinel(Store):
         config.write_text(
             f"port {self._port}\nbind 127.0.0.1\ndir {self._folder}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {self._primary.port} 1\n"
-            f"sentinel down-after-milliseconds {SERVICE} 500\nsentinel failover-timeout {SERVICE} 2000\n"
+            f"sentinel down-after-milliseconds {SERVICE} {DOWN_MS}\nsentinel failover-timeout {SERVICE} 2000\n"
         )
         self._sentinel = Server(
             "sentinel", [embedded_valkey(), config, "--sentinel"], self._folder / "sentinel.log"
@@ -203,7 +205,13 @@ class WithSentinel(Store):
         self._wait_for_replica()
 
     def _wait_for_replica(self) -> None:
-        wait_until(lambda: "master_link_status:up" in self._role(self._replica), "the replica follows")
+        wait_until(self._follows, "the replica follows")
+
+    def _follows(self) -> bool:
+        if "role:master" in self._role(self._replica) and "role:slave" in self._role(self._primary):
+            # On a machine that stood still the Sentinel has made the other one the primary, unasked.
+            self._primary, self._replica = self._replica, self._primary
+        return "master_link_status:up" in self._role(self._replica)
 
     @staticmethod
     def _role(server: Valkey) -> str:
