@@ -391,6 +391,7 @@ AIMS = (
         "new alerts a second and core of the operator's CPU, ack: request",
         "",
         at_least=20_000,
+        reason="machines differ by half: on one on which Alertmanager takes 16,461 it was 22,409 (2026-11-24)",
     ),
     Aim("per_core_ratio", "the same to what Alertmanager takes", "times", at_least=1),
     Aim(

@@ -69,6 +69,21 @@ async def test_all_that_travel_together_fail_together_and_the_next_do_not(
     await connection.close()
 
 
+async def test_whoever_waits_while_the_connection_closes_is_cancelled(
+    valkey: Valkey, redis_proxy: RedisProxy
+) -> None:
+    connection = Connection.from_url(redis_proxy.url)
+    await connection.memory()
+    redis_proxy.hold("ECHO")
+    under_way = asyncio.create_task(connection.scripts.execute_command("ECHO", "under way"))
+    await eventually(lambda: redis_proxy.commands["ECHO"], what="it is sent")
+    waiting = asyncio.create_task(connection.scripts.execute_command("ECHO", "waiting"))
+    await asyncio.sleep(0)
+    await connection.close()
+    await asyncio.wait((under_way, waiting))
+    assert (under_way.cancelled(), waiting.cancelled()) == (True, True)
+
+
 async def test_name_of_a_command_may_have_two_words(server: Valkey) -> None:
     connection = Connection.from_url(server.url)
     answer = await connection.client.execute_command("CONFIG GET", "maxmemory-policy")

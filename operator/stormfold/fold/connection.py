@@ -25,7 +25,6 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from stormfold.fold.errors import StoreConfigError, StoreUnavailableError, store_errors
 from stormfold.fold.pipelining import Pipelined, PipelinedCluster, to_server
-from stormfold.fold.scripts import Client
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class Connection:
         self._timeout_seconds = timeout_seconds
         self.answered = 0.0
         """When a call last had its answer, by the monotonic clock; 0 if none had."""
-        self.scripts: Client = (
+        self.scripts: Pipelined | PipelinedCluster = (
             PipelinedCluster(client, timeout_seconds=timeout_seconds)
             if isinstance(client, RedisCluster)
             else Pipelined(to_server(client), timeout_seconds=timeout_seconds)
@@ -203,6 +202,7 @@ class Connection:
 
     async def close(self) -> None:
         """Close all sockets."""
+        await self.scripts.close()
         await self.client.aclose()
         if self._sentinels is not None:
             await self._sentinels.aclose()

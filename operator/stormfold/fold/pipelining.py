@@ -40,7 +40,14 @@ class Pipelined:
             self._sending = asyncio.create_task(self._send(), name="redis-pipeline")
         return await answer
 
+    async def close(self) -> None:
+        """End what is under way; whoever waits for it is cancelled."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+
     async def _send(self) -> None:
+        calls: list[tuple[Command, asyncio.Future[Any]]] = []
         try:
             while self._waiting:
                 calls, self._waiting = self._waiting, []
@@ -52,6 +59,11 @@ class Pipelined:
                         answer.set_exception(said)
                     else:
                         answer.set_result(said)
+        except asyncio.CancelledError:
+            for _, answer in (*calls, *self._waiting):
+                answer.cancel()
+            self._waiting = []
+            raise
         finally:
             self._sending = None
 
@@ -99,6 +111,10 @@ class PipelinedCluster:
         if name not in self._nodes:
             self._nodes[name] = Pipelined(self._to_node(name), timeout_seconds=self._timeout_seconds)
         return await self._nodes[name].execute_command(*args)
+
+    async def close(self) -> None:
+        """See `Pipelined`."""
+        await asyncio.gather(*(node.close() for node in self._nodes.values()))
 
     def _to_node(self, name: str) -> Send:
         async def send(commands: Sequence[Command]) -> list[Any]:
