@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,12 @@ PORTS = range(20_000, 32_000)
 """Where loopback ports are taken from: below the range that kernels hand to outgoing connections, so that no
 connection takes a server's port while the server is being restarted."""
 
+KEPT = 500
+"""Ports that are kept, the last of them: each takes a file descriptor."""
+
 POLL_SECONDS = 0.02
+
+_kept: deque[socket.socket] = deque(maxlen=KEPT)
 
 
 class ServerError(RuntimeError):
@@ -24,12 +30,24 @@ class ServerError(RuntimeError):
 
 
 def free_port() -> int:
-    """A loopback TCP port that nothing listens on at this moment."""
+    """A loopback TCP port that nothing listens on, kept for whoever asked, also while its server is away.
+
+    A socket that has SO_REUSEADDR and does not listen is in nobody's way who sets it too, as servers do; to whoever
+    looks for a port, in this process or another, it is in use. So no two servers that start at the same time get the
+    same port.
+    """
     while True:
         port = random.choice(PORTS)  # noqa: S311 - a port, not a secret
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+        keeper = socket.socket()
+        try:
+            keeper.bind(("127.0.0.1", port))
+        except OSError:
+            keeper.close()
+            continue
+        # Only now, so that it cannot share the port of another keeper.
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _kept.append(keeper)
+        return port
 
 
 def tail(path: Path, lines: int = 15) -> str:

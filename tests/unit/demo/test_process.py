@@ -1,0 +1,52 @@
+"""Ports of loopback: each is given once, and whoever it was given to can listen on it again and again."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from stormfold.demo import process
+from stormfold.demo.process import free_port
+
+SCAN = """
+import sys
+from stormfold.demo import process
+process.PORTS = [int(port) for port in sys.argv[1:]]
+print(process.free_port())
+"""
+
+
+def test_port_is_given_once_although_nothing_listens_on_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = [free_port() for _ in range(3)]
+    monkeypatch.setattr(process, "PORTS", [*given, other := free_port()])
+    process._kept.pop().close()
+
+    assert free_port() == other
+
+
+def test_port_is_not_given_by_another_process() -> None:
+    given = [free_port() for _ in range(3)]
+    other = free_port()
+    process._kept.pop().close()
+
+    found = subprocess.run(
+        [sys.executable, "-c", SCAN, *map(str, [*given, other])], check=True, capture_output=True, text=True
+    )
+
+    assert found.stdout == f"{other}\n"
+
+
+def test_whoever_it_was_given_to_listens_on_it_and_again_after_a_restart() -> None:
+    port = free_port()
+
+    for _ in range(2):
+        with (
+            socket.create_server(("127.0.0.1", port)) as server,
+            socket.create_connection(("127.0.0.1", port)) as client,
+        ):
+            accepted, _ = server.accept()
+            accepted.close()
+            assert client.recv(1) == b""
