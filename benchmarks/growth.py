@@ -391,7 +391,11 @@ REPLICAS = {
 
 
 def order() -> list[Case]:
-    """Each case as often as it is measured: rounds of all small ones, then the most telling first, while there is time."""
+    """Each case as often as it is measured: rounds of all small ones, then the most telling first, while there is time.
+
+    A machine may become slower or faster in these minutes, so that the first case of each curve comes once more before each
+    large one of it.
+    """
     small = [case for curve in CURVES.values() for case in curve.values() if case.load.signals < AT]
     rounds = [
         case for number in range(max(ROUNDS.values())) for case in small if number < ROUNDS[case.load.signals]
@@ -405,7 +409,11 @@ def order() -> list[Case]:
         *(case for curve in CURVES.values() for case in curve.values()),
         *STORMS.values(),
     ]
-    return rounds + [case for case in dict.fromkeys(large) if case.load.signals >= AT]
+    firsts = {case: curve[DECADES[0]] for curve in CURVES.values() for case in curve.values()}
+    for case in dict.fromkeys(large):
+        if case.load.signals >= AT:
+            rounds += [firsts[case], case] if case in firsts else [case]
+    return rounds
 
 
 def measure(say: Say) -> Measured:

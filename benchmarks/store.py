@@ -24,9 +24,11 @@ from benchmarks.part import Aim, Bars, Cell, Lines, Measured, Part, Say, Table
 from benchmarks.storms import T0, Storm, endless, policy, storms
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
+from stormfold.fold.arguments import Fold
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreFullError
-from stormfold.fold.store import CloseWord, Fold, FoldWord, StormStore
+from stormfold.fold.replies import CloseWord, FoldWord
+from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival
 from stormfold.model.segment import SEGMENTS
 from stormfold.model.storm import Snapshot

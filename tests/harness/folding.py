@@ -11,7 +11,9 @@ from tests.harness.values import ARRIVAL, SHOP, T0, TERMS
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
-from stormfold.fold.store import CloseWord, Fold, Folded, ForgetWord, SettleWord, StormStore
+from stormfold.fold.arguments import Fold
+from stormfold.fold.replies import CloseWord, Folded, ForgetWord, SettleWord
+from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
 from stormfold.model.group import partition
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms

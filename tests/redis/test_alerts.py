@@ -11,7 +11,8 @@ from tests.harness.values import ARRIVAL, SHOP, T0
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
-from stormfold.fold.store import KNOW_SECONDS, ForgetWord, Recalled, SettleWord
+from stormfold.fold.replies import ForgetWord, Recalled, SettleWord
+from stormfold.fold.store import KNOW_SECONDS
 from stormfold.model.arrival import AlertRef, Arrival, EventRef
 from stormfold.model.group import partition
 from stormfold.model.storm import Seed, Snapshot

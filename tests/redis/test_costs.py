@@ -8,7 +8,8 @@ from tests.harness.costs import bytes_of, hold
 from tests.harness.folding import Group
 
 from stormfold.demo.valkey import Valkey
-from stormfold.fold.store import Fold, StormStore
+from stormfold.fold.arguments import Fold
+from stormfold.fold.store import StormStore
 
 STORMS = 10
 SIGNALS = 20

@@ -23,7 +23,8 @@ from stormfold.demo.valkey import Valkey
 from stormfold.fold.batching import Folder
 from stormfold.fold.connection import Connection
 from stormfold.fold.holding import Continuation, Held
-from stormfold.fold.store import ForgetWord, Recalled, StormStore
+from stormfold.fold.replies import ForgetWord, Recalled
+from stormfold.fold.store import StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.storm import Seed
 from stormfold.policy.grouping import overflow_group

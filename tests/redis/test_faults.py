@@ -16,7 +16,8 @@ from tests.harness.values import SHOP
 from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection, _check_version
 from stormfold.fold.errors import StoreConfigError, StoreFullError, StoreUnavailableError
-from stormfold.fold.store import SettleWord, StormStore
+from stormfold.fold.replies import SettleWord
+from stormfold.fold.store import StormStore
 
 
 @asynccontextmanager

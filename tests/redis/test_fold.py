@@ -12,7 +12,7 @@ from tests.harness.values import BANK, SHOP
 from stormfold.api.signal import Severity
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
-from stormfold.fold.store import Folded, FoldWord
+from stormfold.fold.replies import Folded, FoldWord
 from stormfold.model.arrival import SignalRef, Target
 from stormfold.model.storm import Detected, Seed, Terms
 

@@ -23,8 +23,9 @@ from stormfold.fold import batching
 from stormfold.fold.batching import Folder, encoded
 from stormfold.fold.connection import Connection
 from stormfold.fold.holding import Continuation, Held
+from stormfold.fold.replies import ForgetWord
 from stormfold.fold.scripts import FOLD
-from stormfold.fold.store import ForgetWord, StormStore
+from stormfold.fold.store import StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import PolicyId
 from stormfold.model.storm import Seed, Snapshot

@@ -22,7 +22,8 @@ from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.connection import Connection
 from stormfold.fold.keys import PREFIX
-from stormfold.fold.store import FoldWord, StormStore
+from stormfold.fold.replies import FoldWord
+from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival
 from stormfold.model.storm import Seed, Snapshot, State
 

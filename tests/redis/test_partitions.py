@@ -16,7 +16,8 @@ from stormfold.demo.valkey import Valkey, ValkeyCluster
 from stormfold.fold import keys, scripts
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreError, store_errors
-from stormfold.fold.store import FoldWord, ForgetWord, SettleWord, StormStore
+from stormfold.fold.replies import FoldWord, ForgetWord, SettleWord
+from stormfold.fold.store import StormStore
 from stormfold.model.arrival import SignalRef
 from stormfold.model.group import PARTITIONS
 

@@ -22,7 +22,8 @@ from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection
 from stormfold.fold.holding import Held, Life, Unsafe, places
 from stormfold.fold.keys import PREFIX
-from stormfold.fold.store import FoldWord, ForgetWord, StormStore
+from stormfold.fold.replies import FoldWord, ForgetWord
+from stormfold.fold.store import StormStore
 from stormfold.model.arrival import AlertRef, Arrival
 from stormfold.model.storm import Seed, Snapshot, State
 from stormfold.policy.routing import Routed

@@ -13,7 +13,8 @@ from tests.harness.folding import T0, Group, pod, signal
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
-from stormfold.fold.store import Fold, StormStore
+from stormfold.fold.arguments import Fold
+from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival, SignalRef
 from stormfold.model.group import PolicyId
 from stormfold.policy.version import PolicyVersion

@@ -23,16 +23,8 @@ from tests.harness.values import BANK, SHOP
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
-from stormfold.fold.store import (
-    CLAIM_MS,
-    KNOW_SECONDS,
-    REMEMBER_SECONDS,
-    CloseWord,
-    Folded,
-    FoldWord,
-    ForgetWord,
-    SettleWord,
-)
+from stormfold.fold.replies import CloseWord, Folded, FoldWord, ForgetWord, SettleWord
+from stormfold.fold.store import CLAIM_MS, KNOW_SECONDS, REMEMBER_SECONDS
 from stormfold.model.arrival import Arrival, SignalRef
 from stormfold.model.storm import Seed, State
 

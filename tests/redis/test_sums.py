@@ -10,7 +10,9 @@ from tests.harness.folding import GID, TERMS, Group, signal, signals
 from tests.harness.values import BANK, SHOP
 
 from stormfold.api.signal import Severity
-from stormfold.fold.store import Folded, StormStore, _sum_args
+from stormfold.fold.arguments import sum_args
+from stormfold.fold.replies import Folded
+from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival, SignalRef
 from stormfold.model.group import partition
 from stormfold.model.segment import segment
@@ -64,8 +66,8 @@ async def test_sum_counts_what_its_signals_count_one_by_one(store: StormStore, s
         batch = some(chance, newest)
         newest += chance.randint(0, 12)
         # One that comes twice has no sum, and changes nothing else.
-        assert _sum_args(batch) is not None
-        assert _sum_args([*batch, batch[0]]) is None
+        assert sum_args(batch) is not None
+        assert sum_args([*batch, batch[0]]) is None
         got = await summed.fold(*batch, at=at, known=known, life=life)
         expected = await each.fold(*batch, batch[0], at=at, known=known, life=life)
         assert got == without_last(expected)

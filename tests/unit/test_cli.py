@@ -97,3 +97,19 @@ def test_pod_without_its_secret_says_so_in_one_line() -> None:
         "stormfold ends: STORMFOLD_REDIS_URL is not set: create the Secret stormfold-redis with the key url in "
         "namespace stormfold-system (docs/install.md)"
     )
+
+
+THRESHOLDS = """
+import gc, json
+from stormfold import cli
+before = gc.get_threshold()
+cli.keep_what_is_imported()
+print(json.dumps([before, gc.get_threshold(), gc.get_freeze_count()]))
+"""
+
+
+def test_all_that_is_kept_is_looked_through_for_garbage_ten_times_less_often() -> None:
+    told = subprocess.run([sys.executable, "-c", THRESHOLDS], check=True, capture_output=True, text=True)
+    (young, middle, old), after, frozen = json.loads(told.stdout)
+    assert after == [young, middle, 10 * old]
+    assert frozen > 10_000

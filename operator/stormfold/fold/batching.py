@@ -25,11 +25,13 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
+from stormfold.fold.arguments import Fold
 from stormfold.fold.elsewhere import Elsewhere
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
 from stormfold.fold.holding import NOT_SURE, Continuation, Held, Lane, Life, Storm, Sureness, Unsafe, places
+from stormfold.fold.replies import Folded, FoldWord, Recalled
 from stormfold.fold.room import Room
-from stormfold.fold.store import Fold, Folded, FoldWord, Recalled, StormStore
+from stormfold.fold.store import StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Span, Verdict
 from stormfold.model.group import PARTITIONS, Group, PolicyId, partition
 from stormfold.model.storm import Snapshot

@@ -15,7 +15,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from stormfold.fold.holding import Continuation
-from stormfold.fold.store import Recalled, StormStore
+from stormfold.fold.replies import Recalled
+from stormfold.fold.store import StormStore
 from stormfold.model.arrival import AlertRef
 from stormfold.model.group import Group, PolicyId
 from stormfold.policy.grouping import overflow_group

@@ -14,23 +14,23 @@ import os
 import ssl
 import time
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import orjson
 from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
 from stormfold.api.conditions import Reason
-from stormfold.api.signal import SignalPhase
 from stormfold.intake.alertmanager import SOURCE, AlertParser, Body, BodyError, Refusal
-from stormfold.intake.signals import DISCARDED, RECEIVED, REJECTED
+from stormfold.intake.credentials import Watched, read_secret, server_tls
+from stormfold.intake.posts import Answer, Post, RefusalError, Shares, index_of, listed, no_room, none_taken
+from stormfold.intake.signals import RECEIVED, REJECTED
 from stormfold.kube.errors import ApiError
 from stormfold.kube.reviews import ALL_NAMESPACES, Caller
-from stormfold.model.arrival import AlertRef, Arrival, Verdict
+from stormfold.model.arrival import Arrival
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +54,8 @@ BYTES = 64 * MAX_BODY
 """Bytes of bodies that are being read or parsed, at most."""
 REVIEWS_OF_A_POST = 4
 """Namespaces of a post that are asked about at once."""
-RETRY_AFTER_SECONDS = 2
 RELOAD_SECONDS = 5.0
 """How often the files are looked at."""
-NAMED = 5
-"""Namespaces that an answer names."""
-MIN_SECRET = 16
-"""Characters that a shared secret must have."""
 STOP_SECONDS = 5.0
 """How long answers may take to be sent when the server stops."""
 
@@ -109,126 +104,6 @@ class WebhookOptions:
     secret_file: str = ""
     tls_cert_file: str = ""
     tls_key_file: str = ""
-
-
-class Post:
-    """Waits for the alerts of one body: the `AlertWaiter` of its arrivals.
-
-    Arrivals may hold it for longer than anybody waits: it keeps no more than a flag for each alert, and once nobody
-    waits, it only counts.
-    """
-
-    __slots__ = ("_ack_folded", "_done", "_open", "_waiting", "discarded", "rejected")
-
-    def __init__(self, *, ack_folded: bool) -> None:
-        self._ack_folded = ack_folded
-        self._waiting = bytearray()
-        self._open = 0
-        self._done: asyncio.Future[None] | None = None
-        self.rejected: list[Refusal] = []
-        self.discarded: list[Refusal] = []
-
-    def expect(self, indices: Collection[int]) -> None:
-        """These alerts are submitted next."""
-        self._waiting = bytearray(max(indices, default=-1) + 1)
-        for index in indices:
-            self._waiting[index] = 1
-        self._open = len(indices)
-
-    async def wait(self) -> None:
-        """Wait until every alert is taken; once this has ended, nothing more is noted."""
-        if self._open:
-            self._done = asyncio.get_running_loop().create_future()
-        try:
-            if self._done:
-                await self._done
-        finally:
-            self.leave()
-
-    def leave(self) -> None:
-        """Nobody waits any longer."""
-        self._done = None
-        self._waiting = bytearray()
-
-    def folded(self, index: int) -> None:
-        """Redis has counted it, or knew it."""
-        if self._ack_folded:
-            self._take(index)
-
-    def concluded(self, index: int, verdict: Verdict) -> None:
-        """It is safe: a request holds it, or none will."""
-        notes = None
-        if verdict.phase is SignalPhase.REJECTED:
-            REJECTED.labels(source=SOURCE, reason=verdict.reason.value).inc()
-            notes = self.rejected
-        elif verdict.phase is SignalPhase.DISCARDED:
-            DISCARDED.labels(source=SOURCE, reason=verdict.reason.value).inc()
-            notes = self.discarded
-        if self._take(index) and notes is not None:
-            notes.append(Refusal(index, verdict.reason, verdict.message))
-
-    def _take(self, index: int) -> bool:
-        """Whether somebody waits for it and had not been told."""
-        if index >= len(self._waiting) or not self._waiting[index]:
-            return False
-        self._waiting[index] = 0
-        self._open -= 1
-        if not self._open and self._done and not self._done.done():
-            self._done.set_result(None)
-        return True
-
-
-@dataclass(slots=True)
-class Answer:
-    """What is answered."""
-
-    code: int
-    body: dict[str, Any]
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-class RefusalError(Exception):
-    """The post is not taken."""
-
-    def __init__(self, code: int, reason: Reason, message: str, **more: Any) -> None:
-        super().__init__(message)
-        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if code in (429, 503) else {}
-        if code == 401:
-            headers["WWW-Authenticate"] = 'Bearer realm="stormfold"'
-        self.answer = Answer(code, {"reason": reason.value, "message": message, **more}, headers)
-
-
-class Shares:
-    """So much there is of something, and half of it for one caller, whatever number of tokens that one has."""
-
-    def __init__(self, most: int, what: str) -> None:
-        self._most = most
-        self._share = max(1, most // 2)
-        self._what = what
-        self._total = 0
-        self._taken: Tally[str] = Tally()
-
-    def take(self, caller: Caller, number: int) -> None:
-        """Take so many, or raise that there are no more."""
-        if self._total + number > self._most:
-            raise RefusalError(
-                503, Reason.TOO_MANY_POSTS, f"more than {self._most} {self._what} would be under way"
-            )
-        if self._taken[caller.name] + number > self._share:
-            raise RefusalError(
-                429,
-                Reason.TOO_MANY_POSTS_OF_CALLER,
-                f"more than {self._share} {self._what} of {caller.name} would be under way",
-            )
-        self._total += number
-        self._taken[caller.name] += number
-
-    def give(self, caller: Caller, number: int) -> None:
-        """Give back what was taken."""
-        self._total -= number
-        self._taken[caller.name] -= number
-        if not self._taken[caller.name]:
-            del self._taken[caller.name]
 
 
 class Webhook:
@@ -331,7 +206,7 @@ class Webhook:
                 self._tls.load_cert_chain(options.tls_cert_file, options.tls_key_file)
 
     @contextmanager
-    def _reloading(self, file: str, watched: "Watched") -> Iterator[None]:
+    def _reloading(self, file: str, watched: Watched) -> Iterator[None]:
         outcome = "failed"
         try:
             yield
@@ -519,17 +394,6 @@ class Webhook:
         return [arrival for arrival in body.arrivals if arrival.namespace in allowed], refusals
 
 
-def no_room(refused: Sequence[Arrival]) -> RefusalError:
-    """The answer to a post of which some alerts are not taken: it is to be sent again, and the others count once."""
-    namespaces = sorted({arrival.namespace for arrival in refused})
-    return RefusalError(
-        503,
-        Reason.NO_ROOM,
-        f"{len(refused)} alerts were not taken: as many signals of {', '.join(namespaces[:NAMED])} wait for their "
-        "requests as may; the others were, and count once, however often they are posted",
-    )
-
-
 SECRET_HOLDER = Caller(b"", "whoever holds the shared secret")
 """May speak for every namespace."""
 
@@ -540,66 +404,6 @@ class Closing(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Close it."""
         transport.close()
-
-
-class Watched:
-    """Some files, by what the file system says of them; an empty path is none."""
-
-    def __init__(self, *paths: str) -> None:
-        self._paths = [Path(path) for path in paths if path]
-        self._seen = self._signature()
-
-    def changed(self) -> bool:
-        """Whether they are others than when this was asked last."""
-        before, self._seen = self._seen, self._signature()
-        return self._seen != before
-
-    def forget(self) -> None:
-        """What was seen is of no use: they count as changed."""
-        self._seen = []
-
-    def _signature(self) -> list[tuple[int, int, int] | None]:
-        return [_signature(path) for path in self._paths]
-
-
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def read_secret(path: str) -> bytes:
-    """The shared secret in a file, without white space around it.
-
-    Raises:
-        OSError: there is none that can be read, or it is too short to be one.
-    """
-    try:
-        secret = Path(path).read_bytes().strip()
-    except OSError as exc:
-        raise OSError(f"STORMFOLD_WEBHOOK_SECRET_FILE: {exc}") from exc
-    if len(secret) < MIN_SECRET:
-        raise OSError(f"STORMFOLD_WEBHOOK_SECRET_FILE: {path} must hold at least {MIN_SECRET} characters")
-    return secret
-
-
-def server_tls(cert_file: str, key_file: str) -> ssl.SSLContext:
-    """A context that serves this pair.
-
-    Raises:
-        OSError: the files cannot be read, or do not belong together.
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(cert_file, key_file)
-    except OSError as exc:
-        raise OSError(
-            f"STORMFOLD_WEBHOOK_TLS_CERT_FILE, STORMFOLD_WEBHOOK_TLS_KEY_FILE: {cert_file} and {key_file} are no pair "
-            f"that can be used: {exc}"
-        ) from exc
-    return context
 
 
 def bearer_token(request: web.Request) -> str:
@@ -630,30 +434,3 @@ def check_head(request: web.Request) -> None:
 def too_large() -> RefusalError:
     """What is said to a body that is too large."""
     return RefusalError(413, Reason.BODY_TOO_LARGE, f"the body must have at most {MAX_BODY} bytes")
-
-
-def none_taken(refusals: list[Refusal]) -> RefusalError:
-    """What is said to a body of which no alert is taken: 403 if it is for want of rights alone."""
-    rejected = [listed(refusal) for refusal in refusals]
-    if all(refusal.reason is Reason.NAMESPACE_NOT_ALLOWED for refusal in refusals):
-        return RefusalError(
-            403, Reason.NAMESPACE_NOT_ALLOWED, refusals[0].message, accepted=0, rejected=rejected
-        )
-    return RefusalError(
-        400,
-        Reason.NO_ALERT_USABLE,
-        f"no alert of {len(refusals)} can be used; the first: {refusals[0].message}",
-        accepted=0,
-        rejected=rejected,
-    )
-
-
-def listed(refusal: Refusal) -> dict[str, Any]:
-    """An alert that is in no request, as the answer lists it."""
-    return {"index": refusal.index, "reason": refusal.reason.value, "message": refusal.message}
-
-
-def index_of(arrival: Arrival) -> int:
-    """Its index in the body."""
-    assert isinstance(arrival.ref, AlertRef)
-    return arrival.ref.index

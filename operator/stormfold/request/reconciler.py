@@ -23,8 +23,9 @@ from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.batching import Folder, encoded
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
+from stormfold.fold.replies import CloseWord, ForgetWord, SettleWord
 from stormfold.fold.room import Room
-from stormfold.fold.store import CLAIM_MS, CloseWord, ForgetWord, SettleWord, StormStore
+from stormfold.fold.store import CLAIM_MS, StormStore
 from stormfold.kube.errors import ApiError
 from stormfold.model.arrival import Verdict
 from stormfold.model.group import PARTITIONS, partition
@@ -277,7 +278,8 @@ class Reconciler:
         """Claim as many storms as may be worked on now, and begin."""
         self._slots.places = STORMS_THROTTLED if self._throttled() else STORMS_AT_ONCE
         chosen: dict[int, dict[str, str]] = {}
-        while following := self._turns.pop_if(self._may_start):
+        # Thousands of namespaces may wait: they are not asked while there is no slot for any.
+        while self._slots.taken < self._slots.places and (following := self._turns.pop_if(self._may_start)):
             namespace, gid = following
             self._waiting.discard(gid)
             self._busy.add(gid)

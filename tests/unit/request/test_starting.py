@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from string import hexdigits
 from typing import Any, cast
 
 import pytest
@@ -139,6 +140,19 @@ async def test_namespace_that_only_fails_is_tried_with_one_storm(scene: Scene) -
         await scene.go_on()
         # One write that goes well, and it is as before.
         assert await scene.start() == ["a"] * (STORMS_AT_ONCE // 2)
+        scene.word.set()
+
+
+async def test_namespaces_that_only_fail_take_no_more_slots_than_there_are(scene: Scene) -> None:
+    failing = hexdigits[: STORMS_THROTTLED + 4]
+    scene.throttled = True
+    for namespace in failing:
+        scene.reconciler._failures[namespace] = FAILING
+        scene.reconciler._next_try[namespace] = 0.0
+    async with scene.tasks:
+        assert await scene.start(**dict.fromkeys(failing, 1)) == list(failing[:STORMS_THROTTLED])
+        await scene.go_on()
+        assert await scene.start() == list(failing[STORMS_THROTTLED:])
         scene.word.set()
 
 

@@ -1,0 +1,213 @@
+"""What the scripts answer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from stormfold.fold.arguments import Fold
+from stormfold.fold.resources import decoded_resource, resource_of_field
+from stormfold.model.arrival import AlertRef, Arrival
+from stormfold.model.segment import SEGMENTS, STREAMS
+from stormfold.model.storm import Detected, Snapshot, State, Terms
+
+
+class FoldWord(StrEnum):
+    """What fold.lua says of one storm."""
+
+    COUNTED = "counted"
+    LOST = "lost"
+    CLOSING = "closing"
+
+
+class SettleWord(StrEnum):
+    """What settle.lua says."""
+
+    SETTLED = "settled"
+    MORE = "more"
+    GONE = "gone"
+    NEWER_EPOCH = "newer-epoch"
+
+
+class CloseWord(StrEnum):
+    """What close.lua says."""
+
+    CLOSING = "closing"
+    MOVED = "moved"
+    GONE = "gone"
+    NEWER_EPOCH = "newer-epoch"
+
+
+class ForgetWord(StrEnum):
+    """What forget.lua says."""
+
+    FORGOTTEN = "forgotten"
+    MOVED = "moved"
+    GONE = "gone"
+    LOST = "lost"
+    NEWER_EPOCH = "newer-epoch"
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What became of it."""
+
+    word: FoldWord
+    epoch: int
+    folded: int
+    open: bool
+    due_ms: int
+    """When the storm is to be looked at next; 0 if nothing changed."""
+    written: int
+    """The `folded` that the request is known to have reached."""
+    incarnation: str
+    ordinals: list[int]
+    """One for each arrival, 0 for what was safe before; empty unless counted."""
+    doubtful: frozenset[int] = frozenset()
+    """Places of the alerts that may have been counted before Redis lost which ones were."""
+    discarded: frozenset[int] = frozenset()
+    """Places of those that are in no request, and will be in none; their ordinals are 0."""
+    discarded_as: str = ""
+    """What the last group that was discarded was to be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What Redis knows of a group, and of some alerts in it."""
+
+    epoch: int
+    """Of its latest storm that has, or may get, a request; 0 if it knows none."""
+    closed: bool
+    """Whether that is over: then its request holds all that it has counted."""
+    incarnation: str
+    """The life of that storm; empty if it is over."""
+    latest_start_ms: int
+    """What began up to then the group may have counted though Redis does not know it."""
+    counted: list[bool]
+    """Of each alert, whether the group has counted it; what was discarded is not."""
+
+
+def recalled_of(alerts: Sequence[Arrival], reply: Sequence[Any]) -> Recalled:
+    epoch, state, incarnation, latest, *known = reply
+    return Recalled(
+        epoch,
+        state == State.CLOSED,
+        incarnation,
+        latest,
+        [epoch > 0 and _has_counted(text, arrival) for arrival, text in zip(alerts, known, strict=True)],
+    )
+
+
+def _has_counted(text: str, alert: Arrival) -> bool:
+    """Whether the value of `counted`, as keys.py describes it, has the start of the alert in a storm that was not
+    discarded."""
+    assert isinstance(alert.ref, AlertRef)
+    start = str(alert.ref.starts_ms)
+    return not {start, f"{start}c"}.isdisjoint(text.split(",")[1:])
+
+
+def folded_of(fold: Fold, reply: Sequence[Any]) -> Folded:
+    word, epoch, folded, is_open, due_ms, written, life, discarded_as, *ordinals = reply
+    doubtful: frozenset[int] = frozenset()
+    discarded: frozenset[int] = frozenset()
+    if len(ordinals) == 1 < len(fold.arrivals):  # all are new, and this is the first of them
+        ordinals = list(range(ordinals[0], ordinals[0] + len(fold.arrivals)))
+    else:
+        doubtful = frozenset(place for place, ordinal in enumerate(ordinals) if (ordinal or 0) < 0)
+        discarded = frozenset(place for place, ordinal in enumerate(ordinals) if ordinal is None)
+        ordinals = [abs(ordinal or 0) for ordinal in ordinals]
+    return Folded(
+        FoldWord(word),
+        epoch,
+        folded,
+        bool(is_open),
+        due_ms,
+        written,
+        life,
+        ordinals,
+        doubtful,
+        discarded,
+        discarded_as,
+    )
+
+
+def rate_per_minute(minute: int, in_it: int, before: int, now_ms: int) -> int:
+    """Signals in the minute before `now_ms`, from the counts of a clock minute and the one before it."""
+    current, past = divmod(now_ms, 60_000)
+    if current == minute:
+        return in_it + before * (60_000 - past) // 60_000
+    if current == minute + 1:
+        return in_it * (60_000 - past) // 60_000
+    return 0
+
+
+def mapped(flat: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def snapshot_of(gid: str, reply: tuple[int, str, Sequence[Any], Sequence[Any]], now_ms: int) -> Snapshot:
+    """What claim.lua and close.lua say of a storm."""
+    distinct, opening, flat, listed = reply
+    fields = mapped(flat)
+
+    def number(name: str) -> int:
+        return int(fields.get(name, 0))
+
+    resources = sorted(
+        (
+            (decoded_resource(resource_of_field(name, fields["b"])), signals)
+            for name, signals in mapped(listed).items()
+        ),
+        key=lambda item: (-item[1], item[0].kind, item[0].namespace or "", item[0].name),
+    )
+    truncated = number("tr") == 1
+    opened_ms = number("o")
+    return Snapshot(
+        gid=gid,
+        epoch=number("e"),
+        state=State(fields["s"]),
+        incarnation=fields.get("g", ""),
+        origin=fields.get("og", ""),
+        terms=Terms.decoded(fields["k"]),
+        opening=opening,
+        total=number("t"),
+        folded=number("t") + number("n"),
+        alerts=number("na"),
+        repeats=number("mb"),
+        latest_start_ms=number("ls"),
+        alerts_beyond=number("ab") == 1,
+        firing=number("f") + number("af") + number("xf"),
+        resolved=number("r") + number("ar") + number("xr"),
+        firing_signals=number("nf"),
+        approximate=bool(number("xf") or number("xr")),
+        severity=number("v"),
+        first_ms=opened_ms + number("a"),
+        last_ms=opened_ms + number("z"),
+        opened_ms=opened_ms,
+        arrived_ms=opened_ms + number("l"),
+        window_ms=number("ws") or opened_ms,
+        detected=Detected(fields.get("d", "")),
+        rate_per_minute=rate_per_minute(
+            opened_ms // 60_000 + number("m"), number("c0"), number("c1"), now_ms
+        ),
+        resources=tuple(resources),
+        resource_count=max(distinct, number("hb"), number("rc")) if truncated else number("rc"),
+        truncated=truncated,
+        settled=number("q") == 1,
+        revision=number("re") + 1,
+        through=_through(fields, "p"),
+        event_through=_through(fields, "pe"),
+        since={stream: version for stream in STREAMS if (version := number(f"b{stream}"))},
+        written=number("w"),
+        written_ms=number("lw"),
+        close_reason=fields.get("cr", ""),
+        closed_ms=number("ct"),
+    )
+
+
+def _through(fields: Mapping[str, str | int], prefix: str) -> dict[int, int]:
+    return {
+        segment: version
+        for segment in range(SEGMENTS)
+        if (version := int(fields.get(f"{prefix}{segment}") or 0))
+    }

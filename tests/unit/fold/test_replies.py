@@ -1,0 +1,176 @@
+"""Storms as scripts tell them: those that go on from a seed, and any other; and rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.harness.values import POD, SHOP, SNAPSHOT, T0, TERMS
+
+from stormfold.fold.arguments import seed_fields
+from stormfold.fold.replies import rate_per_minute, snapshot_of
+from stormfold.fold.resources import encoded_resource, resource_field
+from stormfold.model.storm import Detected, Seed, Snapshot, State
+
+# --- seeds
+
+SEED = Seed(
+    epoch=2,
+    closed=False,
+    incarnation="life-0",
+    total=7,
+    folded=7,
+    firing=5,
+    resolved=1,
+    severity=3,
+    first_ms=T0 - 4_000,
+    last_ms=T0 + 8_000,
+    opened_ms=T0,
+    arrived_ms=T0 + 10_000,
+    detected=Detected.BY_SIGNALS,
+    revision=2,
+    through={SHOP: 4711},
+    resource_count=2,
+    resources=dict(SNAPSHOT.resources),
+    written_ms=T0 + 10_500,
+)
+
+
+def storm_of(
+    fields: Mapping[str, Any], *, gid: str = "g", distinct: int = 0, opening: str = "", now_ms: int = T0
+) -> Snapshot:
+    """The storm with these fields, as if a script had told them."""
+    plain = {name: value for name, value in fields.items() if name != "rs"}
+    flat, listed = ([part for item in of.items() for part in item] for of in (plain, fields.get("rs", {})))
+    return snapshot_of(gid, (distinct, opening, flat, listed), now_ms)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(SEED, id="open"),
+        pytest.param(replace(SEED, settled=True), id="settled"),
+        pytest.param(replace(SEED, detected=Detected.NO, resources={}, resource_count=0), id="no storm"),
+        pytest.param(replace(SEED, truncated=True, resource_count=880), id="truncated"),
+    ],
+)
+def test_storm_continued_from_a_seed_has_its_numbers(seed: Seed) -> None:
+    fields = seed_fields(seed, TERMS, "life-1")
+    assert storm_of(fields, gid=SNAPSHOT.gid, opening="opening", now_ms=T0 + 12_000) == replace(
+        SNAPSHOT,
+        opening="opening",
+        origin="life-0:7",
+        # Which signals fired is not known any more: at least as many as instances fire, and these are estimates.
+        firing_signals=5,
+        approximate=True,
+        rate_per_minute=0,
+        revision=2,
+        resources=tuple(seed.resources.items()),
+        resource_count=seed.resource_count,
+        truncated=seed.truncated,
+        settled=seed.settled,
+        detected=seed.detected,
+    )
+
+
+def test_storm_of_which_nothing_fires_has_fired_if_it_has_a_request() -> None:
+    quiet = replace(SEED, firing=0, resolved=6)
+    assert storm_of(seed_fields(quiet, TERMS, "life-1")).firing_signals == 1
+
+
+def test_seed_of_a_closed_request_is_its_epoch_and_floor() -> None:
+    assert seed_fields(
+        Seed(
+            epoch=1, closed=True, incarnation="life-0", folded=8, through={SHOP: 99}, event_through={SHOP: 7}
+        ),
+        TERMS,
+        "life-1",
+    ) == {
+        "e": 1,
+        "s": State.CLOSED,
+        f"fl{SHOP}": 99,
+        f"fle{SHOP}": 7,
+        "g": "life-0",
+        "w": 8,
+    }
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
+def test_seed_of_a_request_with_alerts_says_since_when_nobody_knows_which(closed: bool) -> None:
+    with_alerts = seed_fields(replace(SEED, closed=closed, latest_start_ms=T0 + 500), TERMS, "life-1")
+    assert (with_alerts["la"], with_alerts["ls"]) == (T0 + 500, T0 + 500)
+    assert {"la", "ls"}.isdisjoint(seed_fields(replace(SEED, closed=closed), TERMS, "life-1"))
+
+
+# --- snapshots
+
+BASE = "\x1fPod\x1fshop\x1fweb-0"
+FIELDS = {"e": 1, "s": "o", "k": TERMS.encoded(), "b": BASE}
+
+
+def test_resources_are_ordered_by_signals_then_by_name() -> None:
+    named = {
+        replace(POD, name=name): n for name, n in (("web-2", 1), ("web-1", 1), ("web-0", 1), ("web-3", 9))
+    }
+    listed = {resource_field(encoded_resource(target), BASE): n for target, n in named.items()}
+    found = storm_of(FIELDS | {"rs": listed}).resources
+    assert [target.name for target, _ in found] == ["web-3", "web-0", "web-1", "web-2"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "distinct", "count"),
+    [
+        pytest.param({"rc": 3}, 0, 3, id="all are listed"),
+        pytest.param({"rc": 25, "tr": 1}, 480, 480, id="estimated"),
+        pytest.param({"rc": 25, "tr": 1, "hb": 900}, 480, 900, id="at least as many as the request says"),
+        pytest.param({"rc": 25, "tr": 1}, 24, 25, id="at least as many as are listed"),
+        pytest.param({"rc": 3, "hb": 900}, 480, 3, id="not truncated: the listed ones"),
+    ],
+)
+def test_resources_are_counted_or_estimated(fields: dict[str, int], distinct: int, count: int) -> None:
+    assert storm_of(FIELDS | fields, distinct=distinct).resource_count == count
+
+
+@pytest.mark.parametrize(
+    ("fields", "firing", "resolved", "approximate"),
+    [
+        pytest.param({"f": 3, "r": 2}, 3, 2, False, id="tracked"),
+        pytest.param({"f": 3, "r": 2, "xf": 1}, 4, 2, True, id="some firing are estimated"),
+        pytest.param({"f": 3, "r": 2, "xr": 5}, 3, 7, True, id="some resolved are estimated"),
+    ],
+)
+def test_instances_are_tracked_or_estimated(
+    fields: dict[str, int], firing: int, resolved: int, approximate: bool
+) -> None:
+    found = storm_of(FIELDS | fields)
+    assert (found.firing, found.resolved, found.approximate) == (firing, resolved, approximate)
+
+
+# --- rate
+
+MINUTE = T0 // 60_000
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "rate"),
+    [
+        pytest.param(T0, 10 + 60, id="the minute begins: all of the one before"),
+        pytest.param(T0 + 30_000, 10 + 30, id="half of the one before"),
+        pytest.param(T0 + 59_999, 10, id="almost nothing of the one before"),
+        pytest.param(T0 + 60_000, 10, id="a minute later"),
+        pytest.param(T0 + 90_000, 5, id="one and a half"),
+        pytest.param(T0 + 120_000, 0, id="two"),
+        pytest.param(T0 - 1, 0, id="a clock that was set back"),
+    ],
+)
+def test_rate_is_that_of_the_last_sixty_seconds(now_ms: int, rate: int) -> None:
+    assert rate_per_minute(MINUTE, 10, 60, now_ms) == rate
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000), st.integers(-60_000, 300_000))
+def test_rate_is_never_more_than_what_came(in_it: int, before: int, later: int) -> None:
+    assert 0 <= rate_per_minute(MINUTE, in_it, before, T0 + later) <= in_it + before
