@@ -7,6 +7,8 @@ import json
 import sys
 import time
 
+from tests.harness import invocation
+
 from benchmarks import machine, page, plots
 from benchmarks.part import LIMIT_SECONDS, Part, Result
 from benchmarks.parts import PARTS
@@ -15,7 +17,7 @@ DOCS = machine.ROOT / "docs"
 FOLDER = DOCS / "benchmarks"
 
 
-def main() -> None:
+def main() -> int:
     """Measure, keep, draw, and print how each aim came out."""
     parser = argparse.ArgumentParser(prog="make bench PART=…", description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="part", help=f"one of {', '.join(p.name for p in PARTS)}")
@@ -41,6 +43,7 @@ def main() -> None:
     took = time.monotonic() - began
     allowed = "" if arguments.parts or arguments.page else f" (at most {LIMIT_SECONDS} s)"
     print(f"docs/benchmarks.md is written; all of it took {took:.0f} s{allowed}", file=sys.stderr)
+    return 0
 
 
 def measure(part: Part) -> Result:
@@ -75,4 +78,4 @@ def print_aims(part: Part, result: Result) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    invocation.run(main)

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import itertools
 import logging
-import os
 import statistics
 import time
 import uuid
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import uvloop
+from tests.harness.invocation import number
 
 from benchmarks.part import Aim, Cell, Lines, Measured, Part, Say, Table
 from stormfold.api.conditions import Reason
@@ -341,8 +341,9 @@ ROUNDS = {1_000: 7, 10_000: 3, 100_000: 1, 1_000_000: 1}
 """How often each number of signals is measured, for a median."""
 AT = 100_000
 """Signals where something else grows than their number."""
-LIMIT_SECONDS = float(os.environ.get("BENCH_SECONDS", "220"))
-"""What would end later by what the tenth of it took is left out. All cases take some twenty minutes."""
+LIMIT_SECONDS = 220
+"""What would end later by what the tenth of it took is left out, unless BENCH_SECONDS says another time. All cases take some
+twenty minutes."""
 
 
 @dataclass(frozen=True)
@@ -424,7 +425,7 @@ def measure(say: Say) -> Measured:
 
 
 async def _measure(say: Say) -> Measured:
-    began = time.monotonic()
+    began, limit = time.monotonic(), number("BENCH_SECONDS", LIMIT_SECONDS)
     costs: dict[Case, list[Cost]] = {}
     with Valkey() as single, ValkeyCluster() as cluster:
         servers = {False: [single], True: cluster.nodes}
@@ -433,7 +434,7 @@ async def _measure(say: Say) -> Measured:
             True: cluster.url.replace("redis://", "redis+cluster://").removesuffix("/0"),
         }
         for case in order():
-            left = LIMIT_SECONDS - (time.monotonic() - began)
+            left = limit - (time.monotonic() - began)
             foreseen = 10 * min((cost.wall_seconds for cost in costs.get(case.tenth, ())), default=0.0)
             if left < foreseen or left < 0:
                 say(f"{described(case)}: left out, there is no time")

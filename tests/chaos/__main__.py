@@ -22,6 +22,8 @@ from tests.chaos.sending import STRANGER, Sender
 from tests.chaos.stores import store_of
 from tests.chaos.stream import SECONDS, planned
 from tests.chaos.world import OPERATORS, REFUSED, World, running
+from tests.harness import invocation
+from tests.harness.invocation import whole_number, word
 
 from stormfold.demo.building import Binaries, ensure_binaries
 from stormfold.kube.lease import Checkpoints
@@ -170,9 +172,10 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
 def main() -> int:
     """Run the seeds that the environment asks for; 1 if one was not as it must be."""
     console = Console(width=None if sys.stdout.isatty() else 120)
-    one = os.environ.get("SEED")
-    seeds = [int(one)] if one else list(range(1, int(os.environ.get("SEEDS", "10")) + 1))
-    run = os.environ.get("RUN", "main")
+    seeds = (
+        [whole_number("SEED", 1)] if os.environ.get("SEED") else list(range(1, whole_number("SEEDS", 10) + 1))
+    )
+    run = word("RUN", ("main", "sentinel", "cluster"))
     binaries = ensure_binaries()
     results = [asyncio.run(run_seed(binaries, seed, run, console)) for seed in seeds]
     show(results, console)
@@ -180,4 +183,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    invocation.run(main)

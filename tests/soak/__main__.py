@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import sys
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import uvloop
 from rich.console import Console
+from tests.harness import invocation
 from tests.harness.eventually import eventually
+from tests.harness.invocation import number
 from tests.soak.counts import Counts
 from tests.soak.report import Course, Sample, show
 from tests.soak.sampling import figures, keep_sampling, sample
@@ -97,15 +100,30 @@ async def measure(run: Soak, world: World, counts: Counts, sender: Sender, conso
         tasks.create_task(sender.post(stop), name="alerts")
         await sender.create(WARM_SECONDS, per_second=run.capacity / 2)
         sampling = tasks.create_task(keep_sampling(world, run.samples), name="samples")
+        telling = tasks.create_task(tell(run, sender, console), name="progress")
         run.ended_before = len(world.ended)
         posted, began = sender.posted, time.monotonic()
         run.rate = await sender.create(run.minutes * 60, per_second=run.capacity / 2)
         run.alert_rate = (sender.posted - posted) / (time.monotonic() - began)
         run.ended = world.ended[run.ended_before :]
         sampling.cancel()
+        telling.cancel()
         stop.set()
     await eventually(lambda: at_rest(world), within=DRAINED_SECONDS, what="everything is safe and deleted")
     await eventually(lambda: not counts.open, within=CLOSED_SECONDS, what="every request is closed")
+
+
+async def tell(run: Soak, sender: Sender, console: Console) -> None:
+    """Say each minute how far it is; for ever."""
+    for minute in itertools.count(1):
+        await asyncio.sleep(60)
+        last = run.samples[-1]
+        console.print(
+            f"{minute} of {run.minutes:g} minutes: {sender.created:,} Signals and {sender.posted:,} alerts sent, "
+            f"{last['open storms']:.0f} storms open",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 async def soak(minutes: float, console: Console) -> bool:
@@ -154,9 +172,9 @@ def lines(run: Soak, counts: Counts, sender: Sender) -> list[tuple[str, str]]:
 def main() -> int:
     """0 if everything is flat, and everything counted once."""
     console = Console(width=None if sys.stdout.isatty() else 120)
-    minutes = float(os.environ.get("MINUTES", "10"))
+    minutes = number("MINUTES", 10)
     return 0 if uvloop.run(soak(minutes, console)) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    invocation.run(main)
