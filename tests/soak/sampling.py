@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 from tests.harness.operator import OperatorProcess
 from tests.soak.report import Figure, Sample
+from tests.soak.stream import RETENTION_SECONDS
 from tests.soak.world import OPERATORS, World
 
 EVERY_SECONDS = 2.0
@@ -18,7 +19,11 @@ MB = 2**20
 
 
 def figures(per_second: float) -> Sequence[Figure]:
-    """All that is sampled. Of what flows, a second of the stream may be more under way at the end."""
+    """All that is sampled. A second of the stream may be more under way at the end.
+
+    Deletions take turns with all else that the API server is asked for, so that Signals may wait for theirs as long as they
+    are kept.
+    """
     of_operators = [
         figure
         for number in range(OPERATORS)
@@ -34,7 +39,7 @@ def figures(per_second: float) -> Sequence[Figure]:
         Figure("Redis: used memory", "MB", 0.1),
         Figure("Redis: keys", "", 10),
         Figure("signals that are not safe", "", per_second),
-        Figure("Signals that are there", "", per_second),
+        Figure("Signals that are there", "", RETENTION_SECONDS * per_second),
         Figure("open storms", "", 2),
     ]
 
