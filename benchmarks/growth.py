@@ -9,9 +9,11 @@ import logging
 import statistics
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 import uvloop
@@ -262,6 +264,8 @@ class Cost:
     """Signals in a call of fold.lua."""
     failed_calls: float
     """Folds that had no answer in time and were tried again: the machine was too busy."""
+    began: float
+    """Monotonic seconds."""
 
     @property
     def us(self) -> float:
@@ -309,6 +313,7 @@ async def run(servers: Sequence[Valkey], url: str, load: Load, replicas: int = 1
             sum(info(server, "memory", "used_memory") for server in servers) / 2**20,
             load.signals / (calls()[0] - called[0]),
             calls()[1] - called[1],
+            time.monotonic() - wall,
         )
 
 
@@ -341,7 +346,9 @@ ROUNDS = {1_000: 7, 10_000: 3, 100_000: 1, 1_000_000: 1}
 """How often each number of signals is measured, for a median."""
 AT = 100_000
 """Signals where something else grows than their number."""
-LIMIT_SECONDS = 220
+BESIDE = 3
+"""Rounds before and after a case that it is held against."""
+LIMIT_SECONDS = 250
 """What would end later by what the tenth of it took is left out, unless BENCH_SECONDS says another time. All cases take some
 twenty minutes."""
 
@@ -394,8 +401,7 @@ REPLICAS = {
 def order() -> list[Case]:
     """Each case as often as it is measured: rounds of all small ones, then the most telling first, while there is time.
 
-    A machine may become slower or faster in these minutes, so that the first case of each curve comes once more before each
-    large one of it.
+    What a large case is held against comes right before and after it, too (see `ratio`).
     """
     small = [case for curve in CURVES.values() for case in curve.values() if case.load.signals < AT]
     rounds = [
@@ -410,11 +416,25 @@ def order() -> list[Case]:
         *(case for curve in CURVES.values() for case in curve.values()),
         *STORMS.values(),
     ]
-    firsts = {case: curve[DECADES[0]] for curve in CURVES.values() for case in curve.values()}
+    bases: dict[Case, list[Case]] = defaultdict(list)
+    for curve in CURVES.values():
+        for case in curve.values():
+            bases[case].append(curve[DECADES[0]])
+    for case in REPLICAS.values():
+        if case != REPLICAS[1, False]:
+            bases[case].append(REPLICAS[1, False])
     for case in dict.fromkeys(large):
         if case.load.signals >= AT:
-            rounds += [firsts[case], case] if case in firsts else [case]
+            before = [
+                rounds_of for base in bases[case] if rounds[-len(rounds_of := beside_it(base)) :] != rounds_of
+            ]
+            rounds += [*chain(*before), case, *chain(*map(beside_it, bases[case]))]
     return rounds
+
+
+def beside_it(base: Case) -> list[Case]:
+    """What is measured before a case, and after it, to hold it against its base."""
+    return [base] * (BESIDE if base.load.signals < AT else 1)
 
 
 def measure(say: Say) -> Measured:
@@ -463,9 +483,20 @@ def median(costs: Costs, case: Case, what: str = "us") -> float | None:
 
 
 def ratio(costs: Costs, case: Case, base: Case) -> float | None:
-    """How many times more a signal costs."""
-    one, other = median(costs, case), median(costs, base)
-    return one / other if one and other else None
+    """How many times more a signal costs than in the rounds of the base right before and after it: a machine becomes slower
+    and faster in these minutes by more than what is looked for."""
+    of, bases = costs.get(case), costs.get(base)
+    if not of or not bases:
+        return None
+    if case == base:
+        return 1.0
+    many = len(beside_it(base))
+    ratios = []
+    for cost in of:
+        before = [one.us for one in bases if one.began < cost.began][-many:]
+        after = [one.us for one in bases if one.began > cost.began][:many]
+        ratios.append(cost.us / statistics.median(before + after))
+    return statistics.median(ratios)
 
 
 def reckon(costs: Costs) -> dict[str, float]:
@@ -513,7 +544,7 @@ HEAD = (
 )
 NOTE = (
     "A thousand signals give each of 100 storms ten, and some 20 to a call. Ten thousand come at once, since so many may be under way, and fill the calls. Of more, some come as others "
-    "become safe: about as many to a call, however many there are. What has no figures was left out, since it would not have ended in time; nothing is extrapolated."
+    "become safe: about as many to a call, however many there are. *To the first* is to rounds of the first case right before and after, since machines become slower and faster by more than that. What has no figures was left out, since it would not have ended in time; nothing is extrapolated."
 )
 
 

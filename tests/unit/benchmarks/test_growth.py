@@ -6,9 +6,11 @@ from collections import Counter
 from dataclasses import replace
 
 from benchmarks import growth
-from benchmarks.growth import ACTIVE, CURVES, DECADES, Cost, Load, few_storms, small_storms
+from benchmarks.growth import ACTIVE, BESIDE, CURVES, DECADES, Cost, Load, few_storms, small_storms
 
-COST = Cost(operator_us=30, redis_us=10, wall_seconds=1, writes=0.1, redis_mb=2, batch=16, failed_calls=0)
+COST = Cost(
+    operator_us=30, redis_us=10, wall_seconds=1, writes=0.1, redis_mb=2, batch=16, failed_calls=0, began=0
+)
 
 
 def test_every_storm_gets_as_many_signals() -> None:
@@ -37,8 +39,42 @@ def test_each_case_is_foreseen_by_one_that_is_measured_before_it() -> None:
                 assert order.index(case.tenth) < order.index(case)
 
 
+def test_large_case_is_held_against_what_comes_right_before_and_after_it() -> None:
+    order = growth.order()
+    for first, case in [
+        (few_storms(1_000), few_storms(1_000_000)),
+        (small_storms(1_000, cluster=True), small_storms(1_000_000, cluster=True)),
+    ]:
+        place = order.index(case)
+        assert order[place - BESIDE : place + 1 + BESIDE] == [first] * BESIDE + [case] + [first] * BESIDE
+    for case in (growth.REPLICAS[2, False], growth.REPLICAS[1, True], growth.REPLICAS[3, True]):
+        place = order.index(case)
+        assert growth.REPLICAS[1, False] in order[place - 1 : place]
+        assert growth.REPLICAS[1, False] in order[place + 1 : place + 2 + BESIDE]
+
+
+def test_ratio_is_to_the_machine_as_it_was_just_then() -> None:
+    def at(began: float, us: float) -> Cost:
+        return replace(COST, operator_us=us, redis_us=0, began=began)
+
+    # Fast for a second, then half as fast.
+    firsts = [
+        at(0, 10),
+        at(0.3, 10),
+        at(0.6, 10),
+        at(1, 20),
+        at(1.3, 20),
+        at(1.6, 20),
+        at(9, 20),
+        at(9.3, 22),
+        at(9.6, 21),
+    ]
+    costs = {few_storms(1_000): firsts, few_storms(1_000_000): [at(2, 24)]}
+    assert growth.reckon(costs) == {"few_storms_ratio": 1.2}
+
+
 def test_ratio_of_what_was_left_out_is_not_there() -> None:
-    costs = {few_storms(1_000): [COST], few_storms(1_000_000): [replace(COST, redis_us=20)]}
+    costs = {few_storms(1_000): [COST], few_storms(1_000_000): [replace(COST, redis_us=20, began=1)]}
     assert growth.reckon(costs) == {"few_storms_ratio": 1.25}
 
 
