@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 DELETIONS_AT_ONCE = 4
 """Deletions under way at the same time: enough for hundreds a second, and little beside a storm's creates."""
+DELETIONS_BEHIND = 250
+"""For each so many that wait there is one more at the same time: an API server that is busy answers later, and without this
+as many a second as half of what it takes were more than could be deleted."""
+DELETIONS_AT_MOST = 8
 TICK_SECONDS = 1.0
 SWEEP = 1024
 """So many ends are kept beside those that are to come before the others, of Signals deleted earlier, are dropped."""
@@ -49,6 +53,8 @@ class Retention:
         self._order = itertools.count()
         self._over: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()
+        self._under_way = 0
+        self._ended = asyncio.Event()
 
     def keep(self, ref: SignalRef, seconds: float) -> None:
         """The Signal is safe: keep it so long from now, unless its namespace has too many."""
@@ -98,8 +104,7 @@ class Retention:
 
     def parts(self) -> dict[str, Coroutine[None, None, None]]:
         """What deletes for ever, by name."""
-        deleting = {f"retention-{number}": self._delete_for_ever() for number in range(DELETIONS_AT_ONCE)}
-        return {"retention": self._watch_ends(), **deleting}
+        return {"retention": self._watch_ends(), "deletions": self._delete_for_ever()}
 
     async def _watch_ends(self) -> None:
         while True:
@@ -111,30 +116,46 @@ class Retention:
             await asyncio.sleep(TICK_SECONDS)
 
     async def _delete_for_ever(self) -> None:
-        while True:
-            uid = await self._over.get()
-            ref = self._kept.get(uid)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                uid = await self._over.get()
+                while self._under_way >= self._at_once():
+                    self._ended.clear()
+                    await self._ended.wait()
+                self._under_way += 1
+                tasks.create_task(self._delete(uid))
+
+    def _at_once(self) -> int:
+        return min(DELETIONS_AT_MOST, DELETIONS_AT_ONCE + self._over.qsize() // DELETIONS_BEHIND)
+
+    async def _delete(self, uid: str) -> None:
+        try:
             self._queued.discard(uid)
             BACKLOG.set(len(self._queued))
-            if ref is None:
-                continue
-            try:
-                await self._client.delete(
-                    paths.item(Signal.plural, ref.name, ref.namespace),
-                    uid=ref.uid,
-                    resource_version=ref.resource_version,
-                )
-                DELETIONS.labels(outcome="deleted").inc()
-                self.forget(uid)
-            except NotFoundError:
-                DELETIONS.labels(outcome="gone").inc()
-                self.forget(uid)
-            except ConflictError:
-                # It was changed since: the watch will say how, and then it is either not safe or tried again.
-                DELETIONS.labels(outcome="changed").inc()
-                self._end_at(uid, time.monotonic() + TICK_SECONDS)
-            except ApiError as exc:
-                DELETIONS.labels(outcome="failed").inc()
-                log.debug("Signal not deleted, trying again", extra={"signal": ref.name, "error": str(exc)})
-                self._end_at(uid, time.monotonic() + 5 * TICK_SECONDS)
-                await asyncio.sleep(TICK_SECONDS)
+            if ref := self._kept.get(uid):
+                await self._try(ref)
+        finally:
+            self._under_way -= 1
+            self._ended.set()
+
+    async def _try(self, ref: SignalRef) -> None:
+        try:
+            await self._client.delete(
+                paths.item(Signal.plural, ref.name, ref.namespace),
+                uid=ref.uid,
+                resource_version=ref.resource_version,
+            )
+            DELETIONS.labels(outcome="deleted").inc()
+            self.forget(ref.uid)
+        except NotFoundError:
+            DELETIONS.labels(outcome="gone").inc()
+            self.forget(ref.uid)
+        except ConflictError:
+            # It was changed since: the watch will say how, and then it is either not safe or tried again.
+            DELETIONS.labels(outcome="changed").inc()
+            self._end_at(ref.uid, time.monotonic() + TICK_SECONDS)
+        except ApiError as exc:
+            DELETIONS.labels(outcome="failed").inc()
+            log.debug("Signal not deleted, trying again", extra={"signal": ref.name, "error": str(exc)})
+            self._end_at(ref.uid, time.monotonic() + 5 * TICK_SECONDS)
+            await asyncio.sleep(TICK_SECONDS)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
+from tests.harness.eventually import eventually
 from tests.harness.values import ARRIVAL
 
 from stormfold.kube.client import KubeClient
 from stormfold.model.arrival import SignalRef
-from stormfold.request.retention import BACKLOG, SWEEP, Retention
+from stormfold.request.retention import (
+    BACKLOG,
+    DELETIONS_AT_MOST,
+    DELETIONS_AT_ONCE,
+    DELETIONS_BEHIND,
+    SWEEP,
+    Retention,
+)
 
 
 def ref(uid: str, namespace: str = "shop", *, generation: int = 1, version: int = 100) -> SignalRef:
@@ -82,3 +91,46 @@ def test_backlog_says_how_many_deletions_are_due(retention: Retention) -> None:
     for uid in ("a", "b", "c", "d", "e"):
         retention.keep(ref(uid), 600)
     assert BACKLOG._value.get() == 3
+
+
+@dataclass
+class Slow:
+    """A client whose deletions end when they are told to."""
+
+    under_way: int = 0
+    deleted: list[str] = field(default_factory=list)
+    word: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def delete(self, path: str, *, uid: str, resource_version: int) -> None:
+        self.under_way += 1
+        await self.word.wait()
+        self.under_way -= 1
+        self.deleted.append(uid)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "at_once"),
+    [
+        pytest.param(3, 3, id="no more than there are"),
+        pytest.param(DELETIONS_BEHIND, DELETIONS_AT_ONCE, id="few"),
+        pytest.param(DELETIONS_AT_ONCE + 1 + DELETIONS_BEHIND, DELETIONS_AT_ONCE + 1, id="some wait"),
+        pytest.param(20 * DELETIONS_BEHIND, DELETIONS_AT_MOST, id="many wait"),
+    ],
+)
+async def test_more_are_deleted_at_once_while_many_wait(waiting: int, at_once: int) -> None:
+    client = Slow()
+    retention = Retention(cast("KubeClient", client), per_namespace=0)
+    for number in range(waiting):
+        retention.keep(ref(f"uid-{number}"), 600)
+    deleting = asyncio.create_task(retention._delete_for_ever())
+    for _ in range(30):
+        await asyncio.sleep(0)
+    assert client.under_way == at_once
+
+    client.word.set()
+    await eventually(lambda: len(client.deleted) == waiting, within=10, what="all are deleted")
+    assert client.deleted == [f"uid-{number}" for number in range(waiting)]
+    assert (retention._kept, retention._under_way, BACKLOG._value.get()) == ({}, 0, 0)
+    deleting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await deleting
