@@ -16,6 +16,8 @@ from tests.soak.world import OPERATORS, World
 
 EVERY_SECONDS = 2.0
 MB = 2**20
+CONNECTIONS = 8
+"""To the API server more or less, by how many calls were under way at once in the last minutes: each is kept for a while."""
 
 
 def figures(per_second: float) -> Sequence[Figure]:
@@ -29,8 +31,8 @@ def figures(per_second: float) -> Sequence[Figure]:
         for number in range(OPERATORS)
         for figure in (
             Figure(f"operator {number}: resident memory", "MB", 2),
-            Figure(f"operator {number}: open files", "", 2),
-            Figure(f"operator {number}: sockets of them", "", 2),
+            Figure(f"operator {number}: open files", "", CONNECTIONS),
+            Figure(f"operator {number}: sockets of them", "", CONNECTIONS),
             Figure(f"operator {number}: threads", "", 0),
         )
     ]
