@@ -20,11 +20,12 @@ Sample = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Figure:
-    """What is sampled; `slack` may be there at the end beyond the middle, even if it is more than `GROWTH` allows."""
+    """What is sampled; `slack` may be there at the end beyond the middle, even if it is more than `GROWTH` allows. None: it
+    is shown and not judged."""
 
     name: str
     unit: str
-    slack: float
+    slack: float | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class Course:
 
     @property
     def flat(self) -> bool:
-        """Whether it does not grow."""
+        """Whether it does not grow, or may."""
+        if self.figure.slack is None:
+            return True
         return self.end <= max(self.middle * GROWTH, self.middle + self.figure.slack)
 
 
@@ -68,7 +71,7 @@ def show(courses: Sequence[Course], lines: Sequence[tuple[str, str]], console: C
                 for value in (course.begin, course.middle, course.end)
             ),
             change,
-            "flat" if course.flat else "NOT FLAT",
+            "shown" if course.figure.slack is None else "flat" if course.flat else "NOT FLAT",
         )
     console.print(table)
     for name, said in lines:

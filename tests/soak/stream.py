@@ -14,8 +14,6 @@ PODS = 20
 WIDE_PODS = 60
 """Of every tenth group: more than are listed."""
 LISTED = 25
-RETENTION_SECONDS = 10
-"""How long a counted Signal is kept."""
 ALERTS = 10
 """In one post."""
 NAMESPACES = tuple(f"soak-team-{number}" for number in range(8))
@@ -24,7 +22,7 @@ POLICY = {
     "hold": "100ms",
     "window": {"idle": "1s"},
     "closeAfter": "3s",
-    "retention": f"{RETENTION_SECONDS}s",
+    "retention": "10s",
     "limits": {"resources": LISTED},
 }
 

@@ -27,3 +27,7 @@ def test_what_grows_beyond_five_percent_and_the_slack_is_not_flat(
     middle: float, end: float, flat: bool
 ) -> None:
     assert Course(MEMORY, 0, middle, end).flat is flat
+
+
+def test_what_is_only_shown_may_grow() -> None:
+    assert Course(Figure("backlog", "", None), 0, 10, 1000).flat
