@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from typing import Any
 
 import uvloop
@@ -425,10 +424,9 @@ def order() -> list[Case]:
             bases[case].append(REPLICAS[1, False])
     for case in dict.fromkeys(large):
         if case.load.signals >= AT:
-            before = [
-                rounds_of for base in bases[case] if rounds[-len(rounds_of := beside_it(base)) :] != rounds_of
-            ]
-            rounds += [*chain(*before), case, *chain(*map(beside_it, bases[case]))]
+            beside = [beside_it(base) for base in bases[case]]
+            missing = [some for some in beside if rounds[-len(some) :] != some]
+            rounds += [*itertools.chain(*missing), case, *itertools.chain(*beside)]
     return rounds
 
 

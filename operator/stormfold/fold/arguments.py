@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import orjson
 
-from stormfold.fold import keys
 from stormfold.fold.resources import common_prefix, encoded_resource, resource_base, resource_field
 from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef
 from stormfold.model.storm import Seed, State, Terms
@@ -36,19 +35,6 @@ class Fold:
     distrusted: str = ""
     """An incarnation that the request does not descend to, to be replaced by the seed."""
     seed: Seed | None = None
-
-
-def fold_keys(number: int, gid: str) -> tuple[str, ...]:
-    """The keys of a group in partition `number`, as fold.lua takes them."""
-    return (
-        keys.storm(number, gid),
-        keys.ids(number, gid),
-        keys.hll(number, gid),
-        keys.instances(number, gid),
-        keys.opening(number, gid),
-        keys.counted(number, gid),
-        keys.beyond(number, gid),
-    )
 
 
 def fold_args(fold: Fold, incarnation: str) -> list[str | int]:

@@ -85,3 +85,16 @@ def beyond(partition: int, gid: str) -> str:
 def opening(partition: int, gid: str) -> str:
     """String: what the request says of the signal that opened the storm."""
     return f"{PREFIX}{{p{partition}}}:opening:{gid}"
+
+
+def of_group(partition: int, gid: str) -> tuple[str, ...]:
+    """All that a group has, that of its storm first, in the order in which fold.lua and forget.lua take them."""
+    return (
+        storm(partition, gid),
+        ids(partition, gid),
+        hll(partition, gid),
+        instances(partition, gid),
+        opening(partition, gid),
+        counted(partition, gid),
+        beyond(partition, gid),
+    )

@@ -88,6 +88,7 @@ class Recalled:
 
 
 def recalled_of(alerts: Sequence[Arrival], reply: Sequence[Any]) -> Recalled:
+    """What recall.lua says of a group."""
     epoch, state, incarnation, latest, *known = reply
     return Recalled(
         epoch,
@@ -107,6 +108,7 @@ def _has_counted(text: str, alert: Arrival) -> bool:
 
 
 def folded_of(fold: Fold, reply: Sequence[Any]) -> Folded:
+    """What fold.lua says of one storm of a batch."""
     word, epoch, folded, is_open, due_ms, written, life, discarded_as, *ordinals = reply
     doubtful: frozenset[int] = frozenset()
     discarded: frozenset[int] = frozenset()
@@ -142,6 +144,7 @@ def rate_per_minute(minute: int, in_it: int, before: int, now_ms: int) -> int:
 
 
 def mapped(flat: Sequence[Any]) -> dict[str, Any]:
+    """Names and values that take turns, as scripts give a map."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 

@@ -12,7 +12,7 @@ from secrets import token_urlsafe
 from typing import Any
 
 from stormfold.fold import keys, scripts
-from stormfold.fold.arguments import Fold, fold_args, fold_keys
+from stormfold.fold.arguments import Fold, fold_args
 from stormfold.fold.connection import Connection, Memory
 from stormfold.fold.errors import StoreConfigError
 from stormfold.fold.replies import (
@@ -71,7 +71,7 @@ class StormStore:
         key_names = [keys.checkpoint(number), keys.due(number)]
         args: list[str | int] = [now_ms, incarnation, len(folds)]
         for fold in folds:
-            key_names += fold_keys(number, fold.gid)
+            key_names += keys.of_group(number, fold.gid)
             args += fold_args(fold, incarnation)
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
         return [folded_of(fold, reply) for fold, reply in zip(folds, replies, strict=True)]
@@ -162,19 +162,11 @@ class StormStore:
 
     async def _forget(self, snapshot: Snapshot, why: str, told: str = "") -> ForgetWord:
         gid, number = snapshot.gid, partition(snapshot.gid)
+        storm, *others = keys.of_group(number, gid)
         word = await self._run(
             f"forgetting storm {gid}",
             scripts.FORGET,
-            [
-                keys.storm(number, gid),
-                keys.due(number),
-                keys.ids(number, gid),
-                keys.hll(number, gid),
-                keys.instances(number, gid),
-                keys.opening(number, gid),
-                keys.counted(number, gid),
-                keys.beyond(number, gid),
-            ],
+            [storm, keys.due(number), *others],
             [
                 gid,
                 snapshot.epoch,
