@@ -114,7 +114,7 @@ class Slow:
         pytest.param(3, 3, id="no more than there are"),
         pytest.param(DELETIONS_BEHIND, DELETIONS_AT_ONCE, id="few"),
         pytest.param(DELETIONS_AT_ONCE + 1 + DELETIONS_BEHIND, DELETIONS_AT_ONCE + 1, id="some wait"),
-        pytest.param(20 * DELETIONS_BEHIND, DELETIONS_AT_MOST, id="many wait"),
+        pytest.param(DELETIONS_AT_MOST * DELETIONS_BEHIND, DELETIONS_AT_MOST, id="many wait"),
     ],
 )
 async def test_more_are_deleted_at_once_while_many_wait(waiting: int, at_once: int) -> None:
