@@ -10,7 +10,7 @@ import pytest
 from tests.harness.invocation import INTERRUPTED, number, whole_number, word
 
 PROGRAM = """
-import asyncio
+import asyncio, signal
 from tests.harness import invocation
 
 async def work():
@@ -20,8 +20,10 @@ async def work():
     finally:
         print("cleaned up", flush=True)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 invocation.run(lambda: asyncio.run(work()))
 """
+"""Takes SIGINT as if it ran in a terminal: a shell lets what it starts in the background ignore it, and these tests may run there."""
 
 
 @pytest.mark.parametrize("ends_it", [signal.SIGTERM, signal.SIGINT])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import random
@@ -22,7 +23,13 @@ KEPT = 500
 
 POLL_SECONDS = 0.02
 
-_kept: deque[socket.socket] = deque(maxlen=KEPT)
+_kept: deque[socket.socket] = deque()
+
+
+@atexit.register
+def _give_back() -> None:
+    while _kept:
+        _kept.pop().close()
 
 
 class ServerError(RuntimeError):
@@ -46,6 +53,8 @@ def free_port() -> int:
             continue
         # Only now, so that it cannot share the port of another keeper.
         keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if len(_kept) == KEPT:
+            _kept.popleft().close()
         _kept.append(keeper)
         return port
 

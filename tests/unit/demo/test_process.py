@@ -18,6 +18,17 @@ process.PORTS = [int(port) for port in sys.argv[1:]]
 print(process.free_port())
 """
 
+MANY = """
+from stormfold.demo import process
+process.KEPT = 2
+process.PORTS = range(30_000, 31_000)
+first, second, third = (process.free_port() for _ in range(3))
+held = [keeper.getsockname()[1] for keeper in process._kept]
+process.PORTS = [first]
+print([{first: 1, second: 2, third: 3}[port] for port in [*held, process.free_port()]])
+"""
+"""Of three ports two are kept, the last; the first is there to be given again."""
+
 
 def test_port_is_given_once_although_nothing_listens_on_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     given = [free_port() for _ in range(3)]
@@ -33,10 +44,21 @@ def test_port_is_not_given_by_another_process() -> None:
     process._kept.pop().close()
 
     found = subprocess.run(
-        [sys.executable, "-c", SCAN, *map(str, [*given, other])], check=True, capture_output=True, text=True
+        [sys.executable, "-Walways", "-c", SCAN, *map(str, [*given, other])],
+        check=True,
+        capture_output=True,
+        text=True,
     )
 
-    assert found.stdout == f"{other}\n"
+    assert (found.stdout, found.stderr) == (f"{other}\n", "")
+
+
+def test_ports_are_given_back_the_oldest_first_and_all_at_the_end() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-Walways", "-c", MANY], check=True, capture_output=True, text=True
+    )
+
+    assert (ended.stdout, ended.stderr) == ("[2, 3, 1]\n", "")
 
 
 def test_whoever_it_was_given_to_listens_on_it_and_again_after_a_restart() -> None:
