@@ -8,8 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM, as shells give it."""
+from stormfold.demo.process import INTERRUPTED
 
 
 def run(program: Callable[[], int]) -> NoReturn:

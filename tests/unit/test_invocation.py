@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from tests.harness.invocation import INTERRUPTED, number, whole_number, word
+from tests.harness.invocation import number, whole_number, word
+
+from stormfold.demo.process import INTERRUPTED
 
 PROGRAM = """
 import asyncio, signal

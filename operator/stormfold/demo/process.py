@@ -23,11 +23,15 @@ KEPT = 500
 
 POLL_SECONDS = 0.02
 
+INTERRUPTED = 130
+"""Exit code of a program that starts servers, after Ctrl-C or SIGTERM, as shells give it."""
+
 _kept: deque[socket.socket] = deque()
 
 
 @atexit.register
 def _give_back() -> None:
+    """Without it, Python warns of each socket after a program's last line."""
     while _kept:
         _kept.pop().close()
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from stormfold.demo.building import BuildError, ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.kubectl import Kubectl, KubectlError
-from stormfold.demo.process import Server, ServerError, free_port, tail
+from stormfold.demo.process import INTERRUPTED, Server, ServerError, free_port, tail
 from stormfold.demo.storms import NAMESPACES, Manifest, Scenario, scenario, total_of, violations
 from stormfold.demo.valkey import Valkey
 from stormfold.demo.view import Picture, View
@@ -40,8 +40,6 @@ COUNTED_SECONDS = 60.0
 CALM_SECONDS = 2.0
 """Then the counts must stay as they are for so long."""
 READY_SECONDS = 30.0
-INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM, as shells give it."""
 
 
 class DemoError(RuntimeError):

@@ -30,6 +30,17 @@ print([{first: 1, second: 2, third: 3}[port] for port in [*held, process.free_po
 """Of three ports two are kept, the last; the first is there to be given again."""
 
 
+def told_and_said(program: str, *arguments: int) -> tuple[str, str]:
+    """What a Python of its own writes to stdout and stderr, all warnings included."""
+    ended = subprocess.run(
+        [sys.executable, "-Walways", "-c", program, *map(str, arguments)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return ended.stdout, ended.stderr
+
+
 def test_port_is_given_once_although_nothing_listens_on_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     given = [free_port() for _ in range(3)]
     monkeypatch.setattr(process, "PORTS", [*given, other := free_port()])
@@ -43,22 +54,11 @@ def test_port_is_not_given_by_another_process() -> None:
     other = free_port()
     process._kept.pop().close()
 
-    found = subprocess.run(
-        [sys.executable, "-Walways", "-c", SCAN, *map(str, [*given, other])],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-
-    assert (found.stdout, found.stderr) == (f"{other}\n", "")
+    assert told_and_said(SCAN, *given, other) == (f"{other}\n", "")
 
 
 def test_ports_are_given_back_the_oldest_first_and_all_at_the_end() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-Walways", "-c", MANY], check=True, capture_output=True, text=True
-    )
-
-    assert (ended.stdout, ended.stderr) == ("[2, 3, 1]\n", "")
+    assert told_and_said(MANY) == ("[2, 3, 1]\n", "")
 
 
 def test_whoever_it_was_given_to_listens_on_it_and_again_after_a_restart() -> None:
