@@ -28,8 +28,8 @@ from stormfold.model.arrival import Arrival, EventRef, Verdict
 from stormfold.model.segment import segment
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
-LIST = r"/api/v1/events\?fieldSelector=type(=|%3D)Warning&limit="
-WATCH = r"/api/v1/events\?watch=1&fieldSelector=type(=|%3D)Warning&"
+LIST = r"/api/v1/events\?fieldSelector=type(!|%21)(=|%3D)Normal&limit="
+WATCH = r"/api/v1/events\?watch=1&fieldSelector=type(!|%21)(=|%3D)Normal&"
 NEWER = "/apis/events.k8s.io/v1/namespaces/{}/events"
 AT = "2026-01-01T00:00:00.000000Z"
 GONE = {"status": "Failure", "reason": "Expired", "message": "too old resource version"}
@@ -123,13 +123,16 @@ async def come_to(reader: Reader, namespace: str, expected: dict[str, int]) -> N
     await eventually(lambda: reader.counts(namespace), lambda seen: seen == expected, what=str(expected))
 
 
-async def test_warnings_of_both_apis_are_counted_and_normal_events_never_asked_for(
+async def test_events_of_both_apis_and_all_types_but_normal_are_counted(
     api: Api, api_proxy: ApiProxy, namespace: str, reader: NewReader
 ) -> None:
     await api.create(event(namespace, "before", count=4))
     made = await reader()
     await eventually(lambda: api_proxy.open_watches(WATCH), what="the watch")
     await api.create(event(namespace, "normal", type="Normal", count=9))
+    await api.create(event(namespace, "lower", type="normal", count=9))
+    for kind in ("Error", "Fatal", "warning"):
+        await api.create(event(namespace, kind.lower(), type=kind, count=2))
     await api.create(event(namespace, "after"))
     newer = NEWER.format(namespace)
     await api.request("POST", newer, series_event(namespace, "series"))
@@ -147,9 +150,12 @@ async def test_warnings_of_both_apis_are_counted_and_normal_events_never_asked_f
             "Failed Pod/after": 3,
             "FailedScheduling Pod/series": 5,
             "Failed Pod/last": 1,
+            "Failed Pod/error": 2,
+            "Failed Pod/fatal": 2,
+            "Failed Pod/warning": 2,
         },
     )
-    assert len(made.intake._known) == 4
+    assert len(made.intake._known) == 7
     assert api_proxy.count("GET", LIST) == 1
 
 

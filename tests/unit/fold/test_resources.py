@@ -19,10 +19,11 @@ from stormfold.fold.resources import (
     resource_field,
     resource_of_field,
 )
-from stormfold.model.arrival import Target
+from stormfold.model.arrival import Target, address_target
 
 TEXT = st.text(st.sampled_from("a/.\x1e\x1f1é"), max_size=6) | st.text(max_size=6)
-TARGETS = st.builds(Target, TEXT.filter(bool), TEXT, TEXT, st.none() | TEXT.filter(bool))
+VERSION = st.sampled_from(["", "v1"]) | TEXT
+TARGETS = st.builds(Target, VERSION, TEXT, TEXT, st.none() | TEXT.filter(bool))
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,7 @@ TARGETS = st.builds(Target, TEXT.filter(bool), TEXT, TEXT, st.none() | TEXT.filt
         (POD, "\x1fPod\x1fshop\x1fweb-0"),
         (NODE, "\x1fNode\x1f\x1fworker-07"),
         (replace(POD, api_version="apps/v1", kind="Deployment"), "apps/v1\x1fDeployment\x1fshop\x1fweb-0"),
+        (address_target("10.0.0.27:9100"), "v1\x1fInstance\x1f\x1f10.0.0.27:9100"),
     ],
 )
 def test_resource_is_a_short_text(target: Target | None, text: str) -> None:

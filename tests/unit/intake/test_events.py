@@ -20,7 +20,7 @@ from tests.harness.values import SHOP, T0
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
 from stormfold.intake.checkpoint import ShardProgress
-from stormfold.intake.events import MAX_COUNT, EventIntake, EventParser, SeenEvent
+from stormfold.intake.events import MAX_COUNT, SELECT, EventIntake, EventParser, SeenEvent
 from stormfold.intake.listwatch import Change, Changed, Deleted, Listed, Reached
 from stormfold.intake.rest import MISSED, Left
 from stormfold.kube.lease import Checkpoint
@@ -252,6 +252,14 @@ def test_event_about_a_node_speaks_for_the_namespace_in_which_kubernetes_puts_it
     assert (found.namespace, found.target) == (namespace, Target("v1", "Node", "worker-07", None))
 
 
+def test_node_is_the_same_with_and_without_a_namespace() -> None:
+    fields = {"kind": "Node", "name": "worker-07", "uid": None, "apiVersion": "v1"}
+    one = arrival(body(metadata={"namespace": "default"}, about=fields | {"namespace": None}))
+    other = arrival(body(metadata={"namespace": "default"}, about=fields | {"namespace": "default"}))
+    assert one == other
+    assert (one.target, one.fingerprint) == (Target("v1", "Node", "worker-07"), "Node//worker-07/Failed")
+
+
 @pytest.mark.parametrize(
     ("namespace", "about"),
     [
@@ -300,7 +308,11 @@ def test_event_that_cannot_be_a_signal_is_rejected(changed: dict[str, Any], mess
     "changed",
     [
         pytest.param({"type": "Normal"}, id="Normal"),
+        pytest.param({"type": "normal"}, id="Normal in lower case"),
+        pytest.param({"type": " NORMAL "}, id="Normal in capitals"),
         pytest.param({"type": None}, id="of no type"),
+        pytest.param({"type": ""}, id="of an empty type"),
+        pytest.param({"type": 7}, id="of a type that is no text"),
         pytest.param({"reportingComponent": "stormfold"}, id="by stormfold"),
         pytest.param(
             {"reportingComponent": "", "source": {"component": "stormfold"}}, id="by stormfold, as of old"
@@ -312,6 +324,28 @@ def test_event_that_cannot_be_a_signal_is_rejected(changed: dict[str, Any], mess
 )
 def test_event_is_left_out(changed: dict[str, Any]) -> None:
     assert PARSE(body(**changed)).outcome is None
+
+
+def test_api_server_is_asked_for_all_types_but_normal() -> None:
+    assert SELECT == {"fieldSelector": "type!=Normal"}
+
+
+@pytest.mark.parametrize(
+    ("written", "severity", "severity_text"),
+    [
+        ("Warning", Severity.WARNING, ""),
+        ("warning", Severity.WARNING, ""),
+        ("Error", Severity.HIGH, "Error"),
+        ("error", Severity.HIGH, "error"),
+        ("Fatal", Severity.CRITICAL, "Fatal"),
+        ("Critical", Severity.CRITICAL, "Critical"),
+        ("Failed", Severity.WARNING, "Failed"),
+        ("x" * 1000, Severity.WARNING, "x" * 63),
+    ],
+)
+def test_type_says_how_bad_it_is(written: str, severity: Severity, severity_text: str) -> None:
+    """What is no type of Kubernetes' own a policy's severityMap may know."""
+    assert arrival(body(type=written)) == replace(ARRIVAL, severity=severity, severity_text=severity_text)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,22 @@ def test_signal_speaks_for_a_namespace(namespace: str, target_namespace: str | N
     assert outcome.namespace == speaks_for
 
 
+@pytest.mark.parametrize(
+    ("namespace", "target_namespace", "speaks_for"),
+    [
+        pytest.param("shop", "shop", "shop", id="its own"),
+        pytest.param("stormfold-system", "shop", "shop", id="another, from the operator's"),
+    ],
+)
+def test_node_has_no_namespace_but_the_signal_speaks_for_the_one_that_is_named(
+    namespace: str, target_namespace: str, speaks_for: str
+) -> None:
+    target = {"kind": "Node", "name": "worker-3", "namespace": target_namespace}
+    outcome = PARSE(body(metadata={"namespace": namespace}, target=target)).outcome
+    assert isinstance(outcome, Arrival)
+    assert (outcome.namespace, outcome.target) == (speaks_for, Target("v1", "Node", "worker-3"))
+
+
 def in_minutes(minutes: float) -> str:
     return (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
 

@@ -34,6 +34,23 @@ DEPLOYMENT = Target("apps/v1", "Deployment", "web", "shop")
 NODE = Target("v1", "Node", "worker-7")
 CLAIM = Target("v1", "PersistentVolumeClaim", "data-0", "shop")
 SERVICE = Target("v1", "Service", "web", "shop")
+NAMESPACE = Target("v1", "Namespace", "shop")
+BLACKBOX = {"job": "blackbox-exporter", "pod": "blackbox-exporter-8c6f-x2x", "namespace": "monitoring"}
+COLLECTOR = {
+    "container": "otel-collector",
+    "endpoint": "prometheus",
+    "instance": "10.42.0.9:8889",
+    "job": "otel-collector",
+    "namespace": "observability",
+    "pod": "otel-collector-0",
+    "service": "otel-collector",
+}
+"""What Prometheus adds to metrics that it scrapes from an OpenTelemetry collector."""
+
+
+def instance(address: str) -> Target:
+    """What is no Kubernetes object, but has an address."""
+    return Target("", "Instance", address)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +91,7 @@ def test_first_label_of_the_list_wins(first: int) -> None:
         pytest.param({}, None, None, id="no labels"),
         pytest.param(SHOP, Target("v1", "Namespace", "shop"), "shop", id="only a namespace"),
         pytest.param(
-            {"job": "web", "instance": "web-0", "endpoint": "web", "container": "web"},
+            {"job": "web", "endpoint": "web", "container": "web"},
             None,
             None,
             id="labels of the scrape name nothing",
@@ -150,10 +167,7 @@ def test_first_label_of_the_list_wins(first: int) -> None:
         ),
         pytest.param({**NODE_EXPORTER, "node": "worker-7"}, NODE, "monitoring", id="node-exporter: its node"),
         pytest.param(
-            NODE_EXPORTER,
-            Target("v1", "Namespace", "monitoring"),
-            "monitoring",
-            id="node-exporter: no node by name",
+            NODE_EXPORTER, instance("10.0.0.27:9100"), "monitoring", id="node-exporter: no node by name"
         ),
         # without honorLabels
         pytest.param(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.harness.values import ARRIVAL, NODE, POD
 
 from stormfold.api.signal import Severity
-from stormfold.model.arrival import SEVERITIES, Arrival
+from stormfold.model.arrival import SEVERITIES, Arrival, Target, object_target
 
 BARE = replace(ARRIVAL, target=None)
 
@@ -91,3 +91,26 @@ def test_severities_are_in_the_order_of_the_ranks_that_redis_stores() -> None:
         Severity.CRITICAL,
     )
     assert [severity.rank for severity in SEVERITIES] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "namespace"),
+    [
+        ("v1", "Node", None),
+        ("v1", "Namespace", None),
+        ("v1", "PersistentVolume", None),
+        ("storage.k8s.io/v1", "StorageClass", None),
+        ("v1", "StorageClass", None),
+        ("rbac.authorization.k8s.io/v1", "ClusterRole", None),
+        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", None),
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition", None),
+        ("networking.k8s.io/v1", "IngressClass", None),
+        ("scheduling.k8s.io/v1beta1", "PriorityClass", None),
+        ("longhorn.io/v1beta2", "Node", "shop"),
+        ("v1", "Pod", "shop"),
+        ("rbac.authorization.k8s.io/v1", "Role", "shop"),
+        ("", "Instance", "shop"),
+    ],
+)
+def test_kind_without_namespaces_has_none(api_version: str, kind: str, namespace: str | None) -> None:
+    assert object_target(api_version, kind, "x", "shop") == Target(api_version, kind, "x", namespace)
