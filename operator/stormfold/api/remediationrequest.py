@@ -142,13 +142,13 @@ class AffectedResource(ApiModel):
     """A target of signals of this storm."""
 
     api_version: Annotated[str, Field(max_length=100)] = "v1"
-    """API group and version of the object."""
+    """API group and version of the object. Empty for an Instance."""
     kind: Annotated[str, Field(min_length=1, max_length=63)]
-    """Kind of the object."""
+    """Kind of the object. Instance: it is no Kubernetes object but an address, such as the target of a probe."""
     namespace: Namespace | None = None
     """Namespace of the object, if it has one."""
     name: Name
-    """Name of the object."""
+    """Name of the object, or address of the Instance."""
     signals: Count = 0
     """How many signals named it."""
 

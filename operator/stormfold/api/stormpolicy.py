@@ -92,8 +92,8 @@ class Match(ApiModel):
     sources: Annotated[
         tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=16, json_schema_extra=AS_SET)
     ] = ()
-    """Sources of signals, as globs: one of them must match. The source of Kubernetes Events of type Warning is
-    event; without a glob for it a policy takes none of them."""
+    """Sources of signals, as globs: one of them must match. The source of Kubernetes Events is event; without
+    a glob for it a policy takes none of them."""
     label_selector: Selector | None = None
     """Requirements on the labels in the spec of a signal."""
     namespace_selector: Selector | None = None

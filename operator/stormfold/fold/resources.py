@@ -8,13 +8,15 @@ from stormfold.model.arrival import Target
 
 SEPARATOR = "\x1f"
 """Between the parts of a resource."""
+_SHORT = {"v1": "", "": "v1"}
+"""Most objects are of v1; what is no object has no API version."""
 
 
 def encoded_resource(target: Target | None) -> str:
     """The target as one text; '' for none."""
     if target is None:
         return ""
-    api_version = "" if target.api_version == "v1" else target.api_version
+    api_version = _SHORT.get(target.api_version, target.api_version)
     parts = (api_version, target.kind, target.namespace or "", target.name)
     text = SEPARATOR.join(parts)
     if text.count(SEPARATOR) >= len(parts):  # whoever writes Signals may write the separator, too
@@ -25,7 +27,7 @@ def encoded_resource(target: Target | None) -> str:
 def decoded_resource(text: str) -> Target:
     """The target that `encoded_resource` wrote."""
     api_version, kind, namespace, name = text.split(SEPARATOR, 3)
-    return Target(api_version or "v1", kind, name, namespace or None)
+    return Target(_SHORT.get(api_version, api_version), kind, name, namespace or None)
 
 
 BASE_BYTES = 64

@@ -1,4 +1,4 @@
-"""Kubernetes Events: Warnings → arrivals, each occurrence once.
+"""Kubernetes Events of any type but Normal → arrivals, each occurrence once.
 
 An Event is one object for many occurrences: whoever reports raises `count` (the API of core/v1) or `series.count`
 (events.k8s.io/v1), and both are stored alike. So an arrival carries the occurrences that are new in its Event, and
@@ -31,13 +31,17 @@ from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError
 from stormfold.kube.preflight import denied_event_rights
 from stormfold.kube.recorder import COMPONENT
-from stormfold.model.arrival import Arrival, EventRef, Target, Verdict
+from stormfold.model.arrival import Arrival, EventRef, Verdict, object_target
 from stormfold.policy.matching import EVENT_SOURCE
 
 log = logging.getLogger(__name__)
 
-SELECT = {"fieldSelector": "type=Warning"}
+SELECT = {"fieldSelector": "type!=Normal"}
 """What the API server is asked for: Normal Events, most of all, never come here."""
+SEVERITIES = {"error": Severity.HIGH, "fatal": Severity.CRITICAL, "critical": Severity.CRITICAL}
+"""Types, in lower case, that say more than Warning. Kubernetes has no others than Normal and Warning, and takes any."""
+MAX_TYPE = 63
+"""The longest word that a policy's `severityMap` has."""
 NAMESPACES_OF_CLUSTER_SCOPED = frozenset(("default", "kube-system"))
 """Where Events about objects without a namespace lie: the API server takes them nowhere else."""
 MAX_COUNT = 1_000_000
@@ -64,7 +68,9 @@ its last occurrence only, and with a label from it the Event would change its gr
 NOT_GOVERNED = Counter(
     "stormfold_events_not_governed_total", "Occurrences of Kubernetes Events that no policy takes."
 )
-LIVE = Gauge("stormfold_events_live", "Warning Events in the cluster, while a policy takes Events.")
+LIVE = Gauge(
+    "stormfold_events_live", "Events in the cluster that are not Normal, while a policy takes Events."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ class SeenEvent:
 
 
 class EventParser:
-    """Reads Events. Those that are no Warnings, that stormfold wrote or that are about its kinds are left out."""
+    """Reads Events. Left out are those that are Normal or of no type, that stormfold wrote, or about its kinds."""
 
     def __call__(self, body: dict[str, Any]) -> SeenEvent:
         """Read one."""
@@ -124,8 +130,9 @@ def _outcome(
 ) -> Arrival | Verdict | None:
     about, source = _object(body.get("involvedObject")), _object(body.get("source"))
     component = _text(body.get("reportingComponent")) or _text(source.get("component"))
+    written = _text(body.get("type"), MAX_TYPE).strip()
     if (
-        body.get("type") != "Warning"
+        written.lower() in ("", "normal")
         or component == COMPONENT
         or _text(about.get("apiVersion")).partition("/")[0] == GROUP
     ):
@@ -148,7 +155,7 @@ def _outcome(
     }
     fields: dict[str, Any] = {
         "name": body.get("reason") or "",
-        "severity": Severity.WARNING,
+        "severity": SEVERITIES.get(written.lower(), Severity.WARNING),
         "labels": {name: value for name, value in labels.items() if value},
         "source": EVENT_SOURCE,
     }
@@ -167,7 +174,7 @@ def _outcome(
         return _rejected(Reason.INVALID_SIGNAL, f"as a Signal's spec, {where}: {first['msg']}")
     target = None
     if named := spec.target:
-        target = Target(named.api_version, named.kind, named.name, named.namespace)
+        target = object_target(named.api_version, named.kind, named.name, named.namespace)
     # One object with one reason is one instance, however many Events tell of it.
     identity = _text(about.get("uid")) or "/".join(
         (target.kind, target.namespace or "", target.name) if target else (namespace,)
@@ -183,6 +190,7 @@ def _outcome(
         source=spec.source,
         seen_ms=seen_ms,
         fingerprint=f"{identity}/{spec.name}",
+        severity_text="" if written.lower() == "warning" else written,
     )
 
 
@@ -316,7 +324,7 @@ class EventIntake:
         known = self._known[left.uid]
         ref = EventRef(left.uid, left.resource_version, left.generation, known.safe)
         if not isinstance(seen.outcome, Arrival):
-            self.conclude(ref, seen.outcome or _rejected(Reason.INVALID_SIGNAL, "no longer a Warning"))
+            self.conclude(ref, seen.outcome or _rejected(Reason.INVALID_SIGNAL, "now a Normal Event"))
             return
         namespace = await self._submit(replace(seen.outcome, ref=ref), self._rest.others_wait)
         if namespace is not None:

@@ -16,7 +16,7 @@ from stormfold.intake.listwatch import Change, Listed, version_number
 from stormfold.intake.rest import MISSED, Left, Rest
 from stormfold.intake.taking import edited, take_apart
 from stormfold.intake.targets import NAMESPACE_NAME
-from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
+from stormfold.model.arrival import Arrival, SignalRef, Verdict, object_target
 
 FUTURE = timedelta(milliseconds=FUTURE_MS)
 
@@ -126,7 +126,9 @@ class SignalParser:
             namespace=speaks_for,
             severity=spec.severity,
             firing=spec.state is SignalState.FIRING,
-            target=Target(target.api_version, target.kind, target.name, target.namespace) if target else None,
+            target=object_target(target.api_version, target.kind, target.name, target.namespace)
+            if target
+            else None,
             labels=spec.labels,
             source=spec.source,
             seen_ms=int(happened.timestamp() * 1000),

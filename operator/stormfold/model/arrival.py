@@ -17,14 +17,71 @@ SEVERITIES = tuple(sorted(Severity, key=lambda severity: severity.rank))
 """Severities from the least to the worst: the index is the rank that Redis stores."""
 
 
+ADDRESS_KIND = "Instance"
+"""The kind of a target that is no Kubernetes object but has an address; it has no API version and no namespace."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The object a signal is about. `namespace` is None if the object has none or none was named."""
+    """What a signal is about. `namespace` is None if the object has none or none was named."""
 
     api_version: str
     kind: str
     name: str
     namespace: str | None = None
+
+
+CLUSTER_SCOPED = {
+    "Node": "",
+    "Namespace": "",
+    "PersistentVolume": "",
+    "APIService": "apiregistration.k8s.io",
+    "CertificateSigningRequest": "certificates.k8s.io",
+    "ClusterRole": "rbac.authorization.k8s.io",
+    "ClusterRoleBinding": "rbac.authorization.k8s.io",
+    "ClusterTrustBundle": "certificates.k8s.io",
+    "CSIDriver": "storage.k8s.io",
+    "CSINode": "storage.k8s.io",
+    "CustomResourceDefinition": "apiextensions.k8s.io",
+    "DeviceClass": "resource.k8s.io",
+    "FlowSchema": "flowcontrol.apiserver.k8s.io",
+    "IngressClass": "networking.k8s.io",
+    "MutatingAdmissionPolicy": "admissionregistration.k8s.io",
+    "MutatingAdmissionPolicyBinding": "admissionregistration.k8s.io",
+    "MutatingWebhookConfiguration": "admissionregistration.k8s.io",
+    "PriorityClass": "scheduling.k8s.io",
+    "PriorityLevelConfiguration": "flowcontrol.apiserver.k8s.io",
+    "ResourceSlice": "resource.k8s.io",
+    "RuntimeClass": "node.k8s.io",
+    "ServiceCIDR": "networking.k8s.io",
+    "StorageClass": "storage.k8s.io",
+    "ValidatingAdmissionPolicy": "admissionregistration.k8s.io",
+    "ValidatingAdmissionPolicyBinding": "admissionregistration.k8s.io",
+    "ValidatingWebhookConfiguration": "admissionregistration.k8s.io",
+    "VolumeAttachment": "storage.k8s.io",
+    "VolumeAttributesClass": "storage.k8s.io",
+    "ClusterIssuer": "cert-manager.io",
+    "ClusterStormPolicy": "stormfold.dev",
+    "GatewayClass": "gateway.networking.k8s.io",
+    "VolumeSnapshotClass": "snapshot.storage.k8s.io",
+    "VolumeSnapshotContent": "snapshot.storage.k8s.io",
+}
+"""Kinds that have no namespace → their API group, since another group may have a kind of the same name."""
+
+
+def object_target(api_version: str, kind: str, name: str, namespace: str | None) -> Target:
+    """The object that a Signal or an Event names. A namespace that its kind cannot have is dropped: who reports on a
+    Node from within a namespace often names that one, and it is the same Node."""
+    if namespace and (group := CLUSTER_SCOPED.get(kind)) is not None:
+        said = api_version.rpartition("/")[0]
+        if said in ("", group):  # left out, the version is v1
+            namespace = None
+    return Target(api_version, kind, name, namespace or None)
+
+
+def address_target(address: str) -> Target:
+    """What is no Kubernetes object: a host, or a URL that is probed."""
+    return Target("", ADDRESS_KIND, address)
 
 
 @dataclass(frozen=True, slots=True)
