@@ -117,6 +117,8 @@ class ApiProxy:
         self.seen: list[Seen] = []
         """Every finished request, oldest first; a watch when it was opened."""
         self.watches: list[Watch] = []
+        self.takes: Callable[[str], bool] | None = None
+        """Whether a bearer token is taken, as the administrator's; None: the API server says so itself."""
 
     def kubeconfig(self, path: Path, *, token: str | None = None) -> Path:
         """Write a kubeconfig that points at the proxy."""
@@ -252,9 +254,11 @@ class ApiProxy:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         path, body = request.raw_path, await request.read()
-        decided = await self._meet(request, path, body, "before")
+        decided = self._refused(request) or await self._meet(request, path, body, "before")
         if decided is None:
             headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
+            if self.takes is not None:
+                headers.pop("Authorization", None)
             headers.setdefault("Authorization", f"Bearer {self._control_plane.token}")
             try:
                 async with self._upstream.request(
@@ -281,6 +285,13 @@ class ApiProxy:
                 decided = await self._meet(request, path, body, "after") or decided
         self.seen.append(Seen(request.method, path, body, decided.status if request.transport else 0))
         return decided
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self.takes is None or self.takes(token):
+            return None
+        said = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 401}
+        return web.json_response(said | {"message": "Unauthorized", "reason": "Unauthorized"}, status=401)
 
     async def _meet(
         self, request: web.Request, path: str, body: bytes, when: When
