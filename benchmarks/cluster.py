@@ -14,9 +14,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from kubernetes.aio import config as kube_config
-from kubernetes.aio.client import Configuration
-
 from stormfold.api.crd import crds
 from stormfold.api.resource import API_VERSION
 from stormfold.api.stormpolicy import ClusterStormPolicy
@@ -24,6 +21,7 @@ from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import free_port
 from stormfold.demo.valkey import Valkey
 from stormfold.kube import paths
+from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
 
 WITHIN_SECONDS = 300.0
@@ -206,9 +204,6 @@ def servers() -> dict[str, int]:
 @contextlib.asynccontextmanager
 async def connected(control_plane: ControlPlane) -> AsyncIterator[KubeClient]:
     """The operator's own client, as `admin`."""
-    configuration = Configuration()
-    await kube_config.load_kube_config(
-        config_file=str(control_plane.kubeconfig), client_configuration=configuration
-    )
-    async with KubeClient(configuration) as client:
+    access = await find_access({"KUBECONFIG": str(control_plane.kubeconfig)})
+    async with KubeClient(access) as client:
         yield client

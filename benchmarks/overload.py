@@ -19,8 +19,6 @@ from typing import Any
 
 import orjson
 import uvloop
-from kubernetes.aio import config as kube_config
-from kubernetes.aio.client import Configuration
 
 from benchmarks.cluster import Operator, make_namespace, prepare, say, until
 from benchmarks.in_memory import PARSE, folder_of, intake_of, rest
@@ -36,6 +34,7 @@ from stormfold.fold.batching import MAX_HELD
 from stormfold.fold.connection import Connection
 from stormfold.intake.listwatch import Changed
 from stormfold.kube import paths
+from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
 from stormfold.model.group import PolicyId
 from stormfold.policy.version import PolicyVersion
@@ -185,11 +184,8 @@ async def main() -> None:
         Valkey() as valkey,
         tempfile.TemporaryDirectory() as folder,
     ):
-        configuration = Configuration()
-        await kube_config.load_kube_config(
-            config_file=str(control_plane.kubeconfig), client_configuration=configuration
-        )
-        async with KubeClient(configuration) as client, KubeClient(configuration) as prober:
+        access = await find_access({"KUBECONFIG": str(control_plane.kubeconfig)})
+        async with KubeClient(access) as client, KubeClient(access) as prober:
             await prepare(client)
             await make_namespace(client, "other")
             operator = Operator(control_plane, valkey, Path(folder) / "operator.log", None)

@@ -2,7 +2,6 @@
 
 - Shared libraries lose what only a debugger or a linker reads.
 - Tests, type stubs, C sources and what a wheel brings compiled go; time zones too, since the base has the system's.
-- The generated API and model classes of `kubernetes` go, but for those that are loaded with stormfold.
 - Other people's modules are compiled, without docstrings, and their source goes: in a traceback their lines have a
   number and no text. stormfold keeps its source, since descriptions of settings and fields are read from it.
 """
@@ -12,7 +11,6 @@ import compileall
 import marshal
 import shutil
 import struct
-import subprocess
 import sys
 from importlib.util import MAGIC_NUMBER
 from itertools import chain
@@ -20,8 +18,6 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 
 LEFTOVERS = ("tests", "*_test.py", "*.pyi", "*.pyx", "*.pxd", "*.c", "*.h", "__pycache__", "tzdata")
-GENERATED = ("client/api", "client/models", "aio/client/api", "aio/client/models")
-LOADED = "import stormfold.cli, sys; print(*(getattr(m, '__file__', '') for m in [*sys.modules.values()]), sep='\\n')"
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 ELF64 = b"\x7fELF\x02\x01"
 
@@ -39,7 +35,6 @@ def slim(venv: Path) -> None:
             shutil.rmtree(found)
         else:
             found.unlink(missing_ok=True)
-    drop_generated(site, venv / "bin/python")
     own = site / "stormfold"
     if not compileall.compile_dir(own, quiet=1, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH):
         sys.exit(f"{own} does not compile")
@@ -65,15 +60,6 @@ def mapped_part(library: bytes) -> bytes:
     struct.pack_into("<Q", cut, 40, 0)
     struct.pack_into("<HH", cut, 60, 0, 0)
     return bytes(cut)
-
-
-def drop_generated(site: Path, python: Path) -> None:
-    """Delete the generated classes that importing stormfold does not load: the client asks for each by name only."""
-    listed = subprocess.run([python, "-B", "-c", LOADED], check=True, capture_output=True, text=True).stdout
-    loaded = set(listed.splitlines())
-    for source in chain.from_iterable((site / "kubernetes" / folder).glob("*.py") for folder in GENERATED):
-        if source.name != "__init__.py" and str(source) not in loaded:
-            source.unlink()
 
 
 def compiled(source: Path) -> bytes:

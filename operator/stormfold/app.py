@@ -160,7 +160,8 @@ class App:
                 namespace_changed=self._router.namespace_changed,
                 request_changed=lambda body: self._observe(body, deleted=False),
                 request_deleted=lambda body: self._observe(body, deleted=True),
-            )
+            ),
+            client.access,
         )
 
     # --- the words between rooms
@@ -314,6 +315,8 @@ class App:
             problems["start"] = "policies and requests have not been read yet"
         if silent := self._redis_is_silent():
             problems["redis"] = silent
+        if self._client.unauthorized:
+            problems["credentials"] = self._client.unauthorized
         for shard in self._shards:
             problems |= shard.not_ready()
         if self._kopf.failing:

@@ -20,15 +20,23 @@ from stormfold.api.crd import crds, render
 from stormfold.app import App
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreError
-from stormfold.kube.client import ClusterConfigError, KubeClient
-from stormfold.kube.errors import ApiError
+from stormfold.kube.client import KubeClient
+from stormfold.kube.errors import ApiError, ClusterConfigError, CredentialError
 from stormfold.kube.lease import LeaseLostError
 from stormfold.kube.preflight import PreflightError, preflight
 from stormfold.settings import Settings
 
 log = logging.getLogger("stormfold")
 
-MENDABLE = (ClusterConfigError, PreflightError, StoreError, ApiError, LeaseLostError, OSError)
+MENDABLE = (
+    ClusterConfigError,
+    CredentialError,
+    PreflightError,
+    StoreError,
+    ApiError,
+    LeaseLostError,
+    OSError,
+)
 """What ends the process with one line that says what to mend."""
 
 
@@ -189,7 +197,5 @@ def logging_config(settings: Settings) -> dict[str, Any]:
             "stormfold": {"level": settings.log_level},
             # That kopf leaves SIGTERM to us is how we run it, and no news.
             "kopf._core.reactor.running": {"level": "ERROR"},
-            # That there is no kubeconfig is said once, by us.
-            "kubernetes.aio.config.kube_config": {"level": "ERROR"},
         },
     }

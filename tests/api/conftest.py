@@ -7,7 +7,7 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from tests.harness import guard, programs
@@ -143,7 +143,7 @@ class NewOperator(Protocol):
         environment: dict[str, str | None] | None = None,
         identity: str = "test-0",
         webhook_token_file: Path | None = None,
-        constants: Mapping[str, int] = {},
+        constants: Mapping[str, Any] = {},
         start: bool = True,
         ready: bool = True,
     ) -> Awaitable[OperatorProcess]: ...
@@ -166,7 +166,7 @@ async def operator(
         environment: dict[str, str | None] | None = None,
         identity: str = "test-0",
         webhook_token_file: Path | None = None,
-        constants: Mapping[str, int] = {},
+        constants: Mapping[str, Any] = {},
         start: bool = True,
         ready: bool = True,
     ) -> OperatorProcess:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes.aio.client import Configuration
 from tests.harness.api import Api, Manifest
 from tests.harness.api_proxy import ApiProxy
 from tests.harness.eventually import eventually
@@ -23,6 +22,7 @@ from stormfold.demo.controlplane import ControlPlane
 from stormfold.intake import events
 from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.events import EventIntake, EventWatch
+from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
 from stormfold.model.arrival import Arrival, EventRef, Verdict
 from stormfold.model.segment import segment
@@ -64,15 +64,14 @@ NewReader = Callable[..., Awaitable[Reader]]
 
 
 @pytest.fixture
-async def reader(api: Api, api_proxy: ApiProxy) -> AsyncIterator[NewReader]:
+async def reader(api: Api, api_proxy: ApiProxy, tmp_path: Path) -> AsyncIterator[NewReader]:
     """Starts readers behind the proxy, as the administrator or with a token; `wanted` unless it is False."""
     async with AsyncExitStack() as stack:
 
         async def make(*, token: str | None = None, wanted: bool = True) -> Reader:
-            configuration = Configuration(host=api_proxy.url)
-            if token:
-                configuration.api_key["authorization"] = f"Bearer {token}"
-            made = Reader(await stack.enter_async_context(KubeClient(configuration)))
+            kubeconfig = api_proxy.kubeconfig(tmp_path / "proxied", token=token)
+            access = await find_access({"KUBECONFIG": str(kubeconfig)})
+            made = Reader(await stack.enter_async_context(KubeClient(access)))
             made.watch.want(wanted)
             task = asyncio.create_task(made.watch.run())
             stack.push_async_callback(lambda: asyncio.wait({task}))

@@ -164,9 +164,9 @@ async def test_server_that_is_not_there_is_an_error_of_the_system() -> None:
 
 async def test_api_server_is_believed_by_its_certificate_only(control_plane: ControlPlane) -> None:
     trusting = ssl.create_default_context(cafile=str(control_plane.ca_file))
-    exchanges = Exchanges(control_plane.url, tls=trusting, limit=1)
+    exchanges = Exchanges(control_plane.url, tls=lambda: trusting, limit=1)
     asked = Call("GET", "/readyz", {}, {"Authorization": f"Bearer {control_plane.token}"})
     assert [await exchanges(asked) for _ in range(2)] == [Answer(200, {}, b"ok")] * 2
     await exchanges.close()
     with pytest.raises(ssl.SSLCertVerificationError):
-        await Exchanges(control_plane.url, tls=ssl.create_default_context(), limit=1)(asked)
+        await Exchanges(control_plane.url, tls=ssl.create_default_context, limit=1)(asked)

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from kubernetes.aio import config as kube_config
-from kubernetes.aio.client import Configuration
 from prometheus_client import REGISTRY
 from tests.harness.api import Api
 from tests.harness.api_proxy import ApiProxy
@@ -27,6 +25,7 @@ from stormfold.intake import listwatch
 from stormfold.intake import owners as owners_module
 from stormfold.intake.lineage import GROUPS
 from stormfold.intake.owners import Owners
+from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
 from stormfold.model.arrival import Target
 from stormfold.policy.validation import Fault
@@ -98,10 +97,9 @@ async def begin(api_proxy: ApiProxy, namespace: str, tmp_path: Path) -> AsyncIte
     async with AsyncExitStack() as stack:
 
         async def make(*, token: str | None = None) -> Lookup:
-            configuration = Configuration()
             kubeconfig = api_proxy.kubeconfig(tmp_path / "proxied", token=token)
-            await kube_config.load_kube_config(str(kubeconfig), client_configuration=configuration)
-            client = await stack.enter_async_context(KubeClient(configuration))
+            access = await find_access({"KUBECONFIG": str(kubeconfig)})
+            client = await stack.enter_async_context(KubeClient(access))
             changes: list[bool] = []
             owners = Owners(client)
             owners.changed = lambda: changes.append(True)

@@ -22,8 +22,6 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
-from kubernetes.aio import config as kube_config
-from kubernetes.aio.client import Configuration
 from prometheus_client import REGISTRY
 from tests.api.conftest import NewNamespace
 from tests.harness.api import Api
@@ -35,6 +33,7 @@ from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import free_port
 from stormfold.intake import webhook
 from stormfold.intake.webhook import MAX_BODY, PATH, Authorizer, Webhook, WebhookOptions
+from stormfold.kube.access import Access, find_access
 from stormfold.kube.client import KubeClient
 from stormfold.kube.reviews import Caller, Reviews
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
@@ -728,14 +727,11 @@ Token = Callable[..., Any]
 async def reviewed(
     control_plane: ControlPlane, *, audience: str = "", host: str | None = None
 ) -> AsyncIterator[Served]:
-    configuration = Configuration()
-    await kube_config.load_kube_config(
-        config_file=str(control_plane.kubeconfig), client_configuration=configuration
-    )
+    access = await find_access({"KUBECONFIG": str(control_plane.kubeconfig)})
     if host:
-        configuration.host = host
+        access = Access.plain(host)
     async with (
-        KubeClient(configuration) as client,
+        KubeClient(access) as client,
         served(authorizer=Reviews(client, audience=audience)) as it,
     ):
         yield it

@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from kubernetes.aio.config import kube_config as aio_kube_config
-from kubernetes.config import kube_config
 from prometheus_client.parser import text_string_to_metric_families
 from tests.harness.eventually import eventually
 from tests.harness.guard import refuse_foreign
@@ -37,7 +35,7 @@ FORKS.set_forkserver_preload(["__main__", "stormfold.cli", __name__])
 
 
 def become_the_operator(
-    environment: dict[str, str], log: Path, clock_offset: float = 0.0, constants: Mapping[str, int] = {}
+    environment: dict[str, str], log: Path, clock_offset: float = 0.0, constants: Mapping[str, Any] = {}
 ) -> None:
     """What a forked process does: nothing of the tests is left in it."""
     os.setsid()
@@ -52,9 +50,6 @@ def become_the_operator(
     os.dup2(output, 2)
     os.environ.clear()
     os.environ.update(environment)
-    for module in (kube_config, aio_kube_config):
-        # They have read it as they were imported.
-        module.KUBE_CONFIG_DEFAULT_LOCATION = environment.get("KUBECONFIG", "~/.kube/config")
     sys.argv = ["stormfold", "run"]
     main()
 
@@ -122,7 +117,7 @@ class OperatorProcess:
         environment: dict[str, str | None] | None = None,
         webhook_token_file: Path | None = None,
         clock_offset: float = 0.0,
-        constants: Mapping[str, int] = {},
+        constants: Mapping[str, Any] = {},
     ) -> None:
         self.log = log
         self._constants = dict(constants)

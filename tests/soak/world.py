@@ -8,8 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kubernetes.aio import config as kube_config
-from kubernetes.aio.client import Configuration
 from tests.harness.api import Api
 from tests.harness.cluster import begin, install_crds
 from tests.harness.operator import OperatorProcess
@@ -18,6 +16,7 @@ from tests.soak.stream import NAMESPACES, POLICY
 from stormfold.demo.building import Binaries
 from stormfold.demo.process import tail
 from stormfold.demo.valkey import Valkey
+from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
 
 OPERATOR_NAMESPACE = "stormfold-system"
@@ -58,11 +57,8 @@ async def running(binaries: Binaries, folder: Path) -> AsyncIterator[World]:
         api = await stack.enter_async_context(Api(control_plane))
         await install_crds(control_plane)
         await _prepare(api)
-        configuration = Configuration()
-        await kube_config.load_kube_config(
-            config_file=str(control_plane.kubeconfig), client_configuration=configuration
-        )
-        client = await stack.enter_async_context(KubeClient(configuration))
+        access = await find_access({"KUBECONFIG": str(control_plane.kubeconfig)})
+        client = await stack.enter_async_context(KubeClient(access))
         token = folder / "token"
         token.write_text(TOKEN)
         operators = [

@@ -3,13 +3,16 @@
 Without it one object that is nested too deep ends kopf each time that it is begun.
 """
 
+import math
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import aiohttp
 import kopf
 from aiohttp.connector import Connection
 
+from stormfold.kube.access import Access
 from stormfold.kube.answers import read_json, shallow
 from stormfold.kube.client import lines
 
@@ -43,18 +46,18 @@ class ShallowResponse(aiohttp.ClientResponse):
         return read_json(await self.read())
 
 
-def session_of(login: kopf.ConnectionInfo) -> kopf.AiohttpSession:
-    """A session like that which kopf itself would make of these credentials; to be called in kopf's event loop."""
+async def session_of(access: Access) -> kopf.AiohttpSession:
+    """A session for kopf that goes the same way as our own requests; to be called in kopf's event loop.
+
+    Raises:
+        CredentialError: there are no credentials now.
+    """
+    credential = await access.credentials.get()
     return kopf.AiohttpSession(
-        server=login.server,
-        priority=login.priority,
-        default_namespace=login.default_namespace,
-        expiration=login.expiration,
-        aiohttp_session=aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=login.as_ssl_context()),
-            headers=login.as_http_headers(),
-            proxy=login.proxy_url,
-            trust_env=bool(login.trust_env),
-            response_class=ShallowResponse,
-        ),
+        server=access.server,
+        # A certificate belongs to the connections of a session; tokens change within it.
+        expiration=datetime.fromtimestamp(credential.ends, UTC)
+        if credential.pair and credential.ends < math.inf
+        else None,
+        aiohttp_session=access.session(credential, limit=0, response_class=ShallowResponse),
     )

@@ -17,6 +17,7 @@ from prometheus_client import Counter
 
 from stormfold.handlers import policies, requests
 from stormfold.handlers.session import session_of
+from stormfold.kube.access import Access
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +85,9 @@ def settings() -> kopf.OperatorSettings:
 
 
 def registry(
-    handover: Handover, loop: asyncio.AbstractEventLoop, ending: Callable[[], None]
+    handover: Handover, access: Access, loop: asyncio.AbstractEventLoop, ending: Callable[[], None]
 ) -> kopf.OperatorRegistry:
-    """All handlers, each of which hands over to `loop`; `ending` hears, in kopf's loop, that kopf is about to end."""
+    """All handlers, each of which hands over to `loop`; kopf goes the way of `access`; `ending` hears, in kopf's loop, that kopf is about to end."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.cleanup(registry=handlers)
@@ -94,9 +95,8 @@ def registry(
         ending()
 
     @kopf.on.login(registry=handlers)
-    async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
-        found = kopf.login_with_service_account(**kwargs) or kopf.login_via_client(**kwargs)
-        return session_of(found) if found else None
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return await session_of(access)
 
     def hand_over(function: Callable[..., None], *args: Any) -> None:
         loop.call_soon_threadsafe(function, *args)
@@ -109,8 +109,9 @@ def registry(
 class KopfThread:
     """Runs kopf until it is cancelled; begins it again when it ends by itself."""
 
-    def __init__(self, handover: Handover) -> None:
+    def __init__(self, handover: Handover, access: Access) -> None:
         self._handover = handover
+        self._access = access
         self._ends = 0
         self._began = 0.0
 
@@ -164,7 +165,7 @@ class KopfThread:
         ending = asyncio.Event()
         operating = asyncio.create_task(
             kopf.operator(
-                registry=registry(self._handover, loop, ending.set),
+                registry=registry(self._handover, self._access, loop, ending.set),
                 settings=settings(),
                 identity=cast("Any", IDENTITY),
                 standalone=True,

@@ -3,6 +3,8 @@
 import ssl
 from pathlib import Path
 
+from stormfold.files import Signature, signature
+
 MIN_SECRET = 16
 """Characters that a shared secret must have."""
 
@@ -23,16 +25,8 @@ class Watched:
         """What was seen is of no use: they count as changed."""
         self._seen = []
 
-    def _signature(self) -> list[tuple[int, int, int] | None]:
-        return [_signature(path) for path in self._paths]
-
-
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    def _signature(self) -> list[Signature | None]:
+        return [signature(path) for path in self._paths]
 
 
 def read_secret(path: str) -> bytes:

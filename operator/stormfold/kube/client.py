@@ -1,7 +1,7 @@
 """KubeClient: few verbs on JSON objects, over one bounded pool of connections.
 
-Credentials come from the `kubernetes` package, which knows kubeconfig, exec plugins and projected tokens. Requests go
-over `kube.exchange`, since with every Signal comes a deletion; watches, which are few and last, go over aiohttp.
+Where the API server is and who we are there says `kube.access`. Requests go over `kube.exchange`, since with every
+Signal comes a deletion; watches, which are few and last, go over aiohttp.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from typing import Any, Self
 
 import aiohttp
 import orjson
-from kubernetes.aio import config as kube_config
-from kubernetes.aio.client import Configuration
 from prometheus_client import Counter
 
+from stormfold.kube.access import Access, find_access
 from stormfold.kube.answers import read_json
-from stormfold.kube.errors import ApiError, ApiUnavailableError, error_of
-from stormfold.kube.exchange import Call, Exchanges
+from stormfold.kube.credentials import NOTHING, Credential
+from stormfold.kube.errors import ApiError, ApiUnavailableError, CredentialError, error_of
+from stormfold.kube.exchange import Answer, Call, Exchanges
 
 CONNECTIONS = 64
 """Sockets to the API server, at most: so many for requests, and so many for watches."""
@@ -46,45 +46,39 @@ TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 REQUESTS = Counter("stormfold_api_requests_total", "Requests to the API server.", ["method", "code"])
 
 
-class ClusterConfigError(Exception):
-    """No way to the API server is configured; the message says how to mend it."""
-
-
 class KubeClient:
     """The API server. Every verb raises the errors of `kube.errors`."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self.host = access.server
+        """Where the API server is, for messages."""
+        self.unauthorized = ""
+        """Why the last request was answered by 401, or had no credentials to be sent with; empty: it had and was not."""
         self._throttled_at = -THROTTLED_SECONDS
-        self._host: str = configuration.host.rstrip("/")
-        tls = _tls(configuration)
-        self._exchange = Exchanges(self._host, tls=tls, limit=CONNECTIONS)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=tls or True),
-            cookie_jar=aiohttp.DummyCookieJar(),
+        self._credential = NOTHING
+        self._exchange = Exchanges(
+            access.server,
+            tls=self._tls if access.tls else None,
+            limit=CONNECTIONS,
+            headers=(("User-Agent", "stormfold"), *access.headers),
+            proxy=access.proxy,
+        )
+        self._session = access.session(
+            NOTHING,
+            limit=CONNECTIONS,
             timeout=aiohttp.ClientTimeout(sock_connect=TIMEOUT_SECONDS, sock_read=IDLE_SECONDS),
-            raise_for_status=False,
-            read_bufsize=2**20,
         )
 
     @classmethod
     async def connect(cls) -> "KubeClient":
-        """A client for the cluster we run in, or else for the current context of `KUBECONFIG`.
+        """A client for the cluster that `kube.access` finds.
 
         Raises:
-            ClusterConfigError: neither is there, or it cannot be read.
+            ClusterConfigError: there is none, or it cannot be used.
+            CredentialError: what gives the credentials gives none.
         """
-        configuration = Configuration()
-        try:
-            kube_config.load_incluster_config(configuration)
-        except kube_config.ConfigException:
-            try:
-                await kube_config.load_kube_config(client_configuration=configuration)
-            except (kube_config.ConfigException, OSError, TypeError, ValueError) as exc:
-                raise ClusterConfigError(
-                    f"no way to an API server: not in a cluster, and no usable kubeconfig ({exc}); set KUBECONFIG"
-                ) from exc
-        return cls(configuration)
+        return cls(await find_access())
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,23 +90,13 @@ class KubeClient:
         await self._session.close()
 
     @property
-    def host(self) -> str:
-        """Where the API server is, for messages."""
-        return self._host
-
-    @property
     def throttled(self) -> bool:
         """Whether the API server has answered a request by 429 lately."""
         return time.monotonic() - self._throttled_at < THROTTLED_SECONDS
 
-    async def _headers(self, content_type: str | None, accept: str) -> dict[str, str]:
-        headers = {"Accept": accept, "User-Agent": "stormfold"}
-        if content_type:
-            headers["Content-Type"] = content_type
-        for auth in (await self._configuration.auth_settings()).values():
-            if auth["value"]:
-                headers[auth["key"]] = auth["value"]
-        return headers
+    def _tls(self) -> ssl.SSLContext:
+        assert self.access.tls is not None
+        return self.access.tls.context(self._credential.pair)
 
     @contextmanager
     def _answered(self, method: str, path: str) -> Iterator[None]:
@@ -125,8 +109,43 @@ class KubeClient:
                 f"{method} {path}",
                 0,
                 type(exc).__name__,
-                f"no answer from {self._host}: {str(exc) or type(exc).__name__}",
+                f"no answer from {self.host}: {str(exc) or type(exc).__name__}",
             ) from exc
+
+    async def _credentials(self, doing: str) -> Credential:
+        """What to show now; a plugin that is asked for it has its own time."""
+        try:
+            self._credential = await self.access.credentials.get()
+        except CredentialError as exc:
+            self.unauthorized = str(exc)
+            raise ApiUnavailableError(doing, 0, "NoCredentials", str(exc)) from exc
+        return self._credential
+
+    async def _exchanged(self, call: Call, headers: dict[str, str]) -> Answer:
+        """The answer to a call; if it is 401, that to the same call with later credentials, if there are any."""
+        doing = f"{call.method} {call.path}"
+        for last in (False, True):
+            credential = await self._credentials(doing)
+            if credential.authorization:
+                headers["Authorization"] = credential.authorization
+            with self._answered(call.method, call.path):
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    answer = await self._exchange(call)
+            REQUESTS.labels(method=call.method, code=answer.status).inc()
+            if answer.status != 401:
+                self.unauthorized = ""
+                break
+            # A connection tells who we are if that is a certificate.
+            self._exchange.drop()
+            try:
+                if last or not await self.access.credentials.renew(credential):
+                    break
+            except CredentialError as exc:
+                self.unauthorized = str(exc)
+                raise ApiUnavailableError(doing, 401, "NoCredentials", str(exc)) from exc
+        if answer.status == 401:
+            self.unauthorized = f"the API server at {self.host} answers 401: it does not take our credentials"
+        return answer
 
     async def request(
         self,
@@ -140,12 +159,10 @@ class KubeClient:
     ) -> dict[str, Any]:
         """Send one request and give the object that comes back; a 429 is obeyed and tried again."""
         data = b"" if body is None else orjson.dumps(body)
+        headers = {"Accept": accept, "Content-Type": content_type} if data else {"Accept": accept}
+        call = Call(method, path, params or {}, headers, data)
         for attempt in range(1, THROTTLED_TRIES + 1):
-            with self._answered(method, path):
-                async with asyncio.timeout(TIMEOUT_SECONDS):
-                    headers = await self._headers(content_type if data else None, accept)
-                    answer = await self._exchange(Call(method, path, params or {}, headers, data))
-            REQUESTS.labels(method=method, code=answer.status).inc()
+            answer = await self._exchanged(call, headers)
             if 200 <= answer.status < 300:
                 return _object(f"{method} {path}", answer.body)
             error = error_of(f"{method} {path}", answer.status, _parsed(answer.body))
@@ -198,9 +215,12 @@ class KubeClient:
             ApiUnavailableError: the connection broke, or nothing, not even a bookmark, came for `IDLE_SECONDS`.
         """
         query = {"watch": "1", **params}
+        credential = await self._credentials(f"WATCH {path}")
+        tls = self.access.tls.context(credential.pair) if self.access.tls else True
         with self._answered("GET", path):
-            headers = await self._headers(None, accept)
-            async with self._session.get(self._host + path, params=query, headers=headers) as response:
+            async with self._session.get(
+                self.host + path, params=query, headers={"Accept": accept}, ssl=tls
+            ) as response:
                 REQUESTS.labels(method="GET", code=response.status).inc()
                 if response.status >= 400:
                     error = error_of(f"WATCH {path}", response.status, _parsed(await response.read()))
@@ -256,15 +276,3 @@ def _parsed(data: bytes) -> Any:
         return read_json(data) if data else {}
     except orjson.JSONDecodeError:
         return {"message": data[:200].decode(errors="replace")}
-
-
-def _tls(configuration: Configuration) -> ssl.SSLContext | None:
-    if configuration.host.startswith("http://"):
-        return None
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, configuration.key_file or None)
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -1,16 +1,27 @@
 """Errors of the API server's edge.
 
+ClusterConfigError        no way to an API server is configured, or not one that we can go
+CredentialError           there are no credentials now: a plugin or a file does not give any
 ApiError
 ├── ApiUnavailableError   no answer, or a 5xx: try again; whether it was done is not known
+│   └── UnauthorizedError 401, also with the latest credentials: nothing was done; later ones may be taken
 ├── ThrottledError        429 after all tries: slow down, and try again
 ├── GoneError             410: the resourceVersion or continue token is too old: list again
 ├── ConflictError         409: somebody else wrote: read again
 ├── AlreadyExistsError    409: there is one of that name: adopt it
 ├── NotFoundError         404: the object, its namespace or its kind is not there
-└── RefusedError          400, 401, 403, 405, 413, 415, 422: will not mend itself by a repetition
+└── RefusedError          400, 403, 405, 413, 415, 422: will not mend itself by a repetition
 """
 
 from typing import Any
+
+
+class ClusterConfigError(Exception):
+    """No way to the API server is configured; the message says how to fix it."""
+
+
+class CredentialError(Exception):
+    """What gives us credentials does not give any now; the message has its words."""
 
 
 class ApiError(Exception):
@@ -25,6 +36,10 @@ class ApiError(Exception):
 
 class ApiUnavailableError(ApiError):
     """No answer, or one that says that it may go better later."""
+
+
+class UnauthorizedError(ApiUnavailableError):
+    """The credentials are not taken, or there are none; they end and are renewed while we run, so it is tried again."""
 
 
 class ThrottledError(ApiError):
@@ -48,7 +63,7 @@ class NotFoundError(ApiError):
 
 
 class RefusedError(ApiError):
-    """Refused for good: by authentication, RBAC, admission or the schema."""
+    """Refused: by RBAC, admission, a quota or the schema."""
 
     @property
     def namespace_terminating(self) -> bool:
@@ -62,8 +77,10 @@ def error_of(doing: str, status: int, body: Any) -> ApiError:
     reason = str(details.get("reason") or "")
     message = str(details.get("message") or "")
     match status:
+        case 401:
+            kind: type[ApiError] = UnauthorizedError
         case 404:
-            kind: type[ApiError] = NotFoundError
+            kind = NotFoundError
         case 409:
             kind = AlreadyExistsError if reason == "AlreadyExists" else ConflictError
         case 410:

@@ -8,7 +8,7 @@ from stormfold.api.resource import GROUP, VERSION
 from stormfold.api.signal import Signal
 from stormfold.api.stormpolicy import ClusterStormPolicy, StormPolicy
 from stormfold.kube.client import KubeClient
-from stormfold.kube.errors import ApiError, ApiUnavailableError, NotFoundError
+from stormfold.kube.errors import ApiError, ApiUnavailableError, NotFoundError, UnauthorizedError
 from stormfold.kube.paths import GROUP_PATH
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -65,15 +65,15 @@ async def preflight(client: KubeClient, *, namespace: str) -> str:
                 f"namespace {namespace} does not exist: kubectl create namespace {namespace}, or set STORMFOLD_NAMESPACE"
             ) from exc
         kube_system = await client.get("/api/v1/namespaces/kube-system")
+    except UnauthorizedError as exc:
+        raise PreflightError(
+            f"the API server at {client.host} does not know our credentials: mend KUBECONFIG or the service account"
+        ) from exc
     except ApiUnavailableError as exc:
         raise PreflightError(
             f"the API server at {client.host} does not answer ({exc.message}): check KUBECONFIG and the network"
         ) from exc
     except ApiError as exc:
-        if exc.status == 401:
-            raise PreflightError(
-                f"the API server at {client.host} does not know our credentials: mend KUBECONFIG or the service account"
-            ) from exc
         raise PreflightError(f"the API server at {client.host} refused: {exc}") from exc
     return str(kube_system["metadata"]["uid"])
 

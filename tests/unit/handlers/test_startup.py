@@ -11,6 +11,7 @@ import pytest
 
 from stormfold.handlers import policies, requests, startup
 from stormfold.handlers.startup import Handover, KopfThread, settings
+from stormfold.kube.access import Access
 
 Told = list[tuple[str, tuple[Any, ...]]]
 
@@ -120,7 +121,7 @@ def test_kopf_needs_no_name_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None
         told.update(arguments)
 
     monkeypatch.setattr(kopf, "operator", operator)
-    assert asyncio.run(ends_with(KopfThread(handover()))) is None
+    assert asyncio.run(ends_with(KopfThread(handover(), Access.plain("http://127.0.0.1:1")))) is None
     assert told["identity"] == "stormfold"
 
 
@@ -152,7 +153,7 @@ async def test_kopf_that_ends_again_and_again_is_failing_until_it_is_steady(
         return OSError("gone")
 
     monkeypatch.setattr(KopfThread, "_run_once", end_at_once)
-    running = asyncio.create_task(KopfThread(handover()).run())
+    running = asyncio.create_task(KopfThread(handover(), Access.plain("http://127.0.0.1:1")).run())
     await enough.wait()
     running.cancel()
     assert ended == [False, False, False, failing]

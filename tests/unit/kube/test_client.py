@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubernetes.aio.client import Configuration
 
 from stormfold.kube import client, paths
+from stormfold.kube.access import Access
 from stormfold.kube.client import KubeClient, _parsed, error_in, lines, retry_after
 from stormfold.kube.errors import (
     AlreadyExistsError,
@@ -24,6 +24,7 @@ from stormfold.kube.errors import (
     NotFoundError,
     RefusedError,
     ThrottledError,
+    UnauthorizedError,
     error_of,
 )
 from stormfold.kube.exchange import Answer, Call, Exchanges
@@ -96,7 +97,7 @@ def test_server_says_how_long_to_wait(headers: dict[str, str], seconds: float) -
     ("status", "reason", "kind"),
     [
         (400, "BadRequest", RefusedError),
-        (401, "Unauthorized", RefusedError),
+        (401, "Unauthorized", UnauthorizedError),
         (403, "Forbidden", RefusedError),
         (404, "NotFound", NotFoundError),
         (405, "MethodNotAllowed", RefusedError),
@@ -193,7 +194,7 @@ async def test_429_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) ->
         return answers.pop(0)
 
     monkeypatch.setattr(Exchanges, "__call__", exchange)
-    async with KubeClient(Configuration(host="http://127.0.0.1:1")) as kube:
+    async with KubeClient(Access.plain("http://127.0.0.1:1")) as kube:
         assert not kube.throttled
         await kube.get("/api/v1/namespaces")
         assert (kube.throttled, answers) == (True, [])
