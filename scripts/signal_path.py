@@ -19,9 +19,6 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from kubernetes.aio.config import kube_config as aio_kube_config
-from kubernetes.config import kube_config
-
 from stormfold.api.crd import crds
 from stormfold.app import App
 from stormfold.demo.building import ensure_binaries
@@ -220,9 +217,6 @@ def main() -> int:
     logging.basicConfig(level=logging.ERROR)
     with ControlPlane(ensure_binaries()) as control_plane, Valkey() as valkey:
         os.environ["KUBECONFIG"] = str(control_plane.kubeconfig)
-        for module in (kube_config, aio_kube_config):
-            # They have read the environment as they were imported.
-            module.KUBE_CONFIG_DEFAULT_LOCATION = str(control_plane.kubeconfig)
         settings = Settings(
             redis_url=valkey.url,
             namespace=NAMESPACE,
