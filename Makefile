@@ -22,7 +22,7 @@ format: .venv/.complete ## let ruff mend and format the code
 types: .venv/.complete ## mypy, strict
 	$(PYTHON_IN)/mypy
 
-generate: .venv/.complete ## write crds/ and the tables in docs/ from the models
+generate: .venv/.complete ## write crds/, the tables in docs/ and files of chart/ from the code
 	$(PYTHON_IN)/python scripts/generate.py
 
 verify: .venv/.complete ## fail if `make generate` would change a file
@@ -49,7 +49,7 @@ e2e: .venv/.complete programs ## the tests on a kind cluster; E2E_KEEP=1 keeps i
 controlplane: .venv/.complete ## build etcd and kube-apiserver, once, into a cache outside the checkout
 	@$(PYTHON_IN)/python -m stormfold.demo.building
 
-programs: .venv/.complete ## build Alertmanager and fetch promtool, once, into that cache; says what is missing
+programs: .venv/.complete ## build Alertmanager, Helm and actionlint, and fetch promtool, once, into that cache; says what is missing
 	@$(PYTHON_IN)/python -m tests.harness.programs
 
 demo: .venv/.complete ## storms on a cluster of its own; CLUSTER=current uses that of KUBECONFIG

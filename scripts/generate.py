@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes what is generated from the code: crds/ and the tables in docs/. With --check, only says what would change."""
+"""Writes what is generated from the code: crds/, the tables in docs/, and what the Helm chart has of both and of manifests/.
+With --check, only says what would change."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
+import chart_values
+import yaml
 from prometheus_client import REGISTRY
 from pydantic_core import PydanticUndefined
 
@@ -80,6 +83,24 @@ def benchmarks_page() -> str:
     return str(page.page(parts.PARTS, page.read(ROOT / "docs" / "benchmarks")))
 
 
+def chart_files() -> dict[Path, str]:
+    """What the chart has from elsewhere: it is a package of its own, so it holds copies."""
+    chart, manifests = ROOT / "chart", ROOT / "manifests"
+    rule = yaml.safe_load((manifests / "components/monitoring/prometheusrule.yaml").read_text())
+    head = "# Generated from {}: change it there, then run `make generate`.\n".format
+    return {
+        chart / "values.yaml": chart_values.values_yaml(head("scripts/chart_values.py")),
+        chart / "values.schema.json": chart_values.values_schema(),
+        **{chart / "files" / "crds" / name: render(crd) for name, crd in crds().items()},
+        chart / "files" / "valkey.conf": (manifests / "overlays/standalone/valkey.conf").read_text(),
+        chart / "files" / "dashboard.json": (
+            manifests / "components/monitoring/grafana-dashboard.json"
+        ).read_text(),
+        chart / "files" / "rules.yaml": yaml.safe_dump(rule["spec"], sort_keys=False, width=100),
+        ROOT / "docs" / "values.md": chart_values.values_page(HEAD.format(source="scripts/chart_values.py")),
+    }
+
+
 def _kind(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(annotation))
@@ -103,8 +124,10 @@ def main() -> int:
     wanted[ROOT / "docs" / "metrics.md"] = metrics_page()
     wanted[ROOT / "docs" / "settings.md"] = settings_page()
     wanted[ROOT / "docs" / "benchmarks.md"] = benchmarks_page()
+    wanted |= chart_files()
     stale = {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
-    unknown = set((ROOT / "crds").glob("*.yaml")) - wanted.keys()
+    there = {path for folder in ("crds", "chart/files/crds") for path in (ROOT / folder).glob("*.yaml")}
+    unknown = there - wanted.keys()
     if "--check" in sys.argv[1:]:
         for path in sorted(stale.keys() | unknown):
             print(f"{path.relative_to(ROOT)} differs from the code: run `make generate`", file=sys.stderr)
@@ -112,7 +135,7 @@ def main() -> int:
     for path in unknown:
         path.unlink()
     for path, text in stale.items():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(text)
         print(f"wrote {path.relative_to(ROOT)}")
     return 0

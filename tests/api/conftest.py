@@ -61,6 +61,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         ensure_binaries()
     if any("alertmanager_program" in getattr(item, "fixturenames", ()) for item in ours):
         programs.current_alertmanager()
+    if any("helm" in getattr(item, "fixturenames", ()) or "helm" in item.name for item in ours):
+        programs.helm()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
-"""Programs of others that tests use: two Alertmanagers, promtool, and the Prometheus operator's CRDs.
+"""Programs of others that tests use: two Alertmanagers, Helm, actionlint, promtool, and the Prometheus operator's CRDs.
 
-The current Alertmanager is built from its Go module, once, into the cache; `go/go.mod` names its version and `go/go.sum`
-its checksum. The older one is Debian's and must be installed, since it reads files at fixed places. promtool is Debian's
+The current Alertmanager, Helm and actionlint are built from their Go modules, once, into the cache; `go/go.mod` names the
+versions and `go/go.sum` the checksums. The older Alertmanager is Debian's and must be installed, since it reads files at fixed places. promtool is Debian's
 too, but its package need only be unpacked, which takes no root and starts no service. `python -m tests.harness.programs`
 makes what can be made, and says what is missing.
 """
@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +33,8 @@ from stormfold.demo.building import (
 
 MODULE = Path(__file__).parent / "go"
 ALERTMANAGER = "github.com/prometheus/alertmanager"
+HELM = "helm.sh/helm/v4"
+ACTIONLINT = "github.com/rhysd/actionlint"
 PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator"
 APT_SECONDS = 300.0
 
@@ -76,38 +79,80 @@ def current_alertmanager(progress: Progress = to_stderr) -> Path:
     """The Alertmanager that `go/go.mod` names.
 
     Its archive on the module proxy is that of the source, without the built pages of the web interface, and a program
-    that embeds a missing folder does not compile. So it is built from a copy with one page that says so; nothing else
-    differs from a released one.
+    that embeds a missing folder does not compile. So it gets one page that says so; nothing else differs from a
+    released one.
 
     Raises:
         BuildError: `go` is missing, too old, or failed.
     """
-    version = module_version(ALERTMANAGER)
-    stamp = f"-s -w -X github.com/prometheus/common/version.Version={version.removeprefix('v')}"
-    flags = ["-v", "-trimpath", "-ldflags", stamp]
-    seen = (flags, GO_ENVIRONMENT, NO_PAGES, platform.machine(), (MODULE / "go.sum").read_text())
+    version = module_version(ALERTMANAGER).removeprefix("v")
+    return _built(
+        ALERTMANAGER,
+        "./cmd/alertmanager",
+        stamp=f"github.com/prometheus/common/version.Version={version}",
+        added={"ui/app/dist/index.html": NO_PAGES},
+        minutes=2,
+        progress=progress,
+    )
+
+
+@cache
+def helm(progress: Progress = to_stderr) -> Path:
+    """The Helm that `go/go.mod` names.
+
+    Raises:
+        BuildError: `go` is missing, too old, or failed.
+    """
+    stamp = f"helm.sh/helm/v4/internal/version.version={module_version(HELM)}"
+    return _built(HELM, "./cmd/helm", stamp=stamp, minutes=3, progress=progress)
+
+
+@cache
+def actionlint(progress: Progress = to_stderr) -> Path:
+    """The actionlint that `go/go.mod` names: it checks .github/workflows.
+
+    Raises:
+        BuildError: `go` is missing, too old, or failed.
+    """
+    return _built(ACTIONLINT, "./cmd/actionlint", minutes=1, progress=progress)
+
+
+def _built(
+    module: str,
+    package: str,
+    *,
+    stamp: str = "",
+    added: Mapping[str, str] | None = None,
+    minutes: int,
+    progress: Progress,
+) -> Path:
+    """A program, built from a copy of its module; `stamp` sets a variable, `added` are files that the copy lacks."""
+    name, version = Path(package).name, module_version(module)
+    flags = ["-v", "-trimpath", "-ldflags", f"-s -w{f' -X {stamp}' if stamp else ''}"]
+    checksums = [
+        line for line in (MODULE / "go.sum").read_text().splitlines() if line.startswith(f"{module} ")
+    ]
+    seen = (flags, GO_ENVIRONMENT, added, platform.machine(), checksums)
     mark = blake2b(repr(seen).encode(), digest_size=6).hexdigest()
 
     def build(folder: Path) -> None:
         go = go_program()
-        progress(f"building Alertmanager {version} from source: the first time takes about 2 minutes")
+        progress(
+            f"building {name} {version} from source: the first time takes about {minutes} min on two cores"
+        )
         source = folder / "source"
-        shutil.copytree(module_folder(ALERTMANAGER), source, copy_function=shutil.copyfile)
+        shutil.copytree(module_folder(module), source, copy_function=shutil.copyfile)
         for made in (source, *source.rglob("*")):
             # The module cache is read-only, and a copied folder would be too.
             made.chmod(0o755 if made.is_dir() else 0o644)
-        pages = source / "ui" / "app" / "dist"
-        pages.mkdir()
-        (pages / "index.html").write_text(NO_PAGES)
-        program = folder / "alertmanager"
-        build_one(go, "./cmd/alertmanager", program, flags=flags, module=source, progress=progress)
+        for path, text in (added or {}).items():
+            (source / path).parent.mkdir(parents=True, exist_ok=True)
+            (source / path).write_text(text)
+        build_one(go, package, folder / name, flags=flags, module=source, progress=progress)
         shutil.rmtree(source)
 
-    home = cache_home() / "programs"
-    made = made_once(
-        home / f"alertmanager-{version}-{mark}", build, what=f"Alertmanager {version}", progress=progress
-    )
-    return made / "alertmanager"
+    folder = cache_home() / "programs" / f"{name}-{version}-{mark}"
+    return made_once(folder, build, what=f"{name} {version}", progress=progress) / name
 
 
 @cache
@@ -201,8 +246,8 @@ def _run(command: list[str], folder: Path) -> None:
 def main() -> int:
     """Make what is missing, and say where each is or why it cannot be had."""
     try:
-        current = current_alertmanager()
-        to_stderr(f"Alertmanager {module_version(ALERTMANAGER)} is {current}")
+        for program in (current_alertmanager(), helm(), actionlint()):
+            to_stderr(f"{program.name} is {program}")
     except BuildError as error:
         to_stderr(f"error: {error}")
         return 1

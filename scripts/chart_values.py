@@ -1,0 +1,351 @@
+"""The values of the Helm chart: default, type and description; `chart/values.yaml`, its schema and docs/values.md are
+generated from here by `make generate`."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+Object = dict[str, Any]
+"""A piece of a Kubernetes object; the API server checks it."""
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+NameOrNone = Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$")]
+WIDTH = 100
+
+
+class Values(BaseModel):
+    """A map of values; one that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Image(Values):
+    """The operator's image."""
+
+    repository: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._:/-]+$")] = "stormfold"
+    """Registry and name."""
+    tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$")] = ""
+    """Empty: the chart's `appVersion`."""
+    digest: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
+    """`sha256:…`; goes before the tag."""
+    pullPolicy: Literal["", "Always", "IfNotPresent", "Never"] = ""  # noqa: N815 - the name of the field in Kubernetes
+    """Empty: Kubernetes' default."""
+
+
+class ValkeyImage(Image):
+    """Valkey's image."""
+
+    repository: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._:/-]+$")] = "valkey/valkey"
+    """Registry and name."""
+    tag: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")] = "9.1"
+    """Its version."""
+
+
+class ServiceAccount(Values):
+    """The operator's ServiceAccount."""
+
+    create: bool = True
+    """False: it exists already."""
+    name: Name = "stormfold"
+    """Its name; it gets the operator's rights in either case."""
+    annotations: dict[str, str] = {}
+    """For instance for a cloud provider's workload identity."""
+
+
+class Redis(Values):
+    """How the operator reaches Redis."""
+
+    existingSecret: NameOrNone = ""  # noqa: N815
+    """Secret with the key `url`, and `password` if `valkey.enabled`. Empty: the chart makes `stormfold-redis` for its Valkey,
+    with a random password."""
+    caSecret: NameOrNone = ""  # noqa: N815
+    """Secret whose `ca.crt` is the authority that the operator trusts for `rediss://`. Empty: the system's authorities."""
+    ports: list[Port] = [6379, 6380, 26379]
+    """Ports of a Redis of your own that the NetworkPolicy opens."""
+
+
+class Persistence(Values):
+    """A journal of Valkey on a volume."""
+
+    enabled: bool = False
+    """True: a restarted Valkey finds the open storms. False: the operator reads them from Kubernetes again."""
+    size: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(Mi|Gi|Ti|M|G|T)$")] = "2Gi"
+    """`maxmemory` is 512 MB; while the journal is rewritten, two of them lie there."""
+    storageClassName: NameOrNone = ""  # noqa: N815
+    """Empty: the cluster's default."""
+
+
+class Valkey(Values):
+    """A Valkey in the operator's namespace. Its data may be lost at any time: all state is in Kubernetes."""
+
+    enabled: bool = True
+    """False: you have a Redis of your own, named by `redis.existingSecret`."""
+    image: ValkeyImage = ValkeyImage()
+    persistence: Persistence = Persistence()
+    resources: Object = {}
+    """Empty: CPU 100m, memory 64Mi requested; memory limit 768Mi, with `persistence` 1Gi."""
+    nodeSelector: dict[str, str] = {}  # noqa: N815
+    """Labels of the nodes that Valkey may run on."""
+    tolerations: list[Object] = []
+    """Taints that Valkey tolerates."""
+    affinity: Object = {}
+    """Affinity of Valkey's pod."""
+
+
+class Crds(Values):
+    """The CRDs. They are part of the release, so `helm upgrade` upgrades them, and `helm uninstall` keeps them."""
+
+    install: bool = True
+    """False: somebody else installs them, for instance `kubectl apply --server-side -k crds`."""
+
+
+class DefaultPolicy(Values):
+    """The ClusterStormPolicy `default`, which takes every Signal that no other policy takes."""
+
+    install: bool = True
+    """True: made at the first install if it does not exist; an upgrade leaves it as it is."""
+
+
+class Switch(Values):
+    """An option without further values."""
+
+    enabled: bool = False
+    """True: granted."""
+
+
+class Events(Switch):
+    """Kubernetes Events as signals."""
+
+    enabled: bool = False
+    """True: the operator may list and watch Events in all namespaces, for policies that take them."""
+
+
+class Owners(Switch):
+    """Grouping by `owner` or `node`."""
+
+    enabled: bool = False
+    """True: the operator may list and watch pods and their controllers in all namespaces, for policies that group by them."""
+
+
+class Alertmanager(Values):
+    """Alertmanager's webhook."""
+
+    enabled: bool = False
+    """True: a NetworkPolicy lets namespaces labelled `stormfold.dev/alerts=true` post alerts."""
+    tlsSecret: NameOrNone = ""  # noqa: N815
+    """Secret with `tls.crt` and `tls.key` for the webhook. Empty: no TLS."""
+
+
+class NetworkPolicies(Values):
+    """NetworkPolicies of the operator and of Valkey."""
+
+    enabled: bool = True
+    """False: the chart makes none."""
+    apiServerPorts: list[Port] = [443, 6443]  # noqa: N815
+    """Ports of the API server: that of its Service, and that on which it listens."""
+
+
+class Monitoring(Values):
+    """For Prometheus with its operator, and for Grafana."""
+
+    enabled: bool = False
+    """True: what follows, and a NetworkPolicy for namespaces labelled `stormfold.dev/scrape=true`."""
+    monitor: Literal["ServiceMonitor", "PodMonitor", "None"] = "ServiceMonitor"
+    """How Prometheus finds the operator."""
+    interval: Annotated[str, Field(pattern=r"^[0-9]+(ms|s|m)$")] = "30s"
+    """How often it reads the metrics."""
+    labels: dict[str, str] = {}
+    """Labels by which your Prometheus selects monitors and rules."""
+    rules: bool = True
+    """PrometheusRule with alerts on stormfold itself."""
+    dashboard: bool = True
+    """ConfigMap with a Grafana dashboard, for Grafana's sidecar."""
+
+
+class ChartValues(Values):
+    """All values of the chart."""
+
+    global_: Annotated[Object, Field(alias="global")] = {}
+    """What a chart that includes this one shares with it; not used."""
+    replicas: Annotated[int, Field(ge=1, le=16)] = 1
+    """Operators. Each takes alerts and writes requests; one of them reads Signals and Events. From 2 on a PodDisruptionBudget
+    keeps one available, and the replicas spread over nodes and zones."""
+    image: Image = Image()
+    imagePullSecrets: list[Object] = []  # noqa: N815
+    """Secrets for the registries of both images: `[{name: …}]`."""
+    resources: Object = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+    """Of the operator; docs/install.md says how they were measured."""
+    extraEnv: list[Object] = []  # noqa: N815
+    """Further environment variables of the operator: `[{name: STORMFOLD_LOG_LEVEL, value: DEBUG}]` (docs/settings.md)."""
+    extraVolumes: list[Object] = []  # noqa: N815
+    """Further volumes of the operator's pod."""
+    extraVolumeMounts: list[Object] = []  # noqa: N815
+    """Where the operator mounts them."""
+    podAnnotations: dict[str, str] = {}  # noqa: N815
+    """Further annotations of the operator's pod."""
+    podLabels: dict[str, str] = {}  # noqa: N815
+    """Further labels of the operator's pod."""
+    nodeSelector: dict[str, str] = {}  # noqa: N815
+    """Labels of the nodes that the operator may run on."""
+    tolerations: list[Object] = []
+    """Taints that the operator tolerates."""
+    affinity: Object = {}
+    """Affinity of the operator's pods."""
+    topologySpreadConstraints: list[Object] = []  # noqa: N815
+    """Empty: from 2 replicas on, spread over nodes and zones where possible."""
+    priorityClassName: NameOrNone = ""  # noqa: N815
+    """Of the operator's pods."""
+    arbitraryUserIds: bool = False  # noqa: N815
+    """True: no `runAsUser`, `runAsGroup` and `fsGroup`, since the platform assigns them (OpenShift). False: 65532."""
+    serviceAccount: ServiceAccount = ServiceAccount()  # noqa: N815
+    redis: Redis = Redis()
+    valkey: Valkey = Valkey()
+    crds: Crds = Crds()
+    defaultPolicy: DefaultPolicy = DefaultPolicy()  # noqa: N815
+    events: Events = Events()
+    owners: Owners = Owners()
+    alertmanager: Alertmanager = Alertmanager()
+    networkPolicy: NetworkPolicies = NetworkPolicies()  # noqa: N815
+    monitoring: Monitoring = Monitoring()
+
+
+OVERLAYS: Mapping[str, Object] = {
+    "standalone": {},
+    "ha": {"replicas": 2, "valkey": {"enabled": False}, "redis": {"existingSecret": "stormfold-redis"}},
+}
+"""The overlays of manifests/, as values."""
+COMPONENTS: Mapping[str, Object] = {
+    "valkey-pvc": {"valkey": {"persistence": {"enabled": True}}},
+    "alertmanager": {"alertmanager": {"enabled": True}},
+    "webhook-tls": {"alertmanager": {"tlsSecret": "stormfold-webhook-tls"}},
+    "redis-ca": {"redis": {"caSecret": "stormfold-redis-ca"}},
+    "owners": {"owners": {"enabled": True}},
+    "events": {"events": {"enabled": True}},
+    "monitoring": {"monitoring": {"enabled": True}},
+}
+"""Their components."""
+
+
+def merged(*values: Object) -> Object:
+    """One map of several, as Helm merges files of values: a later one goes before."""
+    result: Object = {}
+    for more in values:
+        for name, value in more.items():
+            both = isinstance(value, dict) and isinstance(result.get(name), dict)
+            result[name] = merged(result[name], value) if both else value
+    return result
+
+
+def flags(values: Object, path: str = "") -> str:
+    """The values as flags of `helm`."""
+    found = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found.append(flags(value, f"{path}{name}."))
+        else:
+            found.append(f"--set {path}{name}={json.dumps(value) if isinstance(value, bool) else value}")
+    return " ".join(found)
+
+
+def values_yaml(head: str) -> str:
+    """chart/values.yaml: every default below its description."""
+    return head + "\n" + "\n".join(_yaml_lines(ChartValues(), 0)) + "\n"
+
+
+def _yaml_lines(values: Values, depth: int) -> Iterator[str]:
+    indent = "  " * depth
+    for name, field in type(values).model_fields.items():
+        if name == "global_":
+            continue
+        value = getattr(values, name)
+        if isinstance(value, Values):
+            if depth == 0:
+                yield ""
+            yield from _comment(type(value).__doc__, indent)
+            yield f"{indent}{name}:"
+            yield from _yaml_lines(value, depth + 1)
+        else:
+            yield from _comment(field.description, indent)
+            nested = isinstance(value, dict) and bool(value)
+            text = yaml.safe_dump(value, default_flow_style=None, sort_keys=False) if nested else _flow(value)
+            lines = text.rstrip().splitlines()
+            yield from (
+                [f"{indent}{name}:", *(f"{indent}  {line}" for line in lines)]
+                if nested
+                else [f"{indent}{name}: {lines[0]}"]
+            )
+
+
+def _comment(text: str | None, indent: str) -> list[str]:
+    words = " ".join((text or "").split())
+    return textwrap.wrap(words, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+
+
+def values_schema() -> str:
+    """chart/values.schema.json, by which Helm checks what it is given."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ChartValues.model_json_schema()}
+    return json.dumps(_plain(schema), indent=2) + "\n"
+
+
+def _plain(node: Any) -> Any:
+    """Without the titles, which only repeat the names."""
+    if isinstance(node, dict):
+        return {
+            key: _plain(value) for key, value in node.items() if key != "title" or not isinstance(value, str)
+        }
+    return [_plain(value) for value in node] if isinstance(node, list) else node
+
+
+def values_page(head: str) -> str:
+    """docs/values.md: every value, and the overlays in values."""
+    rows = [f"| `{name}` | `{_flow(value)}` | {text} |" for name, value, text in _rows(ChartValues(), "")]
+    kustomize = [
+        f"| {what} `{name}` | {f'`{flags(values)}`' if values else '–'} |"
+        for what, among in (("overlay", OVERLAYS), ("component", COMPONENTS))
+        for name, values in among.items()
+    ]
+    return "\n".join(
+        [
+            head,
+            "# Values of the chart",
+            "",
+            "How to install it: [install.md](install.md#with-helm). A value that is not in this table, or has another type, is an",
+            "error that names it. The chart belongs into one release: stormfold is installed once in a cluster.",
+            "",
+            "| value | default | what |",
+            "|---|---|---|",
+            *rows,
+            "",
+            "## Overlays and components",
+            "",
+            "The same objects as an overlay of `manifests/` come from these flags:",
+            "",
+            "| kustomize | Helm |",
+            "|---|---|",
+            *kustomize,
+            "",
+        ]
+    )
+
+
+def _rows(values: Values, path: str) -> Iterator[tuple[str, Any, str]]:
+    for name, field in type(values).model_fields.items():
+        value = getattr(values, name)
+        if name == "global_":
+            continue
+        if isinstance(value, Values):
+            yield from _rows(value, f"{path}{name}.")
+        else:
+            yield path + name, value, " ".join((field.description or "").split()).replace("|", "\\|")
+
+
+def _flow(value: Any) -> str:
+    """The value as YAML on one line."""
+    text = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=10_000)
+    return text.strip().removeprefix("[").removesuffix("]")

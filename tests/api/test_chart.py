@@ -1,0 +1,456 @@
+"""The Helm chart: it says what `manifests/` says, and a real Helm installs, upgrades and takes back. Nothing here runs pods."""
+
+from __future__ import annotations
+
+import base64
+import runpy
+import shutil
+import tarfile
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.api.test_manifests import named, of_kind, pod_of, rendered
+from tests.harness import guard
+from tests.harness.api import Api
+from tests.harness.helm import CHART, NAMESPACE, Helm, HelmError
+from tests.harness.kubectl import Kubectl
+
+from stormfold import __version__
+from stormfold.demo.building import ensure_binaries
+from stormfold.demo.controlplane import ControlPlane
+
+Manifest = dict[str, Any]
+
+ROOT = Path(__file__).parents[2]
+VALUES = runpy.run_path(str(ROOT / "scripts" / "chart_values.py"))
+OVERLAYS: dict[str, Manifest] = VALUES["OVERLAYS"]
+COMPONENTS: dict[str, Manifest] = VALUES["COMPONENTS"]
+VARIANTS = [
+    *((overlay,) for overlay in OVERLAYS),
+    *((("standalone" if name == "valkey-pvc" else "ha"), name) for name in COMPONENTS),
+    ("standalone", *(name for name in COMPONENTS if name != "redis-ca")),
+    ("ha", *(name for name in COMPONENTS if name != "valkey-pvc")),
+]
+TOOL_LABELS = {"app.kubernetes.io/managed-by", "app.kubernetes.io/version", "helm.sh/chart"}
+CRD = "customresourcedefinitions"
+
+
+@pytest.fixture
+def helm(tmp_path: Path) -> Helm:
+    """Helm without a cluster."""
+    return Helm(tmp_path)
+
+
+def values_of(overlay: str, *components: str) -> Manifest:
+    """The values that are to give the same objects."""
+    merged: Manifest = VALUES["merged"](OVERLAYS[overlay], *(COMPONENTS[name] for name in components))
+    return merged
+
+
+def comparable(objects: list[Manifest]) -> dict[str, Manifest]:
+    """The objects by kind and name, without what the two tools have to do differently. That is all of it:
+
+    - labels that name the tool, the chart and its version;
+    - the Namespace, which `helm install --create-namespace` makes, and the Secret, which `make deploy` makes;
+    - `helm.sh/…` annotations: CRDs and roles for people are kept, the default policy is a hook;
+    - kustomize names a ConfigMap by its content, the chart writes its digest into the pod's annotations;
+    - the chart's `default-deny` selects stormfold's pods, since its namespace may be shared.
+    """
+    found: dict[str, Manifest] = {}
+    for manifest in deepcopy(objects):
+        kind, metadata = manifest["kind"], manifest["metadata"]
+        if kind in {"Namespace", "Secret"}:
+            continue
+        for label in TOOL_LABELS:
+            metadata.get("labels", {}).pop(label, None)
+        annotations = metadata.pop("annotations", {})
+        if others := {name: text for name, text in annotations.items() if not name.startswith("helm.sh/")}:
+            metadata["annotations"] = others
+        if kind == "Deployment":
+            as_maps(manifest["spec"]["template"])
+        if kind == "ConfigMap":
+            metadata["name"] = without_hash(metadata["name"])
+        if (kind, metadata["name"]) == ("NetworkPolicy", "default-deny"):
+            del manifest["spec"]["podSelector"]
+        found[f"{kind}/{metadata['name']}"] = manifest
+    return found
+
+
+def as_maps(template: Manifest) -> None:
+    """Lists that are maps by name get one order; the digest goes, and what kustomize adds to a ConfigMap's name."""
+    template["metadata"]["annotations"] = {
+        name: text
+        for name, text in template["metadata"].get("annotations", {}).items()
+        if not name.startswith("checksum/")
+    }
+    spec = template["spec"]
+    for volume in spec.get("volumes", ()):
+        if "configMap" in volume:
+            volume["configMap"]["name"] = without_hash(volume["configMap"]["name"])
+    for holder, lists in ((spec, ("volumes",)), (spec["containers"][0], ("env", "volumeMounts"))):
+        for name in lists:
+            if name in holder:
+                holder[name].sort(key=lambda item: item["name"])
+
+
+def without_hash(name: str) -> str:
+    """The name of a ConfigMap without kustomize's ten characters."""
+    stem, _, end = name.rpartition("-")
+    return stem if len(end) == 10 and stem else name
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=" ".join)
+async def test_chart_has_the_objects_of_the_overlay_and_its_components(
+    variant: tuple[str, ...], helm: Helm
+) -> None:
+    chart = comparable(await helm.rendered(values_of(*variant)))
+    overlay = comparable(rendered(*variant))
+    assert sorted(chart) == sorted(overlay)
+    for name, manifest in overlay.items():
+        assert chart[name] == manifest, name
+
+
+def test_every_overlay_and_component_has_its_values() -> None:
+    for folder, known in (("overlays", OVERLAYS), ("components", COMPONENTS)):
+        assert {path.name for path in (ROOT / "manifests" / folder).iterdir()} == set(known)
+
+
+async def test_chart_is_sound_and_of_this_version(helm: Helm) -> None:
+    assert "1 chart(s) linted, 0 chart(s) failed" in await helm("lint", "--strict", CHART)
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
+async def test_objects_carry_the_labels_of_the_chart(helm: Helm) -> None:
+    for found in await helm.rendered(values_of("ha", "monitoring", "events", "owners")):
+        labels = found["metadata"]["labels"]
+        assert labels["app.kubernetes.io/part-of"] == "stormfold", found
+        assert labels["app.kubernetes.io/managed-by"] == "Helm", found
+        assert labels["app.kubernetes.io/version"] == __version__, found
+        assert labels["helm.sh/chart"] == f"stormfold-{__version__}", found
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        pytest.param({"replicas": "two"}, "at '/replicas': got string, want integer", id="a type"),
+        pytest.param({"replicas": 0}, "at '/replicas': minimum: got 0, want 1", id="a bound"),
+        pytest.param(
+            {"valkey": {"enable": False}},
+            "at '/valkey': additional properties 'enable' not allowed",
+            id="an unknown name",
+        ),
+        pytest.param(
+            {"monitoring": {"monitor": "Scrape"}},
+            "at '/monitoring/monitor': value must be one of 'ServiceMonitor', 'PodMonitor', 'None'",
+            id="a choice",
+        ),
+        pytest.param(
+            {"image": {"digest": "sha256:12"}}, "at '/image/digest': 'sha256:12' does not match", id="a form"
+        ),
+        pytest.param(
+            {"valkey": {"enabled": False}},
+            "redis.existingSecret is not set, and valkey.enabled is false: name the Secret whose key `url` says where "
+            "Redis is",
+            id="what belongs together",
+        ),
+    ],
+)
+async def test_wrong_value_is_named(values: Manifest, said: str, helm: Helm) -> None:
+    with pytest.raises(HelmError) as refused:
+        await helm.rendered(values)
+    assert said in str(refused.value)
+
+
+async def test_chart_takes_what_a_parent_chart_shares(helm: Helm) -> None:
+    assert await helm.rendered({"global": {"anything": 1}, "redis": {"existingSecret": "mine"}}) == (
+        await helm.rendered({"redis": {"existingSecret": "mine"}})
+    )
+
+
+POD = {
+    "imagePullSecrets": [{"name": "registry"}],
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [{"key": "infra", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "priorityClassName": "system-cluster-critical",
+}
+SPREAD = [{"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}]
+
+
+async def test_values_of_the_pod_reach_the_pod(helm: Helm) -> None:
+    objects = await helm.rendered(
+        {
+            **POD,
+            "topologySpreadConstraints": SPREAD,
+            "replicas": 3,
+            "resources": {"limits": {"memory": "2Gi"}},
+            "podAnnotations": {"note": "x"},
+            "podLabels": {"team": "sre"},
+            "image": {
+                "repository": "example.org/stormfold",
+                "digest": f"sha256:{'a' * 64}",
+                "pullPolicy": "Always",
+            },
+            "extraEnv": [{"name": "STORMFOLD_LOG_LEVEL", "value": "DEBUG"}],
+            "extraVolumes": [{"name": "shared", "secret": {"secretName": "shared"}}],
+            "extraVolumeMounts": [{"name": "shared", "mountPath": "/shared"}],
+            "serviceAccount": {"name": "folder", "annotations": {"cloud": "role"}},
+            "redis": {"existingSecret": "mine"},
+            "valkey": {
+                **{name: POD[name] for name in ("nodeSelector", "tolerations", "affinity")},
+                "image": {"repository": "example.org/valkey", "tag": "8"},
+                "resources": {"limits": {"memory": "3Gi"}},
+                "persistence": {"enabled": True, "size": "9Gi", "storageClassName": "fast"},
+            },
+        }
+    )
+    deployment = named(objects, "Deployment")
+    template = deployment["spec"]["template"]
+    spec = template["spec"]
+    (container,) = spec["containers"]
+    environment = {env["name"]: env for env in container["env"]}
+    assert {name: spec[name] for name in POD} == POD
+    assert spec["topologySpreadConstraints"] == SPREAD
+    assert deployment["spec"]["replicas"] == 3
+    assert container["resources"] == {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"memory": "2Gi"},
+    }
+    assert template["metadata"]["annotations"]["note"] == "x"
+    assert template["metadata"]["labels"]["team"] == "sre"
+    assert container["image"] == f"example.org/stormfold@sha256:{'a' * 64}"
+    assert container["imagePullPolicy"] == "Always"
+    assert environment["STORMFOLD_LOG_LEVEL"]["value"] == "DEBUG"
+    assert environment["STORMFOLD_REDIS_URL"]["valueFrom"]["secretKeyRef"]["name"] == "mine"
+    assert {"name": "shared", "mountPath": "/shared"} in container["volumeMounts"]
+    assert {"name": "shared", "secret": {"secretName": "shared"}} in spec["volumes"]
+
+    assert spec["serviceAccountName"] == "folder"
+    assert named(objects, "ServiceAccount", "folder")["metadata"]["annotations"] == {"cloud": "role"}
+    for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding"):
+        assert [subject["name"] for subject in binding["subjects"]] == ["folder"]
+    assert of_kind(objects, "Secret") == []
+
+    valkey = named(objects, "Deployment", "stormfold-valkey")["spec"]["template"]["spec"]
+    (container,) = valkey["containers"]
+    assert {name: valkey[name] for name in POD if name != "priorityClassName"} == {
+        name: value for name, value in POD.items() if name != "priorityClassName"
+    }
+    assert container["image"] == "example.org/valkey:8"
+    assert container["resources"] == {"limits": {"memory": "3Gi"}}
+    claim = named(objects, "PersistentVolumeClaim", "stormfold-valkey")["spec"]
+    assert claim["storageClassName"] == "fast"
+    assert claim["resources"] == {"requests": {"storage": "9Gi"}}
+
+
+async def test_arbitrary_user_ids_leave_the_user_to_the_platform(helm: Helm) -> None:
+    objects = await helm.rendered({"arbitraryUserIds": True})
+    for deployment in of_kind(objects, "Deployment"):
+        assert deployment["spec"]["template"]["spec"]["securityContext"] == {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+
+
+async def test_options_take_objects_away(helm: Helm) -> None:
+    off = {
+        "crds": {"install": False},
+        "defaultPolicy": {"install": False},
+        "networkPolicy": {"enabled": False},
+        "serviceAccount": {"create": False},
+        "monitoring": {"enabled": True, "monitor": "None", "rules": False, "dashboard": False},
+    }
+    kinds = {found["kind"] for found in await helm.rendered(off)}
+    assert kinds == {
+        *("Secret", "ConfigMap", "Service", "Deployment"),
+        *("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
+    }
+
+
+async def test_monitors_carry_the_labels_by_which_prometheus_selects(helm: Helm) -> None:
+    objects = await helm.rendered(
+        {
+            "monitoring": {
+                "enabled": True,
+                "monitor": "PodMonitor",
+                "interval": "5s",
+                "labels": {"release": "p"},
+            }
+        }
+    )
+    (monitor,) = of_kind(objects, "PodMonitor")
+    assert monitor["spec"] == {
+        "selector": {"matchLabels": named(objects, "Deployment")["spec"]["selector"]["matchLabels"]},
+        "podMetricsEndpoints": [{"port": "http", "path": "/metrics", "interval": "5s"}],
+    }
+    for found in (monitor, named(objects, "PrometheusRule")):
+        assert found["metadata"]["labels"]["release"] == "p"
+    assert of_kind(objects, "ServiceMonitor") == []
+
+
+async def test_network_policies_open_the_ports_that_are_named(helm: Helm) -> None:
+    ports = {"networkPolicy": {"apiServerPorts": [8443]}, "redis": {"existingSecret": "r", "ports": [7000]}}
+    objects = await helm.rendered({**ports, "valkey": {"enabled": False}})
+    egress = named(objects, "NetworkPolicy")["spec"]["egress"]
+    assert egress[-1] == {"ports": [{"port": 8443}]}
+    assert named(objects, "NetworkPolicy", "stormfold-to-redis")["spec"]["egress"] == [
+        {"ports": [{"port": 7000}]}
+    ]
+
+
+@pytest.fixture
+def cluster() -> Iterator[ControlPlane]:
+    """An API server of the test's own, on which stormfold never was."""
+    with ControlPlane(ensure_binaries()) as running:
+        guard.own(running.url)
+        yield running
+        guard.disown(running.url)
+
+
+def later_chart(folder: Path) -> Path:
+    """The chart as a later version may be: another version, and `spec.ticket` in the CRD of Signals."""
+    later = folder / "later"
+    shutil.copytree(CHART, later)
+    chart = yaml.safe_load((later / "Chart.yaml").read_text()) | {"version": "9.9.9", "appVersion": "9.9.9"}
+    (later / "Chart.yaml").write_text(yaml.safe_dump(chart))
+    file = later / "files" / "crds" / "signals.yaml"
+    crd = yaml.safe_load(file.read_text())
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["properties"]["ticket"] = {"type": "string"}
+    file.write_text(yaml.safe_dump(crd))
+    return later
+
+
+async def password(kubectl: Kubectl) -> str:
+    """The one that Valkey asks for."""
+    secret = await kubectl.json("-n", NAMESPACE, "get", "secret", "stormfold-redis")
+    data = {name: base64.b64decode(text).decode() for name, text in secret["data"].items()}
+    assert data["url"] == f"redis://:{data['password']}@stormfold-valkey:6379/0"
+    return data["password"]
+
+
+async def has_ticket(kubectl: Kubectl) -> bool:
+    """Whether the CRD of Signals is the later one."""
+    crd = await kubectl.json("get", "crd", "signals.stormfold.dev")
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return "ticket" in spec["properties"]
+
+
+async def image_of(kubectl: Kubectl) -> str:
+    """What the operator's Deployment runs."""
+    deployment = await kubectl.json("-n", NAMESPACE, "get", "deployment", "stormfold")
+    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+SIGNAL = {
+    "apiVersion": "stormfold.dev/v1alpha1",
+    "kind": "Signal",
+    "metadata": {"name": "disk-1", "namespace": "default"},
+    "spec": {"name": "DiskFull"},
+}
+
+
+async def test_release_is_installed_upgraded_rolled_back_and_uninstalled_with_its_crds(
+    cluster: ControlPlane, tmp_path: Path
+) -> None:
+    helm, kubectl = Helm(tmp_path, cluster.kubeconfig), Kubectl(cluster.kubeconfig)
+    said = await helm.upgrade()
+    assert "helm test stormfold -n stormfold-system --logs" in said
+    assert "kubectl label namespace stormfold-system pod-security.kubernetes.io/enforce=restricted" in said
+    first = await password(kubectl)
+    assert len(first) == 48
+    assert first not in said
+    async with Api(cluster) as api:
+        assert (await api.get("ClusterStormPolicy", "default") or {})["spec"]["groupBy"] == [
+            "name",
+            "namespace",
+        ]
+        await api.patch("ClusterStormPolicy", "default", None, {"spec": {"priority": 7}})
+        await api.create(SIGNAL)
+
+        await helm.upgrade(later_chart(tmp_path))
+        assert await has_ticket(kubectl)
+        assert await image_of(kubectl) == "stormfold:9.9.9"
+        await helm("rollback", "stormfold", "1", "--namespace", NAMESPACE)
+        assert not await has_ticket(kubectl)
+        assert await image_of(kubectl) == f"stormfold:{__version__}"
+        assert await password(kubectl) == first
+        assert (await api.get("ClusterStormPolicy", "default") or {})["spec"]["priority"] == 7
+
+        await helm("uninstall", "stormfold", "--namespace", NAMESPACE)
+        left = await kubectl(
+            *(
+                "get",
+                "all,secrets,configmaps,roles,rolebindings,networkpolicies,clusterroles,clusterrolebindings",
+            ),
+            *("-A", "-l", "app.kubernetes.io/part-of=stormfold", "-o", "name"),
+        )
+        assert left.split() == [
+            f"clusterrole.rbac.authorization.k8s.io/stormfold-{role}" for role in ("consumer", "edit", "view")
+        ]
+        assert await api.get("Signal", "disk-1", "default") is not None
+        assert await api.get("ClusterStormPolicy", "default") is not None
+
+        # The same release finds what was kept, and takes it on.
+        await helm.upgrade(values=values_of("ha"))
+        assert (await api.get("ClusterStormPolicy", "default") or {})["spec"]["priority"] == 7
+        assert await api.get("Signal", "disk-1", "default") is not None
+        await helm("uninstall", "stormfold", "--namespace", NAMESPACE)
+
+
+async def test_helm_takes_over_what_make_undeploy_keeps(cluster: ControlPlane, tmp_path: Path) -> None:
+    helm, kubectl = Helm(tmp_path, cluster.kubeconfig), Kubectl(cluster.kubeconfig)
+    await kubectl("apply", "--server-side", "-k", str(ROOT / "crds"))
+    await kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "base" / "access.yaml"))
+    with pytest.raises(HelmError, match="invalid ownership metadata"):
+        await helm.upgrade()
+    await helm.upgrade(CHART, "--take-ownership", "--force-conflicts")
+    crds = await kubectl.json("get", "crd", "-l", "app.kubernetes.io/part-of=stormfold")
+    assert len(crds["items"]) == 4
+    for crd in crds["items"]:
+        assert crd["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+    await helm("uninstall", "stormfold", "--namespace", NAMESPACE)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [("standalone", "valkey-pvc", "events", "alertmanager"), ("ha", "redis-ca", "webhook-tls", "owners")],
+    ids=" ".join,
+)
+async def test_api_server_takes_objects_and_pods_without_a_warning(
+    variant: tuple[str, ...], helm: Helm, kubectl: Kubectl
+) -> None:
+    namespace = ROOT / "manifests" / "base" / "namespace.yaml"
+    await kubectl("apply", "--server-side", "-f", str(namespace))
+    printed = await helm(
+        *("template", "stormfold", CHART, "--namespace", NAMESPACE),
+        values=values_of(*variant),
+    )
+    objects = [found for found in yaml.safe_load_all(printed) if found]
+    pods = [pod_of(found) for found in of_kind(objects, "Deployment")]
+    await kubectl(
+        *(
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "--validate=strict",
+            "--warnings-as-errors",
+            "-f",
+            "-",
+        ),
+        *("--force-conflicts",),
+        stdin=yaml.safe_dump_all(objects + pods),
+    )
+
+
+async def test_package_holds_no_file_that_the_chart_does_not_need(helm: Helm, tmp_path: Path) -> None:
+    await helm("package", CHART, "--destination", tmp_path)
+    with tarfile.open(tmp_path / f"stormfold-{__version__}.tgz") as archive:
+        listed = archive.getnames()
+    there = {f"stormfold/{path.relative_to(CHART)}" for path in CHART.rglob("*") if path.is_file()}
+    assert set(listed) == there
