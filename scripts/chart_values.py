@@ -109,7 +109,7 @@ class DefaultPolicy(Values):
     """The ClusterStormPolicy `default`, which takes every Signal that no other policy takes."""
 
     install: bool = True
-    """True: made at the first install if it does not exist; an upgrade leaves it as it is."""
+    """True: an install or upgrade makes it if it does not exist, and leaves it as it is if it does."""
 
 
 class Switch(Values):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import runpy
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 import yaml
 from tests.api.test_manifests import named, of_kind, pod_of, rendered
 from tests.harness import guard
-from tests.harness.api import Api
+from tests.harness.api import Api, ApiError
 from tests.harness.helm import CHART, NAMESPACE, Helm, HelmError
 from tests.harness.kubectl import Kubectl
 
@@ -355,8 +357,41 @@ SIGNAL = {
 }
 
 
+async def roll_out(api: Api) -> None:
+    """Say of every Deployment that it is rolled out, as its controller would; ends by cancellation."""
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+    conditions = [
+        {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"},
+        {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
+    ]
+    counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+    while True:
+        for deployment in (await api.request("GET", path))["items"]:
+            metadata, replicas = deployment["metadata"], deployment["spec"]["replicas"]
+            status = {**dict.fromkeys(counts, replicas), "conditions": conditions}
+            with contextlib.suppress(ApiError):  # it is gone
+                await api.request(
+                    "PATCH",
+                    f"{path}/{metadata['name']}/status",
+                    {"status": {**status, "observedGeneration": metadata["generation"]}},
+                    content_type="application/merge-patch+json",
+                )
+        await asyncio.sleep(0.2)
+
+
+@pytest.fixture
+async def api(cluster: ControlPlane) -> AsyncIterator[Api]:
+    """A client of it; while it is there, Deployments are rolled out."""
+    async with Api(cluster) as client:
+        task = asyncio.create_task(roll_out(client))
+        yield client
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
 async def test_release_is_installed_upgraded_rolled_back_and_uninstalled_with_its_crds(
-    cluster: ControlPlane, tmp_path: Path
+    cluster: ControlPlane, api: Api, tmp_path: Path
 ) -> None:
     helm, kubectl = Helm(tmp_path, cluster.kubeconfig), Kubectl(cluster.kubeconfig)
     said = await helm.upgrade()
@@ -365,44 +400,57 @@ async def test_release_is_installed_upgraded_rolled_back_and_uninstalled_with_it
     first = await password(kubectl)
     assert len(first) == 48
     assert first not in said
-    async with Api(cluster) as api:
-        assert (await api.get("ClusterStormPolicy", "default") or {})["spec"]["groupBy"] == [
-            "name",
-            "namespace",
-        ]
-        await api.patch("ClusterStormPolicy", "default", None, {"spec": {"priority": 7}})
-        await api.create(SIGNAL)
+    assert (await api.get("ClusterStormPolicy", "default") or {})["spec"]["groupBy"] == [
+        "name",
+        "namespace",
+    ]
+    await api.patch("ClusterStormPolicy", "default", None, {"spec": {"priority": 7}})
+    await api.create(SIGNAL)
 
-        await helm.upgrade(later_chart(tmp_path))
-        assert await has_ticket(kubectl)
-        assert await image_of(kubectl) == "stormfold:9.9.9"
-        await helm("rollback", "stormfold", "1", "--namespace", NAMESPACE)
-        assert not await has_ticket(kubectl)
-        assert await image_of(kubectl) == f"stormfold:{__version__}"
-        assert await password(kubectl) == first
-        assert (await api.get("ClusterStormPolicy", "default") or {})["spec"]["priority"] == 7
+    await helm.upgrade(later_chart(tmp_path))
+    assert await has_ticket(kubectl)
+    assert await image_of(kubectl) == "stormfold:9.9.9"
+    await helm("rollback", "stormfold", "1", "--namespace", NAMESPACE, "--wait")
+    assert not await has_ticket(kubectl)
+    assert await image_of(kubectl) == f"stormfold:{__version__}"
+    assert await password(kubectl) == first
+    assert (await api.get("ClusterStormPolicy", "default") or {})["spec"]["priority"] == 7
 
-        await helm("uninstall", "stormfold", "--namespace", NAMESPACE)
-        left = await kubectl(
-            *(
-                "get",
-                "all,secrets,configmaps,roles,rolebindings,networkpolicies,clusterroles,clusterrolebindings",
-            ),
-            *("-A", "-l", "app.kubernetes.io/part-of=stormfold", "-o", "name"),
-        )
-        assert left.split() == [
-            f"clusterrole.rbac.authorization.k8s.io/stormfold-{role}" for role in ("consumer", "edit", "view")
-        ]
-        assert await api.get("Signal", "disk-1", "default") is not None
-        assert await api.get("ClusterStormPolicy", "default") is not None
+    await helm("uninstall", "stormfold", "--namespace", NAMESPACE)
+    left = await kubectl(
+        *(
+            "get",
+            "all,secrets,configmaps,roles,rolebindings,networkpolicies,clusterroles,clusterrolebindings",
+        ),
+        *("-A", "-l", "app.kubernetes.io/part-of=stormfold", "-o", "name"),
+    )
+    assert left.split() == [
+        f"clusterrole.rbac.authorization.k8s.io/stormfold-{role}" for role in ("consumer", "edit", "view")
+    ]
+    assert await api.get("Signal", "disk-1", "default") is not None
+    assert await api.get("ClusterStormPolicy", "default") is not None
 
-        # The same release finds what was kept, and takes it on.
-        await helm.upgrade(values=values_of("ha"))
-        assert (await api.get("ClusterStormPolicy", "default") or {})["spec"]["priority"] == 7
-        assert await api.get("Signal", "disk-1", "default") is not None
-        await helm("uninstall", "stormfold", "--namespace", NAMESPACE)
+    # The same release finds what was kept, and takes it on.
+    await helm.upgrade(values=values_of("ha"))
+    assert (await api.get("ClusterStormPolicy", "default") or {})["spec"]["priority"] == 7
+    assert await api.get("Signal", "disk-1", "default") is not None
+    await helm("uninstall", "stormfold", "--namespace", NAMESPACE)
 
 
+async def test_default_policy_is_made_anew_by_an_upgrade_only_if_it_is_wanted(
+    cluster: ControlPlane, api: Api, tmp_path: Path
+) -> None:
+    helm = Helm(tmp_path, cluster.kubeconfig)
+    await helm.upgrade(values={"defaultPolicy": {"install": False}})
+    assert await api.get("ClusterStormPolicy", "default") is None
+    await helm.upgrade(values={"defaultPolicy": {"install": True}})
+    assert await api.get("ClusterStormPolicy", "default") is not None
+    await api.delete("ClusterStormPolicy", "default")
+    await helm.upgrade(values={"defaultPolicy": {"install": False}})
+    assert await api.get("ClusterStormPolicy", "default") is None
+
+
+@pytest.mark.usefixtures("api")
 async def test_helm_takes_over_what_make_undeploy_keeps(cluster: ControlPlane, tmp_path: Path) -> None:
     helm, kubectl = Helm(tmp_path, cluster.kubeconfig), Kubectl(cluster.kubeconfig)
     await kubectl("apply", "--server-side", "-k", str(ROOT / "crds"))

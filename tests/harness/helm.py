@@ -53,7 +53,7 @@ class Helm:
         self, chart: Path = CHART, *arguments: str, values: Mapping[str, Any] | None = None
     ) -> str:
         """`helm upgrade --install`, as docs/install.md has it."""
-        named = ("stormfold", chart, "--namespace", NAMESPACE, "--create-namespace")
+        named = ("stormfold", chart, "--namespace", NAMESPACE, "--create-namespace", "--wait")
         return await self("upgrade", "--install", *named, *arguments, values=values)
 
     async def rendered(
