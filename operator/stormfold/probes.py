@@ -9,6 +9,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, Info, disable_created_metrics, generate_latest
 
 from stormfold import __version__
+from stormfold.listening import EVERYWHERE, everywhere
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 Info("stormfold_build", "Which stormfold this is.").info({"version": __version__})
@@ -41,11 +42,14 @@ class Probes:
         self._runner = web.AppRunner(app, access_log=None, logger=UNHEARD)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            if self._host in EVERYWHERE:
+                await web.SockSite(self._runner, everywhere(self._port)).start()
+            else:
+                await web.TCPSite(self._runner, self._host, self._port).start()
         except OSError as exc:
             await self._runner.cleanup()
             raise OSError(
-                f"cannot listen on {self._host}:{self._port} ({os.strerror(exc.errno or 0)}): "
+                f"cannot listen on {self._host or '*'}:{self._port} ({os.strerror(exc.errno or 0)}): "
                 "set STORMFOLD_HTTP_HOST and STORMFOLD_HTTP_PORT"
             ) from exc
 

@@ -36,12 +36,12 @@ class Settings(BaseSettings):
     shards: Annotated[int, Field(ge=1, le=16)] = 1
     """Among how many ingest shards the namespaces are divided, each led by one replica; the same for all replicas. More than 1
     helps only if one replica cannot keep up with the Signals, and there are as many replicas."""
-    http_host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside
-    """Address for /livez, /readyz and /metrics."""
+    http_host: str = ""
+    """Address for /livez, /readyz and /metrics; empty: all, IPv6 and IPv4."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port for /livez, /readyz and /metrics."""
-    webhook_host: str = "0.0.0.0"  # noqa: S104 - Alertmanager comes from outside
-    """Address to which Alertmanager posts."""
+    webhook_host: str = ""
+    """Address to which Alertmanager posts; empty: all, IPv6 and IPv4."""
     webhook_port: Annotated[int, Field(ge=0, le=65535)] = 8090
     """Port to which Alertmanager posts, at /v1/alertmanager."""
     webhook_ack: Literal["request", "redis"] = "request"

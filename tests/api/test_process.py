@@ -95,3 +95,20 @@ async def test_grace_is_how_long_the_end_waits_for_what_cannot_be_written(
     assert asyncio.get_running_loop().time() - began < 20  # the default waits 20 s and more
     held.release()
     assert await scene.requests() == []
+
+
+async def test_every_port_takes_connections_of_both_families_unless_an_address_is_set(
+    operator: NewOperator,
+) -> None:
+    everywhere: dict[str, str | None] = {"STORMFOLD_HTTP_HOST": None, "STORMFOLD_WEBHOOK_HOST": None}
+    process = await operator(environment=everywhere)
+    webhook_port = int(process.webhook_url.partition("//127.0.0.1:")[2].partition("/")[0])
+    answers = {}
+    async with aiohttp.ClientSession() as session:
+        for address in ("127.0.0.1", "[::1]"):
+            async with (
+                session.get(f"http://{address}:{process.port}/livez") as live,
+                session.post(f"http://{address}:{webhook_port}/v1/alertmanager") as post,
+            ):
+                answers[address] = (live.status, post.status)
+    assert answers == {"127.0.0.1": (200, 401), "[::1]": (200, 401)}

@@ -17,7 +17,7 @@ from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import orjson
 from aiohttp import web
@@ -30,6 +30,7 @@ from stormfold.intake.posts import Answer, Post, RefusalError, Shares, index_of,
 from stormfold.intake.signals import RECEIVED, REJECTED
 from stormfold.kube.errors import ApiError
 from stormfold.kube.reviews import ALL_NAMESPACES, Caller
+from stormfold.listening import EVERYWHERE, everywhere
 from stormfold.model.arrival import Arrival
 
 log = logging.getLogger(__name__)
@@ -158,10 +159,14 @@ class Webhook:
         )
         await self._runner.setup()
         try:
+            where: dict[str, Any] = (
+                {"sock": everywhere(options.port, backlog=CONNECTIONS)}
+                if options.host in EVERYWHERE
+                else {"host": options.host, "port": options.port}
+            )
             self._server = await asyncio.get_running_loop().create_server(
                 self._protocol,
-                options.host,
-                options.port,
+                **where,
                 backlog=CONNECTIONS,
                 ssl=self._tls,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
@@ -169,7 +174,7 @@ class Webhook:
         except OSError as exc:
             await self._runner.cleanup()
             raise OSError(
-                f"cannot listen on {options.host}:{options.port} ({os.strerror(exc.errno or 0)}): "
+                f"cannot listen on {options.host or '*'}:{options.port} ({os.strerror(exc.errno or 0)}): "
                 "set STORMFOLD_WEBHOOK_HOST and STORMFOLD_WEBHOOK_PORT"
             ) from exc
 
