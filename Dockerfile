@@ -23,8 +23,9 @@ RUN python3 slim.py /opt/stormfold && /opt/stormfold/bin/stormfold crds >/dev/nu
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/stormfold /opt/stormfold
-# Nothing is written at run time, so the root file system may be read-only.
-ENV PATH=/opt/stormfold/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# Nothing is written at run time, so the root file system may be read-only. Any user id will do: HOME and USER are for those
+# that the system has no name for.
+ENV PATH=/opt/stormfold/bin:$PATH HOME=/tmp USER=stormfold PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 ENTRYPOINT ["stormfold"]
 CMD ["run"]

@@ -40,6 +40,7 @@ VARIANTS = (
     ("standalone", "valkey-pvc", "monitoring", "events", "alertmanager"),
     ("ha",),
     ("ha", "redis-ca", "monitoring", "owners"),
+    ("standalone", "openshift"),
 )
 """An overlay and its components."""
 PROMETHEUS = {"ServiceMonitor", "PrometheusRule"}
@@ -83,6 +84,20 @@ def pod_of(deployment: Manifest) -> Manifest:
     template = deployment["spec"]["template"]
     metadata = {**template["metadata"], "name": "pod", "namespace": NAMESPACE}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+@pytest.mark.parametrize("overlay", ["standalone", "ha"])
+def test_component_openshift_asks_for_no_user_id(overlay: str) -> None:
+    for plain, open_shift in zip(
+        of_kind(deepcopy(rendered(overlay)), "Deployment"),
+        of_kind(rendered(overlay, "openshift"), "Deployment"),
+        strict=True,
+    ):
+        context = plain["spec"]["template"]["spec"]["securityContext"]
+        assert {context.pop(field, None) for field in ("runAsUser", "runAsGroup")} == {65532}
+        context.pop("fsGroup", None)
+        assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        assert open_shift == plain
 
 
 def test_webhook_serves_the_certificate_that_is_mounted() -> None:

@@ -17,6 +17,11 @@ from tests.harness.scene import Scene
 from stormfold.demo.valkey import Valkey
 
 
+def nobody(number: int) -> Any:
+    """What asking for a user's name gives if there is no such user, as with the ids that OpenShift gives pods."""
+    raise KeyError(f"getpwuid(): uid not found: {number}")
+
+
 @pytest.fixture
 def scene_of(api: Api, namespace: str) -> Any:
     """A scene under an operator of the test's own."""
@@ -112,3 +117,13 @@ async def test_every_port_takes_connections_of_both_families_unless_an_address_i
             ):
                 answers[address] = (live.status, post.status)
     assert answers == {"127.0.0.1": (200, 401), "[::1]": (200, 401)}
+
+
+async def test_user_id_without_a_name_or_a_home_will_do(
+    namespace: str, operator: NewOperator, scene_of: Any
+) -> None:
+    names = dict.fromkeys(("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"), None)
+    scene: Scene = scene_of(await operator(environment=names, constants={"pwd.getpwuid": nobody}))
+    await scene.policy()
+    await scene.pods("Trouble", 1)
+    await scene.comes_to((1, "Settled", 1))

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ def become_the_operator(
     os.setsid()
     for path, value in constants.items():
         module, _, name = path.rpartition(".")
-        assert hasattr(sys.modules[module], name), path
-        setattr(sys.modules[module], name, value)
+        assert hasattr(import_module(module), name), path
+        setattr(import_module(module), name, value)
     if clock_offset:
         set_clock_wrong(clock_offset)
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

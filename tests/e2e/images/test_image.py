@@ -70,6 +70,13 @@ def test_it_says_what_the_whole_package_says(argument: str) -> None:
     assert found.stdout == installed_here(argument)
 
 
+def test_any_user_id_will_do_and_has_a_home(config: dict[str, object]) -> None:
+    assert {"HOME=/tmp", "USER=stormfold"} <= set(config["Env"])  # type: ignore[call-overload]
+    found = docker("run", "--rm", *RESTRICTED, "--user=1000660000:0", IMAGE, "run")
+    assert (found.returncode, found.stdout) == (1, "")
+    assert "asking Redis who it is: Error 111 connecting to 127.0.0.1:6379" in found.stderr
+
+
 def test_it_explains_every_setting() -> None:
     found = in_container("run", "--help")
     assert (found.returncode, found.stderr) == (0, "")
