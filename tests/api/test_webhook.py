@@ -345,10 +345,11 @@ async def chunks(total: int) -> AsyncIterator[bytes]:
         pytest.param(GOOD, {"Content-Encoding": "gzip"}, 415, "UnsupportedMediaType", id="compressed"),
         pytest.param(b" " * (MAX_BODY + 1), {}, 413, "BodyTooLarge", id="announced too large"),
         pytest.param(lambda: chunks(MAX_BODY), {}, 413, "BodyTooLarge", id="too large in pieces"),
-        pytest.param(body(*[{}] * 5001), {}, 413, "TooManyAlerts", id="too many alerts"),
+        pytest.param(body(*[{}] * 20_001), {}, 413, "TooManyAlerts", id="too many alerts"),
         pytest.param(b"{", {}, 400, "InvalidBody", id="no JSON"),
         pytest.param(body(alert(), version="5"), {}, 400, "UnsupportedPayloadVersion", id="version"),
         pytest.param(body({}, {}), {}, 400, "NoAlertUsable", id="only bad alerts"),
+        pytest.param(json.dumps([alert()]).encode(), {}, 400, "InvalidBody", id="a list as for Alertmanager"),
     ],
 )
 async def test_post_that_is_not_taken_has_a_reason(
@@ -393,13 +394,94 @@ async def test_post_of_bad_alerts_alone_lists_them() -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "code"),
-    [("GET", PATH, 405), ("PUT", PATH, 405), ("POST", "/", 404), ("GET", "/metrics", 404)],
+    [
+        ("GET", PATH, 405),
+        ("PATCH", f"{PATH}/", 405),
+        ("POST", "/", 404),
+        ("POST", f"{PATH}/x", 404),
+        ("GET", "/metrics", 404),
+    ],
 )
 async def test_nothing_else_is_served(method: str, path: str, code: int) -> None:
     async with served() as it:
         found = await it.request(method, path, None)
         assert (found.code, found.reason) == (code, "NoSuchEndpoint")
-        assert found.headers.get("Allow") == ("POST" if code == 405 else None)
+        assert found.headers.get("Allow") == ("POST,PUT" if code == 405 else None)
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/alerts", "/api/v2/alerts", f"{PATH}/api/v2/alerts", "/api/v2/alerts/"]
+)
+async def test_sender_that_takes_us_for_an_alertmanager_is_told_which_setting_to_use(path: str) -> None:
+    async with served() as it:
+        by_path = await it.request("POST", path, json.dumps([alert()]).encode())
+        by_body = await it.post(json.dumps([alert()]).encode())
+    advice = "in that one set the url of webhook_configs to http://<stormfold>:8090/v1/alertmanager"
+    assert (by_path.code, by_path.reason) == (404, "NoSuchEndpoint")
+    assert advice in by_path.json["message"]
+    assert (by_body.code, by_body.reason) == (400, "InvalidBody")
+    assert advice in by_body.json["message"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", f"{PATH}/"), ("PUT", PATH), ("PUT", f"{PATH}/")])
+async def test_path_with_a_slash_behind_it_and_the_method_put_are_taken(method: str, path: str) -> None:
+    async with served() as it:
+        assert (await it.request(method, path, GOOD)).code == 200
+
+
+async def test_too_large_a_body_is_answered_with_what_to_change() -> None:
+    async with served() as it:
+        found = await it.post(b" " * (MAX_BODY + 1))
+    assert found.json["message"] == (
+        "the body must have at most 8388608 bytes: let the sender group by more labels (group_by of "
+        "Alertmanager's route or of Grafana's notification policy), so that fewer alerts travel in one body"
+    )
+
+
+async def test_answer_says_what_was_cut_and_left_out() -> None:
+    cut = metric("stormfold_webhook_labels_shortened_total", how="cut")
+    left_out = metric("stormfold_webhook_labels_shortened_total", how="left-out")
+    many = {f"l{number}": "x" for number in range(70)}
+    async with served() as it:
+        found = await it.post(body(alert(0, query="q" * 257), alert(1, **many), alert(2)))
+    assert (found.code, found.json) == (
+        200,
+        {
+            "accepted": 3,
+            "rejected": [],
+            "discarded": [],
+            "shortened": {"alerts": 2, "labelsCut": 1, "labelsLeftOut": 9},
+        },
+    )
+    assert metric("stormfold_webhook_labels_shortened_total", how="cut") == cut + 1
+    assert metric("stormfold_webhook_labels_shortened_total", how="left-out") == left_out + 9
+
+
+async def test_rejected_alerts_are_logged_once_for_a_post(caplog: pytest.LogCaptureFixture) -> None:
+    async with served() as it:
+        it.behind.holds = True
+        answer = it.post_later(body(alert(0), alert(1) | {"startsAt": None}, {}, alert(3)))
+        arrivals = await it.taken(2)
+        it.behind.conclude(arrivals[:1], NO_POLICY)
+        it.behind.conclude(arrivals[1:])
+        assert (await answer).code == 200
+        (record,) = caplog.records
+        assert (record.levelname, record.message) == ("WARNING", "alerts rejected")
+        assert (record.__dict__["alerts"], record.__dict__["alertname"], record.__dict__["reasons"]) == (
+            3,
+            "PodDown",
+            {"NoPolicyMatches": 1, "InvalidAlert": 2},
+        )
+        caplog.clear()
+        assert (await it.post(body({}, {}))).code == 400
+        (record,) = caplog.records
+        assert (record.__dict__["alerts"], record.__dict__["error"]) == (
+            2,
+            "status: must be firing or resolved, not None",
+        )
+        caplog.clear()
+        assert (await it.post(GOOD, Authorization="Bearer nobody")).code == 403
+        assert caplog.records == [], "whoever has no right must not fill the log"
 
 
 async def test_body_of_exactly_the_limit_is_taken() -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from tests.harness.values import T0
 
 from stormfold.api.conditions import Reason
@@ -21,6 +21,7 @@ from stormfold.intake.alertmanager import (
     Body,
     BodyError,
     Refusal,
+    Shortened,
     fingerprint_of,
 )
 from stormfold.model.arrival import AlertRef, AlertWaiter, Arrival, Target
@@ -76,11 +77,11 @@ def only(alert: Any) -> Arrival | Refusal:
 
 
 def test_alert_becomes_an_arrival_that_was_seen_when_it_came() -> None:
-    assert parse(payload(ALERT)) == Body([ARRIVAL], [], 0)
+    assert parse(payload(ALERT)) == Body([ARRIVAL], [], 0, Shortened())
 
 
 def test_body_without_alerts_says_nothing() -> None:
-    assert parse(payload()) == Body([], [], 0)
+    assert parse(payload()) == Body([], [], 0, Shortened())
 
 
 @pytest.mark.parametrize(("truncated", "expected"), [(3, 3), (0, 0), (-1, 0), (True, 0), ("3", 0), (None, 0)])
@@ -128,6 +129,10 @@ def test_severity_is_one_of_ours_or_kept_as_the_word_it_is(
         ("2025-12-31T18:30:00-05:30", T0),
         ("1999-12-31T23:59:59.999Z", 946_684_799_999),
         ("1969-12-31T23:59:59.9995Z", -1),
+        ("2026-01-01T00:00:00.1234567890Z", T0 + 123),
+        ("2026-01-01T02:00:00.5+0200", T0 + 500),
+        ("2026-01-01t00:00:00z", T0),
+        ("2026-01-01 00:00:00Z", T0),
     ],
 )
 def test_time_is_read_to_the_millisecond(text: str, milliseconds: int) -> None:
@@ -153,61 +158,15 @@ def test_every_time_is_read_as_exactly_as_it_was_written(moment: datetime) -> No
         pytest.param(10**30, "must be an object", id="a huge number"),
         pytest.param({}, "status: must be firing or resolved, not None", id="empty"),
         pytest.param(
-            ALERT | {"status": "Firing"}, "status: must be firing or resolved, not 'Firing'", id="state"
+            ALERT | {"status": "alerting"}, "status: must be firing or resolved, not 'alerting'", id="state"
         ),
         pytest.param(
             ALERT | {"status": []}, "status: must be firing or resolved, not a list", id="a list as state"
         ),
         pytest.param(ALERT | {"labels": None}, "labels: must be an object", id="no labels"),
         pytest.param(ALERT | {"labels": ["alertname"]}, "labels: must be an object", id="a list of labels"),
-        pytest.param(
-            with_labels(team={"name": "a"}),
-            "labels: 'team' must be text of at most 256 characters",
-            id="nested",
-        ),
-        pytest.param(
-            with_labels(team=7), "labels: 'team' must be text of at most 256 characters", id="a number"
-        ),
-        pytest.param(
-            with_labels(team="a" * 257),
-            "labels: 'team' must be text of at most 256 characters",
-            id="a long value",
-        ),
-        pytest.param(
-            with_labels(**{"a" * 129: "x"}),
-            f"labels: the name {repr('a' * 129)[:64]}… must have 1 to 128 characters",
-            id="a long name",
-        ),
-        pytest.param(
-            with_labels(**{"": "x"}), "labels: the name '' must have 1 to 128 characters", id="an empty name"
-        ),
-        pytest.param(
-            with_labels(**{f"l{n}": "x" for n in range(61)}),
-            "labels: must have at most 64, not 65",
-            id="many labels",
-        ),
         pytest.param(with_labels(alertname=None), "labels: must have an alertname", id="no name"),
         pytest.param(with_labels(alertname=""), "labels: must have an alertname", id="an empty alertname"),
-        pytest.param(
-            with_labels(alertname="a" * 254),
-            "labels: 'alertname' must be text of at most 253 characters",
-            id="a long alertname",
-        ),
-        pytest.param(
-            with_labels(alertname=["a"]),
-            "labels: 'alertname' must be text of at most 253 characters",
-            id="a list as alertname",
-        ),
-        pytest.param(
-            ALERT | {"fingerprint": "f" * 129},
-            "fingerprint: must be text of at most 128 characters",
-            id="a long fingerprint",
-        ),
-        pytest.param(
-            ALERT | {"fingerprint": 7},
-            "fingerprint: must be text of at most 128 characters",
-            id="a number as it",
-        ),
         *(
             pytest.param(
                 ALERT | {"startsAt": text},
@@ -222,12 +181,10 @@ def test_every_time_is_read_as_exactly_as_it_was_written(moment: datetime) -> No
                 "2026-01-01",
                 "2026-01-01T00:00:00",
                 "20260101T000000Z",
-                "2026-01-01 00:00:00Z",
                 "2026-W01-1T00:00:00Z",
                 "2026-02-31T00:00:00Z",
                 "2026-01-01T24:00:01Z",
                 "2026-01-01T00:00:00+25:00",
-                "2026-01-01T00:00:00.1234567890Z",
                 "0001-01-01T00:00:00Z",
                 "٢٠٢٦-01-01T00:00:00Z",
                 "2026-01-01T00:00:00Z\n",
@@ -241,19 +198,147 @@ def test_every_time_is_read_as_exactly_as_it_was_written(moment: datetime) -> No
     ],
 )
 def test_alert_that_cannot_be_used_is_refused(alert: Any, message: str) -> None:
-    assert only(alert) == Refusal(0, Reason.INVALID_ALERT, message)
+    refusal = only(alert)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.index, refusal.reason, refusal.message) == (0, Reason.INVALID_ALERT, message)
 
 
-@pytest.mark.parametrize(("ahead", "taken"), [(300_000, True), (301_000, False)])
-def test_alert_from_the_future_is_refused(ahead: int, taken: bool) -> None:
-    starts = datetime.fromtimestamp((T0 + 1000 + ahead) / 1000, UTC).isoformat()
-    found = only(ALERT | {"startsAt": starts})
-    if taken:
-        assert isinstance(found, Arrival)
-    else:
-        assert found == Refusal(
-            0, Reason.STARTS_IN_FUTURE, f"startsAt: {starts} must not lie more than 5 minutes ahead"
-        )
+def test_refusal_names_the_alert() -> None:
+    assert only(ALERT | {"startsAt": None}) == Refusal(
+        0, Reason.INVALID_ALERT, "startsAt: must be a time of RFC 3339, not None", "PodDown"
+    )
+
+
+@pytest.mark.parametrize("ahead", [301_000, 360_000, 86_400_000])
+def test_alert_from_the_future_is_what_it_says_and_was_seen_when_it_came(ahead: int) -> None:
+    starts = T0 + 1000 + ahead
+    found = only(ALERT | {"startsAt": datetime.fromtimestamp(starts / 1000, UTC).isoformat()})
+    assert isinstance(found, Arrival)
+    assert (found.ref, found.seen_ms) == (AlertRef(WAITER, 0, starts), T0 + 1000)
+
+
+@pytest.mark.parametrize("status", ["Firing", "FIRING", "Resolved"])
+def test_status_is_read_in_any_case(status: str) -> None:
+    arrival = only(ALERT | {"status": status})
+    assert isinstance(arrival, Arrival)
+    assert arrival.firing == (status != "Resolved")
+
+
+# --- labels as senders write them
+
+
+def labels_of(alert: Any) -> dict[str, str]:
+    arrival = only(alert)
+    assert isinstance(arrival, Arrival), arrival
+    return arrival.labels
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (7, "7"),
+        (0, "0"),
+        (1.5, "1.5"),
+        (True, "true"),
+        (False, "false"),
+        ({"name": "a"}, '{"name":"a"}'),
+        (["a", 1], '["a",1]'),
+    ],
+)
+def test_label_that_is_no_text_is_taken_as_json_writes_it(value: Any, text: str) -> None:
+    assert labels_of(with_labels(team=value)) == LABELS | {"team": text}
+
+
+@pytest.mark.parametrize("labels", [{"team": None}, {"team": ""}, {"": "x"}])
+def test_label_that_is_empty_or_null_or_has_no_name_is_none(labels: dict[str, Any]) -> None:
+    assert labels_of(ALERT | {"labels": LABELS | labels}) == LABELS
+
+
+LONG = "".join(chr(ord("a") + n % 26) for n in range(300))
+
+
+def test_long_value_is_cut_and_its_end_says_of_what() -> None:
+    body = parse(payload(with_labels(query=LONG), with_labels(query=LONG[:256])))
+    cut, whole = (arrival.labels["query"] for arrival in body.arrivals)
+    assert cut == f"{LONG[:239]}…ec65e0d42527784b"
+    assert len(cut) == 256
+    assert whole == LONG[:256]
+    assert body.shortened == Shortened(alerts=1, labels_left_out=0, labels_cut=1)
+
+
+def test_values_that_differ_only_behind_the_cut_stay_apart() -> None:
+    first, second = (labels_of(with_labels(query=LONG + end))["query"] for end in "ab")
+    assert first[:240] == second[:240]
+    assert first != second
+
+
+def test_long_names_of_labels_and_alerts_are_cut() -> None:
+    labels = labels_of(with_labels(alertname=LONG, **{LONG: "x"}))
+    end = "…ec65e0d42527784b"
+    assert labels == LABELS | {"alertname": f"{LONG[:236]}{end}", f"{LONG[:111]}{end}": "x"}
+    arrival = only(with_labels(alertname=LONG))
+    assert isinstance(arrival, Arrival)
+    assert arrival.name == f"{LONG[:236]}{end}"
+
+
+@pytest.mark.parametrize(
+    ("sent", "fingerprint"),
+    [("f" * 128, "f" * 128), ("f" * 129, "e2e46e5fae968af9"), (7, "7"), (2**64 - 1, "18446744073709551615")],
+)
+def test_fingerprint_is_kept_or_stood_for_by_its_digest(sent: Any, fingerprint: str) -> None:
+    arrival = only(ALERT | {"fingerprint": sent})
+    assert isinstance(arrival, Arrival)
+    assert arrival.fingerprint == fingerprint
+
+
+def test_fingerprint_that_is_computed_is_that_of_the_labels_as_they_were_sent() -> None:
+    bare = {key: value for key, value in ALERT.items() if key != "fingerprint"}
+    many = {f"l{n:03}": str(n) for n in range(80)}
+    found = parse(
+        payload(*(bare | {"labels": LABELS | many | {"query": LONG + end, "none": ""}} for end in "ab"))
+    ).arrivals
+    assert [arrival.fingerprint for arrival in found] == [
+        fingerprint_of(LABELS | many | {"query": LONG + end}) for end in "ab"
+    ]
+
+
+def test_labels_that_policies_use_are_kept_where_there_are_too_many() -> None:
+    many = {f"l{n:03}": str(n) for n in range(80)}
+    body = AlertParser("ops", lambda: frozenset(("l070", "l079", "unused")))(
+        payload(ALERT | {"labels": many | LABELS}), waiter=WAITER, now_ms=T0
+    )
+    (arrival,) = body.arrivals
+    first = ["l070", "l079", "alertname", "namespace", "severity"]
+    assert list(arrival.labels) == [*first, *(f"l{n:03}" for n in range(59))]
+    assert arrival.target == Target("v1", "Pod", "web-0", "shop"), "it is told by all labels"
+    assert body.shortened == Shortened(alerts=1, labels_left_out=20, labels_cut=0)
+
+
+def test_empty_labels_do_not_count_among_the_many() -> None:
+    many = {f"l{n:03}": "" for n in range(80)}
+    body = parse(payload(ALERT | {"labels": LABELS | many}))
+    assert body == Body([ARRIVAL], [], 0, Shortened())
+
+
+@pytest.mark.parametrize(
+    ("bad", "good"),
+    [
+        pytest.param(b'"pod": "web-0"', b'"pod": "web-0", "load": NaN', id="NaN"),
+        pytest.param(b'"annotations": {', b'"values": {"B": -Infinity}, "annotations": {', id="infinity"),
+        pytest.param(b"It is down.", b"It is \xc3", id="half of a character's bytes"),
+        pytest.param(b"It is down.", b"It is \\ud83d", id="half of a character"),
+        pytest.param(b'{"version"', b'\xef\xbb\xbf{"version"', id="a byte order mark"),
+    ],
+)
+def test_body_that_is_nearly_json_is_read(bad: bytes, good: bytes) -> None:
+    text = payload(ALERT)
+    assert bad in text
+    assert parse(text.replace(bad, good, 1)).arrivals == [ARRIVAL]
+
+
+def test_large_body_is_read_a_piece_at_a_time() -> None:
+    pieces = AlertParser("ops").pieces(payload(*[ALERT] * 600), waiter=WAITER, now_ms=T0)
+    assert [len(read.arrivals) for read in pieces] == [256, 512, 600]
 
 
 def test_one_bad_alert_does_not_keep_the_others() -> None:
@@ -273,14 +358,14 @@ def test_one_bad_alert_does_not_keep_the_others() -> None:
         pytest.param(payload(ALERT)[:-1], Reason.INVALID_BODY, id="cut"),
         pytest.param(payload(ALERT) + b"}", Reason.INVALID_BODY, id="something behind it"),
         pytest.param(b'{"version":"4","alerts":[\x00]}', Reason.INVALID_BODY, id="a NUL byte"),
-        pytest.param(b'{"version":"4","alerts":["\\ud800"]}', Reason.INVALID_BODY, id="half a character"),
         pytest.param(b"[" * 100_000, Reason.INVALID_BODY, id="deep"),
         pytest.param(b"[]", Reason.INVALID_BODY, id="a list"),
         pytest.param(b"null", Reason.INVALID_BODY, id="null"),
         pytest.param(b'{"version":"4"}', Reason.INVALID_BODY, id="no alerts"),
         pytest.param(b'{"version":"4","alerts":{}}', Reason.INVALID_BODY, id="an object of alerts"),
         pytest.param(payload(ALERT, version="3"), Reason.UNSUPPORTED_PAYLOAD_VERSION, id="another version"),
-        pytest.param(payload(ALERT, version=4), Reason.UNSUPPORTED_PAYLOAD_VERSION, id="a number as version"),
+        pytest.param(payload(ALERT, version=[4]), Reason.UNSUPPORTED_PAYLOAD_VERSION, id="a list as version"),
+        pytest.param(payload(ALERT, version=True), Reason.UNSUPPORTED_PAYLOAD_VERSION, id="true as version"),
         pytest.param(b"{}", Reason.UNSUPPORTED_PAYLOAD_VERSION, id="no version"),
         pytest.param(payload(*[{}] * (MAX_ALERTS + 1)), Reason.TOO_MANY_ALERTS, id="one alert too many"),
         pytest.param(payload(*[{}] * 100_000), Reason.TOO_MANY_ALERTS, id="100,000 alerts"),
@@ -290,7 +375,7 @@ def test_body_that_cannot_be_used_is_refused_as_a_whole(body: bytes, reason: Rea
     with pytest.raises(BodyError) as caught:
         parse(body)
     assert caught.value.reason is reason
-    assert len(caught.value.message) < 200
+    assert len(caught.value.message) < 400
 
 
 def test_as_many_alerts_as_may_be_are_read() -> None:
@@ -343,17 +428,27 @@ def test_fingerprint_is_made_of_the_labels_where_there_is_none() -> None:
 LABEL_TEXT = st.text(max_size=300) | st.sampled_from(["a" * 253, "a" * 254, "a" * 256, "a" * 257])
 
 
-@given(st.dictionaries(st.text(max_size=130), LABEL_TEXT, max_size=66), LABEL_TEXT)
-def test_bounds_are_those_of_a_signal(labels: dict[str, str], name: str) -> None:
-    labels = labels | {"alertname": name}
-    try:
-        TypeAdapter(SignalSpec).validate_python({"name": name, "labels": labels})
-    except ValidationError:
-        fits = False
-    else:
-        fits = True
-    body = parse(payload(ALERT | {"labels": labels}))
-    assert bool(body.arrivals) == fits
+@given(st.dictionaries(st.text(max_size=130), LABEL_TEXT, max_size=66), LABEL_TEXT.filter(bool))
+def test_what_comes_of_labels_is_within_the_bounds_of_a_signal(labels: dict[str, str], name: str) -> None:
+    (arrival,) = parse(payload(ALERT | {"labels": labels | {"alertname": name}})).arrivals
+    TypeAdapter(SignalSpec).validate_python({"name": arrival.name, "labels": arrival.labels})
+    assert arrival.labels["alertname"] == arrival.name
+    assert len(arrival.labels) == min(
+        64, sum(1 for key, value in labels.items() if key and value) + (not labels.get("alertname"))
+    )
+
+
+@pytest.mark.parametrize(
+    "version", ["1", 1, "4", 4], ids=["Grafana", "Grafana's number", "Alertmanager", "a number"]
+)
+def test_alerts_of_grafana_and_alertmanager_are_the_same(version: Any) -> None:
+    posted = payload(ALERT | {"values": None, "silenceURL": ""}, version=version, orgId=1, state="alerting")
+    assert parse(posted).arrivals == [ARRIVAL]
+
+
+def test_list_is_answered_with_the_setting_of_the_sender() -> None:
+    with pytest.raises(BodyError, match="set the url of webhook_configs to http://<stormfold>:8090/v1/alert"):
+        parse(json.dumps([{"labels": LABELS, "startsAt": "2026-01-01T00:00:00Z"}]).encode())
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(
@@ -445,6 +540,10 @@ EXAMPLE_ROWS: dict[str, list[Row | str]] = {
             "firing",
             "PersistentVolumeClaim/data-orders-db-0",
         )
+    ],
+    "grafana.json": [
+        ("Checkout is slow", "shop", "critical", "firing", "Pod/checkout-7c9b5d6f48-8hx2v"),
+        ("DatasourceNoData", "shop", "unknown", "resolved", "Namespace/shop"),
     ],
     "one-bad-alert.json": [
         ("TargetDown", "shop", "warning", "firing", "Service/orders"),

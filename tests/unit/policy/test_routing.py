@@ -346,3 +346,27 @@ def test_router_follows_namespaces() -> None:
 
 def test_what_is_no_arrival_is_kept_for_the_default_time() -> None:
     assert Router().retention_ms(None) == DEFAULT_RETENTION_MS == 600_000
+
+
+def test_router_knows_the_labels_that_policies_in_force_and_retained_use() -> None:
+    router = Router()
+    assert router.labels_used == frozenset()
+    first = cluster_version(
+        groupBy=["labels.node", "namespace", "labels.app.kubernetes.io/name"],
+        match={
+            "labelSelector": {
+                "matchLabels": {"team": "a"},
+                "matchExpressions": [{"key": "zone", "operator": "Exists"}],
+            },
+            "namespaceSelector": {"matchLabels": {"of-a-namespace": "x"}},
+        },
+    )
+    used = {"node", "app.kubernetes.io/name", "team", "zone"}
+    router.update([first])
+    assert router.labels_used == used
+    router.in_use = lambda: {first.key}
+    router.update([cluster_version(generation=2, groupBy=["labels.rack", "namespace"])])
+    assert router.labels_used == used | {"rack"}
+    router.in_use = set
+    router.update([cluster_version(generation=2, groupBy=["labels.rack", "namespace"])])
+    assert router.labels_used == {"rack"}
