@@ -19,6 +19,7 @@ from stormfold.fold.connection import Connection
 from stormfold.fold.holding import Held
 from stormfold.fold.store import StormStore
 from stormfold.handlers.startup import Handover, KopfThread
+from stormfold.intake.alertmanager import PIECE
 from stormfold.intake.owners import Owners
 from stormfold.intake.policies import PolicyIntake
 from stormfold.intake.rest import Left
@@ -151,6 +152,7 @@ class App:
             submit=self._submit_alerts,
             authorizer=Reviews(client, audience=settings.webhook_audience),
             not_serving=self._not_serving,
+            labels_used=lambda: self._router.labels_used,
         )
         self._loaded = self._stopping = False
         self._probes = Probes(host=settings.http_host, port=settings.http_port, not_ready=self.not_ready)
@@ -184,7 +186,12 @@ class App:
             await self._know_namespace(namespace)
         if self._owners.wanted:
             arrivals = [await self._owners.resolve(arrival) for arrival in arrivals]
-        return self._folder.offer(arrivals)
+        refused: list[Arrival] = []
+        for first in range(0, len(arrivals), PIECE):
+            if first:
+                await asyncio.sleep(0)  # a large post must not keep the others from their turn
+            refused += self._folder.offer(arrivals[first : first + PIECE])
+        return refused
 
     def _not_serving(self) -> str | None:
         """Why no post is taken now."""

@@ -178,7 +178,7 @@ class Reason(StrEnum):
     )
     STARTS_IN_FUTURE = (
         "StartsInFuture",
-        "Signal is Rejected; alert is rejected",
+        "Signal is Rejected",
         "`startsAt` lies in the future by more than clocks may differ.",
     )
     NO_POLICY_MATCHES = (
@@ -209,7 +209,7 @@ class Reason(StrEnum):
     INVALID_ALERT = (
         "InvalidAlert",
         "Alert is rejected",
-        "The alert cannot be read, or is over a bound; the message says which field is at fault.",
+        "The alert has no name, no status or no start that can be read; the message says which.",
     )
     NAMESPACE_NOT_ALLOWED = (
         "NamespaceNotAllowed",
@@ -219,12 +219,12 @@ class Reason(StrEnum):
     INVALID_BODY = (
         "InvalidBody",
         "Webhook answers 400",
-        "The body is not what Alertmanager sends: JSON in UTF-8, an object with `version` and a list of `alerts`.",
+        "The body is not what Alertmanager's or Grafana's webhook sends: JSON, an object with `version` and a list of `alerts`.",
     )
     UNSUPPORTED_PAYLOAD_VERSION = (
         "UnsupportedPayloadVersion",
         "Webhook answers 400",
-        "The `version` of the body is not 4.",
+        "The `version` of the body is neither 4, as Alertmanager says, nor 1, as Grafana does.",
     )
     NO_ALERT_USABLE = (
         "NoAlertUsable",
@@ -239,13 +239,13 @@ class Reason(StrEnum):
     NO_SUCH_ENDPOINT = (
         "NoSuchEndpoint",
         "Webhook answers 404 or 405",
-        "Alerts are taken by POST to /v1/alertmanager and nowhere else.",
+        "Alerts are taken by POST to /v1/alertmanager and nowhere else. Prometheus and vmalert send to an Alertmanager.",
     )
     BODY_TOO_SLOW = ("BodyTooSlow", "Webhook answers 408", "The body did not come in time.")
     BODY_TOO_LARGE = (
         "BodyTooLarge",
         "Webhook answers 413",
-        "The body is larger than the webhook takes: more labels in `group_by` of Alertmanager's route make it smaller.",
+        "The body is larger than the webhook takes: more labels in `group_by` of the sender's route make it smaller.",
     )
     TOO_MANY_ALERTS = (
         "TooManyAlerts",

@@ -1,10 +1,13 @@
-"""Alertmanager's webhook body, payload version 4 → arrivals (pure).
+"""The body that Alertmanager's webhook posts (payload version 4), or Grafana's (1) → arrivals (pure).
 
-Each alert is checked by itself: one that cannot be used is rejected by its index, the others go on. The bounds are
-those of `SignalSpec`; what is over one is rejected, never cut. Annotations are not kept, and so not checked.
+No alert is lost for its looks. Only one without a name, a status or a start is rejected, by its index, and the others
+go on. What an alert is, its fingerprint and its start, goes by what was sent; its labels are brought within the bounds
+of `SignalSpec`, and what was cut or left out is counted. Annotations are not kept, and so not looked at.
 """
 
+import json
 import re
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -14,31 +17,38 @@ import orjson
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity
+from stormfold.intake.labels import MAX_NAME, MAX_VALUE, bounded, cut, digest, text_of, texts
 from stormfold.intake.targets import target_and_namespace
 from stormfold.model.arrival import AlertRef, AlertWaiter, Arrival
 
 SOURCE = "alertmanager"
 """The source of every arrival from here."""
-PAYLOAD_VERSION = "4"
-MAX_ALERTS = 5000
-"""Alerts in one body; a body of 1 MiB that holds more holds no real ones."""
-MAX_NAME = 253
-MAX_LABELS = 64
-MAX_KEY = 128
-MAX_VALUE = 256
+PAYLOAD_VERSIONS = frozenset(("4", "1"))
+"""Of Alertmanager, and of Grafana Alerting, whose alerts are the same."""
+MAX_ALERTS = 20_000
+"""Alerts in one body; a body of 8 MiB that holds more holds no real ones."""
 MAX_FINGERPRINT = 128
 FUTURE_MS = 5 * 60 * 1000
-"""How far `startsAt` may lie ahead: clocks differ."""
+"""How far the `startsAt` of a Signal may lie ahead: clocks differ."""
+PIECE = 256
+"""Alerts that are read at once: a few milliseconds."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 SHOWN = 64
 """Characters of a wrong value that a message shows."""
+FOR_ALERTMANAGER = (
+    "this is no Alertmanager: let Prometheus, vmalert or a ruler send to an Alertmanager, and in that one set the "
+    "url of webhook_configs to http://<stormfold>:8090/v1/alertmanager; in Grafana, the URL of a contact point "
+    "of type Webhook"
+)
+"""What is said to a sender that takes us for an Alertmanager."""
 
 _STATES = {"firing": True, "resolved": False}
 _SEVERITIES = {severity.value: severity for severity in Severity}
-_RFC_3339 = re.compile(
-    r"[12]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
+_TIME = re.compile(
+    r"[12]\d{3}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,18})?([Zz]|[+-]([01]\d|2[0-3]):?[0-5]\d)", re.ASCII
 )
+"""RFC 3339, and what others make of it: small letters, a space, an offset without a colon."""
 
 
 class BodyError(Exception):
@@ -51,7 +61,7 @@ class BodyError(Exception):
 
 
 class _AlertError(Exception):
-    """An alert cannot be used; the arguments are the reason and the message."""
+    """An alert cannot be used; the argument says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,97 +71,133 @@ class Refusal:
     index: int
     reason: Reason
     message: str
+    name: str = ""
+    """The alert's name, if it has one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Shortened:
+    """What was taken from alerts so that they keep within the bounds."""
+
+    alerts: int = 0
+    """Alerts of which something was."""
+    labels_left_out: int = 0
+    labels_cut: int = 0
+
+
+@dataclass(slots=True)
 class Body:
     """What a body says."""
 
     arrivals: list[Arrival]
     refusals: list[Refusal]
     truncated: int
-    """Alerts that Alertmanager left out of it, for its `max_alerts`."""
+    """Alerts that the sender left out of it, for its `max_alerts`."""
+    shortened: Shortened
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What all alerts of a body have in common."""
+
+    waiter: AlertWaiter
+    now_ms: int
+    used: Collection[str]
+    known: dict[str, str]
+    """The values seen so far."""
+    shortened: Shortened
 
 
 class AlertParser:
-    """Reads bodies. `operator_namespace` is what an alert speaks for that names no namespace."""
+    """Reads bodies. `operator_namespace` is what an alert speaks for that names no namespace; `labels_used` gives the
+    names of the labels by which policies match and group."""
 
-    def __init__(self, operator_namespace: str) -> None:
+    def __init__(
+        self, operator_namespace: str, labels_used: Callable[[], Collection[str]] = frozenset
+    ) -> None:
         self._operator_namespace = operator_namespace
+        self._labels_used = labels_used
 
     def __call__(self, body: bytes | bytearray, *, waiter: AlertWaiter, now_ms: int) -> Body:
         """Read one that came at `now_ms`; `waiter` is who waits for its alerts.
 
         Raises:
-            BodyError: it is no JSON, not of this version, or has too many alerts.
+            BodyError: it is no JSON, not of a version that we know, or has too many alerts.
         """
-        alerts, truncated = _alerts(body)
-        arrivals: list[Arrival] = []
-        refusals: list[Refusal] = []
-        for index, alert in enumerate(alerts):
-            try:
-                arrivals.append(self._arrival(alert, waiter, index, now_ms))
-            except _AlertError as exc:
-                refusals.append(Refusal(index, *exc.args))
-        return Body(arrivals, refusals, truncated)
+        *_, whole = self.pieces(body, waiter=waiter, now_ms=now_ms)
+        return whole
 
-    def _arrival(self, alert: Any, waiter: AlertWaiter, index: int, now_ms: int) -> Arrival:
+    def pieces(self, body: bytes | bytearray, *, waiter: AlertWaiter, now_ms: int) -> Iterator[Body]:
+        """The same, a `PIECE` at a time: gives what is read so far, in the end all. Raises like that at the beginning."""
+        alerts, truncated = _alerts(body)
+        read = Body([], [], truncated, Shortened())
+        reading = _Reading(waiter, now_ms, self._labels_used(), {}, read.shortened)
+        for index, alert in enumerate(alerts):
+            if index and index % PIECE == 0:
+                yield read
+            alerts[index] = None  # its annotations are most of it
+            try:
+                read.arrivals.append(self._arrival(alert, index, reading))
+            except _AlertError as exc:
+                read.refusals.append(Refusal(index, Reason.INVALID_ALERT, str(exc), _name(alert)))
+        yield read
+
+    def _arrival(self, alert: Any, index: int, reading: "_Reading") -> Arrival:
         if not isinstance(alert, dict):
-            raise _invalid("must be an object")
+            raise _AlertError("must be an object")
         status = alert.get("status")
-        firing = _STATES.get(status) if isinstance(status, str) else None
+        firing = _STATES.get(status.lower()) if isinstance(status, str) else None
         if firing is None:
-            raise _invalid(f"status: must be firing or resolved, not {_shown(status)}")
-        labels = _labels(alert.get("labels"))
-        name = labels.get("alertname")
-        if not name:
-            raise _invalid("labels: must have an alertname")
-        fingerprint = alert.get("fingerprint")
-        if fingerprint is None or fingerprint == "":
-            fingerprint = fingerprint_of(labels)
-        elif not isinstance(fingerprint, str) or len(fingerprint) > MAX_FINGERPRINT:
-            raise _invalid(f"fingerprint: must be text of at most {MAX_FINGERPRINT} characters")
-        starts_ms = _milliseconds(alert.get("startsAt"))
-        if starts_ms > now_ms + FUTURE_MS:
-            raise _AlertError(
-                Reason.STARTS_IN_FUTURE,
-                f"startsAt: {alert['startsAt']} must not lie more than 5 minutes ahead",
-            )
-        written = labels.get("severity", "")
+            raise _AlertError(f"status: must be firing or resolved, not {_shown(status)}")
+        sent = alert.get("labels")
+        if not isinstance(sent, dict):
+            raise _AlertError("labels: must be an object")
+        whole = texts(sent)
+        if "alertname" not in whole:
+            raise _AlertError("labels: must have an alertname")
+        ref = AlertRef(reading.waiter, index, _milliseconds(alert.get("startsAt")))
+        fingerprint = text_of(alert.get("fingerprint")) or fingerprint_of(whole)
+        written = cut(whole.get("severity", ""), MAX_VALUE)
         severity = _SEVERITIES.get(written) or _SEVERITIES.get(written.lower())
-        target, namespace = target_and_namespace(labels)
+        target, namespace = target_and_namespace(whole)
+        labels, left_out, shortened_labels = bounded(whole, reading.used)
+        if left_out or shortened_labels:
+            reading.shortened.alerts += 1
+            reading.shortened.labels_left_out += left_out
+            reading.shortened.labels_cut += shortened_labels
         return Arrival(
-            AlertRef(waiter, index, starts_ms),
-            name,
+            ref,
+            labels.get("alertname") or cut(whole["alertname"], MAX_NAME),
             namespace or self._operator_namespace,
             severity or Severity.UNKNOWN,
             firing,
             target,
-            labels,
+            # Most values of a body are those of many of its alerts.
+            {key: reading.known.setdefault(value, value) for key, value in labels.items()},
             SOURCE,
-            now_ms,
-            fingerprint,
+            reading.now_ms,
+            fingerprint if len(fingerprint) <= MAX_FINGERPRINT else digest(fingerprint),
             "" if severity else written,
         )
 
 
 def fingerprint_of(labels: dict[str, str]) -> str:
-    """What stands for the fingerprint of an alert that has none: 16 hex digits over its labels."""
+    """What stands for the fingerprint of an alert that has none: 16 hex digits over its labels as they were sent."""
     text = orjson.dumps(labels, option=orjson.OPT_SORT_KEYS)
     return blake2b(text, digest_size=8).hexdigest()
 
 
 def _alerts(body: bytes | bytearray) -> tuple[list[Any], int]:
-    try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        raise BodyError(Reason.INVALID_BODY, f"must be JSON in UTF-8: {exc}") from None
+    message = _message(body)
+    if isinstance(message, list):
+        raise BodyError(Reason.INVALID_BODY, f"must be an object, and is a list: {FOR_ALERTMANAGER}")
     if not isinstance(message, dict):
         raise BodyError(Reason.INVALID_BODY, "must be an object")
-    if message.get("version") != PAYLOAD_VERSION:
+    version = message.get("version")
+    if type(version) not in (str, int) or str(version) not in PAYLOAD_VERSIONS:
         raise BodyError(
             Reason.UNSUPPORTED_PAYLOAD_VERSION,
-            f'version: must be "{PAYLOAD_VERSION}", not {_shown(message.get("version"))}',
+            f'version: must be "4" as Alertmanager says, or "1" as Grafana does, not {_shown(version)}',
         )
     alerts = message.get("alerts")
     if not isinstance(alerts, list):
@@ -165,40 +211,33 @@ def _alerts(body: bytes | bytearray) -> tuple[list[Any], int]:
     return alerts, truncated if type(truncated) is int and truncated > 0 else 0
 
 
-def _labels(labels: Any) -> dict[str, str]:
-    if not isinstance(labels, dict):
-        raise _invalid("labels: must be an object")
-    if len(labels) > MAX_LABELS:
-        raise _invalid(f"labels: must have at most {MAX_LABELS}, not {len(labels)}")
-    if fault := _fault(labels):
-        raise _invalid(f"labels: {fault}")
-    if len(labels.get("alertname", "")) > MAX_NAME:
-        raise _invalid(f"labels: 'alertname' must be text of at most {MAX_NAME} characters")
-    return labels
-
-
-def _fault(labels: dict[str, Any]) -> str | None:
-    """What is wrong with the first label that is over a bound."""
-    for key, value in labels.items():
-        if not 0 < len(key) <= MAX_KEY:
-            return f"the name {_shown(key)} must have 1 to {MAX_KEY} characters"
-        if not isinstance(value, str) or len(value) > MAX_VALUE:
-            most = MAX_NAME if key == "alertname" else MAX_VALUE
-            return f"{_shown(key)} must be text of at most {most} characters"
-    return None
+def _message(body: bytes | bytearray) -> Any:
+    """The body as it was meant: senders that are not written in Go post NaN, text that is cut within a character, and
+    halves of characters; each becomes null or a question mark."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        fault = exc
+    try:
+        loose = json.loads(body.decode("utf-8-sig", "replace"), parse_constant=lambda _: None)
+        return orjson.loads(json.dumps(loose, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise BodyError(Reason.INVALID_BODY, f"must be JSON in UTF-8: {fault}") from None
 
 
 def _milliseconds(text: Any) -> int:
-    if isinstance(text, str) and _RFC_3339.fullmatch(text):
+    if isinstance(text, str) and _TIME.fullmatch(text):
         try:
-            return (datetime.fromisoformat(text) - EPOCH) // MILLISECOND
+            return (datetime.fromisoformat(text.upper()) - EPOCH) // MILLISECOND
         except ValueError:
             pass  # such as the 31st of February
-    raise _invalid(f"startsAt: must be a time of RFC 3339, not {_shown(text)}")
+    raise _AlertError(f"startsAt: must be a time of RFC 3339, not {_shown(text)}")
 
 
-def _invalid(message: str) -> _AlertError:
-    return _AlertError(Reason.INVALID_ALERT, message)
+def _name(alert: Any) -> str:
+    labels = alert.get("labels") if isinstance(alert, dict) else None
+    name = text_of(labels.get("alertname")) if isinstance(labels, dict) else ""
+    return cut(name, MAX_NAME)
 
 
 def _shown(value: Any) -> str:

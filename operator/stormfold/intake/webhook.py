@@ -1,4 +1,4 @@
-"""Webhook: the HTTP server to which Alertmanager posts; who may post, how much, and what is answered.
+"""Webhook: the HTTP server to which Alertmanager and Grafana post; who may post, how much, and what is answered.
 
 A post is looked at from the outside in: whether we serve, whether the body is announced as one that we take, whose
 token it is, whether there is room; only then is the body read. What was read is parsed, each alert is held to the
@@ -14,9 +14,9 @@ import os
 import ssl
 import time
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -24,7 +24,15 @@ from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
 from stormfold.api.conditions import Reason
-from stormfold.intake.alertmanager import SOURCE, AlertParser, Body, BodyError, Refusal
+from stormfold.intake.alertmanager import (
+    FOR_ALERTMANAGER,
+    SOURCE,
+    AlertParser,
+    Body,
+    BodyError,
+    Refusal,
+    Shortened,
+)
 from stormfold.intake.credentials import Watched, read_secret, server_tls
 from stormfold.intake.posts import Answer, Post, RefusalError, Shares, index_of, listed, no_room, none_taken
 from stormfold.intake.signals import RECEIVED, REJECTED
@@ -40,7 +48,9 @@ UNHEARD = logging.getLogger(f"{__name__}.http")
 UNHEARD.disabled = True
 
 PATH = "/v1/alertmanager"
-MAX_BODY = 2**20
+PATHS_OF_ALERTMANAGER = ("/api/v1/alerts", "/api/v2/alerts")
+"""Ends of the paths at which an Alertmanager takes alerts itself."""
+MAX_BODY = 8 * 2**20
 """Bytes of a body."""
 BODY_SECONDS = 5.0
 """How long a body may take to come."""
@@ -51,7 +61,7 @@ LINGER_SECONDS = 2.0
 """How long the rest of a body is read that was refused, so that the client sees the answer."""
 CONNECTIONS = 1024
 """Sockets, at most; a further one is closed at once."""
-BYTES = 64 * MAX_BODY
+BYTES = 64 * 2**20
 """Bytes of bodies that are being read or parsed, at most."""
 REVIEWS_OF_A_POST = 4
 """Namespaces of a post that are asked about at once."""
@@ -70,6 +80,11 @@ IN_FLIGHT = Gauge("stormfold_webhook_posts_in_flight", "Posts that are read or w
 TRUNCATED = Counter(
     "stormfold_webhook_alerts_truncated_total",
     "Alerts that Alertmanager left out of its posts for its max_alerts.",
+)
+SHORTENED = Counter(
+    "stormfold_webhook_labels_shortened_total",
+    "Labels of alerts that were cut, or left out beyond 64 of an alert; each time that they are posted.",
+    ["how"],
 )
 REFUSED = Counter(
     "stormfold_webhook_connections_refused_total", "Connections closed at once since there were too many."
@@ -111,7 +126,8 @@ class Webhook:
     """The HTTP server.
 
     `submit` takes arrivals and gives those for which there was no room; it may be cancelled when the client goes, and
-    what it has not taken by then is not taken. `not_serving` gives the reason for which nothing is taken now, if there is one.
+    what it has not taken by then is not taken. `not_serving` gives the reason for which nothing is taken now, if there is one;
+    `labels_used` the labels by which policies match and group.
     """
 
     def __init__(
@@ -121,12 +137,15 @@ class Webhook:
         submit: Callable[[list[Arrival]], Awaitable[list[Arrival]]],
         authorizer: Authorizer,
         not_serving: Callable[[], str | None],
+        labels_used: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         self._options = options
         self._submit = submit
         self._authorizer = authorizer
         self._not_serving = not_serving
-        self._parse = AlertParser(options.namespace)
+        self._parser = AlertParser(options.namespace, labels_used)
+        self._parsing = asyncio.Lock()
+        """Bodies are parsed one after the other: what is parsed takes several times the room of its text."""
         self._secret = Watched(options.secret_file)
         self._certificate = Watched(options.tls_cert_file, options.tls_key_file)
         self._secret_text = b""
@@ -146,7 +165,8 @@ class Webhook:
         if options.tls_cert_file:
             self._tls = server_tls(options.tls_cert_file, options.tls_key_file)
         app = web.Application(middlewares=[self._answered])
-        app.add_routes([web.post(PATH, self._post)])
+        # A contact point of Grafana may be set to PUT.
+        app.add_routes([add(path, self._post) for add in (web.post, web.put) for path in (PATH, f"{PATH}/")])
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -248,7 +268,7 @@ class Webhook:
         except RefusalError as exc:
             return self._response(exc.answer, began)
         except web.HTTPException as exc:
-            refusal = RefusalError(exc.status, Reason.NO_SUCH_ENDPOINT, f"only POST {PATH} is served")
+            refusal = RefusalError(exc.status, Reason.NO_SUCH_ENDPOINT, not_served(request.path))
             if "Allow" in exc.headers:
                 refusal.answer.headers["Allow"] = exc.headers["Allow"]
             return self._response(refusal.answer, began)
@@ -332,7 +352,7 @@ class Webhook:
                         raise too_large()
                     self._bytes.take(caller, len(part))
                     data += part
-            return self._parse(data, waiter=post, now_ms=int(time.time() * 1000))
+            return await self._parsed(data, post)
         except TimeoutError:
             raise RefusalError(
                 408, Reason.BODY_TOO_SLOW, f"the body did not come within {BODY_SECONDS:g} s"
@@ -345,12 +365,23 @@ class Webhook:
         finally:
             self._bytes.give(caller, len(data))
 
+    async def _parsed(self, data: bytearray, post: Post) -> Body:
+        async with self._parsing:
+            pieces = self._parser.pieces(data, waiter=post, now_ms=int(time.time() * 1000))
+            body = next(pieces)
+            for _ in pieces:  # the same body, with more in it
+                await asyncio.sleep(0)  # nobody waits longer than for a piece
+        return body
+
     async def _take(self, body: Body, post: Post, caller: Caller) -> Answer:
         TRUNCATED.inc(body.truncated)
+        SHORTENED.labels(how="cut").inc(body.shortened.labels_cut)
+        SHORTENED.labels(how="left-out").inc(body.shortened.labels_left_out)
         arrivals, refusals = await self._allowed(body, caller)
         for reason, number in Tally(refusal.reason for refusal in refusals).items():
             REJECTED.labels(source=SOURCE, reason=reason.value).inc(number)
         if refusals and not arrivals:
+            log_rejected(refusals)
             raise none_taken(refusals)
         post.expect([index_of(arrival) for arrival in arrivals])
         try:
@@ -361,7 +392,8 @@ class Webhook:
             await post.wait()
         finally:
             post.leave()
-        rejected = sorted([*refusals, *post.rejected], key=lambda refusal: refusal.index)
+        rejected = sorted([*refusals, *named(post.rejected, arrivals)], key=lambda refusal: refusal.index)
+        log_rejected(rejected)
         accepted = len(arrivals) - len(post.rejected) - len(post.discarded)
         return Answer(
             200,
@@ -369,6 +401,7 @@ class Webhook:
                 "accepted": accepted,
                 "rejected": [listed(refusal) for refusal in rejected],
                 "discarded": [listed(refusal) for refusal in post.discarded],
+                **shortened(body.shortened),
             },
         )
 
@@ -392,6 +425,7 @@ class Webhook:
                 index_of(arrival),
                 Reason.NAMESPACE_NOT_ALLOWED,
                 f"{caller.name} may not create signals.stormfold.dev in namespace {arrival.namespace}",
+                arrival.name,
             )
             for arrival in body.arrivals
             if arrival.namespace not in allowed
@@ -438,4 +472,53 @@ def check_head(request: web.Request) -> None:
 
 def too_large() -> RefusalError:
     """What is said to a body that is too large."""
-    return RefusalError(413, Reason.BODY_TOO_LARGE, f"the body must have at most {MAX_BODY} bytes")
+    return RefusalError(
+        413,
+        Reason.BODY_TOO_LARGE,
+        f"the body must have at most {MAX_BODY} bytes: let the sender group by more labels (group_by of Alertmanager's "
+        "route or of Grafana's notification policy), so that fewer alerts travel in one body",
+    )
+
+
+def not_served(path: str) -> str:
+    """What is said at a path that is none of ours."""
+    only = f"only POST {PATH} is served"
+    return f"{only}: {FOR_ALERTMANAGER}" if path.rstrip("/").endswith(PATHS_OF_ALERTMANAGER) else only
+
+
+def named(refusals: list[Refusal], arrivals: list[Arrival]) -> list[Refusal]:
+    """The refusals with the names of their alerts."""
+    if not refusals:
+        return refusals
+    names = {index_of(arrival): arrival.name for arrival in arrivals}
+    return [replace(refusal, name=names[refusal.index]) for refusal in refusals]
+
+
+def log_rejected(refusals: list[Refusal]) -> None:
+    """Say once for a post what of it is rejected. A want of rights is its sender's, and anybody could fill the log."""
+    refusals = [refusal for refusal in refusals if refusal.reason is not Reason.NAMESPACE_NOT_ALLOWED]
+    if not refusals:
+        return
+    first, reasons = refusals[0], Tally(refusal.reason.value for refusal in refusals)
+    log.warning(
+        "alerts rejected",
+        extra={
+            "alerts": len(refusals),
+            "reasons": dict(reasons),
+            "alertname": first.name,
+            "error": first.message,
+        },
+    )
+
+
+def shortened(what: Shortened) -> dict[str, dict[str, int]]:
+    """What the answer says of labels that were cut or left out; nothing if there were none."""
+    if not what.alerts:
+        return {}
+    return {
+        "shortened": {
+            "alerts": what.alerts,
+            "labelsCut": what.labels_cut,
+            "labelsLeftOut": what.labels_left_out,
+        }
+    }

@@ -16,10 +16,19 @@ Picker = Callable[[Arrival], str | None]
 """Gives what an arrival has under one entry of `groupBy`; None if it has nothing there, which is a value of its own."""
 
 
+OF_LABELS = "labels."
+"""What an entry of `groupBy` begins with that is about a label."""
+
+
+def labels_grouped(group_by: Sequence[str]) -> frozenset[str]:
+    """The names of the labels that `groupBy` is about."""
+    return frozenset(key.removeprefix(OF_LABELS) for key in group_by if key.startswith(OF_LABELS))
+
+
 def picker(key: str) -> Picker:
     """The picker of that entry of `groupBy`."""
-    if key.startswith("labels."):
-        label = key.removeprefix("labels.")
+    if key.startswith(OF_LABELS):
+        label = key.removeprefix(OF_LABELS)
         return lambda arrival: arrival.labels.get(label)
     match key:
         case "name" | "namespace" | "source" | "owner" | "node":

@@ -45,6 +45,14 @@ def selects(selector: Selector | None, labels: Labels) -> bool:
     return True
 
 
+def labels_matched(match: Match) -> frozenset[str]:
+    """The names of the labels of a signal that `match` asks about."""
+    selector = match.label_selector
+    if selector is None:
+        return frozenset()
+    return frozenset((*selector.match_labels, *(asked.key for asked in selector.match_expressions)))
+
+
 def takes_events(match: Match) -> bool:
     """Whether `match` may take a Kubernetes Event: a glob in `sources` says so."""
     sources = glob_pattern(match.sources)

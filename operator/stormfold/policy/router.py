@@ -18,6 +18,8 @@ class Router:
     def __init__(self) -> None:
         self._routing = Routing(PolicyIndex())
         self._namespaces: dict[str, Labels] = {}
+        self.labels_used: frozenset[str] = frozenset()
+        """Names of the labels by which a version in force or retained matches or groups."""
         self.in_use: Callable[[], set[tuple[str, int]]] = set
         """(uid, generation) of the policies that open storms hold to."""
 
@@ -48,6 +50,7 @@ class Router:
         }
         in_order = sorted(retained.values(), key=lambda version: version.precedence)
         self._routing = Routing(index, tuple(in_order), self._namespaces)
+        self.labels_used = frozenset().union(*(version.labels_used for version in self.versions))
 
     @property
     def versions(self) -> tuple[PolicyVersion, ...]:

@@ -10,7 +10,7 @@ from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Terms
 from stormfold.policy import grouping
-from stormfold.policy.matching import Labels, Matcher, matcher, takes_events
+from stormfold.policy.matching import Labels, Matcher, labels_matched, matcher, takes_events
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ class PolicyVersion:
     def needs_owners(self) -> bool:
         """Whether its groups depend on the owner or the node of targets."""
         return not grouping.OWNER_KEYS.isdisjoint(self.spec.group_by)
+
+    @cached_property
+    def labels_used(self) -> frozenset[str]:
+        """Names of the labels of a signal by which it matches and groups."""
+        return labels_matched(self.spec.match) | grouping.labels_grouped(self.spec.group_by)
 
     @cached_property
     def _matcher(self) -> Matcher:
