@@ -304,6 +304,166 @@ async def test_alerts_beyond_those_that_are_known_are_estimated(group: Group, re
     assert int(str(redis.command("MEMORY", "USAGE", COUNTED))) < 1_000_000
 
 
+# --- alerts that fire
+
+
+async def firing_alerts(group: Group, *reports: Arrival, **folding: Any) -> list[tuple[int, int]]:
+    """(alerts that fire, all that fires) after each report, one call each."""
+    seen = []
+    for report in reports:
+        await group.fold(report, at=100, **folding)
+        storm = await group.look(at=100)
+        seen.append((storm.firing_alerts, storm.firing))
+    return seen
+
+
+async def test_alerts_that_fire_are_told_from_signals_and_events_that_do(group: Group) -> None:
+    assert await firing_alerts(
+        group,
+        signal(5),
+        event("e", 6, 3),
+        alert("a"),
+        alert("b"),
+        alert("a"),
+        resolved("a"),
+        resolved("c"),
+        alert("a", 50),
+        resolved("b"),
+        resolved("a", 50),
+        signal(7, firing=False),
+    ) == [(0, 1), (0, 2), (1, 3), (2, 4), (2, 4), (1, 3), (1, 3), (2, 4), (1, 3), (0, 2), (0, 1)]
+
+
+async def test_alerts_that_fire_beyond_those_that_are_known_are_estimated(group: Group) -> None:
+    names = [f"alert-{number}" for number in range(4200)]
+    for first in range(0, 4200, 200):
+        await group.fold(*(alert(name) for name in names[first : first + 200]))
+    storm = await group.look(at=0)
+    assert storm.firing_alerts == storm.firing
+    assert 4096 + 104 * 0.9 < storm.firing_alerts < 4096 + 104 * 1.1
+    for first in range(0, 4200, 200):
+        await group.fold(*(resolved(name) for name in names[first : first + 200]))
+    # As many were estimated, so perhaps a few more or fewer.
+    assert (await group.look(at=0)).firing_alerts < 104 * 0.1
+
+
+FIRED = Seed(
+    epoch=1,
+    closed=False,
+    incarnation="before",
+    total=5,
+    folded=6,
+    firing=4,
+    resolved=1,
+    opened_ms=T0 - 5000,
+    alerts=4,
+    firing_alerts=3,
+    latest_start_ms=T0 - 1000,
+)
+"""Three alerts fire and one has resolved, and a Signal fires."""
+
+
+async def test_alerts_that_fired_fire_on_after_the_loss_until_each_has_been_heard_of(group: Group) -> None:
+    assert await firing_alerts(group, signal(1)) == [(0, 1)]
+    distrusted = await life(group)
+    await group.fold(seed=FIRED, distrusted=distrusted)
+    storm = await group.look(at=0)
+    assert (storm.firing_alerts, storm.firing, storm.approximate) == (3, 4, True)
+    assert await firing_alerts(
+        group,
+        resolved("a", -4000),
+        alert("b", -4000),
+        alert("b", -4000),
+        alert("new", 50),
+        resolved("new", 50),
+        resolved("b", -4000),
+        resolved("c", -4000),
+        resolved("c", -4000),
+    ) == [(2, 3), (2, 3), (2, 3), (3, 4), (2, 3), (1, 2), (0, 1), (0, 1)]
+
+
+async def test_end_of_a_signal_is_not_taken_for_that_of_an_alert(group: Group) -> None:
+    await group.fold(seed=FIRED)
+    assert await firing_alerts(group, signal(5, firing=False), signal(6, "web-6", firing=False)) == [
+        (3, 3),
+        (3, 3),
+    ]
+
+
+async def test_alert_that_is_surely_new_is_none_of_those_that_fired(group: Group) -> None:
+    await group.fold(alert("new", -4000), at=100, seed=FIRED, sure=[0])
+    storm = await group.look(at=100)
+    assert (storm.firing_alerts, storm.firing) == (4, 5)
+
+
+# --- alerts that their sender leaves out
+
+
+def left_out(number: int, name: str, starts: int = 0, *, firing: bool = True) -> Arrival:
+    """An alert of a post from which so many others were left out."""
+    report = alert(name, starts, firing=firing)
+    assert isinstance(report.ref, AlertRef)
+    return replace(report, ref=replace(report.ref, left_out=number))
+
+
+async def test_most_alerts_left_out_of_a_post_are_told(group: Group) -> None:
+    seen = []
+    for report in (
+        alert("a"),
+        left_out(7, "b"),
+        left_out(7, "b"),
+        left_out(3, "a"),
+        left_out(9, "a"),
+        left_out(9, "b"),
+        left_out(11, "b", firing=False),
+        left_out(12, "b"),
+        alert("c"),
+    ):
+        answer = await group.fold(report, at=100)
+        storm = await group.look(at=100)
+        seen.append((storm.left_out, storm.total, storm.firing, storm.folded, answer.doubtful))
+    none: frozenset[int] = frozenset()
+    assert [row[:4] for row in seen] == [
+        (0, 1, 1, 1),
+        (7, 2, 2, 2),
+        (7, 2, 2, 2),
+        (7, 2, 2, 2),
+        (9, 2, 2, 3),
+        (9, 2, 2, 3),
+        (11, 2, 1, 4),
+        (12, 2, 1, 5),
+        (12, 3, 2, 6),
+    ]
+    assert {row[4] for row in seen} <= {none, frozenset({0})}
+
+
+async def test_post_says_once_what_was_left_out_of_it(group: Group) -> None:
+    await group.fold(alert("a"), alert("b"))
+    answer = await group.fold(left_out(7, "a"), left_out(7, "b"), left_out(7, "c"), at=100)
+    assert (answer.folded, answer.ordinals) == (4, [3, 3, 4])
+    storm = await group.look(at=100)
+    assert (storm.left_out, storm.total, storm.firing) == (7, 3, 3)
+
+
+async def test_what_was_left_out_reopens_a_settled_storm_and_is_continued(group: Group) -> None:
+    await group.fold(alert("a"))
+    await group.settle(await group.look(at=0), at=10, settled=True)
+    answer = await group.fold(left_out(7, "a"), at=2000)
+    assert (await group.look(at=2000)).revision == 2
+    seed = replace(WITH_ALERTS, left_out=7)
+    await group.fold(left_out(6, "b"), seed=seed, distrusted=answer.incarnation, at=3000)
+    assert (await group.look(at=3000)).left_out == 7
+
+
+async def test_next_storm_begins_with_none_left_out(group: Group) -> None:
+    await group.fold(left_out(7, "a"))
+    await group.close_and_forget(at=10)
+    answer = await group.fold(left_out(9, "a"), at=20)
+    assert (answer.open, answer.ordinals) == (False, [0])
+    await group.fold(left_out(2, "b", 20), at=20)
+    assert (await group.look(at=20)).left_out == 2
+
+
 # --- what Redis loses
 
 WITH_ALERTS = Seed(
@@ -312,6 +472,7 @@ WITH_ALERTS = Seed(
     incarnation="before",
     total=3,
     folded=4,
+    firing_alerts=2,
     firing=2,
     resolved=1,
     opened_ms=T0 - 5000,

@@ -84,9 +84,12 @@ def test_body_without_alerts_says_nothing() -> None:
     assert parse(payload()) == Body([], [], 0, Shortened())
 
 
-@pytest.mark.parametrize(("truncated", "expected"), [(3, 3), (0, 0), (-1, 0), (True, 0), ("3", 0), (None, 0)])
+@pytest.mark.parametrize(
+    ("truncated", "expected"), [(3, 3), (0, 0), (-1, 0), (True, 0), ("3", 0), (None, 0), (10**12, 10**9)]
+)
 def test_alerts_that_alertmanager_left_out_are_told(truncated: object, expected: int) -> None:
-    assert parse(payload(ALERT, truncatedAlerts=truncated)).truncated == expected
+    body = parse(payload(ALERT, truncatedAlerts=truncated))
+    assert (body.truncated, [a.ref for a in body.arrivals]) == (expected, [AlertRef(WAITER, 0, T0, expected)])
 
 
 def with_labels(**labels: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from stormfold.request.deciding import (
     closed,
     deadlines,
     decide,
+    not_closed,
     recovered,
     settled,
     storm_detected,
@@ -36,7 +37,9 @@ SETTLED = replace(SNAPSHOT, settled=True)
 GROWN = replace(SNAPSHOT, total=8, folded=8)
 NEVER_QUIET = replace(SNAPSHOT, arrived_ms=EXPIRE - 10_000)
 
+FIRING = replace(SETTLED, firing_alerts=3)
 OPEN = Write(RequestPhase.OPEN, SETTLE)
+HELD = Write(RequestPhase.SETTLED, EXPIRE)
 TO_SETTLED = Write(RequestPhase.SETTLED, CLOSE)
 QUIET = Close(Reason.QUIET_FOR_CLOSE_AFTER, unless_grown=True)
 TOO_LONG = Close(Reason.MAX_DURATION_REACHED, unless_grown=False)
@@ -72,13 +75,20 @@ def test_deadlines_run_from_the_last_arrival_and_the_opening() -> None:
             Wait(EXPIRE),
             id="settled, to expire before it closes",
         ),
+        pytest.param(FIRING, SETTLE - 1, OPEN, id="alerts fire: settled, and not quiet"),
+        pytest.param(replace(FIRING, settled=False), SETTLE, HELD, id="alerts fire: it settles all the same"),
+        pytest.param(FIRING, CLOSE - 1, Wait(EXPIRE), id="alerts fire: just before it would close"),
+        pytest.param(FIRING, CLOSE, Wait(EXPIRE), id="alerts fire: it does not close for quiet"),
+        pytest.param(FIRING, EXPIRE - 1, Wait(EXPIRE), id="alerts fire: just before it has lasted too long"),
+        pytest.param(FIRING, EXPIRE, TOO_LONG, id="alerts fire: it has lasted too long all the same"),
+        pytest.param(replace(FIRING, firing_alerts=1), CLOSE, Wait(EXPIRE), id="one alert is enough"),
     ],
 )
 def test_storm_with_a_request(storm: Snapshot, now_ms: int, decision: Decision) -> None:
     assert decide(storm, has_request=True, remediation_finished=False, now_ms=now_ms) == decision
 
 
-@pytest.mark.parametrize("storm", [SNAPSHOT, SETTLED, GROWN, replace(SNAPSHOT, written=0)])
+@pytest.mark.parametrize("storm", [SNAPSHOT, SETTLED, GROWN, FIRING, replace(SNAPSHOT, written=0)])
 @pytest.mark.parametrize("now_ms", [T0, SETTLE, CLOSE, EXPIRE])
 def test_finished_remediation_closes_at_once(storm: Snapshot, now_ms: int) -> None:
     assert decide(storm, has_request=True, remediation_finished=True, now_ms=now_ms) == Close(
@@ -187,7 +197,7 @@ MS = st.integers(1, 100_000)
 
 @given(
     storm=st.builds(
-        lambda terms, arrived, total, written, is_settled, firing: replace(
+        lambda terms, arrived, total, written, is_settled, firing, alerts: replace(
             SNAPSHOT,
             terms=terms,
             arrived_ms=T0 + arrived,
@@ -196,6 +206,7 @@ MS = st.integers(1, 100_000)
             written=min(written, total),
             settled=is_settled,
             firing_signals=firing,
+            firing_alerts=alerts,
             detected=Detected.NO,
         ),
         st.builds(
@@ -220,6 +231,7 @@ MS = st.integers(1, 100_000)
         st.integers(0, 3),
         st.booleans(),
         st.integers(0, 2),
+        st.integers(0, 1),
     ),
     has_request=st.booleans(),
     now=MS,
@@ -343,8 +355,26 @@ def test_list_of_resources_is_truncated_or_whole(storm: Snapshot, finding: Findi
     assert truncated(storm) == finding
 
 
-def test_open_storm_is_not_closed() -> None:
-    assert closed(None) == Finding(False, Reason.NOT_CLOSED, "signals of the group are still counted here")
+@pytest.mark.parametrize(
+    ("storm", "reason", "message"),
+    [
+        (SNAPSHOT, Reason.NOT_CLOSED, "signals of the group are still counted here"),
+        (
+            replace(SNAPSHOT, firing_alerts=1),
+            Reason.ALERTS_FIRING,
+            "1 alert still firing: closeAfter (900 s) begins when all have resolved",
+        ),
+        (
+            replace(SNAPSHOT, firing_alerts=3, approximate=True),
+            Reason.ALERTS_FIRING,
+            "up to 3 alerts still firing: closeAfter (900 s) begins when all have resolved",
+        ),
+    ],
+)
+def test_open_storm_is_not_closed_and_says_what_holds_it(
+    storm: Snapshot, reason: Reason, message: str
+) -> None:
+    assert not_closed(storm) == Finding(False, reason, message)
 
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason.where == "Closed is True"])

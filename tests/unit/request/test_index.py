@@ -320,6 +320,7 @@ CONTINUED = Seed(
                 folded=950,
                 alerts=40,
                 repeats=3,
+                left_out=12,
                 event_through={SHOP: 2**53 - 1},
                 firing=0,
                 resolved=870,
@@ -337,6 +338,7 @@ CONTINUED = Seed(
                 folded=950,
                 alerts=40,
                 repeats=3,
+                left_out=12,
                 event_through={SHOP: 2**53 - 1},
                 firing=0,
                 resolved=870,
@@ -354,6 +356,18 @@ CONTINUED = Seed(
             RequestPhase.OPEN,
             replace(CONTINUED, first_ms=T0),
             id="times are those of the request, to the second",
+        ),
+        pytest.param(
+            replace(STORM, alerts=4, firing_alerts=2),
+            RequestPhase.SETTLED,
+            replace(CONTINUED, alerts=4, firing_alerts=2, settled=True, arrived_ms=CONTINUED.last_ms),
+            id="alerts fire",
+        ),
+        pytest.param(
+            replace(STORM, alerts=40, firing_alerts=STORM.firing + 1),
+            RequestPhase.OPEN,
+            replace(CONTINUED, alerts=40, firing_alerts=STORM.firing, arrived_ms=CONTINUED.last_ms),
+            id="no more alerts fire than fire at all",
         ),
     ],
 )
@@ -384,6 +398,8 @@ EARLIEST = "0001-01-01T00:00:00Z"
                     "folded": MAX_INT,
                     "alerts": MAX_INT,
                     "repeats": MAX_INT,
+                    "firingAlerts": MAX_INT,
+                    "leftOut": MAX_INT,
                     "countedSignals": [
                         {"segment": number, "resourceVersion": "9" * 19} for number in range(16)
                     ],
@@ -427,6 +443,8 @@ def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dic
         resolved=seed.resolved + 1,
         alerts=seed.alerts + 1,
         repeats=seed.repeats + 1,
+        firing_alerts=seed.firing_alerts + 1,
+        left_out=seed.left_out + 1,
         first_ms=seed.first_ms,
         last_ms=seed.last_ms,
         arrived_ms=seed.arrived_ms,

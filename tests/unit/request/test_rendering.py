@@ -71,6 +71,8 @@ OPEN: dict[str, Any] = {
         "alerts": 0,
         "repeats": 0,
         "latestStartMs": 0,
+        "firingAlerts": 0,
+        "leftOut": 0,
         "countedSignals": [{"segment": SHOP, "resourceVersion": "4711"}],
         "countedEvents": [],
     },
@@ -116,6 +118,37 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                 ),
             },
             id="closed: all deadlines are taken away",
+        ),
+        pytest.param(
+            replace(SNAPSHOT, alerts=6, firing_alerts=2, left_out=9, repeats=1),
+            RequestPhase.SETTLED,
+            None,
+            OPEN
+            | {
+                "phase": "Settled",
+                "ratePerMinute": 0,
+                "deadlines": {"settle": None, "close": None, "expire": "2026-01-01T06:00:00Z"},
+                "continuation": OPEN["continuation"]
+                | {"alerts": 6, "firingAlerts": 2, "leftOut": 9, "repeats": 1},
+                "conditions": changed(
+                    OPEN["conditions"],
+                    condition("Settled", "True", "Quiet", "7 signals; the condition Exact says how exact"),
+                    condition(
+                        "Closed",
+                        "False",
+                        "AlertsFiring",
+                        "2 alerts still firing: closeAfter (900 s) begins when all have resolved",
+                    ),
+                    condition(
+                        "Exact",
+                        "False",
+                        "AlertsLeftOut",
+                        "a sender left 9 alerts out of a post: they are in no request; set its max_alerts to 0; "
+                        "up to 1 alert may count twice: Redis had lost which ones were counted",
+                    ),
+                ),
+            },
+            id="alerts fire and hold it open, and some were left out",
         ),
         pytest.param(
             replace(
