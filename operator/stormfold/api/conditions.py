@@ -131,12 +131,21 @@ class Reason(StrEnum):
         "Closed is False",
         "The next signal of the group is still counted in this request.",
     )
+    ALERTS_FIRING = (
+        "AlertsFiring",
+        "Closed is False",
+        "Alerts still fire and hold the request open. `closeAfter` begins when all have resolved; `window.maxDuration` ends it in any case.",
+    )
     REMEDIATION_FINISHED = (
         "RemediationFinished",
         "Closed is True",
         "`status.remediation.phase` is terminal. The next signal opens another request.",
     )
-    QUIET_FOR_CLOSE_AFTER = ("QuietForCloseAfter", "Closed is True", "No signal came for `closeAfter`.")
+    QUIET_FOR_CLOSE_AFTER = (
+        "QuietForCloseAfter",
+        "Closed is True",
+        "No signal came for `closeAfter`, and no alert fires.",
+    )
     MAX_DURATION_REACHED = (
         "MaxDurationReached",
         "Closed is True",
@@ -157,6 +166,11 @@ class Reason(StrEnum):
         "AlertsEstimated",
         "Exact is False",
         "There are more alerts than are known one by one. Those beyond are counted by an estimate.",
+    )
+    ALERTS_LEFT_OUT = (
+        "AlertsLeftOut",
+        "Exact is False",
+        "The sender says that it left alerts out of a post (`truncatedAlerts`). Set `max_alerts` in its receiver to 0.",
     )
     STORM_OPENED = ("StormOpened", "Event of a RemediationRequest", "The request was made.")
     STORM_SETTLED = ("StormSettled", "Event of a RemediationRequest", "No signal came for `window.idle`.")

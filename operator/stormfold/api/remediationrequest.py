@@ -132,6 +132,10 @@ class Continuation(ApiModel):
     latest_start_ms: Count = 0
     """The latest startsAt of an alert that was counted, in this storm or an earlier one, as Unix milliseconds: what
     starts later was not."""
+    firing_alerts: Count = 0
+    """How many of the instances that fire are alerts of a webhook."""
+    left_out: Count = 0
+    """The most alerts that a sender says it has left out of a post."""
     counted_signals: SegmentVersions = ()
     """Up to which Signals these numbers hold them."""
     counted_events: SegmentVersions = ()
@@ -159,7 +163,8 @@ class Deadlines(ApiModel):
     settle: AwareDatetime | None = None
     """When it is Settled, if no signal comes: last signal plus window.idle."""
     close: AwareDatetime | None = None
-    """When it is Closed, if no signal comes: last signal plus closeAfter."""
+    """When it is Closed, if no signal comes: last signal plus closeAfter. Absent while alerts fire: they hold it
+    open."""
     expire: AwareDatetime | None = None
     """When it is Closed in any case: opening plus window.maxDuration."""
 
@@ -207,7 +212,8 @@ class RemediationRequestStatus(ApiModel):
     """When the storm goes on to its next phase by itself."""
     conditions: Conditions = ()
     """StormDetected: the threshold was reached. Settled: quiet. Recovered: nothing fires any more. Truncated:
-    the list of resources is not complete. Closed: over for good. Exact: each signal is known to count once."""
+    the list of resources is not complete. Closed: over for good. Exact: each signal is known to count once, and
+    no sender has left alerts out."""
     continuation: Continuation | None = None
     """What the storm is continued from if Redis loses it. For stormfold alone."""
     remediation: Remediation | None = None

@@ -67,6 +67,8 @@ def _signal_args(arrival: Arrival, *, sure: bool, doubtful: bool) -> tuple[str |
     instance: str | int = ""
     if isinstance(ref, AlertRef):
         version, flags = ref.starts_ms, f"a{arrival.firing + 2 * sure + 4 * doubtful}"
+        if ref.left_out:
+            flags += f",{ref.left_out}"
     else:
         version, instance = ref.resource_version, arrival.instance
         flags = (
@@ -173,6 +175,8 @@ def seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | i
         "nf": max(seed.firing, 1),
         "xf": seed.firing,
         "xr": seed.resolved,
+        **({"xa": seed.firing_alerts} if seed.firing_alerts else {}),
+        **({"lo": seed.left_out} if seed.left_out else {}),
         "v": seed.severity,
         "o": seed.opened_ms,
         "a": seed.first_ms - seed.opened_ms,

@@ -15,7 +15,8 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | na af ar | alerts counted; those whose latest start fires, or is resolved |
 | ls | the latest beginning of an alert counted, in this storm or an earlier one, ms by the clock of whoever says so |
 | la mb ab | alerts that began up to then may have been counted before Redis lost which were, ms; alerts counted since that may be among them; 1 if some are only estimated |
-| xf xr | instances that are only estimated: firing, resolved |
+| xf xr xa | instances that are only estimated: firing, resolved; how many of the firing ones are alerts |
+| lo | the most alerts that a sender says it has left out of a post |
 | v | highest severity, as a rank |
 | o | opened, ms by the operator's clock |
 | a z l | ms from then to firstSeen, to lastSeen, to the last arrival |

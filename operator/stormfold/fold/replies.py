@@ -205,6 +205,8 @@ def snapshot_of(gid: str, reply: tuple[int, str, Sequence[Any], Sequence[Any]], 
         written_ms=number("lw"),
         close_reason=fields.get("cr", ""),
         closed_ms=number("ct"),
+        firing_alerts=number("af") + number("xa"),
+        left_out=number("lo"),
     )
 
 

@@ -28,6 +28,8 @@ PAYLOAD_VERSIONS = frozenset(("4", "1"))
 MAX_ALERTS = 20_000
 """Alerts in one body; a body of 8 MiB that holds more holds no real ones."""
 MAX_FINGERPRINT = 128
+MAX_LEFT_OUT = 10**9
+"""Beyond it nobody is believed who says what was left out."""
 FUTURE_MS = 5 * 60 * 1000
 """How far the `startsAt` of a Signal may lie ahead: clocks differ."""
 PIECE = 256
@@ -102,6 +104,7 @@ class _Reading:
 
     waiter: AlertWaiter
     now_ms: int
+    left_out: int
     used: Collection[str]
     known: dict[str, str]
     """The values seen so far."""
@@ -131,7 +134,7 @@ class AlertParser:
         """The same, a `PIECE` at a time: gives what is read so far, in the end all. Raises like that at the beginning."""
         alerts, truncated = _alerts(body)
         read = Body([], [], truncated, Shortened())
-        reading = _Reading(waiter, now_ms, self._labels_used(), {}, read.shortened)
+        reading = _Reading(waiter, now_ms, truncated, self._labels_used(), {}, read.shortened)
         for index, alert in enumerate(alerts):
             if index and index % PIECE == 0:
                 yield read
@@ -155,7 +158,7 @@ class AlertParser:
         whole = texts(sent)
         if "alertname" not in whole:
             raise _AlertError("labels: must have an alertname")
-        ref = AlertRef(reading.waiter, index, _milliseconds(alert.get("startsAt")))
+        ref = AlertRef(reading.waiter, index, _milliseconds(alert.get("startsAt")), reading.left_out)
         fingerprint = text_of(alert.get("fingerprint")) or fingerprint_of(whole)
         written = cut(whole.get("severity", ""), MAX_VALUE)
         severity = _SEVERITIES.get(written) or _SEVERITIES.get(written.lower())
@@ -208,7 +211,7 @@ def _alerts(body: bytes | bytearray) -> tuple[list[Any], int]:
             f"alerts: must have at most {MAX_ALERTS}, not {len(alerts)}: group by more labels in the route",
         )
     truncated = message.get("truncatedAlerts")
-    return alerts, truncated if type(truncated) is int and truncated > 0 else 0
+    return alerts, min(truncated, MAX_LEFT_OUT) if type(truncated) is int and truncated > 0 else 0
 
 
 def _message(body: bytes | bytearray) -> Any:

@@ -133,6 +133,8 @@ class AlertRef:
     """Its place in the body."""
     starts_ms: int
     """`startsAt`: with the fingerprint it names the instance, which is counted once."""
+    left_out: int = 0
+    """Alerts that their sender left out of the body."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,10 @@ class Seed:
     """How many of those may have been counted before; see `Snapshot.repeats`."""
     latest_start_ms: int = 0
     """The latest beginning of an alert counted, here or in an earlier storm; 0: there was none."""
+    firing_alerts: int = 0
+    """How many of those that fire are alerts of a webhook; no more than `firing`."""
+    left_out: int = 0
+    """See `Snapshot.left_out`."""
     resource_count: int = 0
     truncated: bool = False
     resources: Mapping[Target, int] = field(default_factory=dict)
@@ -170,6 +174,10 @@ class Snapshot:
     written_ms: int
     close_reason: str = ""
     closed_ms: int = 0
+    firing_alerts: int = 0
+    """How many of those that fire are alerts of a webhook: they keep the storm from closing for quiet."""
+    left_out: int = 0
+    """The most alerts that a sender says it has left out of a post of which others are here."""
 
     @property
     def life(self) -> str:

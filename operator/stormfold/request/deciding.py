@@ -67,7 +67,8 @@ class DeadlinesMs:
     """When a storm goes on by itself, Unix ms."""
 
     settle: int
-    close: int
+    close: int | None
+    """None while alerts fire: they hold it open."""
     expire: int
 
 
@@ -81,7 +82,7 @@ def deadlines(storm: Snapshot) -> DeadlinesMs:
     terms = storm.terms
     return DeadlinesMs(
         settle=storm.arrived_ms + terms.idle_ms,
-        close=storm.arrived_ms + terms.close_after_ms,
+        close=None if storm.firing_alerts else storm.arrived_ms + terms.close_after_ms,
         expire=storm.opened_ms + terms.max_duration_ms,
     )
 
@@ -101,10 +102,14 @@ def decide(storm: Snapshot, *, has_request: bool, remediation_finished: bool, no
         return Close(Reason.REMEDIATION_FINISHED, unless_grown=False)
     if now_ms >= until.expire:
         return Close(Reason.MAX_DURATION_REACHED, unless_grown=False)
-    if now_ms >= until.close:
+    if until.close is not None and now_ms >= until.close:
         return Close(Reason.QUIET_FOR_CLOSE_AFTER, unless_grown=True)
     quiet = now_ms >= until.settle
-    deadline = min(until.expire, until.close, until.expire if quiet else until.settle)
+    deadline = min(
+        until.expire,
+        until.expire if until.close is None else until.close,
+        until.expire if quiet else until.settle,
+    )
     if has_request and storm.written == storm.folded and quiet == storm.settled:
         return Wait(deadline)
     return Write(RequestPhase.SETTLED if quiet else RequestPhase.OPEN, deadline)
@@ -195,20 +200,34 @@ def truncated(storm: Snapshot) -> Finding:
 
 
 def exact(storm: Snapshot) -> Finding:
-    """Whether each signal is known to count once."""
+    """Whether each signal is known to count once. The gravest reason goes before the others, the message has all."""
+    doubts: list[tuple[Reason, str]] = []
+    if storm.left_out:
+        doubts.append(
+            (
+                Reason.ALERTS_LEFT_OUT,
+                f"a sender left {plural(storm.left_out, 'alert')} out of a post: they are in no request; "
+                "set its max_alerts to 0",
+            )
+        )
     if storm.repeats:
-        return Finding(
-            False,
-            Reason.ALERTS_MAY_REPEAT,
-            f"up to {plural(storm.repeats, 'alert')} may count twice: Redis had lost which ones were counted",
+        doubts.append(
+            (
+                Reason.ALERTS_MAY_REPEAT,
+                f"up to {plural(storm.repeats, 'alert')} may count twice: Redis had lost which ones were counted",
+            )
         )
     if storm.alerts_beyond:
-        return Finding(
-            False,
-            Reason.ALERTS_ESTIMATED,
-            f"{storm.alerts} alerts, some of them estimated: no more than {KNOWN_ALERTS} of a group are known one by one",
+        doubts.append(
+            (
+                Reason.ALERTS_ESTIMATED,
+                f"{storm.alerts} alerts, some of them estimated: no more than {KNOWN_ALERTS} of a group are "
+                "known one by one",
+            )
         )
-    return Finding(True, Reason.EACH_COUNTED_ONCE, "each signal counts once")
+    if not doubts:
+        return Finding(True, Reason.EACH_COUNTED_ONCE, "each signal counts once")
+    return Finding(False, doubts[0][0], "; ".join(message for _, message in doubts))
 
 
 CLOSING_SENTENCES = {
@@ -219,11 +238,22 @@ CLOSING_SENTENCES = {
 }
 
 
-def closed(reason: Reason | None) -> Finding:
-    """Whether it is over, and why."""
-    if reason is None:
-        return Finding(False, Reason.NOT_CLOSED, "signals of the group are still counted here")
+def closed(reason: Reason) -> Finding:
+    """That it is over, and why."""
     return Finding(True, reason, CLOSING_SENTENCES[reason])
+
+
+def not_closed(storm: Snapshot) -> Finding:
+    """That it is not, and what keeps it open."""
+    if not storm.firing_alerts:
+        return Finding(False, Reason.NOT_CLOSED, "signals of the group are still counted here")
+    up_to = "up to " if storm.approximate else ""
+    return Finding(
+        False,
+        Reason.ALERTS_FIRING,
+        f"{up_to}{plural(storm.firing_alerts, 'alert')} still firing: closeAfter "
+        f"({_seconds(storm.terms.close_after_ms)}) begins when all have resolved",
+    )
 
 
 def _seconds(milliseconds: int) -> str:

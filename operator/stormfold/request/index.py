@@ -357,6 +357,8 @@ def seed_of(request: Request) -> Seed:
         since=request.since,
         alerts=_believed(stored.alerts),
         repeats=_believed(stored.repeats),
+        firing_alerts=_believed(min(stored.firing_alerts, status.signals.firing)),
+        left_out=_believed(stored.left_out),
         latest_start_ms=stored.latest_start_ms,
         resource_count=_believed(status.affected_resource_count),
         truncated=status.truncated,

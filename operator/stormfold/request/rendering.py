@@ -106,7 +106,7 @@ def status(
             ConditionType.SETTLED: deciding.settled(storm, phase),
             ConditionType.RECOVERED: deciding.recovered(storm),
             ConditionType.TRUNCATED: deciding.truncated(storm),
-            ConditionType.CLOSED: deciding.closed(closed_for),
+            ConditionType.CLOSED: deciding.closed(closed_for) if closed_for else deciding.not_closed(storm),
             ConditionType.EXACT: deciding.exact(storm),
         },
         generation=generation,
@@ -137,7 +137,7 @@ def status(
         if over
         else Deadlines(
             settle=None if phase is RequestPhase.SETTLED else moment(until.settle),
-            close=moment(until.close),
+            close=None if until.close is None else moment(until.close),
             expire=moment(until.expire),
         ),
         conditions=conditions,
@@ -148,6 +148,8 @@ def status(
             alerts=storm.alerts,
             repeats=storm.repeats,
             latest_start_ms=storm.latest_start_ms,
+            firing_alerts=storm.firing_alerts,
+            left_out=storm.left_out,
             counted_signals=_segment_versions(storm.through, storm.since, of_events=False),
             counted_events=_segment_versions(storm.event_through, storm.since, of_events=True),
         ),
@@ -155,7 +157,7 @@ def status(
     # By hand, since models of so many take as long as all the rest.
     rendered["affectedResources"] = [_affected(target, signals) for target, signals in storm.resources]
     # A merge patch keeps what it does not name: a deadline that is no more has to be named.
-    rendered["deadlines"] = {"settle": None} | rendered["deadlines"] if not over else None
+    rendered["deadlines"] = {"settle": None, "close": None} | rendered["deadlines"] if not over else None
     return rendered
 
 

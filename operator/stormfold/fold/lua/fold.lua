@@ -22,7 +22,8 @@
            version, id, flags, severity 0…4, seen ms, resource or '', instance, '' of an alert. By the flags it is
              0<s> | 1<s>       a Signal of segment s, resolved or firing; version is its resourceVersion
              a0 … a7           an alert, the sum of 1 firing, 2 surely not counted, 4 maybe counted by another group;
-                               version is its start in ms
+                               version is its start in ms. Behind a comma may follow how many alerts its sender
+                               has left out of the post: a1,7
              e<after>,<count>,<s>  occurrences of an Event of segment s; version is its resourceVersion
            Where all are Signals, no two with the same id, there may be their sum; then k is above 0, and follow:
              k times segment, its lowest version and its highest;
@@ -66,6 +67,7 @@ local BASE_BYTES = 64 -- so many that one character says how many of them are sh
 local COUNTED_SECONDS = 86400 -- how long a closed storm's alerts are known after the last repeat of one
 local FLOOR = '^fl(e?%d+)$' -- a field of a storm: the floor of a segment, of Signals or of Events
 local ALERT, EVENT, FIRING, RESOLVED = string.byte('a'), string.byte('e'), string.byte('1'), string.byte('r')
+local ZERO = string.byte('0')
 
 local at = 4 -- the next argument to read
 local signal_args = ARGV -- where the signals of a storm are, seven values each
@@ -208,7 +210,7 @@ local function takes(known, id)
 end
 
 local function judge_alert(map, known, a, opening, basis)
-  local id, flags, start = signal_args[a + 1], number(string.sub(signal_args[a + 2], 2)), tonumber(signal_args[a])
+  local id, flags, start = signal_args[a + 1], string.byte(signal_args[a + 2], 2) - ZERO, tonumber(signal_args[a])
   -- What the caller is sure of holds for one request: another replica may have continued the storm from a later one.
   local fires, sure = flags % 2 == 1, flags % 4 >= 2 and basis == (map.s == 'o' and map.og or '')
   local maybe = flags >= 4 or (not sure and start <= (map.la or 0))
@@ -223,6 +225,19 @@ local function judge_alert(map, known, a, opening, basis)
   local what, before = note_report(alert, start, fires, opening)
   if not what then return nil, before end
   return { a = a, what = what, fires = fires, before = before, maybe = maybe and what ~= 'resolution' }
+end
+
+-- That a sender has left more alerts out of a post than the storm knows of is news, be its alerts known or not; what
+-- was found of one of them says it, or `fate` says that the storm has counted it.
+local function with_left_out(map, known, a, found, fate)
+  local flags = signal_args[a + 2]
+  if #flags == 2 or (not found and fate ~= HERE) then return found end
+  local left_out = tonumber(string.sub(flags, 4))
+  if left_out <= (known.left_out or (map.s == 'o' and map.lo) or 0) then return found end
+  known.left_out = left_out
+  found = found or { a = a, what = 'left-out', fires = true, weight = 0 }
+  found.left_out = left_out
+  return found
 end
 
 local function judge_event(map, known, a)
@@ -264,6 +279,7 @@ local function read_signals(map, basis, m, first, noted, ids_key, counted_key)
       local found, fate
       if kind == ALERT then
         found, fate = judge_alert(map, known, a, opening, basis)
+        found = with_left_out(map, known, a, found, fate)
       else
         found = judge_event(map, known, a)
       end
@@ -271,7 +287,7 @@ local function read_signals(map, basis, m, first, noted, ids_key, counted_key)
         new[#new + 1] = found
         ordinals[i] = -#new
         -- Of the alert whose end is counted now, the beginning was counted before.
-        if found.what == 'resolution' then repeats[#repeats + 1] = i end
+        if found.what == 'resolution' or found.what == 'left-out' then repeats[#repeats + 1] = i end
       elseif fate == DISCARDED then
         ordinals[i] = false
       elseif fate == BEFORE then
@@ -367,8 +383,8 @@ local function count_instances(map, tally, instances_key)
       if was_firing then
         f = f - 1
         remove[#remove + 1] = as_firing
-      elseif not was_resolved and xf > 0 then
-        xf = xf - 1 -- one of those that fired unnamed
+      elseif not was_resolved and xf > (map.xa or 0) then
+        xf = xf - 1 -- one of those that fired unnamed, and are no alerts
       end
       if was_firing or (not was_resolved and f + r < MAX_INSTANCES) then
         r = r + 1
@@ -385,21 +401,26 @@ end
 
 -- The alerts that fire and that are resolved, by the latest start of each.
 local function count_alert(map, alert)
-  local af, ar, xf, xr = map.af or 0, map.ar or 0, map.xf or 0, map.xr or 0
+  if alert.left_out then map.lo = alert.left_out end
+  if alert.what == 'left-out' then return end
+  local af, ar, xf, xr, xa = map.af or 0, map.ar or 0, map.xf or 0, map.xr or 0, map.xa or 0
+  -- One of the alerts that fired unnamed does no more, or is known by now.
+  local function named() if xa > 0 then xf, xa = xf - 1, xa - 1 end end
   if alert.what ~= 'resolution' then
     map.na = (map.na or 0) + alert.weight
     map.ls = math.max(map.ls or 0, tonumber(signal_args[alert.a]))
   end
   if alert.maybe then
     map.mb = (map.mb or 0) + alert.weight
-    xf = math.max(0, xf - 1) -- it is one of those that fired unnamed
+    named()
   end
   if alert.what == 'beyond' then
     map.ab = 1
     if alert.fires then
-      xf = xf + alert.weight
+      xf, xa = xf + alert.weight, xa + alert.weight
     else
-      xf, xr = math.max(0, xf - 1), xr + 1
+      named()
+      xr = xr + 1
     end
   elseif alert.what ~= 'older' then
     if alert.before == 'f' then af = af - 1 end
@@ -407,6 +428,7 @@ local function count_alert(map, alert)
     if alert.what == 'instance' and alert.fires then af = af + 1 else ar = ar + 1 end
   end
   map.af, map.ar, map.xf, map.xr = af, ar, xf, xr
+  map.xa = xa > 0 and xa or nil
 end
 
 -- How many of the alerts that are not known one by one are new, by a HyperLogLog, is spread over them from the first on.
