@@ -18,6 +18,8 @@ from tests.harness.redis_proxy import RedisProxy
 from tests.harness.scene import rows
 from tests.harness.team import Team
 
+from stormfold.demo.valkey import Valkey
+
 NAME = "CrashLooping"
 NODES = 3
 WITHIN_SECONDS = 60.0
@@ -69,8 +71,19 @@ class Front:
 
 
 @pytest.fixture
+def policy() -> dict[str, Any]:
+    """Fields of the team's policy, for a test to set."""
+    return {}
+
+
+@pytest.fixture
 async def front(
-    api: Api, operator: NewOperator, redis_proxy: RedisProxy, namespace: str, tmp_path: Path
+    api: Api,
+    operator: NewOperator,
+    redis_proxy: RedisProxy,
+    namespace: str,
+    tmp_path: Path,
+    policy: dict[str, Any],
 ) -> Front:
     """Two replicas on one Redis, behind `redis_proxy`."""
     token = tmp_path / "token"
@@ -80,7 +93,7 @@ async def front(
         for number in range(2)
     ]
     team = Team(api, namespace)
-    await team.policy()
+    await team.policy(**policy)
     for replica in (first, second):
         await replica.obeys(1)
     return Front((first, second), team, token)
@@ -204,3 +217,89 @@ async def test_replica_that_was_away_counts_nothing_twice(
     await first.start()
     await delivered_again(sender, bodies=2 * NODES * 2)
     assert await front.counts() == [(1, 60, 60, 0, "False")]
+
+
+# --- how long a request is open
+
+
+async def closing(front: Front, name: str = NAME) -> list[tuple[Any, ...]]:
+    """(epoch, phase, Closed, why, firing) of each request of a name."""
+    return rows(
+        await front.team.requests(name),
+        "spec.epoch status.phase status.conditions.Closed.status status.conditions.Closed.reason"
+        " status.signals.firing",
+    )
+
+
+async def come_to(front: Front, *expected: Any, name: str = NAME) -> None:
+    """Wait until the one request of a name says this of its closing."""
+    await eventually(
+        lambda: closing(front, name),
+        lambda seen: seen == [expected],
+        within=WITHIN_SECONDS,
+        what=f"{name} is {expected}",
+    )
+
+
+@pytest.mark.parametrize("policy", [{"closeAfter": "2s"}], ids=["closeAfter 2s"])
+@pytest.mark.parametrize("loses", [False, True], ids=["", "Redis loses all"])
+async def test_request_is_open_while_alerts_fire_and_closes_when_they_have_resolved(
+    front: Front, alertmanager: NewAlertmanager, valkey: Valkey, loses: bool
+) -> None:
+    sender = await alertmanager(front.config(repeat_interval="600ms"))
+    alerts = front.alerts(6)
+    await sender.post(alerts)
+    held = (1, "Settled", "False", "AlertsFiring", 6)
+    await come_to(front, *held)
+    if loses:
+        valkey.command("FLUSHALL")
+    # Signals that fire close for quiet: so long the alerts fire beyond closeAfter, and are repeated all the time.
+    await front.team.report("signals", 3)
+    await come_to(front, 1, "Closed", "True", "QuietForCloseAfter", 3, name="signals")
+    await delivered_again(sender, bodies=NODES * 2)
+    await come_to(front, *held)
+    (request,) = await front.team.requests(NAME)
+    assert "close" not in request["status"]["deadlines"]
+    await sender.post(alert.resolved() for alert in alerts[1:])
+    await come_to(front, 1, "Settled", "False", "AlertsFiring", 1)
+    await sender.post([alerts[0].resolved()])
+    await come_to(front, 1, "Closed", "True", "QuietForCloseAfter", 0)
+
+
+@on_the_current_one
+@pytest.mark.parametrize(
+    "policy", [{"closeAfter": "2s", "window": {"idle": "1s", "maxDuration": "6s"}}], ids=["maxDuration 6s"]
+)
+async def test_longest_duration_ends_a_request_whose_alerts_fire_for_ever(
+    front: Front, alertmanager: NewAlertmanager
+) -> None:
+    sender = await alertmanager(front.config(repeat_interval="600ms"))
+    await sender.post(front.alerts(6))
+    await come_to(front, 1, "Settled", "False", "AlertsFiring", 6)
+    await come_to(front, 1, "Closed", "True", "MaxDurationReached", 6)
+
+
+LEAVES_OUT = "a sender left 2 alerts out of a post: they are in no request; set its max_alerts to 0"
+
+
+async def test_alerts_that_a_sender_leaves_out_are_said_in_the_request(
+    front: Front, alertmanager: NewAlertmanager
+) -> None:
+    told = front.config(repeat_interval="600ms")
+    for receiver in told["receivers"]:
+        for hook in receiver["webhook_configs"]:
+            hook["max_alerts"] = 5
+    sender = await alertmanager(told)
+    # Of each node 7 alerts, of which 5 come.
+    await sender.post(front.alerts(7 * NODES))
+    await front.come_to(5 * NODES)
+    await eventually(
+        lambda: _exact(front),
+        lambda seen: seen == [("False", "AlertsLeftOut", LEAVES_OUT)],
+        within=WITHIN_SECONDS,
+    )
+
+
+async def _exact(front: Front) -> list[tuple[Any, ...]]:
+    of = "status.conditions.Exact"
+    return rows(await front.team.requests(NAME), f"{of}.status {of}.reason {of}.message")
