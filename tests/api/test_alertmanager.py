@@ -78,6 +78,7 @@ def policy() -> dict[str, Any]:
 
 @pytest.fixture
 async def front(
+    *,
     api: Api,
     operator: NewOperator,
     redis_proxy: RedisProxy,

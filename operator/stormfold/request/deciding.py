@@ -201,33 +201,24 @@ def truncated(storm: Snapshot) -> Finding:
 
 def exact(storm: Snapshot) -> Finding:
     """Whether each signal is known to count once. The gravest reason goes before the others, the message has all."""
-    doubts: list[tuple[Reason, str]] = []
+    doubts: dict[Reason, str] = {}
     if storm.left_out:
-        doubts.append(
-            (
-                Reason.ALERTS_LEFT_OUT,
-                f"a sender left {plural(storm.left_out, 'alert')} out of a post: they are in no request; "
-                "set its max_alerts to 0",
-            )
+        left_out = plural(storm.left_out, "alert")
+        doubts[Reason.ALERTS_LEFT_OUT] = (
+            f"a sender left {left_out} out of a post: they are in no request; set its max_alerts to 0"
         )
     if storm.repeats:
-        doubts.append(
-            (
-                Reason.ALERTS_MAY_REPEAT,
-                f"up to {plural(storm.repeats, 'alert')} may count twice: Redis had lost which ones were counted",
-            )
+        repeats = plural(storm.repeats, "alert")
+        doubts[Reason.ALERTS_MAY_REPEAT] = (
+            f"up to {repeats} may count twice: Redis had lost which ones were counted"
         )
     if storm.alerts_beyond:
-        doubts.append(
-            (
-                Reason.ALERTS_ESTIMATED,
-                f"{storm.alerts} alerts, some of them estimated: no more than {KNOWN_ALERTS} of a group are "
-                "known one by one",
-            )
+        doubts[Reason.ALERTS_ESTIMATED] = (
+            f"{storm.alerts} alerts, some of them estimated: no more than {KNOWN_ALERTS} of a group are known one by one"
         )
     if not doubts:
         return Finding(True, Reason.EACH_COUNTED_ONCE, "each signal counts once")
-    return Finding(False, doubts[0][0], "; ".join(message for _, message in doubts))
+    return Finding(False, next(iter(doubts)), "; ".join(doubts.values()))
 
 
 CLOSING_SENTENCES = {
