@@ -286,7 +286,7 @@ async def test_repeat_of_an_alert_opens_no_storm_after_the_overflow_storm_is_clo
     replica: NewReplica, sender: Sender
 ) -> None:
     processes = [await replica(identity=f"replica-{number}") for number in range(2)]
-    await sender.policy(window={"idle": "1s"}, closeAfter="3s", limits={"openStorms": 1})
+    await sender.policy(window={"idle": "1s", "maxDuration": "4s"}, limits={"openStorms": 1})
     await sender.accepted()
     for name in ("Own", "Shared"):
         answer = await sender.post(processes[0], sender.alerts(7, name=name))
@@ -480,6 +480,7 @@ async def test_own_examples_of_bodies_are_taken(replica: NewReplica, sender: Sen
     await sender.api.delete("ClusterStormPolicy", "all")
     assert taken == {
         "firing": (200, 2, []),
+        "grafana": (200, 2, []),
         "mixed-batch": (200, 5, []),
         "node": (200, 2, []),
         "one-bad-alert": (200, 2, ["InvalidAlert"]),
@@ -491,6 +492,8 @@ async def test_own_examples_of_bodies_are_taken(replica: NewReplica, sender: Sen
     assert {name: counts for name, *counts in await sender.counts(said)} == {
         "BackupMissed": [1, 1, 0, "high"],
         "CPUThrottlingHigh": [1, 1, 0, "info"],
+        "Checkout is slow": [1, 1, 0, "critical"],
+        "DatasourceNoData": [1, 1, 0, "unknown"],
         "DiskSlow": [1, 1, 0, "critical"],
         "KubeDeploymentReplicasMismatch": [1, 1, 0, "warning"],
         "KubeHpaMaxedOut": [1, 1, 0, "warning"],
@@ -504,3 +507,100 @@ async def test_own_examples_of_bodies_are_taken(replica: NewReplica, sender: Sen
         "TargetDown": [1, 1, 0, "warning"],
         "Watchdog": [1, 1, 0, "unknown"],
     }
+
+
+# --- namespaces that are not there
+
+
+async def test_alert_of_a_namespace_that_does_not_exist_is_told_at_once_and_the_others_go_on(
+    replica: NewReplica, sender: Sender
+) -> None:
+    process = await replica(environment={"STORMFOLD_WEBHOOK_WAIT_SECONDS": "30"})
+    await sender.policy()
+    await sender.accepted()
+    await cluster_policy(sender, "all", groupBy=["name", "namespace"])
+    new = f"{sender.namespace}-new"
+    stray = [alert | {"labels": alert["labels"] | {"namespace": new}} for alert in sender.alerts(3)]
+    message = f"the alert is about namespace '{new}', which does not exist"
+    refusal = {"reason": "NamespaceNotFound", "message": message}
+    status, answer = await sender.post(process, stray)
+    assert (status, answer["reason"]) == (400, "NoAlertUsable")
+    assert answer["message"] == f"no alert of 3 can be used; the first: {message}"
+    assert answer["rejected"] == [{"index": index, **refusal} for index in range(3)]
+    assert await sender.post(process, [stray[0], *sender.alerts(2)]) == (
+        200,
+        {"accepted": 2, "rejected": [{"index": 0, **refusal}], "discarded": []},
+    )
+    # It is taken as soon as somebody has made the namespace.
+    await sender.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": new}})
+    await eventually(
+        lambda: sender.post(process, stray),
+        lambda seen: seen == (200, {"accepted": 3, **TAKEN}),
+        within=WITHIN_SECONDS,
+        what="the namespace is known",
+    )
+    await sender.api.delete("ClusterStormPolicy", "all")
+
+
+async def test_alert_of_a_namespace_that_was_just_made_is_taken(replica: NewReplica, sender: Sender) -> None:
+    process = await replica()
+    await cluster_policy(sender, "all", groupBy=["name", "namespace"])
+    for number in range(5):
+        new = f"{sender.namespace}-{number}"
+        await sender.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": new}})
+        alert = sender.alert("pod-1")
+        alert["labels"]["namespace"] = new
+        assert await sender.post(process, [alert]) == (200, {"accepted": 1, **TAKEN})
+    await sender.api.delete("ClusterStormPolicy", "all")
+
+
+async def test_policy_whose_requests_have_no_namespace_is_named_and_foreign_namespaces_do_no_harm(
+    replica: NewReplica, sender: Sender
+) -> None:
+    process = await replica()
+    alert = sender.alert("pod-1")
+    alert["labels"]["namespace"] = "of-another-cluster"
+    await cluster_policy(sender, "all", groupBy=["name"], requestNamespace=f"{sender.namespace}-not-there")
+    status, answer = await sender.post(process, [alert])
+    assert (status, [refused["reason"] for refused in answer["rejected"]]) == (
+        400,
+        ["RequestNamespaceNotFound"],
+    )
+    assert answer["rejected"][0]["message"] == (
+        f"ClusterStormPolicy/all makes its requests in namespace '{sender.namespace}-not-there', which does not "
+        "exist: create it, or change requestNamespace"
+    )
+    await cluster_policy(sender, "all", groupBy=["name"], requestNamespace=sender.namespace)
+    await eventually(
+        lambda: sender.post(process, [alert]),
+        lambda seen: seen == (200, {"accepted": 1, **TAKEN}),
+        within=WITHIN_SECONDS,
+        what="the policy names a namespace that is there",
+    )
+    await sender.api.delete("ClusterStormPolicy", "all")
+
+
+async def cluster_policy(sender: Sender, name: str, **spec: Any) -> None:
+    """Make a ClusterStormPolicy, or change it, and wait until it is in force."""
+    known = await sender.api.get("ClusterStormPolicy", name)
+    if known:
+        await sender.api.patch("ClusterStormPolicy", name, None, {"spec": spec})
+    else:
+        await sender.api.create(
+            {
+                "apiVersion": "stormfold.dev/v1alpha1",
+                "kind": "ClusterStormPolicy",
+                "metadata": {"name": name},
+                "spec": {"hold": "100ms"} | spec,
+            }
+        )
+    generation = 1 + (known["metadata"]["generation"] if known else 0)
+    await eventually(
+        lambda: sender.api.get("ClusterStormPolicy", name),
+        lambda seen: (
+            at(seen, "status.observedGeneration") == generation
+            and at(seen, "status.conditions.Accepted.status") == "True"
+        ),
+        within=WITHIN_SECONDS,
+        what="the policy is in force",
+    )

@@ -298,6 +298,28 @@ async def test_alerts_for_which_there_is_no_room_are_refused_and_the_others_take
         assert [arrival.namespace for arrival in it.behind.arrivals] == ["ops"]
 
 
+async def test_post_whose_alerts_have_no_place_is_refused_and_one_of_several_is_listed() -> None:
+    nowhere = Verdict(SignalPhase.REJECTED, Reason.NAMESPACE_NOT_FOUND, "there is no namespace shopp")
+    async with served() as it:
+        it.behind.holds = True
+        answer = it.post_later(body(alert(0), {}))
+        it.behind.conclude(await it.taken(1), nowhere)
+        found = await answer
+        assert (found.code, found.reason, found.json["accepted"]) == (400, "NoAlertUsable", 0)
+        assert found.json["message"] == "no alert of 2 can be used; the first: there is no namespace shopp"
+        assert [(r["index"], r["reason"]) for r in found.json["rejected"]] == [
+            (0, "NamespaceNotFound"),
+            (1, "InvalidAlert"),
+        ]
+        answer = it.post_later(body(alert(0), alert(1)))
+        await it.taken(3)
+        it.behind.conclude(it.behind.arrivals[1:2], nowhere)
+        it.behind.conclude(it.behind.arrivals[2:])
+        found = await answer
+        assert (found.code, found.json["accepted"]) == (200, 1)
+        assert [(r["index"], r["reason"]) for r in found.json["rejected"]] == [(0, "NamespaceNotFound")]
+
+
 async def test_process_that_does_not_serve_says_why() -> None:
     async with served() as it:
         it.problem = "this replica is stopping"

@@ -546,7 +546,7 @@ EXAMPLE_ROWS: dict[str, list[Row | str]] = {
     ],
     "grafana.json": [
         ("Checkout is slow", "shop", "critical", "firing", "Pod/checkout-7c9b5d6f48-8hx2v"),
-        ("DatasourceNoData", "shop", "unknown", "resolved", "Namespace/shop"),
+        ("DatasourceNoData", "shop", "unknown", "firing", "Namespace/shop"),
     ],
     "one-bad-alert.json": [
         ("TargetDown", "shop", "warning", "firing", "Service/orders"),

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
+from tests.harness.folding import Nobody
 from tests.harness.values import ARRIVAL, cluster_version, version
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
-from stormfold.model.arrival import Span, Verdict
+from stormfold.model.arrival import AlertRef, Span, Verdict
 from stormfold.model.group import Group, PolicyId
 from stormfold.policy.grouping import overflow_group
 from stormfold.policy.index import PolicyIndex
@@ -342,6 +343,38 @@ def test_router_follows_namespaces() -> None:
     assert isinstance(router.route(ARRIVAL, NOTHING_OPEN), Routed)
     router.namespaces_listed({})
     assert isinstance(router.route(ARRIVAL, NOTHING_OPEN), Verdict)
+
+
+def test_alert_whose_request_would_be_made_in_no_namespace_hears_so() -> None:
+    alert = replace(ARRIVAL, ref=AlertRef(Nobody(), 0, 0))
+    router = Router()
+    router.update([cluster_version(groupBy=["namespace"])])
+    assert isinstance(router.route(alert, NOTHING_OPEN), Routed)
+    router.absent.add("shop")
+    assert router.route(alert, NOTHING_OPEN) == Verdict(
+        SignalPhase.REJECTED,
+        Reason.NAMESPACE_NOT_FOUND,
+        "the alert is about namespace 'shop', which does not exist",
+    )
+    assert isinstance(router.route(ARRIVAL, NOTHING_OPEN), Routed), "a Signal waits"
+    router.namespace_changed("shop", {})
+    assert isinstance(router.route(alert, NOTHING_OPEN), Routed)
+
+
+def test_alert_of_no_namespace_is_taken_where_the_policy_names_one_for_requests() -> None:
+    alert = replace(ARRIVAL, ref=AlertRef(Nobody(), 0, 0))
+    router = Router()
+    router.update([cluster_version("all", groupBy=["name"], requestNamespace="platform")])
+    assert router.request_namespaces == {"platform"}
+    router.absent.add("shop")
+    assert isinstance(router.route(alert, NOTHING_OPEN), Routed)
+    router.absent.add("platform")
+    assert router.route(alert, NOTHING_OPEN) == Verdict(
+        SignalPhase.REJECTED,
+        Reason.REQUEST_NAMESPACE_NOT_FOUND,
+        "ClusterStormPolicy/all makes its requests in namespace 'platform', which does not exist: create it, "
+        "or change requestNamespace",
+    )
 
 
 def test_what_is_no_arrival_is_kept_for_the_default_time() -> None:
