@@ -20,6 +20,7 @@ from stormfold.fold.holding import Held
 from stormfold.fold.store import StormStore
 from stormfold.handlers.startup import Handover, KopfThread
 from stormfold.intake.alertmanager import PIECE
+from stormfold.intake.namespaces import Namespaces
 from stormfold.intake.owners import Owners
 from stormfold.intake.policies import PolicyIntake
 from stormfold.intake.rest import Left
@@ -28,7 +29,6 @@ from stormfold.intake.signals import Seen, SignalIntake
 from stormfold.intake.webhook import Webhook, WebhookOptions
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
-from stormfold.kube.errors import ApiError, NotFoundError, RefusedError
 from stormfold.kube.lease import Lease
 from stormfold.kube.recorder import About, Recorder
 from stormfold.kube.reviews import Reviews
@@ -64,6 +64,7 @@ class App:
         self._store = StormStore(connection, cluster=cluster)
         self._recorder = Recorder(client, identity=settings.identity)
         self._router = Router()
+        self._namespaces = Namespaces(client, self._router)
         self._index = RequestIndex()
         self._reconciler = Reconciler(
             self._store,
@@ -73,6 +74,7 @@ class App:
             trim=lambda: self._of_shards(Shard.trim),
             fenced=lambda: self._of_shards(Shard.fenced),
             throttled=lambda: client.throttled,
+            namespace_gone=lambda name: self._router.namespace_changed(name, None),
         )
         self._folder = Folder(
             self._store,
@@ -169,7 +171,7 @@ class App:
     # --- the words between rooms
 
     async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
-        await self._know_namespace(arrival.namespace)
+        await self._namespaces.know((arrival.namespace,))
         return await self._folder.submit(await self._owners.resolve(arrival), waits)
 
     def _held_back(self, namespace: str, left: Left) -> None:
@@ -182,8 +184,9 @@ class App:
         )
 
     async def _submit_alerts(self, arrivals: list[Arrival]) -> list[Arrival]:
-        for namespace in {arrival.namespace for arrival in arrivals}:
-            await self._know_namespace(namespace)
+        await self._namespaces.know(
+            {arrival.namespace for arrival in arrivals} | self._router.request_namespaces
+        )
         if self._owners.wanted:
             arrivals = [await self._owners.resolve(arrival) for arrival in arrivals]
         refused: list[Arrival] = []
@@ -215,22 +218,6 @@ class App:
         wanted = any(version.takes_events for version in self._router.versions)
         for shard in self._shards:
             shard.want_events(wanted)
-
-    async def _know_namespace(self, name: str) -> None:
-        if not self._router.knows_namespace(name):
-            self._router.namespace_changed(name, await self._namespace_labels(name))
-
-    async def _namespace_labels(self, name: str) -> dict[str, str]:
-        while True:
-            try:
-                body = await self._client.get(f"/api/v1/namespaces/{name}")
-            except (NotFoundError, RefusedError):
-                return {}
-            except ApiError as exc:
-                log.warning("namespace not read, trying again", extra={"error": str(exc)})
-                await asyncio.sleep(1)
-            else:
-                return body["metadata"].get("labels") or {}
 
     def _tell(self, arrival: Arrival, verdict: Verdict) -> None:
         match arrival.ref:

@@ -215,9 +215,14 @@ class Reason(StrEnum):
         "Signal is Rejected",
         "The namespace for the request is being deleted, so none can be made there.",
     )
+    NAMESPACE_NOT_FOUND = (
+        "NamespaceNotFound",
+        "Alert is rejected",
+        "The alert's labels name a namespace that does not exist, and its request would be made there.",
+    )
     REQUEST_NAMESPACE_NOT_FOUND = (
         "RequestNamespaceNotFound",
-        "Signal is Rejected",
+        "Signal is Rejected; alert is rejected",
         "The namespace that the policy names in `requestNamespace` does not exist.",
     )
     INVALID_ALERT = (

@@ -65,6 +65,10 @@ BYTES = 64 * 2**20
 """Bytes of bodies that are being read or parsed, at most."""
 REVIEWS_OF_A_POST = 4
 """Namespaces of a post that are asked about at once."""
+NO_PLACE = frozenset(
+    (Reason.NAMESPACE_NOT_FOUND, Reason.REQUEST_NAMESPACE_NOT_FOUND, Reason.NAMESPACE_TERMINATING)
+)
+"""Reasons why there is no place for a request: whoever sets up the sender or the policies must mend it."""
 RELOAD_SECONDS = 5.0
 """How often the files are looked at."""
 STOP_SECONDS = 5.0
@@ -395,6 +399,8 @@ class Webhook:
         rejected = sorted([*refusals, *named(post.rejected, arrivals)], key=lambda refusal: refusal.index)
         log_rejected(rejected)
         accepted = len(arrivals) - len(post.rejected) - len(post.discarded)
+        if not (accepted or post.discarded) and any(refusal.reason in NO_PLACE for refusal in rejected):
+            raise none_taken(rejected)  # by a 200 nobody would hear of it
         return Answer(
             200,
             {

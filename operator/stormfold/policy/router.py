@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from stormfold.model.arrival import Arrival, Verdict
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import SignalPhase
+from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.policy.index import PolicyIndex
 from stormfold.policy.matching import Labels
 from stormfold.policy.routing import OpenStorms, Routed, Routing
@@ -20,12 +22,24 @@ class Router:
         self._namespaces: dict[str, Labels] = {}
         self.labels_used: frozenset[str] = frozenset()
         """Names of the labels by which a version in force or retained matches or groups."""
+        self.request_namespaces: frozenset[str] = frozenset()
+        """Namespaces that those versions name for their requests."""
+        self.absent: set[str] = set()
+        """Namespaces that are known not to be there."""
         self.in_use: Callable[[], set[tuple[str, int]]] = set
         """(uid, generation) of the policies that open storms hold to."""
 
     def route(self, arrival: Arrival, storms: OpenStorms) -> Routed | Verdict:
-        """Where the arrival goes, or why nowhere."""
-        return self._routing.route(arrival, storms)
+        """Where the arrival goes, or why nowhere. An alert whose request could not be made hears so at once: nobody waits
+        with it until somebody makes the namespace."""
+        routed = self._routing.route(arrival, storms)
+        if (
+            isinstance(routed, Routed)
+            and isinstance(arrival.ref, AlertRef)
+            and routed.group.request_namespace in self.absent
+        ):
+            return _without_namespace(routed)
+        return routed
 
     def retention_ms(self, arrival: Arrival | None) -> int:
         """How long a safe Signal is kept: as the policy that governs it now says."""
@@ -51,6 +65,9 @@ class Router:
         in_order = sorted(retained.values(), key=lambda version: version.precedence)
         self._routing = Routing(index, tuple(in_order), self._namespaces)
         self.labels_used = frozenset().union(*(version.labels_used for version in self.versions))
+        self.request_namespaces = frozenset(
+            version.spec.request_namespace for version in self.versions if version.spec.request_namespace
+        )
 
     @property
     def versions(self) -> tuple[PolicyVersion, ...]:
@@ -72,3 +89,21 @@ class Router:
             self._namespaces.pop(name, None)
         else:
             self._namespaces[name] = labels
+            self.absent.discard(name)
+
+
+def _without_namespace(routed: Routed) -> Verdict:
+    """What an alert is told whose request would be made in a namespace that is not there."""
+    namespace, policy = routed.group.request_namespace, routed.version.id
+    if namespace == routed.arrival.namespace:
+        return Verdict(
+            SignalPhase.REJECTED,
+            Reason.NAMESPACE_NOT_FOUND,
+            f"the alert is about namespace {namespace!r}, which does not exist",
+        )
+    return Verdict(
+        SignalPhase.REJECTED,
+        Reason.REQUEST_NAMESPACE_NOT_FOUND,
+        f"{policy} makes its requests in namespace {namespace!r}, which does not exist: create it, or change "
+        "requestNamespace",
+    )

@@ -97,10 +97,12 @@ class Reconciler:
         trim: Callable[[], Mapping[int, int]],
         fenced: Callable[[], Mapping[int, int]],
         throttled: Callable[[], bool] = lambda: False,
+        namespace_gone: Callable[[str], None] = lambda name: None,
     ) -> None:
         """`terminal_phases` are those of `status.remediation` after which nobody works on the storm any more; any
         other, and none, is not terminal. `trim` gives the resourceVersions up to which ids may be forgotten, `fenced`
-        those that our Leases carry, both by the segments that we lead. `throttled` says whether the API server asks for less."""
+        those that our Leases carry, both by the segments that we lead. `throttled` says whether the API server asks for less;
+        `namespace_gone` hears of a namespace that is not there though a request was to be made in it."""
         self._store = store
         self._index = index
         self._writer = writer
@@ -108,6 +110,7 @@ class Reconciler:
         self._trim = trim
         self._fenced = fenced
         self._throttled = throttled
+        self._namespace_gone = namespace_gone
         self._folder: Folder | None = None
         self._hints: list[int] = []
         """When to look next, Unix ms, the earliest first; `_due` says where."""
@@ -405,6 +408,7 @@ class Reconciler:
                     ),
                 )
             case Outcome.NO_NAMESPACE:
+                self._namespace_gone(self._namespace_of(storm.gid))
                 await self._wait_for_namespace(storm)
 
     async def _wait_for_namespace(self, storm: Snapshot) -> None:
