@@ -109,6 +109,32 @@ def test_request_that_was_deleted_is_made_again(storm: Snapshot, now_ms: int, de
     assert decide(storm, has_request=False, remediation_finished=False, now_ms=now_ms) == decision
 
 
+MET_LATE = replace(SNAPSHOT, arrived_ms=T0 + 10_000, late_ms=720_000)
+"""What it counts happened 12 minutes before it came."""
+ITS_CLOSE = T0 + 10_000 + 180_000
+
+
+@pytest.mark.parametrize(
+    ("storm", "now_ms", "decision"),
+    [
+        pytest.param(MET_LATE, T0 + 10_000, Write(RequestPhase.SETTLED, ITS_CLOSE), id="it is quiet already"),
+        pytest.param(
+            replace(MET_LATE, settled=True), T0 + 10_000, Wait(ITS_CLOSE), id="and its request says so"
+        ),
+        pytest.param(MET_LATE, ITS_CLOSE, QUIET, id="it closes by its own time"),
+        pytest.param(
+            replace(MET_LATE, late_ms=3_600_000, settled=True),
+            T0 + 10_000,
+            Wait(T0 + 70_000),
+            id="but not before it has not grown for window.idle",
+        ),
+        pytest.param(replace(MET_LATE, late_ms=3_600_000), T0 + 70_000, QUIET, id="then it does"),
+    ],
+)
+def test_storm_of_what_was_met_late(storm: Snapshot, now_ms: int, decision: Decision) -> None:
+    assert decide(storm, has_request=True, remediation_finished=False, now_ms=now_ms) == decision
+
+
 NEW = replace(
     SNAPSHOT,
     total=3,
@@ -145,6 +171,18 @@ NOT_FIRING = Discard(Reason.NOTHING_FIRING, "3 signals said Resolved and none of
             HOLD,
             Write(RequestPhase.OPEN, T0 + 5_000),
             id="to expire before it settles",
+        ),
+        pytest.param(
+            replace(NEW, late_ms=720_000),
+            HOLD,
+            Write(RequestPhase.SETTLED, T0 + 500 + 180_000),
+            id="what was met late is made as settled",
+        ),
+        pytest.param(
+            replace(DROPPED, late_ms=720_000, window_ms=T0 - 720_000),
+            T0 + 59_999,
+            Wait(T0 + 60_000),
+            id="Discard waits for more of what was met late",
         ),
         pytest.param(DROPPED, HOLD, Wait(WINDOW), id="Discard waits for the threshold beyond the hold"),
         pytest.param(DROPPED, WINDOW - 1, Wait(WINDOW), id="just before the window is over"),
