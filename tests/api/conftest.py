@@ -146,6 +146,7 @@ class NewOperator(Protocol):
         identity: str = "test-0",
         webhook_token_file: Path | None = None,
         constants: Mapping[str, Any] = {},
+        clock_offset: float = 0.0,
         start: bool = True,
         ready: bool = True,
     ) -> Awaitable[OperatorProcess]: ...
@@ -169,6 +170,7 @@ async def operator(
         identity: str = "test-0",
         webhook_token_file: Path | None = None,
         constants: Mapping[str, Any] = {},
+        clock_offset: float = 0.0,
         start: bool = True,
         ready: bool = True,
     ) -> OperatorProcess:
@@ -181,6 +183,7 @@ async def operator(
             environment=environment,
             webhook_token_file=webhook_token_file,
             constants=constants,
+            clock_offset=clock_offset,
         )
         made.append(process)
         if start:

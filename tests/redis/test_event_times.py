@@ -47,6 +47,16 @@ async def test_events_spread_over_an_hour_do_not_reach_a_threshold_within_a_minu
     assert (storm.total, storm.detected, storm.window_ms) == (5, Detected.NO, T0 - LONG_AGO)
 
 
+@pytest.mark.parametrize(("apart", "detected"), [(LONG_AGO, Detected.NO), (1_000, Detected.BY_RESOURCES)])
+async def test_resources_spread_over_an_hour_do_not_reach_one_either(
+    group: Group, apart: int, detected: Detected
+) -> None:
+    group.terms = replace(TERMS, threshold_signals=100, threshold_resources=5)
+    await group.fold(*(event(n, ago=LONG_AGO + (5 - n) * apart) for n in range(1, 6)))
+    storm = await group.look(at=0)
+    assert (storm.resource_count, storm.detected) == (5, detected)
+
+
 @pytest.mark.parametrize("batches", [1, 2, 5])
 async def test_events_of_one_minute_reach_it_however_they_come(group: Group, batches: int) -> None:
     events = [event(n, ago=LONG_AGO - n * 10_000) for n in range(1, 6)]

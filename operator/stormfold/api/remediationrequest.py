@@ -163,8 +163,8 @@ class Deadlines(ApiModel):
     settle: AwareDatetime | None = None
     """When it is Settled, if no signal comes: last signal plus window.idle."""
     close: AwareDatetime | None = None
-    """When it is Closed, if no signal comes: last signal plus closeAfter. Absent while alerts fire: they hold it
-    open."""
+    """When it is Closed, if no signal comes: last signal plus closeAfter, or plus window.idle after an Event
+    that was met late. Absent while alerts fire: they hold it open."""
     expire: AwareDatetime | None = None
     """When it is Closed in any case: opening plus window.maxDuration."""
 
@@ -193,9 +193,9 @@ class RemediationRequestStatus(ApiModel):
     severity: Severity | None = None
     """The highest severity seen. It only rises."""
     first_seen: AwareDatetime | None = None
-    """When the first signal arrived."""
+    """When the first signal arrived; of Events, when the first one happened."""
     last_seen: AwareDatetime | None = None
-    """When the latest signal arrived."""
+    """When the latest signal arrived; of Events, when the latest one happened."""
     affected_resources: Annotated[tuple[AffectedResource, ...], Field(max_length=100)] = ()
     """The targets with the most signals, at most limits.resources of them."""
     affected_resource_count: Count = 0

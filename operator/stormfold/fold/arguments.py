@@ -72,7 +72,7 @@ def _signal_args(arrival: Arrival, *, sure: bool, doubtful: bool) -> tuple[str |
     else:
         version, instance = ref.resource_version, arrival.instance
         flags = (
-            f"e{ref.after},{ref.count},{arrival.segment}"
+            f"e{ref.after},{ref.count},{arrival.segment},{ref.span_ms}"
             if isinstance(ref, EventRef)
             else f"{arrival.firing:d}{arrival.segment}"
         )

@@ -20,6 +20,7 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | v | highest severity, as a rank |
 | o | opened, ms by the operator's clock |
 | a z l | ms from then to firstSeen, to lastSeen, to the last arrival |
+| y | ms by which the latest signal happened before the last arrival: all that came since are Events met late |
 | ws wc d | the threshold's window: begin, firing signals in it, which threshold was reached |
 | m c0 c1 | a minute of the clock, counted from that of the opening; signals in it, signals in the one before |
 | rc tr hb | resources listed, 1 if there are more, least count of all |

@@ -188,6 +188,7 @@ def snapshot_of(gid: str, reply: tuple[int, str, Sequence[Any], Sequence[Any]], 
         last_ms=opened_ms + number("z"),
         opened_ms=opened_ms,
         arrived_ms=opened_ms + number("l"),
+        late_ms=number("y"),
         window_ms=number("ws") or opened_ms,
         detected=Detected(fields.get("d", "")),
         rate_per_minute=rate_per_minute(

@@ -91,6 +91,8 @@ class SeenEvent:
     """How often it has occurred, at least 1."""
     outcome: Arrival | Verdict | None
     """What it says, with all its occurrences; why that cannot be counted; None: it is left out without a word."""
+    span_ms: int = 0
+    """How long before its latest occurrence the first one under this Event was."""
 
     @property
     def generation(self) -> int:
@@ -109,9 +111,10 @@ class EventParser:
         last = _first_time(series.get("lastObservedTime"), body.get("lastTimestamp"), body.get("eventTime"))
         count = min(_positive(series.get("count")) or _positive(body.get("count")) or 1, MAX_COUNT)
         version = version_number(metadata.get("resourceVersion"))
-        ref = EventRef(metadata["uid"], version, count, 0)
         # Never in the future and never before the Event was there, whatever the reporter's clock said.
         seen = max(created, min(last or created, time.time()))
+        span_ms = int((seen - min(seen, max(created, began))) * 1000) if count > 1 else 0
+        ref = EventRef(metadata["uid"], version, count, 0, span_ms)
         return SeenEvent(
             ref.uid,
             metadata.get("namespace", ""),
@@ -122,6 +125,7 @@ class EventParser:
             edited(metadata),
             count,
             _outcome(ref, body, metadata.get("namespace", ""), int(seen * 1000)),
+            span_ms,
         )
 
 
@@ -302,7 +306,7 @@ class EventIntake:
         if new <= 0:
             return
         known.taken = seen.count
-        ref = EventRef(seen.uid, seen.resource_version, seen.count, known.safe)
+        ref = EventRef(seen.uid, seen.resource_version, seen.count, known.safe, seen.span_ms)
         taken = progress.take(seen.resource_version, generation=seen.count, created=seen.created)
         # Occurrences that were left come with these, if they were not read before.
         waiting = new + self._drop_left(seen.uid, known)
@@ -322,7 +326,7 @@ class EventIntake:
     async def retake(self, left: Left, seen: SeenEvent) -> None:
         """Take what was left, under the resourceVersion under which it was left: that is its place in its group."""
         known = self._known[left.uid]
-        ref = EventRef(left.uid, left.resource_version, left.generation, known.safe)
+        ref = EventRef(left.uid, left.resource_version, left.generation, known.safe, seen.span_ms)
         if not isinstance(seen.outcome, Arrival):
             self.conclude(ref, seen.outcome or _rejected(Reason.INVALID_SIGNAL, "now a Normal Event"))
             return

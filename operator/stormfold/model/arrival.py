@@ -146,6 +146,8 @@ class EventRef:
     count: int
     after: int
     """Those up to this one were safe before this process saw the Event, or are not to be counted."""
+    span_ms: int = 0
+    """How long before the `count`-th the first one was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,8 @@ class Arrival:
     labels: dict[str, str]
     source: str
     seen_ms: int
-    """When it happened, by the API server's clock; of an alert, when it was received."""
+    """When it happened, by the API server's clock; of an alert, when it was received; of an Event, its latest occurrence
+    by the reporter's clock, but not before the Event was created, and not in the future."""
     fingerprint: str
     severity_text: str = ""
     """The severity as the source wrote it, where that is none of ours: a policy's severityMap may know it."""

@@ -178,6 +178,14 @@ class Snapshot:
     """How many of those that fire are alerts of a webhook: they keep the storm from closing for quiet."""
     left_out: int = 0
     """The most alerts that a sender says it has left out of a post of which others are here."""
+    late_ms: int = 0
+    """By how much the latest signal happened before the last arrival: above 0 if those that came last are Events that
+    were met late."""
+
+    @property
+    def happened_ms(self) -> int:
+        """When the latest signal happened."""
+        return self.arrived_ms - self.late_ms
 
     @property
     def life(self) -> str:

@@ -78,11 +78,18 @@ def plural(number: int, noun: str) -> str:
 
 
 def deadlines(storm: Snapshot) -> DeadlinesMs:
-    """The three deadlines, from the last arrival and the opening."""
+    """The three deadlines, from when the latest signal happened and from the opening.
+
+    What is met late may have closed long ago by that, but more of it may be on its way: it has `idle` to come."""
     terms = storm.terms
     return DeadlinesMs(
-        settle=storm.arrived_ms + terms.idle_ms,
-        close=None if storm.firing_alerts else storm.arrived_ms + terms.close_after_ms,
+        settle=storm.happened_ms + terms.idle_ms,
+        close=None
+        if storm.firing_alerts
+        else max(
+            storm.happened_ms + terms.close_after_ms,
+            storm.arrived_ms + min(terms.idle_ms, terms.close_after_ms),
+        ),
         expire=storm.opened_ms + terms.max_duration_ms,
     )
 
@@ -95,31 +102,34 @@ def decide(storm: Snapshot, *, has_request: bool, remediation_finished: bool, no
     """
     if storm.state is State.CLOSING:
         return Finish(Reason[storm.close_reason])
-    if not has_request and not storm.written:
-        return _before_request(storm, now_ms)
     until = deadlines(storm)
-    if has_request and remediation_finished:
-        return Close(Reason.REMEDIATION_FINISHED, unless_grown=False)
-    if now_ms >= until.expire:
-        return Close(Reason.MAX_DURATION_REACHED, unless_grown=False)
-    if until.close is not None and now_ms >= until.close:
-        return Close(Reason.QUIET_FOR_CLOSE_AFTER, unless_grown=True)
     quiet = now_ms >= until.settle
     deadline = min(
         until.expire,
         until.expire if until.close is None else until.close,
         until.expire if quiet else until.settle,
     )
+    if not has_request and not storm.written:
+        if not_yet := _before_request(storm, now_ms):
+            return not_yet
+        return Write(RequestPhase.SETTLED if quiet else RequestPhase.OPEN, deadline)
+    if has_request and remediation_finished:
+        return Close(Reason.REMEDIATION_FINISHED, unless_grown=False)
+    if now_ms >= until.expire:
+        return Close(Reason.MAX_DURATION_REACHED, unless_grown=False)
+    if until.close is not None and now_ms >= until.close:
+        return Close(Reason.QUIET_FOR_CLOSE_AFTER, unless_grown=True)
     if has_request and storm.written == storm.folded and quiet == storm.settled:
         return Wait(deadline)
     return Write(RequestPhase.SETTLED if quiet else RequestPhase.OPEN, deadline)
 
 
-def _before_request(storm: Snapshot, now_ms: int) -> Decision:
+def _before_request(storm: Snapshot, now_ms: int) -> Wait | Discard | None:
+    """Why no request is made, not yet or never."""
     terms = storm.terms
     detected = storm.detected is not Detected.NO
     if storm.firing_signals == 0 or (terms.discard and not detected):
-        deadline = storm.window_ms + terms.within_ms
+        deadline = max(storm.window_ms, storm.opened_ms) + terms.within_ms
         if now_ms < deadline:
             return Wait(deadline)
         if storm.firing_signals == 0:
@@ -129,10 +139,7 @@ def _before_request(storm: Snapshot, now_ms: int) -> Decision:
             )
         return Discard(Reason.BELOW_THRESHOLD, below_threshold(storm))
     hold = storm.opened_ms + terms.hold_ms
-    if not detected and now_ms < hold:
-        return Wait(hold)
-    until = deadlines(storm)
-    return Write(RequestPhase.OPEN, min(until.settle, until.expire))
+    return Wait(hold) if not detected and now_ms < hold else None
 
 
 def below_threshold(storm: Snapshot) -> str:

@@ -161,6 +161,34 @@ def test_event_was_seen_last(fields: dict[str, Any], seconds: float) -> None:
     assert arrival(body(**fields)).seen_ms == T0 + seconds * 1000
 
 
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        pytest.param({"count": 7, "lastTimestamp": LATER}, 300, id="since its creation"),
+        pytest.param({"count": 1, "lastTimestamp": LATER}, 0, id="a single one"),
+        pytest.param(
+            {"count": 7, "firstTimestamp": "2026-01-01T00:02:00Z", "lastTimestamp": LATER},
+            180,
+            id="since its first occurrence",
+        ),
+        pytest.param(
+            {"count": 7, "firstTimestamp": "2025-12-31T23:50:00Z", "lastTimestamp": LATER},
+            300,
+            id="not from before its creation",
+        ),
+        pytest.param(
+            {"count": 7, "firstTimestamp": MUCH_LATER, "lastTimestamp": LATER}, 0, id="times in reverse"
+        ),
+        pytest.param({"count": 7, "lastTimestamp": "1970-01-01T00:00:00Z"}, 0, id="before its creation"),
+    ],
+)
+def test_occurrences_lie_between_the_first_and_the_last(fields: dict[str, Any], seconds: float) -> None:
+    seen = PARSE(body(**fields))
+    assert isinstance(seen.outcome, Arrival)
+    assert isinstance(seen.outcome.ref, EventRef)
+    assert (seen.span_ms, seen.outcome.ref.span_ms) == (seconds * 1000, seconds * 1000)
+
+
 def test_event_of_the_future_was_seen_now() -> None:
     before = datetime.now(UTC).timestamp() * 1000
     seen_ms = arrival(body(lastTimestamp="9999-12-31T23:59:59Z")).seen_ms

@@ -24,7 +24,8 @@
              a0 … a7           an alert, the sum of 1 firing, 2 surely not counted, 4 maybe counted by another group;
                                version is its start in ms. Behind a comma may follow how many alerts its sender
                                has left out of the post: a1,7
-             e<after>,<count>,<s>  occurrences of an Event of segment s; version is its resourceVersion
+             e<after>,<count>,<s>,<span>  occurrences of an Event of segment s; version is its resourceVersion, span
+                               the ms between its first occurrence and its latest, which is what was seen
            Where all are Signals, no two with the same id, there may be their sum; then k is above 0, and follow:
              k times segment, its lowest version and its highest;
              how many fire, highest severity, first seen ms, last seen ms;
@@ -62,6 +63,8 @@ local incarnation = ARGV[2] .. server
 local WRITE_INTERVAL_MS = 1000
 local MAX_INSTANCES = 512 -- what a set keeps as packed integers
 local MAX_COUNTED = 4096 -- alerts and Events of a group that are known one by one
+local MINUTE_MS = 60000
+local FRESH_MS = 5000 -- an Event that happened less than this ago counts as one of now: its time has whole seconds
 local MAX_STARTS = 3 -- of an alert, so that they fit in a packed value
 local BASE_BYTES = 64 -- so many that one character says how many of them are shared
 local COUNTED_SECONDS = 86400 -- how long a closed storm's alerts are known after the last repeat of one
@@ -242,14 +245,17 @@ end
 
 local function judge_event(map, known, a)
   local id = signal_args[a + 1]
-  local after, occurred, segment = string.match(signal_args[a + 2], '^e(%d+),(%d+),(%d+)$')
+  local after, occurred, segment, span = string.match(signal_args[a + 2], '^e(%d+),(%d+),(%d+),(%d+)$')
   local floor = map['fle' .. segment] or 0
-  local weight = tonumber(occurred) - math.max(tonumber(after), number(known.events[id] or known.values[id] or nil))
+  local before = math.max(tonumber(after), number(known.events[id] or known.values[id] or nil))
+  local weight = tonumber(occurred) - before
   if weight <= 0 then return nil end
   if takes(known, id) then known.events[id] = occurred end
   -- The request has counted it so often: of its next arrival only what is more is new.
   if tonumber(signal_args[a]) <= floor then return nil end
-  return { a = a, what = 'event', fires = true, weight = weight, stream = 'e' .. segment }
+  -- Of further occurrences it is not known when they were, but of the latest.
+  span = before == 0 and tonumber(span) or 0
+  return { a = a, what = 'event', fires = true, weight = weight, stream = 'e' .. segment, span = span }
 end
 
 -- Reads m signals of one storm from the place `first` on; if they are `noted`, the ids of the new ones are in the set
@@ -454,20 +460,32 @@ local function weigh(new, beyond_key)
   end
 end
 
-local function count_rate(map, n)
-  local minute = math.floor(now / 60000) - math.floor(map.o / 60000)
-  local before = map.m or 0
-  if before == minute then
-    map.c0 = (map.c0 or 0) + n
-  else
-    map.c1 = before == minute - 1 and map.c0 or nil
+local function count_rate(map, time, n)
+  local minute = math.floor(time / MINUTE_MS) - math.floor(map.o / MINUTE_MS)
+  local latest = map.m or 0
+  if minute > latest then
+    map.c1 = latest == minute - 1 and map.c0 or nil
     map.c0, map.m = n, minute
+  elseif minute == latest then
+    map.c0 = (map.c0 or 0) + n
+  elseif minute == latest - 1 then
+    map.c1 = (map.c1 or 0) + n
   end
 end
 
-local function threshold_reached(map, limits, hll_key)
-  if map.wc >= limits[1] then return 's' end
-  if limits[2] == 0 then return nil end
+-- When an Event counts, which says when it happened. All else counts when it comes.
+local function time_of(seen) return seen < now - FRESH_MS and seen or now end
+
+-- How many occurrences of an Event were within some ms before its latest: they are taken as evenly spread.
+local function lately(happened, ms)
+  if happened.span <= ms then return happened.weight end
+  return 1 + math.floor((happened.weight - 1) * ms / happened.span)
+end
+
+local function threshold_reached(map, most, limits, hll_key)
+  if most >= limits[1] then return 's' end
+  -- As many resources cannot be affected within the window by fewer signals.
+  if limits[2] == 0 or most < limits[2] then return nil end
   local resources = map.rc or 0
   if map.tr then resources = math.max(resources, map.hb or 0, redis.call('PFCOUNT', hll_key)) end
   return resources >= limits[2] and 'r' or nil
@@ -479,7 +497,7 @@ local function next_due(map, limits)
     if map.d then return now end
     if limits[5] == 0 then return map.o + limits[4] end
   end
-  return window_of(map) + limits[3]
+  return math.max(window_of(map), map.o) + limits[3]
 end
 
 -- Notes from where and how far a stream is counted.
@@ -509,13 +527,20 @@ local function tally_of(map, new, ordinals, ids_key, beyond_key)
   local resources, weights, place_of = {}, {}, {}
   local firing, severity = 0, 0
   local first_ms, last_ms
+  local happened = {}
   local total, others, places = map.t or 0, map.n or 0, {}
   for place, item in ipairs(new) do
     local a, weight, fires, by_instance, maybe = item, 1, nil, true, false
     if type(item) == 'table' then
       a, weight, fires, maybe = item.a, item.weight, item.fires, item.maybe
       by_instance = item.what == 'event'
-      if by_instance then reach(map, item.stream, signal_args[a], signal_args[a]) else count_alert(map, item) end
+      if by_instance then
+        reach(map, item.stream, signal_args[a], signal_args[a])
+        happened[#happened + 1] = item
+        item.time = time_of(tonumber(signal_args[a + 4]))
+      else
+        count_alert(map, item)
+      end
     else
       local flags = signal_args[a + 2]
       ids[#ids + 1], ids[#ids + 2] = signal_args[a], signal_args[a + 1]
@@ -529,7 +554,8 @@ local function tally_of(map, new, ordinals, ids_key, beyond_key)
     if fires then firing = firing + weight else resolving = true end
     severity = math.max(severity, tonumber(signal_args[a + 3]))
     local seen = tonumber(signal_args[a + 4])
-    first_ms, last_ms = math.min(first_ms or seen, seen), math.max(last_ms or seen, seen)
+    local began = seen - (type(item) == 'table' and item.span or 0)
+    first_ms, last_ms = math.min(first_ms or began, began), math.max(last_ms or seen, seen)
     local resource = signal_args[a + 5]
     if resource ~= '' and weight > 0 then
       local n = place_of[resource]
@@ -554,7 +580,8 @@ local function tally_of(map, new, ordinals, ids_key, beyond_key)
   return {
     total = total, others = others, firing = firing, resolving = resolving, severity = severity,
     first_ms = first_ms, last_ms = last_ms, prefix = '', resources = resources, resources_at = 1, r = #resources,
-    weights = weights, weights_at = 1, members = order, from = 1, to = #order,
+    weights = weights, weights_at = 1, members = order, from = 1, to = #order, happened = happened,
+    only_events = #happened == #new,
   }
 end
 
@@ -595,12 +622,57 @@ local function count_resources(map, tally, limit, hll_key)
   end
 end
 
+-- Counts signals that fire in the threshold's window, which begins with the first of them.
+local function count_window(window, time, n, within)
+  if time - window.begins > within then
+    window.begins, window.count = time, n
+  else
+    window.count = window.count + n
+  end
+  window.most = math.max(window.most, window.count)
+end
+
+-- Counts a tally for the threshold and for the rate: Events when they happened, all else now. What happened before the
+-- window of the storm began has one of its own: it neither ends that window nor counts in it.
+local function count_times(map, tally, total, firing, limits)
+  local happened = tally.happened or {}
+  table.sort(happened, function(one, other) return one.time < other.time end)
+  if (map.t or 0) == 0 and #happened > 0 then map.ws = happened[1].time end
+  local window = { begins = window_of(map), count = map.wc or 0, most = 0 }
+  local earlier = { begins = -math.huge, count = 0, most = 0 }
+  local begins = window.begins
+  for _, item in ipairs(happened) do
+    count_rate(map, item.time, lately(item, MINUTE_MS))
+    count_window(item.time < begins and earlier or window, item.time, lately(item, limits[3]), limits[3])
+    total, firing = total - item.weight, firing - item.weight
+  end
+  if not tally.only_events then
+    count_rate(map, now, total)
+    count_window(window, now, firing, limits[3])
+  end
+  if not map.d then
+    map.ws, map.wc = window.begins ~= map.o and window.begins or map.ws, window.count
+    return math.max(window.most, earlier.most)
+  end
+end
+
+-- Notes when the latest signal came, and by how much earlier it happened.
+local function count_arrival(map, tally)
+  local before = map.l and map.l - (map.y or 0)
+  map.l, map.y = now - map.o, nil
+  if tally.only_events then
+    local latest = tally.happened[#tally.happened].time - map.o
+    local late = map.l - math.max(latest, before or latest)
+    if late > 0 then map.y = late end
+  end
+end
+
 -- Counts a tally into the storm.
 local function count(map, tally, limits, hll_key, instances_key)
   local before, firing = map.t or 0, tally.firing
   if tally.r > 0 then count_resources(map, tally, limits[9], hll_key) end
   count_instances(map, tally, instances_key)
-  count_rate(map, tally.total - before)
+  local most = count_times(map, tally, tally.total - before, firing, limits)
   map.t = tally.total
   if tally.others > 0 then map.n = tally.others end
   if firing > 0 then map.nf = (map.nf or 0) + firing end
@@ -608,15 +680,8 @@ local function count(map, tally, limits, hll_key, instances_key)
   local first, last = tally.first_ms - map.o, tally.last_ms - map.o
   if before == 0 or first < map.a then map.a = first end
   if before == 0 or last > map.z then map.z = last end
-  map.l = now - map.o
-  if not map.d then
-    if now - window_of(map) > limits[3] then
-      map.ws, map.wc = now, firing
-    else
-      map.wc = (map.wc or 0) + firing
-    end
-    map.d = threshold_reached(map, limits, hll_key)
-  end
+  count_arrival(map, tally)
+  if not map.d then map.d = threshold_reached(map, most, limits, hll_key) end
   if map.q then
     map.q = nil
     map.re = (map.re or 0) + 1
