@@ -1,0 +1,310 @@
+"""Large objects, met at start and as they come: the operator stays small and ready, and counts them all.
+
+Each runs under a memory cgroup of what is shipped as the limit. Where none can be made,
+`test_operator_runs_under_the_shipped_limit` says so; that the peak stays below `PEAK_MB` is asserted all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from tests.api.conftest import NewOperator
+from tests.harness.api import STORMFOLD, Api, Manifest
+from tests.harness.eventually import eventually
+from tests.harness.memory import MemoryLimit, memory_limit, peak_mb
+from tests.harness.operator import OperatorProcess
+from tests.harness.scene import API_VERSION, QUICK, at
+
+SHIPPED_LIMIT = 512 * 1024 * 1024
+"""That of manifests/base/deployment.yaml."""
+PEAK_MB = 220
+LOOK_SECONDS = 0.2
+WITHIN_SECONDS = 150.0
+AT_ONCE = 16
+AT = "2026-01-01T00:00:00Z"
+EVENTS = {"match": {"sources": ["event"]}}
+
+
+@pytest.fixture
+def limit() -> Iterator[MemoryLimit | str]:
+    """The shipped limit as a cgroup, or why there is none."""
+    with memory_limit(SHIPPED_LIMIT) as made:
+        yield made
+
+
+@dataclass
+class Watched:
+    """An operator under the limit, and what `/readyz` said from when it was first ready."""
+
+    process: OperatorProcess
+    limit: MemoryLimit | str
+    unready: list[str] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Start it inside of the limit."""
+        await self.process.start(ready=False)
+        if isinstance(self.limit, MemoryLimit):
+            self.limit.take(self.process.pid)
+        await eventually(
+            lambda: self.process.get("/readyz"), lambda seen: seen[0] == 200, within=60, what="it is ready"
+        )
+
+    async def look(self) -> None:
+        """Look at it for ever."""
+        while True:
+            status, text = await self.process.get("/readyz")
+            if status != 200:
+                self.unready.append(text)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    @asynccontextmanager
+    async def started(self) -> AsyncIterator[None]:
+        """Start it; at the end it must have been ready all the time, and small."""
+        await self.start()
+        look = asyncio.create_task(self.look())
+        try:
+            yield
+            assert self.process.running, "the operator has ended"
+            assert not look.done(), look.exception()
+        finally:
+            look.cancel()
+            await asyncio.wait({look})
+        assert self.unready == []
+        peak = peak_mb(self.process.pid)
+        print(f"peak: {peak:.0f} MB")  # noqa: T201 - what `pytest -rP` is asked for
+        assert peak <= PEAK_MB
+
+
+@pytest.fixture
+async def watched(operator: NewOperator, limit: MemoryLimit | str) -> AsyncIterator[Watched]:
+    """An operator that is not started yet."""
+    process = await operator(start=False)
+    yield Watched(process, limit)
+    process.kill()
+
+
+def test_operator_runs_under_the_shipped_limit(limit: MemoryLimit | str) -> None:
+    if isinstance(limit, str):
+        pytest.skip(f"did NOT run under a limit of {SHIPPED_LIMIT} bytes: {limit}")
+
+
+# --- what is large
+
+
+def event(namespace: str, number: int, size: int) -> Manifest:
+    """An Event whose message has so many bytes."""
+    target = {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": f"pod-{number % 50}"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"large.{number:05}", "namespace": namespace},
+        "type": "Warning",
+        "reason": "FailedCreate",
+        "message": 'pods "web" is forbidden: '.ljust(size, "x"),
+        "involvedObject": target,
+        "reportingComponent": "test",
+        "firstTimestamp": AT,
+        "lastTimestamp": AT,
+        "count": 1,
+    }
+
+
+ANNOTATIONS = 256 * 1024
+"""Bytes that the API server takes of an object's metadata.annotations."""
+
+
+def annotations(size: int = ANNOTATIONS - 1024) -> dict[str, str]:
+    """Annotations of so many bytes."""
+    return {"example.org/notes": "x" * size}
+
+
+def signal(namespace: str, number: int) -> Manifest:
+    """A Signal with as many annotations as the API server takes, in its metadata and in its spec."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Signal",
+        "metadata": {
+            "name": f"large-{number:05}",
+            "namespace": namespace,
+            "annotations": annotations(),
+        },
+        "spec": {
+            "name": "Trouble",
+            "target": {"kind": "Pod", "name": f"pod-{number % 50}"},
+            "annotations": {"summary": "y" * 4096, "description": "z" * 4096},
+        },
+    }
+
+
+def policy(namespace: str, name: str, **spec: Any) -> Manifest:
+    """A StormPolicy with as many annotations as the API server takes."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "StormPolicy",
+        "metadata": {"name": name, "namespace": namespace, "annotations": annotations()},
+        "spec": QUICK | {"threshold": {"signals": 100_000, "within": "1m"}} | spec,
+    }
+
+
+async def create(api: Api, manifests: Iterable[Manifest]) -> None:
+    """Make them all, and keep no answer."""
+    left = iter(manifests)
+
+    async def some() -> None:
+        for manifest in left:
+            await api.create(manifest)
+
+    await asyncio.gather(*(some() for _ in range(AT_ONCE)))
+
+
+async def counted(api: Api, namespace: str, total: int) -> None:
+    """Wait until the one request of a namespace holds so many signals, and no more."""
+
+    async def totals() -> list[Any]:
+        found = await api.list("RemediationRequest", namespace)
+        return [at(request, "status.signals.total") for request in found]
+
+    await eventually(totals, lambda seen: seen == [total], within=WITHIN_SECONDS, what=f"{total} counted")
+
+
+Make = Callable[[str, int], Manifest]
+
+
+@pytest.mark.parametrize(
+    ("make", "number", "spec"),
+    [
+        pytest.param(lambda ns, n: event(ns, n, 900_000), 400, EVENTS, id="400 Events of 900 KB"),
+        pytest.param(lambda ns, n: event(ns, n, 76_000), 600, EVENTS, id="600 Events of 76 KB"),
+        pytest.param(signal, 500, {}, id="500 Signals with 264 KB of annotations"),
+    ],
+)
+async def test_large_signals_are_counted_by_a_small_operator(
+    make: Make, number: int, spec: dict[str, Any], *, api: Api, namespace: str, watched: Watched
+) -> None:
+    await api.create(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "StormPolicy",
+            "metadata": {"name": "team", "namespace": namespace},
+            "spec": QUICK | spec,
+        }
+    )
+    await create(api, (make(namespace, n) for n in range(number)))
+    async with watched.started():
+        await counted(api, namespace, number)
+        await create(api, (make(namespace, n) for n in range(number, 2 * number)))
+        await counted(api, namespace, 2 * number)
+
+
+async def test_policies_with_large_annotations_make_no_large_operator(
+    api: Api, namespace: str, watched: Watched
+) -> None:
+    await create(api, (policy(namespace, f"p-{n:03}", match={"names": ["No"]}) for n in range(150)))
+    async with watched.started():
+        await create(api, (policy(namespace, f"p-{n:03}", match={"names": ["No"]}) for n in range(150, 300)))
+
+        async def judged() -> int:
+            return int((await watched.process.metrics()).total("stormfold_policies"))
+
+        await eventually(judged, lambda seen: seen == 300, within=WITHIN_SECONDS, what="all are judged")
+
+
+async def test_requests_in_which_consumers_write_much_make_no_large_operator(
+    api: Api, namespace: str, watched: Watched
+) -> None:
+    groups = 60
+    await api.create(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "StormPolicy",
+            "metadata": {"name": "team", "namespace": namespace},
+            "spec": QUICK | {"window": {"idle": "1h"}, "closeAfter": "1h"},
+        }
+    )
+
+    def report(name: str, number: int) -> Manifest:
+        return {
+            "apiVersion": API_VERSION,
+            "kind": "Signal",
+            "metadata": {"name": f"{name}-{number}", "namespace": namespace},
+            "spec": {"name": f"Trouble{number:03}"},
+        }
+
+    async def totals() -> list[Any]:
+        found = []
+        for request in names:  # one by one: all of them are large
+            path = f"{STORMFOLD}/namespaces/{namespace}/remediationrequests/{request}"
+            found.append(at(await api.request("GET", path), "status.signals.total"))
+        return found
+
+    async def all_hold(total: int) -> None:
+        await eventually(
+            totals, lambda seen: seen == [total] * groups, within=WITHIN_SECONDS, what=f"each has {total}"
+        )
+
+    async def write(name: str) -> None:
+        path = f"{STORMFOLD}/namespaces/{namespace}/remediationrequests/{name}/status"
+        body = json.dumps(
+            {"status": {"remediation": {"phase": "Running", "notes": "x" * 1_000_000}}}
+        ).encode()
+        await api.request("PATCH", path, body, content_type="application/merge-patch+json")
+
+    async with watched.started():
+        await create(api, (report("first", n) for n in range(groups)))
+        made = await eventually(
+            lambda: api.list("RemediationRequest", namespace),
+            lambda seen: len(seen) == groups,
+            within=WITHIN_SECONDS,
+            what="all requests are made",
+        )
+        names = [request["metadata"]["name"] for request in made]
+        await all_hold(1)
+        for name in names:
+            await write(name)
+        await create(api, (report("second", n) for n in range(groups)))
+        await all_hold(2)
+    watched.process.kill()
+    async with watched.started():
+        await create(api, (report("third", n) for n in range(groups)))
+        await all_hold(3)
+
+
+async def test_pods_with_large_metadata_make_no_large_operator(
+    api: Api, namespace: str, watched: Watched
+) -> None:
+    def pod(number: int) -> Manifest:
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": f"web-{number:03}",
+                "namespace": namespace,
+                "annotations": annotations(),
+            },
+            "spec": {
+                "containers": [
+                    {"name": "web", "image": "web", "env": [{"name": "A", "value": "y" * 300_000}]}
+                ]
+            },
+        }
+
+    await api.create(policy(namespace, "team", groupBy=["owner"]))
+    pods = 300
+    await create(api, (pod(n) for n in range(pods)))
+
+    async def there() -> int:
+        return int((await watched.process.metrics()).total("stormfold_owner_objects", state="there"))
+
+    try:
+        async with watched.started():
+            await eventually(there, lambda seen: seen >= pods, within=WITHIN_SECONDS, what="all are listed")
+            await create(api, (pod(n) for n in range(pods, 2 * pods)))
+            await eventually(there, lambda seen: seen >= 2 * pods, within=WITHIN_SECONDS, what="all came")
+    finally:
+        await api.request("DELETE", f"/api/v1/namespaces/{namespace}/pods", gracePeriodSeconds="0")
