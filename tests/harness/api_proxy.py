@@ -101,7 +101,9 @@ class Watch:
 
     path: str
     response: web.StreamResponse
-    pump: asyncio.Task[None]
+    frozen: bool = False
+    """Nothing of it reaches the client any more, not even its end."""
+    pump: asyncio.Task[None] = field(init=False)
 
 
 class ApiProxy:
@@ -202,6 +204,13 @@ class ApiProxy:
         watches = self.open_watches(path)
         for watch in watches:
             watch.pump.cancel()
+        return len(watches)
+
+    def freeze_watches(self, path: str) -> int:
+        """Let every open watch that matches be silent for ever, as a half-open connection is; how many."""
+        watches = self.open_watches(path)
+        for watch in watches:
+            watch.frozen = True
         return len(watches)
 
     @asynccontextmanager
@@ -314,12 +323,14 @@ class ApiProxy:
         passed = {k: v for k, v in upstream.headers.items() if k.lower() not in HOP_BY_HOP}
         response = web.StreamResponse(status=upstream.status, headers=passed)
         await response.prepare(request)
-        pump = asyncio.create_task(_pump_lines(upstream, response), name=f"watch {path}")
-        watch = Watch(path, response, pump)
+        watch = Watch(path, response)
+        watch.pump = pump = asyncio.create_task(_pump_lines(upstream, watch), name=f"watch {path}")
         self.watches.append(watch)
         self.seen.append(Seen(request.method, path, b"", upstream.status))
         try:
             await asyncio.wait({pump})
+            if watch.frozen:
+                await asyncio.Event().wait()  # until the client goes
             if not pump.cancelled() and pump.exception() is not None:
                 return _cut(request, response)
         finally:
@@ -328,13 +339,13 @@ class ApiProxy:
         return response
 
 
-async def _pump_lines(upstream: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+async def _pump_lines(upstream: aiohttp.ClientResponse, watch: Watch) -> None:
     """Pass a watch on in whole lines, so that injected ones never land inside another."""
     pending = b""
     async for chunk in upstream.content.iter_any():
         whole, newline, pending = (pending + chunk).rpartition(b"\n")
-        if newline:
-            await response.write(whole + newline)
+        if newline and not watch.frozen:
+            await watch.response.write(whole + newline)
 
 
 def _cut(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:

@@ -56,6 +56,8 @@ class ControlPlane:
         self.tokens = {name: secrets.token_hex(16) for name in self._users}
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
+        self.etcd_url = ""
+        """Where etcd answers, once it is started."""
         self.ca_file = self.directory / "certs" / "apiserver.crt"
         """Made by kube-apiserver at its first start."""
         self.kubeconfig = self.directory / "kubeconfig"
@@ -170,12 +172,12 @@ class ControlPlane:
         (self.directory / "audit.yaml").write_text(json.dumps(AUDIT_POLICY))
 
     def _start_etcd(self) -> None:
-        self._etcd_url = f"http://127.0.0.1:{free_port()}"
+        self.etcd_url = f"http://127.0.0.1:{free_port()}"
         peer = f"http://127.0.0.1:{free_port()}"
         flags = {
             "--data-dir": str(self.directory / "etcd"),
-            "--listen-client-urls": self._etcd_url,
-            "--advertise-client-urls": self._etcd_url,
+            "--listen-client-urls": self.etcd_url,
+            "--advertise-client-urls": self.etcd_url,
             "--listen-peer-urls": peer,
             "--initial-advertise-peer-urls": peer,
             "--initial-cluster": f"default={peer}",
@@ -192,7 +194,7 @@ class ControlPlane:
     def _apiserver_flags(self) -> list[str]:
         keys = self.directory / "service-accounts.pem"
         flags: dict[str, object] = {
-            "--etcd-servers": self._etcd_url,
+            "--etcd-servers": self.etcd_url,
             "--cert-dir": self.directory / "certs",
             "--bind-address": "127.0.0.1",
             "--advertise-address": "127.0.0.1",
@@ -216,7 +218,7 @@ class ControlPlane:
         return [*(f"{k}={v}" for k, v in flags.items()), *self._apiserver_args]
 
     def _etcd_healthy(self) -> bool:
-        with urllib.request.urlopen(f"{self._etcd_url}/health", timeout=2) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{self.etcd_url}/health", timeout=2) as answer:  # noqa: S310
             return bool(json.load(answer)["health"] == "true")
 
     def _ready(self) -> bool:
