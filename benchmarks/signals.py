@@ -151,7 +151,7 @@ class Storm:
 
     async def check(self, client: KubeClient) -> None:
         """The requests hold every Signal once."""
-        items, _ = await client.list_all(paths.collection(RemediationRequest.plural, self.namespace))
+        items, _ = await client.list_all(paths.collection(RemediationRequest.plural, self.namespace), dict)
         totals = [(item.get("status") or {}).get("signals", {}).get("total", 0) for item in items]
         if (len(items), sum(totals)) != (self.groups, self.signals):
             raise SystemExit(f"{self}: {len(items)} requests with {sum(totals)} signals")
@@ -350,7 +350,7 @@ async def measure_life(scene: Scene, namespace: str, *, marked: bool) -> dict[st
         before = scene.operator.metrics()
         await at_once(CREATES_AT_ONCE, create, manifests[start : start + BURST])
         await scene.until_exact(before, BURST, look_seconds=LIFE_LOOK_SECONDS, marked=marked)
-    items, _ = await client.list_all(path)
+    items, _ = await client.list_all(path, dict)
     await at_once(DELETIONS_AT_ONCE, deletion(client, namespace), items)
     used = scene.cpu(watched=True)
     return {name: (used[name] - cpu[name]) / len(manifests) * 1e6 for name in used}

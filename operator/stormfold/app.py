@@ -365,14 +365,15 @@ class App:
     async def _load(self) -> None:
         """Read what every replica must know before it folds or writes anything."""
         await self._store.check_owner()
-        namespaces, _ = await self._client.list_all("/api/v1/namespaces")
-        self._router.namespaces_listed(
-            {item["metadata"]["name"]: item["metadata"].get("labels") or {} for item in namespaces}
+        namespaces, _ = await self._client.list_all(
+            "/api/v1/namespaces",
+            lambda item: (item["metadata"]["name"], item["metadata"].get("labels") or {}),
         )
+        self._router.namespaces_listed(dict(namespaces))
         await self._policies.sync()
-        requests, _ = await self._client.list_all(paths.collection(RemediationRequest.plural), limit=100)
-        for body in requests:
-            self._observe(body, deleted=False)
+        await self._client.list_all(
+            paths.collection(RemediationRequest.plural), lambda body: self._observe(body, deleted=False)
+        )
         opened = {
             request.gid: (
                 version_of(request.resource.spec),

@@ -166,8 +166,8 @@ async def test_what_happens_while_the_watch_is_away_is_counted_once(
         await api.create(event(namespace, name, count=2))
     before = {f"Failed Pod/{name}": 2 for name in ("rises", "stays", "expires")}
     await come_to(made, namespace, before)
-    refusal = api_proxy.respond("GET", WATCH, 410, GONE, times=None)
     await eventually(lambda: len(api_proxy.open_watches(WATCH)) == 1, within=30, what="it watches")
+    refusal = api_proxy.respond("GET", WATCH, 410, GONE, times=None)
     assert api_proxy.end_watches(WATCH) == 1
     await eventually(refusal.arrived.is_set, what="the watch is refused")
     await occurs(api, namespace, "rises", 5)

@@ -21,10 +21,10 @@ from tests.harness.workloads import Workloads
 from stormfold.api.conditions import Reason
 from stormfold.app import end_all
 from stormfold.demo.controlplane import ControlPlane
-from stormfold.intake import listwatch
 from stormfold.intake import owners as owners_module
 from stormfold.intake.lineage import GROUPS
 from stormfold.intake.owners import Owners
+from stormfold.kube import paging
 from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
 from stormfold.model.arrival import Target
@@ -149,7 +149,7 @@ async def test_owner_is_the_top_controller_and_node_where_the_pod_is(
 async def test_what_was_there_before_is_listed_page_by_page_and_waited_for(
     api_proxy: ApiProxy, workloads: Workloads, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listwatch, "PAGE", 2)
+    monkeypatch.setattr(paging, "FIRST", 2)
     _, [replica_set] = await workloads.deployment("web", "7d4b9c")
     for number in range(5):
         await workloads.add("Pod", f"pod-{number}", replica_set, node=f"worker-{number}")

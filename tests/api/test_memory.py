@@ -198,8 +198,9 @@ async def test_large_signals_are_counted_by_a_small_operator(
     await create(api, (make(namespace, n) for n in range(number)))
     async with watched.started():
         await counted(api, namespace, number)
-        await create(api, (make(namespace, n) for n in range(number, 2 * number)))
-        await counted(api, namespace, 2 * number)
+        more = number // 4  # as large as the limit, should they pile up
+        await create(api, (make(namespace, n) for n in range(number, number + more)))
+        await counted(api, namespace, number + more)
 
 
 async def test_policies_with_large_annotations_make_no_large_operator(

@@ -58,6 +58,23 @@ class ObjectMeta(ApiModel):
     annotations: dict[str, str] = Field(default_factory=dict)
 
 
+IDENTITY = (
+    "name",
+    "namespace",
+    "uid",
+    "generation",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
+
+
+def identity_of(metadata: dict[str, Any]) -> dict[str, Any]:
+    """What an object's metadata say of which object it is. The rest may be a megabyte: whoever may write the object may
+    write as many annotations, labels and managedFields."""
+    return {key: metadata[key] for key in IDENTITY if key in metadata}
+
+
 class Resource(ApiModel):
     """An object of one of stormfold's kinds; the class name is the kind."""
 

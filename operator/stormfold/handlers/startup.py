@@ -18,6 +18,8 @@ from prometheus_client import Counter
 from stormfold.handlers import policies, requests
 from stormfold.handlers.session import session_of
 from stormfold.kube.access import Access
+from stormfold.kube.client import IDLE_SECONDS, WATCH_SECONDS
+from stormfold.kube.paging import MOST
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +74,11 @@ def settings() -> kopf.OperatorSettings:
     chosen.scanning.disabled = True
     chosen.persistence.diffbase_storage = NoDiffs()
     chosen.queueing.idle_timeout = 0.5
-    chosen.watching.server_timeout = 300
-    chosen.watching.client_timeout = 330
+    chosen.watching.server_timeout = WATCH_SECONDS
+    chosen.watching.client_timeout = chosen.watching.inactivity_timeout = IDLE_SECONDS
     chosen.watching.connect_timeout = 10
     chosen.watching.reconnect_backoff = 0.5
-    chosen.watching.chunk_size = 500
+    chosen.watching.chunk_size = MOST  # `session.SmallPages` asks for less
     chosen.networking.request_timeout = 30
     chosen.networking.connect_timeout = 5
     chosen.networking.error_backoffs = BACKOFFS_SECONDS

@@ -3,6 +3,7 @@
 | answer | what follows |
 |---|---|
 | 410, as a status, as an event, or for a page | list again; what is missing then was deleted |
+| the end of the watch, each minute | open the next one where we were |
 | 429 | wait as long as it says, go on where we were |
 | 5xx, a cut connection, silence for 90 s, another ERROR event | go on where we were, at growing intervals |
 | 401, 403, 404 | say so, and try again: rights and CRDs may come |
@@ -16,26 +17,27 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge
 
-from stormfold.kube.client import JSON, KubeClient, error_in
+from stormfold.kube.client import JSON, WATCH_SECONDS, KubeClient, error_in
 from stormfold.kube.errors import ApiError, GoneError, NotFoundError, RefusedError
 
 log = logging.getLogger(__name__)
 
-PAGE = 500
-"""Objects in one page of a list."""
-WATCH_SECONDS = (240, 300)
-"""How long a watch is asked to last, at random between the two: so that replicas do not reconnect together."""
+SHORTEST_SHARE = 0.75
+"""A watch is asked to last between this share of `WATCH_SECONDS` and all of it: so that replicas do not reconnect together."""
+SHORT_SECONDS = 1.0
+"""A watch that says nothing and ends sooner was not what was asked for: the next one waits."""
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10.0
 HEARD_SECONDS = 0.1
 """Of all that is heard within so long only the first is noted."""
 FRESH_SECONDS = 120.0
-"""A watch that has heard nothing for longer is not fresh: bookmarks come each minute."""
+"""A watch that was neither opened nor said anything for longer is not fresh; a new one is opened each minute."""
 
 LAST_EVENT = Gauge(
     "stormfold_watch_last_event_timestamp_seconds",
@@ -114,6 +116,10 @@ def version_number(text: object) -> int:
     )
 
 
+def _version_of(change: Changed[T] | Deleted | Reached) -> int:
+    return change.item.resource_version if isinstance(change, Changed) else change.resource_version
+
+
 class ListWatch(Generic[T]):
     """The changes of one collection. `parse` makes an item of an object, so that no list is held as JSON."""
 
@@ -171,25 +177,19 @@ class ListWatch(Generic[T]):
                     version = listed.resource_version
                     wait = FIRST_WAIT_SECONDS
                     yield listed
-                async for event in self._client.watch(
-                    self._path,
-                    accept=self._accept,
-                    params=self._params
-                    | {
-                        "resourceVersion": str(version),
-                        "allowWatchBookmarks": "true",
-                        "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),  # noqa: S311 - spreads load, hides nothing
-                    },
-                ):
-                    self._hear()
-                    change = self._change(event)
-                    version = (
-                        change.item.resource_version
-                        if isinstance(change, Changed)
-                        else change.resource_version
-                    )
+                    del listed
+                asked, came = time.monotonic(), False
+                async with aclosing(self._watch(version)) as watch:
+                    async for change in watch:
+                        self._hear()
+                        version = _version_of(change)
+                        wait, came = FIRST_WAIT_SECONDS, True
+                        yield change
+                        del change
+                if came or time.monotonic() - asked >= SHORT_SECONDS:
                     wait = FIRST_WAIT_SECONDS
-                    yield change
+                    yield Reached(version)  # nothing was missed; who waits for a sign of life has one
+                    continue
             except GoneError:
                 WATCH_ERRORS.labels(kind=self._kind, reason="gone").inc()
                 version = None
@@ -198,36 +198,53 @@ class ListWatch(Generic[T]):
                 WATCH_ERRORS.labels(kind=self._kind, reason=reason).inc()
                 level = logging.ERROR if reason == "refused" else logging.WARNING
                 log.log(level, "watch failed, trying again", extra={"kind": self._kind, "error": str(exc)})
-            else:
-                continue  # the server ended the watch in good order
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 
+    def _watch(self, version: int) -> AsyncGenerator[Changed[T] | Deleted | Reached, None]:
+        """The changes after a version, for a minute at most.
+
+        That the API server opens the watch proves that it answers, and the version, that nothing was missed before. So a
+        quiet collection is as fresh as one with changes, also where no bookmarks come.
+        """
+        seconds = WATCH_SECONDS * random.uniform(SHORTEST_SHARE, 1.0)  # noqa: S311 - spreads load, hides nothing
+        return self._client.watch(
+            self._path,
+            self._change,
+            accept=self._accept,
+            opened=self._hear,
+            params=self._params
+            | {
+                "resourceVersion": str(version),
+                "allowWatchBookmarks": "true",
+                "timeoutSeconds": str(max(1, round(seconds))),
+            },
+        )
+
     async def _list(self) -> Listed[T]:
         LISTS.labels(kind=self._kind).inc()
-        items: list[T] = []
-        params = self._params | {"limit": str(PAGE)}
-        while True:
-            page = await self._client.request("GET", self._path, params=params, accept=self._accept)
-            self._hear()
-            items += (
-                self._parse(item)
-                for item in self._objects(page)
-                if self._takes(item["metadata"].get("namespace", ""))
-            )
-            metadata = page.get("metadata") or {}
-            if not metadata.get("continue"):
-                break
-            params["continue"] = metadata["continue"]
+        found, version = await self._client.list_all(
+            self._path, self._read, objects=self._page, params=self._params, accept=self._accept
+        )
+        items = [item for item in found if item is not None]
         items.sort(key=lambda item: item.resource_version)
         present = {item.uid for item in items}
         gone = frozenset(self._known - present)
         MISSED_DELETIONS.labels(kind=self._kind).inc(len(gone))
         self._known = present
-        return Listed(items, version_number(metadata.get("resourceVersion")), gone)
+        return Listed(items, version_number(version), gone)
+
+    def _read(self, body: dict[str, Any]) -> T | None:
+        """An object of a list, if it is wanted."""
+        return self._parse(body) if self._takes(body["metadata"].get("namespace", "")) else None
+
+    def _page(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
+        """What a page of a list holds."""
+        self._hear()
+        return self._objects(answer)
 
     def _objects(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
-        """What a list holds. The columns of a Table are told in each list and in the first event of each watch."""
+        """What an answer holds. The columns of a Table are told in each list and in the first event of each watch."""
         if answer.get("kind") != "Table":
             return answer.get("items") or []
         if definitions := answer.get("columnDefinitions"):

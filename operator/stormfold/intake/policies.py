@@ -4,7 +4,9 @@ import asyncio
 import logging
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from prometheus_client import Gauge
@@ -17,7 +19,7 @@ from stormfold.api.conditions import (
     Reason,
     set_condition,
 )
-from stormfold.api.resource import API_VERSION, ObjectMeta
+from stormfold.api.resource import API_VERSION, ObjectMeta, identity_of
 from stormfold.api.stormpolicy import ClusterStormPolicy, PolicySpec, PolicyStatus, StormPolicy
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
@@ -51,7 +53,7 @@ POLICIES = Gauge("stormfold_policies", "Policies by whether they are in force.",
 
 def examined(kind: str, body: dict[str, Any]) -> tuple[PolicyVersion | None, list[Fault]]:
     """The policy as a version, and what is wrong with it; a version with faults must not be put in force."""
-    metadata = ObjectMeta.model_validate(body["metadata"])
+    metadata = ObjectMeta.model_validate(identity_of(body["metadata"]))
     identity = PolicyId(kind, metadata.namespace, metadata.name)
     try:
         spec = PolicySpec.model_validate(body.get("spec") or {})
@@ -72,6 +74,24 @@ def too_many(versions: Iterable[PolicyVersion]) -> set[str]:
         if namespace and asked[namespace] > MAX_POLICIES:
             beyond.add(version.uid)
     return beyond
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is kept of a policy resource: whoever may write one may write a megabyte into its metadata."""
+
+    kind: type[StormPolicy | ClusterStormPolicy]
+    metadata: ObjectMeta
+    status: PolicyStatus
+    version: PolicyVersion | None
+    faults: list[Fault]
+
+    @classmethod
+    def read(cls, kind: type[StormPolicy | ClusterStormPolicy], body: dict[str, Any]) -> "Policy":
+        """The policy of an API object."""
+        version, wrong = examined(kind.__name__, body)
+        metadata = ObjectMeta.model_validate(identity_of(body["metadata"]))
+        return cls(kind, metadata, PolicyStatus.model_validate(body.get("status") or {}), version, wrong)
 
 
 class PolicyIntake:
@@ -121,40 +141,29 @@ class PolicyIntake:
 
     async def sync(self) -> None:
         """Read all policies, put the accepted ones in force, then write what each one's status should say."""
-        accepted: list[PolicyVersion] = []
-        found: list[
-            tuple[type[StormPolicy | ClusterStormPolicy], dict[str, Any], PolicyVersion | None, list[Fault]]
-        ] = []
+        found: list[Policy] = []
         for kind in KINDS:
-            bodies, _ = await self._client.list_all(paths.collection(kind.plural))
-            for body in bodies:
-                version, wrong = examined(kind.__name__, body)
-                if version and not wrong:
-                    accepted.append(version)
-                found.append((kind, body, version, wrong))
+            policies, _ = await self._client.list_all(
+                paths.collection(kind.plural), partial(Policy.read, kind)
+            )
+            found += policies
+        accepted = [policy.version for policy in found if policy.version and not policy.faults]
         beyond = too_many(accepted)
-        for _, _, version, wrong in found:
-            if version and version.uid in beyond:
-                wrong.append(BEYOND)
+        for policy in found:
+            if policy.version and policy.version.uid in beyond:
+                policy.faults.append(BEYOND)
         versions = [version for version in accepted if version.uid not in beyond]
         self._in_force(versions)
         POLICIES.labels(accepted="true").set(len(versions))
         POLICIES.labels(accepted="false").set(len(found) - len(versions))
         if not self._reports():
             return
-        for kind, body, version, wrong in found:
-            caveat = self._caveat(version) if version and not wrong else None
-            await self._report(kind, body, wrong, caveat or IN_FORCE)
+        for policy in found:
+            caveat = self._caveat(policy.version) if policy.version and not policy.faults else None
+            await self._report(policy, caveat or IN_FORCE)
 
-    async def _report(
-        self,
-        kind: type[StormPolicy | ClusterStormPolicy],
-        body: dict[str, Any],
-        wrong: list[Fault],
-        in_force: Fault,
-    ) -> None:
-        metadata = ObjectMeta.model_validate(body["metadata"])
-        before = PolicyStatus.model_validate(body.get("status") or {})
+    async def _report(self, policy: "Policy", in_force: Fault) -> None:
+        kind, metadata, wrong, before = policy.kind, policy.metadata, policy.faults, policy.status
         fault = wrong[0] if wrong else None
         now = datetime.now(UTC).replace(microsecond=0)
         accepted = Condition(

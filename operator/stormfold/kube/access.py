@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts the token of a pod's ServiceAccount, and the authority of the API server."""
 
+READ_BYTES = 1 << 17
+"""What is read ahead of a watch; twice as much may wait to be read."""
+
 Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 
 
@@ -66,7 +69,7 @@ class Access:
             middlewares=[self._authorize],
             proxy=proxy.url if proxy else None,
             response_class=response_class,
-            read_bufsize=2**20,
+            read_bufsize=READ_BYTES,
             timeout=timeout or aiohttp.ClientTimeout(),
         )
 

@@ -8,10 +8,10 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import orjson
@@ -22,13 +22,17 @@ from stormfold.kube.answers import read_json
 from stormfold.kube.credentials import NOTHING, Credential
 from stormfold.kube.errors import ApiError, ApiUnavailableError, CredentialError, error_of
 from stormfold.kube.exchange import Answer, Call, Exchanges
+from stormfold.kube.paging import PageSize
 
 CONNECTIONS = 64
 """Sockets to the API server, at most: so many for requests, and so many for watches."""
 TIMEOUT_SECONDS = 15.0
 """How long one request may take, but for a watch."""
-IDLE_SECONDS = 90.0
-"""How long a watch may be silent; bookmarks come each minute."""
+WATCH_SECONDS = 60
+"""How long a watch is asked to last, at most. An API server that has nothing to say may say nothing until then: bookmarks
+come only if something changes, or if its etcd is told to notify it of progress."""
+IDLE_SECONDS = WATCH_SECONDS + 30.0
+"""How long a watch may be silent: longer, and its connection is dead, since the server would have ended it."""
 THROTTLED_TRIES = 4
 """How often a request is sent that is answered by 429."""
 MAX_RETRY_AFTER_SECONDS = 10.0
@@ -42,6 +46,8 @@ MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 """Rows of what `kubectl get` prints, each with the metadata of its object."""
+
+T = TypeVar("T")
 
 REQUESTS = Counter("stormfold_api_requests_total", "Requests to the API server.", ["method", "code"])
 
@@ -160,11 +166,16 @@ class KubeClient:
         """Send one request and give the object that comes back; a 429 is obeyed and tried again."""
         data = b"" if body is None else orjson.dumps(body)
         headers = {"Accept": accept, "Content-Type": content_type} if data else {"Accept": accept}
-        call = Call(method, path, params or {}, headers, data)
+        answer = await self._send(Call(method, path, params or {}, headers, data), headers)
+        return _object(f"{method} {path}", answer.body)
+
+    async def _send(self, call: Call, headers: dict[str, str]) -> Answer:
+        """The answer to a call, whose headers these are, if it is a good one; a 429 is obeyed and tried again."""
+        method, path = call.method, call.path
         for attempt in range(1, THROTTLED_TRIES + 1):
             answer = await self._exchanged(call, headers)
             if 200 <= answer.status < 300:
-                return _object(f"{method} {path}", answer.body)
+                return answer
             error = error_of(f"{method} {path}", answer.status, _parsed(answer.body))
             if error.status == 429:
                 self._throttled_at = time.monotonic()
@@ -194,25 +205,57 @@ class KubeClient:
         preconditions = {"uid": uid, "resourceVersion": str(resource_version)}
         await self.request("DELETE", path, body={"preconditions": preconditions})
 
-    async def list_all(self, path: str, *, limit: int = 500) -> tuple[list[dict[str, Any]], str]:
-        """All objects of a collection, page by page, and the resourceVersion of the list."""
-        items: list[dict[str, Any]] = []
-        params = {"limit": str(limit)}
+    async def list_all(
+        self,
+        path: str,
+        keep: Callable[[dict[str, Any]], T],
+        *,
+        objects: Callable[[dict[str, Any]], list[dict[str, Any]]] = lambda page: page.get("items") or [],
+        params: Mapping[str, str] = {},
+        accept: str = JSON,
+    ) -> tuple[list[T], str]:
+        """What `keep` makes of each object of a collection, and the resourceVersion of the list.
+
+        It comes page by page, and no more of a page stays than what was kept: see `kube.paging`. `objects` finds them
+        in a page.
+        """
+        kept: list[T] = []
+        size = PageSize()
+        query = dict(params)
         while True:
-            page = await self.get(path, **params)
-            items += page.get("items") or []
+            query["limit"] = str(size.limit)
+            headers = {"Accept": accept}
+            answer = await self._send(Call("GET", path, query, headers, longest=size.longest), headers)
+            if answer.too_long:
+                size.too_long()
+                continue
+            length = len(answer.body)
+            page = _object(f"GET {path}", answer.body)
+            del answer
+            found = objects(page)
+            size.took(len(found), length)
+            kept += map(keep, found)
             metadata = page.get("metadata") or {}
+            del page, found
             if not metadata.get("continue"):
-                return items, str(metadata.get("resourceVersion", ""))
-            params["continue"] = metadata["continue"]
+                return kept, str(metadata.get("resourceVersion", ""))
+            query["continue"] = metadata["continue"]
 
     async def watch(
-        self, path: str, *, accept: str = JSON, params: Mapping[str, str]
-    ) -> AsyncIterator[dict[str, Any]]:
-        """The events of a watch as they come, until the server ends it.
+        self,
+        path: str,
+        keep: Callable[[dict[str, Any]], T],
+        *,
+        accept: str = JSON,
+        params: Mapping[str, str],
+        opened: Callable[[], None] = lambda: None,
+    ) -> AsyncGenerator[T, None]:
+        """What `keep` makes of each event of a watch, as they come, until the server ends it.
+
+        `opened` hears when the server has taken the watch. No event stays longer than it takes to read it.
 
         Raises:
-            ApiUnavailableError: the connection broke, or nothing, not even a bookmark, came for `IDLE_SECONDS`.
+            ApiUnavailableError: the connection broke, or nothing came for `IDLE_SECONDS`.
         """
         query = {"watch": "1", **params}
         credential = await self._credentials(f"WATCH {path}")
@@ -227,26 +270,39 @@ class KubeClient:
                     if error.status == 429:
                         await asyncio.sleep(retry_after(response.headers))
                     raise error
+                opened()
                 async for line in lines(response.content):
-                    try:
-                        event = read_json(line)
-                    except orjson.JSONDecodeError as exc:
-                        raise ApiUnavailableError(
-                            f"WATCH {path}", 0, "CutShort", "the connection was cut"
-                        ) from exc
-                    yield event
+                    kept = keep(_event(path, line))
+                    del line
+                    yield kept
+
+
+def _event(path: str, line: bytes) -> dict[str, Any]:
+    """An event of a watch. One that is cut short says that the connection was."""
+    try:
+        event = read_json(line)
+    except orjson.JSONDecodeError as exc:
+        raise ApiUnavailableError(f"WATCH {path}", 0, "CutShort", "the connection was cut") from exc
+    return event if isinstance(event, dict) else {}
 
 
 async def lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """The lines of a stream, however long they are."""
-    rest = b""
+    """The lines of a stream, however long they are; what they take is twice the longest of them."""
+    begun: list[bytes] = []
     async for chunk in content.iter_any():
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
+        *ends, rest = chunk.split(b"\n")
+        del chunk
+        for end in ends:
+            line = b"".join((*begun, end))
+            begun.clear()
             if line:
                 yield line
-    if rest.strip():
-        yield rest
+            del line
+        begun.append(rest)
+        del ends, rest
+    last = b"".join(begun)
+    if last.strip():
+        yield last
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

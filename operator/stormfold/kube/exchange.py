@@ -5,6 +5,7 @@ else: no redirects, cookies or compression, and no streams. So a call takes litt
 """
 
 import asyncio
+import math
 import socket
 import ssl
 from collections import deque
@@ -41,6 +42,8 @@ class Call:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes = b""
+    longest: int | None = None
+    """Bytes of the answer's body beyond which the rest of it is not wanted; None: all of it is."""
 
 
 @dataclass(slots=True)
@@ -50,6 +53,8 @@ class Answer:
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    too_long: bool = False
+    """The body was longer than the call wanted: it was let go, with the connection."""
 
 
 class Connection(asyncio.Protocol):
@@ -67,15 +72,18 @@ class Connection(asyncio.Protocol):
         self._waiting: asyncio.Future[Answer] | None = None
         self._answer = Answer()
         self._chunks: list[bytes] = []
+        self._room: float = math.inf
+        """How many bytes more the body may have."""
 
-    async def carry(self, request: bytes) -> Answer:
-        """Send a request and wait for the whole of its answer.
+    async def carry(self, request: bytes, longest: int | None = None) -> Answer:
+        """Send a request and wait for the whole of its answer, or for more than `longest` bytes of its body.
 
         Raises:
             BrokenExchangeError: there was no whole answer.
         """
         assert self._transport is not None
         self.answer_began = False
+        self._room = math.inf if longest is None else longest
         self._waiting = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         try:
@@ -133,16 +141,28 @@ class Connection(asyncio.Protocol):
             self._answer.headers["Retry-After"] = value.decode("latin-1")
 
     def on_body(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
+        self._room -= len(chunk)
+        if self._room >= 0:
+            self._chunks.append(chunk)
+        elif self.open:
+            self._chunks.clear()
+            self._finish(Answer(self._parser.get_status_code(), too_long=True))
+            self.abort()
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200:
             return  # the answer itself comes after it
-        self._answer.status, self._answer.body = status, b"".join(self._chunks)
+        answer, chunks = self._answer, self._chunks
+        # A connection that is kept must not keep an answer.
+        self._answer, self._chunks = Answer(), []
+        answer.status, answer.body = status, b"".join(chunks)
         self.open = self.open and self._parser.should_keep_alive()
+        self._finish(answer)
+
+    def _finish(self, answer: Answer) -> None:
         if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(self._answer)
+            self._waiting.set_result(answer)
 
 
 class Exchanges:
@@ -188,11 +208,11 @@ class Exchanges:
             connection = self._take()
             if connection is not None:
                 try:
-                    return await self._carry(connection, text)
+                    return await self._carry(connection, text, call.longest)
                 except BrokenExchangeError:
                     if connection.answer_began or call.method not in REPEATABLE:
                         raise
-            return await self._carry(await self._connect(), text)
+            return await self._carry(await self._connect(), text, call.longest)
 
     async def close(self) -> None:
         """Close all connections, and wait until their sockets are closed."""
@@ -217,8 +237,8 @@ class Exchanges:
             lines.append(f"Content-Length: {len(call.body)}")
         return "\r\n".join((*lines, "\r\n")).encode("latin-1") + call.body
 
-    async def _carry(self, connection: Connection, text: bytes) -> Answer:
-        answer = await connection.carry(text)
+    async def _carry(self, connection: Connection, text: bytes, longest: int | None) -> Answer:
+        answer = await connection.carry(text, longest)
         if connection.open:
             connection.idle_since = asyncio.get_running_loop().time()
             self._kept.append(connection)

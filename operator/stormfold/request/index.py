@@ -25,7 +25,7 @@ from stormfold.api.remediationrequest import (
 from stormfold.api.remediationrequest import (
     Continuation as StoredContinuation,
 )
-from stormfold.api.resource import MAX_INT
+from stormfold.api.resource import MAX_INT, identity_of
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.fold.holding import Continuation
 from stormfold.model.arrival import Span, Target
@@ -136,16 +136,12 @@ class Request:
     def read(cls, body: dict[str, Any], known: "Request | None" = None) -> "Request":
         """The request of an API object. Raises pydantic's ValidationError if it is none that we could have made.
 
-        Of what the consumer wrote only the phase is kept: it may be a megabyte. The spec is that of an earlier version
-        of the same object, if it is `known`.
+        The spec is that of an earlier version of the same object, if it is `known`.
         """
-        status, affected = body.get("status"), b"[]"
+        status, affected = status_of(body), b"[]"
         if status:
-            affected = orjson.dumps(status.get("affectedResources") or [])
-            status = {key: value for key, value in status.items() if key != "affectedResources"}
-            if remediation := status.get("remediation"):
-                status["remediation"] = {"phase": remediation.get("phase")}
-        metadata = body["metadata"]
+            affected = orjson.dumps(status.pop("affectedResources", None) or [])
+        metadata = identity_of(body["metadata"])
         if known and known.has_spec_of(metadata):
             spec: Any = known.resource.spec
         elif spec := body.get("spec"):
@@ -157,6 +153,22 @@ class Request:
         """Whether that object, of which this is the metadata, has the same spec."""
         ours = self.resource.metadata
         return (ours.uid, ours.generation) == (metadata.get("uid"), metadata.get("generation"))
+
+
+def status_of(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The status of an API object; of what the consumer wrote only the phase: it may be a megabyte."""
+    status: dict[str, Any] | None = body.get("status")
+    if not status:
+        return None
+    remediation = status.get("remediation")
+    return status | ({"remediation": {"phase": remediation.get("phase")}} if remediation else {})
+
+
+def wanted(body: dict[str, Any]) -> dict[str, Any]:
+    """What `Request.read` wants of an API object."""
+    status = status_of(body)
+    kept = {"metadata": identity_of(body["metadata"]), "spec": body.get("spec")}
+    return kept | ({"status": status} if status else {})
 
 
 @lru_cache(POLICIES)
