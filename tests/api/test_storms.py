@@ -52,10 +52,10 @@ async def test_groups_below_the_threshold_get_a_request_that_says_it_is_no_storm
         + [("Trouble5", "Settled", 5, "True", "SignalThresholdReached")],
     )
     assert rows(found, f"{detected}.message") == [
-        ("no storm: 1 signal within 60 s, threshold 5",),
-        ("no storm: 2 signals within 60 s, threshold 5",),
-        ("no storm: 3 signals within 60 s, threshold 5",),
-        ("no storm: 4 signals within 60 s, threshold 5",),
+        ("no storm: 1 signal, threshold 5 within 60 s",),
+        ("no storm: 2 signals, threshold 5 within 60 s",),
+        ("no storm: 3 signals, threshold 5 within 60 s",),
+        ("no storm: 4 signals, threshold 5 within 60 s",),
         ("5 signals came within 60 s",),
     ]
 
@@ -66,7 +66,7 @@ async def test_groups_below_the_threshold_are_discarded_if_the_policy_says_so(sc
     for count in (1, 2, 3, 4):
         await scene.pods(f"Trouble{count}", count)
         noun = "signal" if count == 1 else "signals"
-        message = f"{count} {noun} within 2 s, threshold 5"
+        message = f"{count} {noun}, threshold 5 within 2 s"
         expected += [("Discarded", "BelowThreshold", message, None)] * count
     await scene.signals_come_to(
         "status.phase status.reason status.message status.remediationRequest", expected
@@ -196,7 +196,7 @@ async def test_threshold_on_resources_counts_targets_and_not_signals(scene: Scen
                 4,
                 "False",
                 "BelowThreshold",
-                "no storm: 4 signals within 60 s, threshold 100; 1 resource, threshold 3",
+                "no storm: 4 signals, threshold 100; 1 resource, threshold 3 within 60 s",
             ),
             ("Spread", "Settled", 3, "True", "ResourceThresholdReached", "3 resources affected within 60 s"),
         ],

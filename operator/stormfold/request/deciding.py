@@ -145,10 +145,10 @@ def _before_request(storm: Snapshot, now_ms: int) -> Wait | Discard | None:
 def below_threshold(storm: Snapshot) -> str:
     """The sentence for a group that has not reached its threshold."""
     terms = storm.terms
-    text = f"{plural(storm.firing_signals, 'signal')} within {_seconds(terms.within_ms)}, threshold {terms.threshold_signals}"
+    text = f"{plural(storm.firing_signals, 'signal')}, threshold {terms.threshold_signals}"
     if terms.threshold_resources:
         text += f"; {plural(storm.resource_count, 'resource')}, threshold {terms.threshold_resources}"
-    return text
+    return f"{text} within {_seconds(terms.within_ms)}"
 
 
 def storm_detected(storm: Snapshot) -> Finding:

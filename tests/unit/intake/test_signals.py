@@ -387,7 +387,7 @@ async def test_rejected_signal_is_concluded_at_once() -> None:
     assert shard.progress.checkpoint().resource_version == 110
 
 
-DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "1 signal within 60 s, threshold 5")
+DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "1 signal, threshold 5 within 60 s")
 
 
 @pytest.mark.parametrize(

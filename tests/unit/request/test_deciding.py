@@ -151,7 +151,7 @@ DROPPED = replace(NEW, terms=replace(TERMS, discard=True))
 RESOLVED = replace(NEW, firing_signals=0)
 HOLD, WINDOW = T0 + 1_000, T0 + 62_000
 MADE = Write(RequestPhase.OPEN, T0 + 60_500)
-BELOW = Discard(Reason.BELOW_THRESHOLD, "3 signals within 60 s, threshold 5")
+BELOW = Discard(Reason.BELOW_THRESHOLD, "3 signals, threshold 5 within 60 s")
 NOT_FIRING = Discard(Reason.NOTHING_FIRING, "3 signals said Resolved and none of the group said Firing")
 
 
@@ -313,7 +313,7 @@ def test_whoever_waits_or_writes_looks_again_later(storm: Snapshot, has_request:
         ),
         pytest.param(
             replace(SNAPSHOT, detected=Detected.NO, firing_signals=1),
-            Finding(False, Reason.BELOW_THRESHOLD, "no storm: 1 signal within 60 s, threshold 5"),
+            Finding(False, Reason.BELOW_THRESHOLD, "no storm: 1 signal, threshold 5 within 60 s"),
             id="below",
         ),
         pytest.param(
@@ -321,7 +321,7 @@ def test_whoever_waits_or_writes_looks_again_later(storm: Snapshot, has_request:
             Finding(
                 False,
                 Reason.BELOW_THRESHOLD,
-                "no storm: 6 signals within 60 s, threshold 5; 2 resources, threshold 3",
+                "no storm: 6 signals, threshold 5; 2 resources, threshold 3 within 60 s",
             ),
             id="below both",
         ),

@@ -178,7 +178,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                         "StormDetected",
                         "False",
                         "BelowThreshold",
-                        "no storm: 6 signals within 60 s, threshold 5",
+                        "no storm: 6 signals, threshold 5 within 60 s",
                     ),
                     condition(
                         "Recovered",
