@@ -242,7 +242,59 @@ def test_spellings_of_a_name_go_in_the_documented_order(name: str) -> None:
         pytest.param({"job": "apiserver", **SHOP}, NAMESPACE, "shop", id="a sum over instances"),
         pytest.param({"instance": "", **SHOP}, NAMESPACE, "shop", id="an empty instance"),
         pytest.param({"instance": " \n", **SHOP}, NAMESPACE, "shop", id="a blank instance"),
+        pytest.param(
+            {"job": "blackbox-http", "service": "blackbox", "instance": "a.example:443", **SHOP},
+            instance("a.example:443"),
+            "shop",
+            id="a probe by a job that is called otherwise",
+        ),
+        pytest.param(
+            {
+                "job": "caches",
+                "pod": "prometheus-redis-exporter-5c8-x2x",
+                "service": "prometheus-redis-exporter",
+                "instance": "redis://cache-0:6379",
+                **SHOP,
+            },
+            instance("redis://cache-0:6379"),
+            "shop",
+            id="a URL is what an exporter was asked for",
+        ),
+        pytest.param(
+            {"job": "web", "service": "web", "instance": "https://web.shop.svc/health", **SHOP},
+            SERVICE,
+            "shop",
+            id="a URL of a service that is named",
+        ),
         # nodes
+        pytest.param(
+            {
+                "job": "kubelet",
+                "service": "kps-kubelet",
+                "instance": "10.0.0.4:10250",
+                "namespace": "kube-system",
+            },
+            instance("10.0.0.4:10250"),
+            "kube-system",
+            id="a kubelet is no Service",
+        ),
+        pytest.param(
+            {
+                "job": "kubelet",
+                "service": "kubelet",
+                "instance": "worker-7:10250",
+                "namespace": "kube-system",
+            },
+            NODE,
+            "kube-system",
+            id="a kubelet by its node's name",
+        ),
+        pytest.param(
+            {"job": "kubelet", "service": "kubelet", "instance": "10.0.0.4:10250", "pod": "web-0", **SHOP},
+            POD,
+            "shop",
+            id="a container that a kubelet measured",
+        ),
         pytest.param(
             {**NODE_EXPORTER, "instance": "worker-7:9100"}, NODE, "monitoring", id="a node with a port"
         ),
