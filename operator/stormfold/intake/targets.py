@@ -15,7 +15,8 @@ A scrape adds labels of its own, which say who was asked and not what the answer
   or the namespace that OpenTelemetry names: a collector was scraped.
 * With honorLabels a metric that has no `pod` gets that of its exporter: `KubeNodeNotReady` comes with the pod of
   kube-state-metrics. So a pod and a service are passed over where they, and `job`, hold the name of one of `EXPORTERS`,
-  unless `instance` is missing: then the rule has chosen its labels, and means them.
+  unless `instance` is missing: then the rule has chosen its labels, and means them. If `instance` is a URL, whoever was
+  scraped was asked for that one.
 * `kubernetes_<…>` are of whoever was scraped, too: they are passed over where the metric names another namespace.
 """
 
@@ -103,11 +104,14 @@ EXPORTERS = (
     "kube-state-metrics",
     "node-exporter",
     "node-problem-detector",
-    "blackbox-exporter",
+    "kubelet",
+    "blackbox",
     "snmp-exporter",
 )
 """Exporters that tell of other things than themselves."""
-OF_NODES = frozenset(("node-exporter", "node-problem-detector"))
+PROBERS = ("exporter", "blackbox", "probe")
+"""What a pod or service is called that was asked for a URL."""
+OF_NODES = frozenset(("node-exporter", "node-problem-detector", "kubelet"))
 """Those that tell of the node that they run on."""
 COLLECTORS = ("otel-collector", "opentelemetry-collector")
 """What passes on the metrics of others, beside its own: those of others have names of OpenTelemetry."""
@@ -246,6 +250,10 @@ def _passed_over(labels: dict[str, str], exporter: str | None) -> Collection[str
         if any(exporter in labels.get(label, "") for label in ("k8s.pod.name", "k8s_pod_name")):
             over |= _OPENTELEMETRY
             collected = False
+    if "://" in labels.get("instance", ""):
+        over.update(
+            label for label in _OF_THE_SCRAPED if any(word in labels.get(label, "") for word in PROBERS)
+        )
     if collected or "exported_namespace" in labels:
         over |= _OF_THE_SCRAPE
     return over
