@@ -2,7 +2,7 @@
 PYTHON_IN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help lint format types generate verify audit test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy chaos soak bench lock clean
+.PHONY: help lint format types generate verify audit test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy chaos soak bench release lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,7 +52,7 @@ controlplane: .venv/.complete ## build etcd and kube-apiserver, once, into a cac
 programs: .venv/.complete ## build Alertmanager, Helm and actionlint, and fetch promtool, once, into that cache; says what is missing
 	@$(PYTHON_IN)/python -m tests.harness.programs
 
-demo: .venv/.complete ## storms on a cluster of its own; CLUSTER=current uses that of KUBECONFIG
+demo: .venv/.complete ## storms on an API server of its own; CLUSTER=kind: on a kind cluster, with image and chart; CLUSTER=current: there
 	@$(PYTHON_IN)/stormfold demo $(DEMO_ARGS)
 
 image: ## the operator's image; IMAGE=stormfold:dev PYTHON_IMAGE=python:3.13-slim
@@ -79,6 +79,9 @@ soak: .venv/.complete controlplane ## half of what it takes for MINUTES=10: noth
 
 bench: .venv/.bench controlplane programs ## measure docs/benchmarks.md anew; PART=store is one part of it
 	@$(PYTHON_IN)/python -m benchmarks $(PART)
+
+release: .venv/.complete ## dist/ of the commit: wheel, sdist, install.yaml, chart, SBOM, checksums; VERSION=x.y.z IMAGE=<name without tag>
+	@$(PYTHON_IN)/python scripts/release.py $(VERSION)
 
 lock: .venv/.complete ## resolve the requirements of pyproject.toml anew into the lock files
 	@scripts/lock

@@ -228,6 +228,7 @@ COMPONENTS: Mapping[str, Object] = {
     "owners": {"owners": {"enabled": True}},
     "events": {"events": {"enabled": True}},
     "monitoring": {"monitoring": {"enabled": True}},
+    "openshift": {"arbitraryUserIds": True},
 }
 """Their components."""
 

@@ -63,6 +63,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         programs.current_alertmanager()
     if any("helm" in getattr(item, "fixturenames", ()) or "helm" in item.name for item in ours):
         programs.helm()
+    if any(item.path.name == "test_release.py" for item in ours):
+        programs.actionlint()
 
 
 @pytest.fixture(scope="session")

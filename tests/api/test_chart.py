@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 import runpy
-import shutil
 import tarfile
 from collections.abc import AsyncIterator, Iterator
 from copy import deepcopy
@@ -18,7 +17,7 @@ import yaml
 from tests.api.test_manifests import named, of_kind, pod_of, rendered
 from tests.harness import guard
 from tests.harness.api import Api, ApiError
-from tests.harness.helm import CHART, NAMESPACE, Helm, HelmError
+from tests.harness.helm import CHART, NAMESPACE, Helm, HelmError, copied
 from tests.harness.kubectl import Kubectl
 
 from stormfold import __version__
@@ -316,10 +315,7 @@ def cluster() -> Iterator[ControlPlane]:
 
 def later_chart(folder: Path) -> Path:
     """The chart as a later version may be: another version, and `spec.ticket` in the CRD of Signals."""
-    later = folder / "later"
-    shutil.copytree(CHART, later)
-    chart = yaml.safe_load((later / "Chart.yaml").read_text()) | {"version": "9.9.9", "appVersion": "9.9.9"}
-    (later / "Chart.yaml").write_text(yaml.safe_dump(chart))
+    later = copied(folder, version="9.9.9")
     file = later / "files" / "crds" / "signals.yaml"
     crd = yaml.safe_load(file.read_text())
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
@@ -357,15 +353,15 @@ SIGNAL = {
 }
 
 
-async def roll_out(api: Api) -> None:
-    """Say of every Deployment that it is rolled out, as its controller would; ends by cancellation."""
+async def roll_out(api: Api, ended: asyncio.Event) -> None:
+    """Say of every Deployment that it is rolled out, as its controller would, until that ends."""
     path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
     conditions = [
         {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"},
         {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
     ]
     counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-    while True:
+    while not ended.is_set():
         for deployment in (await api.request("GET", path))["items"]:
             metadata, replicas = deployment["metadata"], deployment["spec"]["replicas"]
             status = {**dict.fromkeys(counts, replicas), "conditions": conditions}
@@ -383,11 +379,11 @@ async def roll_out(api: Api) -> None:
 async def api(cluster: ControlPlane) -> AsyncIterator[Api]:
     """A client of it; while it is there, Deployments are rolled out."""
     async with Api(cluster) as client:
-        task = asyncio.create_task(roll_out(client))
+        ended = asyncio.Event()
+        task = asyncio.create_task(roll_out(client, ended))
         yield client
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        ended.set()
+        await task
 
 
 async def test_release_is_installed_upgraded_rolled_back_and_uninstalled_with_its_crds(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,15 @@ from tests.harness.programs import helm
 
 CHART = Path(__file__).parents[2] / "chart"
 NAMESPACE = "stormfold-system"
+
+
+def copied(folder: Path, *, version: str) -> Path:
+    """A copy of the chart in a folder, of another version."""
+    other = folder / f"chart-{version}"
+    shutil.copytree(CHART, other)
+    chart = yaml.safe_load((other / "Chart.yaml").read_text()) | {"version": version, "appVersion": version}
+    (other / "Chart.yaml").write_text(yaml.safe_dump(chart))
+    return other
 
 
 class HelmError(AssertionError):

@@ -1,8 +1,8 @@
-"""etcd and kube-apiserver built from their published Go modules, once, into a cache outside the checkout.
+"""etcd and kube-apiserver: those of this machine, else built from their published Go modules, once, into a cache.
 
-The versions are those of `go/go.mod`, which is the only place that names them. A first build compiles about 1,300
-packages and takes some ten minutes on two cores, so every step reports progress. Two builders on one machine do
-not collide: one builds, the other waits at a file lock and then finds the result.
+The versions that are built are those of `go/go.mod`, which is the only place that names them. A first build compiles
+about 2,100 packages and takes 5 to 10 minutes on two cores, so every step reports progress. Two builders on one machine
+do not collide: one builds, the other waits at a file lock and then finds the result.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ MODULE = Path(__file__).parent / "go"
 OLDEST_GO = (1, 21)
 """From here on `go` fetches by itself the newer toolchain that a go.mod asks for."""
 GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+OLDEST_KUBERNETES = (1, 32)
+"""Older ones do not take our CRDs."""
 PROGRESS_SECONDS = 3.0
+ASKED_SECONDS = 30.0
+"""Within this a program must tell its version."""
 
 Progress = Callable[[str], None]
 """Takes one line for the person who waits."""
@@ -59,24 +63,67 @@ def cache_home() -> Path:
 
 
 def ensure_binaries(progress: Progress = to_stderr) -> Binaries:
-    """The built programs, from the cache if they are there; blocks for minutes if they are not.
+    """Programs of this machine if there are any (`ready_made`), else built ones, from the cache if they are there; blocks for
+    minutes if they are not.
 
     A crash leaves a temporary folder in the cache and no half result.
 
     Raises:
         BuildError: `go` is missing, too old, or failed.
     """
+    if found := ready_made(progress):
+        return found
     version = _kubernetes_version()
     folder = cache_home() / "controlplane" / f"{version}-{_fingerprint()}"
 
     def build(scratch: Path) -> None:
         progress(
-            f"building etcd and kube-apiserver {version} from source: the first time takes about 10 minutes"
+            f"building etcd and kube-apiserver {version} from source, once: 5 to 10 minutes on two cores, and this machine "
+            f"has {os.cpu_count()}; faster: KUBEBUILDER_ASSETS (`setup-envtest use -p path`) or CLUSTER=kind"
         )
         _build(scratch, progress)
 
     made_once(folder, build, what="the control plane", progress=progress)
     return Binaries(folder / "etcd", folder / "kube-apiserver", version)
+
+
+def ready_made(progress: Progress = to_stderr) -> Binaries | None:
+    """The programs in `$KUBEBUILDER_ASSETS`, else those on PATH; None if neither place has both, runnable and new enough.
+
+    What was passed over, and why, is told to `progress`, unless nothing is there at all.
+    """
+    places: list[tuple[str, Path, Path]] = []
+    if assets := os.environ.get("KUBEBUILDER_ASSETS"):
+        places.append(
+            (f"KUBEBUILDER_ASSETS={assets}", Path(assets) / "etcd", Path(assets) / "kube-apiserver")
+        )
+    etcd, kube_apiserver = (shutil.which(name) for name in ("etcd", "kube-apiserver"))
+    if etcd and kube_apiserver:
+        places.append(("PATH", Path(etcd), Path(kube_apiserver)))
+    for place, etcd_path, apiserver_path in places:
+        try:
+            _version_of(etcd_path)
+            version = _version_of(apiserver_path)
+        except (OSError, subprocess.SubprocessError) as error:
+            progress(f"{place} is not used: {error}")
+            continue
+        number = re.match(r"v(\d+)\.(\d+)", version)
+        if number is None or (int(number[1]), int(number[2])) < OLDEST_KUBERNETES:
+            oldest = ".".join(map(str, OLDEST_KUBERNETES))
+            progress(f"{place} is not used: its kube-apiserver is {version}, and {oldest} or newer is needed")
+            continue
+        progress(f"using etcd and kube-apiserver {version} of {place}")
+        return Binaries(etcd_path, apiserver_path, version)
+    return None
+
+
+def _version_of(program: Path) -> str:
+    """The first version that a program prints, such as `v1.37.2`; OSError or SubprocessError if it does not run."""
+    done = subprocess.run(
+        [program, "--version"], check=True, capture_output=True, text=True, timeout=ASKED_SECONDS
+    )
+    found = re.search(r"v?(\d+\.\d+\.\d\S*)", done.stdout)
+    return f"v{found[1]}" if found else done.stdout.strip()
 
 
 def made_once(
@@ -155,7 +202,9 @@ def go_program() -> str:
     go = shutil.which("go")
     wanted = f"Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer"
     if go is None:
-        raise BuildError(f"`go` is not on PATH: install {wanted} (https://go.dev/dl), or use CLUSTER=current")
+        raise BuildError(
+            f"`go` is not on PATH: install {wanted} (https://go.dev/dl), or use CLUSTER=kind or CLUSTER=current"
+        )
     answer = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False)
     number = re.match(r"go(\d+)\.(\d+)", answer.stdout.strip())
     if number is None or (int(number[1]), int(number[2])) < OLDEST_GO:

@@ -70,7 +70,11 @@ def test_operator_may_write_this_and_nothing_else_and_nothing_that_leads_further
 
 
 def test_only_the_lease_is_the_operators_in_its_own_namespace() -> None:
-    (role,) = manifests("Role")
+    (role,) = (
+        found
+        for found in manifests("Role")
+        if found["metadata"]["labels"]["app.kubernetes.io/component"] == "operator"
+    )
     assert role["metadata"]["namespace"] == "stormfold-system"
     assert [rule["resources"] for rule in role["rules"]] == [["leases"]]
 
