@@ -1,0 +1,126 @@
+"""Bodies of 8 MiB, eight at once: all alerts are counted, readiness stays, and memory keeps away from the limit."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import secrets
+import time
+from pathlib import Path
+
+import aiohttp
+import orjson
+from tests.api.conftest import NewNamespace, NewOperator
+from tests.api.test_webhook import account, allow
+from tests.harness.api import Api
+from tests.harness.operator import OperatorProcess
+from tests.harness.scene import rows
+from tests.harness.team import Team
+
+from stormfold.intake.webhook import MAX_BODY
+
+BODIES = 8
+LIMIT_MB = 400
+"""The shipped limit is 512 MiB."""
+PROBE_SECONDS = 5.0
+"""How long the shipped probes wait for an answer."""
+
+
+def large_body(namespace: str, number: int) -> tuple[bytes, int]:
+    """A body that is just within the limit, as the alerts of kube-prometheus look; and how many alerts it has."""
+    text = '{"version":"4","alerts":['
+    parts, size = [], len(text) + 2
+    while True:
+        pod = f"checkout-{number}-{len(parts):05}"
+        part = orjson.dumps(
+            {
+                "status": "firing",
+                "labels": {
+                    "alertname": f"KubePodNotReady{number}-{len(parts) % 2}",  # 4,096 of a group are exact
+                    "namespace": namespace,
+                    "pod": pod,
+                    "severity": "warning",
+                    "prometheus": "monitoring/k8s",
+                },
+                "annotations": {
+                    "description": f"Pod {namespace}/{pod} has been in a non-ready state for longer than 15 minutes.",
+                    "runbook_url": "https://runbooks.example.org/runbooks/kubernetes/kubepodnotready",
+                    "values": "x" * 1200,
+                },
+                "startsAt": "2026-01-01T00:00:00Z",
+                "endsAt": "0001-01-01T00:00:00Z",
+                "generatorURL": "http://prometheus.example.org/graph?g0.expr=sum+by",
+                "fingerprint": f"{number:04x}{len(parts):012x}",
+            }
+        )
+        if size + len(part) + 1 > MAX_BODY:
+            return text.encode() + b",".join(parts) + b"]}", len(parts)
+        parts.append(part)
+        size += len(part) + 1
+
+
+async def post(operator: OperatorProcess, body: bytes, token: str) -> tuple[int, str]:
+    """Status and reason of the answer."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,
+        session.post(operator.webhook_url, data=io.BytesIO(body), headers=headers) as response,
+    ):
+        return response.status, (await response.json()).get("reason", "")
+
+
+async def until_taken(operator: OperatorProcess, body: bytes, token: str) -> None:
+    """Post like Alertmanager: again after a time that grows, until it is taken."""
+    seconds = 0.5
+    while (answer := await post(operator, body, token))[0] != 200:
+        assert answer[0] in {429, 503}, answer
+        await asyncio.sleep(seconds)
+        seconds = min(2 * seconds, 15.0)
+
+
+def peak_mb(operator: OperatorProcess) -> float:
+    """The most memory that has been resident, from /proc."""
+    status = Path(f"/proc/{operator.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+async def test_eight_large_bodies_at_once_are_counted_and_nobody_is_kept_waiting(
+    api: Api, operator: NewOperator, new_namespace: NewNamespace, tmp_path: Path
+) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text(secrets.token_hex(16))
+    process = await operator(webhook_token_file=token_file)
+    # Nobody has more than half of the bytes, and no namespace more than half of the room.
+    teams = [Team(api, await new_namespace()) for _ in range(2)]
+    for team in teams:
+        await team.policy()
+    await process.obeys(2)
+    await allow(api, teams[0].namespace)
+    tokens = [token_file.read_text(), await account(api, teams[0].namespace)]
+    bodies = [large_body(teams[number % 2].namespace, number) for number in range(BODIES)]
+    small = orjson.dumps({"version": "4", "alerts": []})
+    posts = asyncio.gather(
+        *(until_taken(process, body, tokens[number % 2]) for number, (body, _) in enumerate(bodies))
+    )
+    slowest, unready = 0.0, []
+    while not posts.done():
+        asked = time.monotonic()
+        code, words = await process.get("/readyz")
+        slowest = max(slowest, time.monotonic() - asked)
+        if code != 200:
+            unready.append(words)
+        asked = time.monotonic()
+        status, reason = await post(process, small, tokens[0])
+        slowest = max(slowest, time.monotonic() - asked)
+        assert status in {200, 429}, reason
+        await asyncio.sleep(0.05)
+    await posts
+    found = [row for team in teams for row in rows(await team.requests(), "spec.name status.signals.total")]
+    assert sorted(found) == [
+        (f"KubePodNotReady{number}-{half}", (alerts + 1 - half) // 2)
+        for number, (_, alerts) in enumerate(bodies)
+        for half in range(2)
+    ]
+    assert unready == []
+    assert peak_mb(process) < LIMIT_MB
+    assert slowest < PROBE_SECONDS
