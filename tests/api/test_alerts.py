@@ -37,6 +37,8 @@ KARMA = next(
     None,
 )
 """What a real Alertmanager answered; it is not part of the project, and not on every machine."""
+FIELD = next((path for base in ROOT.parents if (path := base / "shared" / "cases").exists()), None)
+"""Bodies that people have reported; likewise."""
 
 
 @dataclass
@@ -506,6 +508,35 @@ async def test_own_examples_of_bodies_are_taken(replica: NewReplica, sender: Sen
         "SearchSlow": [1, 1, 0, "high"],
         "TargetDown": [1, 1, 0, "warning"],
         "Watchdog": [1, 1, 0, "unknown"],
+    }
+
+
+@pytest.mark.skipif(
+    FIELD is None, reason="../shared/cases is not on this machine: only our own examples were posted"
+)
+async def test_bodies_that_others_have_refused_are_taken(replica: NewReplica, sender: Sender) -> None:
+    process = await replica()
+    await cluster_policy(sender, "all", groupBy=["name"], requestNamespace=sender.namespace)
+    assert FIELD is not None
+    taken = {}
+    for case in ("a01-grafana-webhook", "a07-long-label-values", "a08-many-labels"):
+        for path in sorted((FIELD / case).glob("*.json")):
+            body = json.loads(path.read_text())
+            status, answer = await process.post_alerts(body, token=sender.token)
+            shortened = answer.get("shortened", {})
+            taken[path.parent.name[:3], path.stem] = (
+                (status, answer["accepted"] - len(body["alerts"]), answer["rejected"]),
+                (shortened.get("labelsCut", 0), shortened.get("labelsLeftOut", 0)),
+            )
+    await sender.api.delete("ClusterStormPolicy", "all")
+    every = (200, 0, [])
+    assert taken == {
+        ("a01", "payload-firing"): (every, (0, 0)),
+        ("a01", "payload-firing-as-version-4"): (every, (0, 0)),
+        ("a01", "payload-test"): (every, (0, 0)),
+        ("a07", "payload-cgroup"): (every, (5, 0)),
+        ("a07", "payload-query"): (every, (2, 0)),
+        ("a08", "payload"): (every, (0, 0)),
     }
 
 

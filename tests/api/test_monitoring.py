@@ -231,6 +231,29 @@ def test_alertmanagerconfig_says_what_the_file_says() -> None:
     assert resource["metadata"]["namespace"] == secret["namespace"]
 
 
+def test_contact_point_of_grafana_says_what_the_file_says() -> None:
+    file = loaded(ALERTMANAGER / "alertmanager.yml")
+    (hook,) = next(it for it in file["receivers"] if it["name"] == "stormfold")["webhook_configs"]
+    ours = loaded(ALERTMANAGER / "grafana.yaml")
+    (point,) = ours["contactPoints"]
+    (receiver,) = point["receivers"]
+    settings = receiver["settings"]
+    assert (receiver["type"], settings["url"]) == ("webhook", hook["url"])
+    assert (settings["maxAlerts"], receiver["disableResolveMessage"]) == (
+        str(hook["max_alerts"]),
+        not hook["send_resolved"],
+    )
+    assert settings["authorization_scheme"] == "Bearer"
+    (policy,) = ours["policies"]
+    route, wanted = policy["routes"][0], file["route"]["routes"][0]
+    (matcher,) = route.pop("object_matchers")
+    assert [f'{matcher[0]}{matcher[1]}"{matcher[2]}"'] == wanted.pop("matchers")
+    assert set(route.pop("group_by")) - {"grafana_folder"} == set(wanted.pop("group_by"))
+    assert route == wanted
+    assert point["name"] == route["receiver"]
+    assert policy["routes"][-1] == {"receiver": policy["receiver"]}
+
+
 def access() -> list[Manifest]:
     """The objects that allow it to post."""
     return list(yaml.safe_load_all((ALERTMANAGER / "access.yaml").read_text()))

@@ -142,6 +142,11 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
                     tasks.create_task(fault.run(world, books))
         except TimeoutError:
             problems.append(f"{sender.unanswered} posts never answered by 200: {dict(sender.refused)}")
+        try:
+            async with asyncio.timeout(TAKEN_SECONDS):
+                await sender.end_alerts()
+        except TimeoutError:
+            problems.append("the ends of alerts are not taken")
         problems += await agree(world, books, within=AGREE_SECONDS + abs(offset))
         for task in watching:
             task.cancel()

@@ -6,7 +6,8 @@ import asyncio
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -37,6 +38,8 @@ CREATES_AT_ONCE = 24
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
 POST_SECONDS = 10.0
 """How long Alertmanager waits for an answer; the webhook itself gives up after 8 s."""
+ENDS_AT_ONCE = 250
+"""Alerts in a body that says they are over."""
 STRANGER = "stranger"
 
 
@@ -112,6 +115,34 @@ class Sender:
         """The last ones that were seen on the Leases."""
         self._session: aiohttp.ClientSession | None = None
 
+    @asynccontextmanager
+    async def _posting(self) -> AsyncIterator[None]:
+        async with aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=POST_SECONDS),
+            headers={"Authorization": f"Bearer {TOKEN}"},
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        ) as self._session:
+            yield
+
+    async def end_alerts(self) -> None:
+        """Post that every alert is over, until each post is taken: one that fires holds its request open."""
+        over: defaultdict[Group, list[Alert]] = defaultdict(list)
+        for move in self.plan.moves:
+            if isinstance(move, Post):
+                over[move.alerts[0].occurrence.group] += [
+                    replace(alert, firing=False) for alert in move.alerts
+                ]
+        async with self._posting(), asyncio.TaskGroup() as tasks:
+            for place, alerts in enumerate(over.values()):
+                tasks.create_task(self._end_alerts(sorted(alerts, key=lambda alert: alert.starts), place))
+
+    async def _end_alerts(self, alerts: list[Alert], replica: int) -> None:
+        for first in range(0, len(alerts), ENDS_AT_ONCE):
+            body = self._body(alerts[first : first + ENDS_AT_ONCE])
+            while (await self._answer(body, replica))[0] != 200:
+                replica += 1
+                await asyncio.sleep(RETRY_SECONDS[-1])
+
     async def send(self) -> None:
         """Send all of it; returns when everything is taken."""
         sends: dict[type[Move], Callable[[Any], Coroutine[Any, Any, None]]] = {
@@ -122,14 +153,7 @@ class Sender:
             Post: self._post,
             Remediate: self._remediate,
         }
-        async with (
-            aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=POST_SECONDS),
-                headers={"Authorization": f"Bearer {TOKEN}"},
-                connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            ) as self._session,
-            asyncio.TaskGroup() as tasks,
-        ):
+        async with self._posting(), asyncio.TaskGroup() as tasks:
             tasks.create_task(self._create_strangers())
             for move in self.plan.moves:
                 await self._until(move.at)
@@ -276,7 +300,7 @@ class Sender:
 
     async def _post_until_taken(self, alerts: tuple[Alert, ...], replica: int) -> None:
         assert self._session is not None
-        body = {"version": "4", "alerts": [self._alert(alert) for alert in alerts]}
+        body = self._body(alerts)
         self.unanswered += 1
         attempt = 0
         while (answer := await self._answer(body, replica + attempt))[0] != 200:
@@ -297,6 +321,9 @@ class Sender:
                 return response.status, await response.json()
         except (OSError, TimeoutError, aiohttp.ClientError, ValueError):
             return 0, None
+
+    def _body(self, alerts: Iterable[Alert]) -> dict[str, Any]:
+        return {"version": "4", "alerts": [self._alert(alert) for alert in alerts]}
 
     def _alert(self, alert: Alert) -> dict[str, Any]:
         one = alert.occurrence

@@ -22,6 +22,8 @@ POST = (5, 60)
 """Alerts in one post."""
 SMALL_POST = (1, 9)
 """The same where few alerts may be discarded."""
+ENDING = (0.15, 1.0)
+"""The share of its posts that a group tells the end of, as one or the other."""
 EVENTS = 120
 """Kubernetes Events; most occur more than once."""
 MOST_ALERTS = 2_000
@@ -285,6 +287,8 @@ def _signals(dice: random.Random, group: Group, count: int, seconds: float) -> I
 
 def _posts(dice: random.Random, group: Group, count: int, seconds: float) -> Iterator[Move]:
     number = 0
+    # Alerts that fire hold their storm open: half of the groups end all of theirs, and have several storms.
+    ending = dice.choice(ENDING)
     for begin, end, size in _bursts(dice, count, seconds):
         stop = number + size
         while number < stop:
@@ -293,13 +297,14 @@ def _posts(dice: random.Random, group: Group, count: int, seconds: float) -> Ite
             numbers = range(number, min(stop, number + dice.randint(*post)))
             number = numbers.stop
             alerts = tuple(Alert(Occurrence(group, n, Way.WEBHOOK), starts=at) for n in numbers)
-            yield Post(at, alerts, dice.randrange(3), _copies(dice), _resolve_after(dice))
+            yield Post(at, alerts, dice.randrange(3), _copies(dice), _resolve_after(dice, ending))
             again = tuple(n for n in numbers if dice.random() < 0.02)
             if again:
                 # It fires anew: a later start of the same fingerprint, which now and then comes first.
                 later = at + dice.uniform(-0.5, 6.0)
                 fired = tuple(Alert(Occurrence(group, n, Way.WEBHOOK, 1), starts=at + 0.25) for n in again)
-                yield Post(max(0.0, later), fired, dice.randrange(3), _copies(dice))
+                over = _resolve_after(dice, ending) if ending == 1 else None
+                yield Post(max(0.0, later), fired, dice.randrange(3), _copies(dice), over)
 
 
 def _events(dice: random.Random, group: Group, count: int, seconds: float) -> Iterator[Move]:
@@ -323,8 +328,8 @@ def _copies(dice: random.Random) -> tuple[tuple[float, int], ...]:
     )
 
 
-def _resolve_after(dice: random.Random) -> float | None:
-    return dice.uniform(0.5, 8.0) if dice.random() < 0.15 else None
+def _resolve_after(dice: random.Random, ending: float) -> float | None:
+    return dice.uniform(0.5, 8.0) if dice.random() < ending else None
 
 
 def _consumers(dice: random.Random, groups: Sequence[Group], seconds: float) -> Iterator[Move]:

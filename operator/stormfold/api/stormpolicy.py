@@ -221,7 +221,8 @@ class PolicySpec(ApiModel):
     window: Window = Field(default_factory=Window)
     """When a storm is over."""
     close_after: Duration = "15m"
-    """A request without a signal for this long is Closed; the next signal opens another one."""
+    """A request without a signal for this long is Closed, unless alerts in it still fire; the next signal opens
+    another one."""
     retention: Duration = "10m"
     """How long a Signal is kept after it was counted."""
     limits: Limits = Field(default_factory=Limits)

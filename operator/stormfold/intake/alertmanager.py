@@ -155,7 +155,7 @@ class AlertParser:
         sent = alert.get("labels")
         if not isinstance(sent, dict):
             raise _AlertError("labels: must be an object")
-        whole = texts(sent)
+        whole = texts(sent, reading.known)
         if "alertname" not in whole:
             raise _AlertError("labels: must have an alertname")
         ref = AlertRef(reading.waiter, index, _milliseconds(alert.get("startsAt")), reading.left_out)
@@ -175,8 +175,7 @@ class AlertParser:
             severity or Severity.UNKNOWN,
             firing,
             target,
-            # Most values of a body are those of many of its alerts.
-            {key: reading.known.setdefault(value, value) for key, value in labels.items()},
+            labels,
             SOURCE,
             reading.now_ms,
             fingerprint if len(fingerprint) <= MAX_FINGERPRINT else digest(fingerprint),

@@ -31,15 +31,16 @@ class Kept(NamedTuple):
     """How many of those that are kept have a name or a value that was cut."""
 
 
-def texts(sent: Mapping[str, Any]) -> dict[str, str]:
+def texts(sent: Mapping[str, Any], known: dict[str, str]) -> dict[str, str]:
     """The labels as text: numbers, booleans and what is nested as JSON writes them.
 
-    A label that is empty, null or without a name is none, by Prometheus' own rule.
+    A label that is empty, null or without a name is none, by Prometheus' own rule. A text that is `known` already is
+    kept once: most values of a body are those of many of its alerts.
     """
     return {
-        key: text
+        key: known.setdefault(text, text)
         for key, value in sent.items()
-        if key and (text := value if type(value) is str else text_of(value))
+        if (text := value if type(value) is str else text_of(value)) and key
     }
 
 
@@ -63,12 +64,12 @@ def cut(text: str, most: int) -> str:
     return f"{text[: most - len(end) - 1]}…{end}"
 
 
-def bounded(labels: Mapping[str, str], used: Collection[str]) -> Kept:
+def bounded(labels: dict[str, str], used: Collection[str]) -> Kept:
     """The labels within the bounds. Where there are too many, those that are `used` are kept first, then
     `KEPT_FIRST`, then the others in alphabetical order: so the same ones each time."""
     left_out = max(0, len(labels) - MAX_LABELS)
     if not left_out and max(map(len, labels)) <= MAX_KEY and max(map(len, labels.values())) <= MAX_NAME:
-        return Kept(dict(labels), 0, 0)  # as nearly all are
+        return Kept(labels, 0, 0)  # as nearly all are
     if left_out:
         order = sorted(labels, key=lambda key: (key not in used, key not in KEPT_FIRST, key))
         labels = {key: labels[key] for key in order[:MAX_LABELS]}
