@@ -6,6 +6,7 @@ import signal as os_signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, suppress
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -50,6 +51,8 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 10.0
 """How long Redis may be silent before we are not ready."""
 POLL_SECONDS = 0.05
+TOLD = 1000
+"""How many of a group hear at once that its request cannot be written: the newest, for which somebody may wait."""
 CANCEL_SECONDS = 0.2
 """How long a part may take to end before it is told again."""
 
@@ -75,6 +78,7 @@ class App:
             fenced=lambda: self._of_shards(Shard.fenced),
             throttled=lambda: client.throttled,
             namespace_gone=lambda name: self._router.namespace_changed(name, None),
+            refused=self._refused,
         )
         self._folder = Folder(
             self._store,
@@ -182,6 +186,19 @@ class App:
             f"as many signals as may wait for requests in namespace {namespace}: this one and those after it stay in "
             "the cluster and are counted when there is room",
         )
+
+    def _refused(self, gid: str, sentence: str, lasts: bool) -> None:
+        """A request cannot be written: whoever waits for it hears why, and one of its Signals shows it."""
+        signal = None
+        for arrival in islice(self._folder.waiting(gid), TOLD):
+            match arrival.ref:
+                case AlertRef(waiter=waiter):
+                    waiter.delayed(sentence)
+                case SignalRef() as ref:
+                    signal = ref
+        if signal and lasts:
+            about = About(API_VERSION, "Signal", signal.name, signal.namespace, signal.uid)
+            self._recorder.record_once(about, "Warning", Reason.REQUEST_REFUSED, sentence)
 
     async def _submit_alerts(self, arrivals: list[Arrival]) -> list[Arrival]:
         await self._namespaces.know(

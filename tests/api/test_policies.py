@@ -261,22 +261,6 @@ async def test_request_is_made_when_the_namespace_for_it_is(scene: Scene) -> Non
     await scene.comes_to((1, "Settled", 1))
 
 
-async def test_request_that_would_lie_in_a_dying_namespace_is_not_made_and_its_signals_say_so(
-    scene: Scene,
-) -> None:
-    dying = await scene.another_namespace()
-    await scene.cluster_policy(
-        f"dying-{scene.namespace}",
-        match={"names": [f"Of-{scene.namespace}"]},
-        groupBy=["name"],
-        requestNamespace=dying,
-    )
-    await scene.api.delete("Namespace", dying)
-    await scene.pods(f"Of-{scene.namespace}", 3)
-    await scene.signals_come_to(REJECTED, [("Rejected", "NamespaceTerminating")] * 3)
-    assert await scene.requests(dying) == []
-
-
 async def test_namespace_that_gets_the_selected_label_is_governed_from_then_on(scene: Scene) -> None:
     await scene.cluster_policy(
         f"tenants-{scene.namespace}",

@@ -53,7 +53,13 @@ async def policy(api: Api, namespace: str) -> Lift:
                         "apiVersions": ["*"],
                         "operations": ["CREATE", "UPDATE"],
                         "resources": ["remediationrequests", "remediationrequests/status"],
-                    }
+                    },
+                    {
+                        "apiGroups": [""],
+                        "apiVersions": ["*"],
+                        "operations": ["CREATE"],
+                        "resources": ["configmaps"],
+                    },
                 ],
                 "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
             },
@@ -68,17 +74,12 @@ async def policy(api: Api, namespace: str) -> Lift:
     }
     await api.request("POST", f"{group}/validatingadmissionpolicies", made)
     await api.request("POST", f"{group}/validatingadmissionpolicybindings", binding)
-    probe: Manifest = {
-        "apiVersion": "stormfold.dev/v1alpha1",
-        "kind": "RemediationRequest",
-        "metadata": {"name": "probe", "namespace": namespace},
-    }
+    # A ConfigMap tells that it is in force: the schema of a request would have its say before.
+    probe: Manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "probe-"}}
 
     async def denied() -> str:
         try:
-            await api.request(
-                "POST", f"/apis/stormfold.dev/v1alpha1/namespaces/{namespace}/remediationrequests", probe
-            )
+            await api.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", probe)
         except ApiError as error:
             return str(error)
         return ""
@@ -169,7 +170,7 @@ async def test_refusal_is_told_in_the_api_servers_words_and_when_it_is_over_noth
 
         [event] = await eventually(warnings, what="a Signal of the group says why")
         assert (event["type"], event["involvedObject"]["kind"]) == ("Warning", "Signal")
-        assert event["involvedObject"]["name"].startswith("trouble-")
+        assert event["involvedObject"]["name"].startswith("signal-")
         assert re.search(said, event["message"]), event["message"]
 
         async def failed() -> float:

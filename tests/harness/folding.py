@@ -88,6 +88,9 @@ class Nobody:
     def folded(self, index: int) -> None:
         """Not of interest."""
 
+    def delayed(self, why: str) -> None:
+        """Not of interest."""
+
     def concluded(self, index: int, verdict: Verdict) -> None:
         """Not of interest."""
 

@@ -210,10 +210,10 @@ class Reason(StrEnum):
         "Signal is Discarded",
         "A Resolved signal came for a group that has no open storm.",
     )
-    NAMESPACE_TERMINATING = (
-        "NamespaceTerminating",
-        "Signal is Rejected",
-        "The namespace for the request is being deleted, so none can be made there.",
+    REQUEST_REFUSED = (
+        "RequestRefused",
+        "Event of a Signal",
+        "The API server does not take the request of its group; the message has its words. The signals are kept, and it is tried again.",
     )
     NAMESPACE_NOT_FOUND = (
         "NamespaceNotFound",

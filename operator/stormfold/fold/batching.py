@@ -15,7 +15,7 @@ import math
 import time
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import chain
@@ -282,6 +282,11 @@ class Folder(OpenStorms):
             storm.unsafe and storm.version and not storm.version.terms.discard
             for storm in self._storms.values()
         )
+
+    def waiting(self, gid: str) -> Iterator[Arrival]:
+        """What is folded of a group but not safe, the newest first."""
+        storm = self._storms.get(gid)
+        return (item.routed.original for item in reversed(storm.unsafe)) if storm else iter(())
 
     def unsafe_gids(self) -> list[str]:
         """Groups of which something is folded but not safe."""

@@ -25,13 +25,15 @@ class Post:
     waits, it only counts.
     """
 
-    __slots__ = ("_ack_folded", "_done", "_open", "_waiting", "discarded", "rejected")
+    __slots__ = ("_ack_folded", "_done", "_open", "_waiting", "delay", "discarded", "rejected")
 
     def __init__(self, *, ack_folded: bool) -> None:
         self._ack_folded = ack_folded
         self._waiting = bytearray()
         self._open = 0
         self._done: asyncio.Future[None] | None = None
+        self.delay = ""
+        """Why a request was last not written for which it waits; empty: none was refused."""
         self.rejected: list[Refusal] = []
         self.discarded: list[Refusal] = []
 
@@ -61,6 +63,10 @@ class Post:
         """Redis has counted it, or knew it."""
         if self._ack_folded:
             self._take(index)
+
+    def delayed(self, why: str) -> None:
+        """The request of one of them cannot be written now."""
+        self.delay = why
 
     def concluded(self, index: int, verdict: Verdict) -> None:
         """It is safe: a request holds it, or none will."""

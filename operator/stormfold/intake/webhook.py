@@ -300,11 +300,11 @@ class Webhook:
             raise RefusalError(503, Reason.NOT_SERVING, problem)
         token = bearer_token(request)
         check_head(request)
+        post = Post(ack_folded=self._options.ack == "redis")
         try:
             async with asyncio.timeout(self._options.wait_seconds):
                 caller = await self._caller(token)
             with self._under_way(caller):
-                post = Post(ack_folded=self._options.ack == "redis")
                 body = await self._read(request, caller, post)
                 async with asyncio.timeout(self._options.wait_seconds):
                     answer = await self._take(body, post, caller)
@@ -312,8 +312,8 @@ class Webhook:
             raise RefusalError(
                 503,
                 Reason.NOT_SAFE_IN_TIME,
-                f"not all alerts were taken within {self._options.wait_seconds:g} s; "
-                "they count once, however often they are posted",
+                f"not all alerts were taken within {self._options.wait_seconds:g} s"
+                f"{': ' + post.delay if post.delay else ''}; they count once, however often they are posted",
             ) from None
         except ApiError as exc:
             log.debug("token or rights not reviewed", extra={"error": str(exc)})

@@ -63,12 +63,7 @@ class NotFoundError(ApiError):
 
 
 class RefusedError(ApiError):
-    """Refused: by RBAC, admission, a quota or the schema."""
-
-    @property
-    def namespace_terminating(self) -> bool:
-        """Whether it was refused since the namespace is being deleted."""
-        return self.status == 403 and "being terminated" in self.message
+    """Refused: by RBAC, admission, a quota, a namespace that is being deleted, or the schema."""
 
 
 def error_of(doing: str, status: int, body: Any) -> ApiError:

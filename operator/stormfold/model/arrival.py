@@ -120,6 +120,9 @@ class AlertWaiter(Protocol):
     def folded(self, index: int) -> None:
         """Redis has counted it, or knew it."""
 
+    def delayed(self, why: str) -> None:
+        """The request of one of them cannot be written now; it is tried again."""
+
     def concluded(self, index: int, verdict: "Verdict") -> None:
         """It is safe: a request holds it, or none will. Comes without `folded` if it was never folded."""
 

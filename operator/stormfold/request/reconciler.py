@@ -32,6 +32,7 @@ from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.storm import Snapshot
 from stormfold.request.deciding import Close, Discard, Finish, Wait, Write, decide
 from stormfold.request.index import Request, RequestIndex, version_of
+from stormfold.request.refusals import Refusals
 from stormfold.request.turns import Turns
 from stormfold.request.writing import Outcome, RequestWriter, is_behind
 
@@ -98,11 +99,13 @@ class Reconciler:
         fenced: Callable[[], Mapping[int, int]],
         throttled: Callable[[], bool] = lambda: False,
         namespace_gone: Callable[[str], None] = lambda name: None,
+        refused: Callable[[str, str, bool], None] = lambda *_: None,
     ) -> None:
         """`terminal_phases` are those of `status.remediation` after which nobody works on the storm any more; any
         other, and none, is not terminal. `trim` gives the resourceVersions up to which ids may be forgotten, `fenced`
         those that our Leases carry, both by the segments that we lead. `throttled` says whether the API server asks for less;
-        `namespace_gone` hears of a namespace that is not there though a request was to be made in it."""
+        `namespace_gone` hears of a namespace that is not there though a request was to be made in it; for `refused` see
+        `Refusals`."""
         self._store = store
         self._index = index
         self._writer = writer
@@ -111,6 +114,7 @@ class Reconciler:
         self._fenced = fenced
         self._throttled = throttled
         self._namespace_gone = namespace_gone
+        self._refusals = Refusals(refused)
         self._folder: Folder | None = None
         self._hints: list[int] = []
         """When to look next, Unix ms, the earliest first; `_due` says where."""
@@ -128,6 +132,8 @@ class Reconciler:
         self._next_try: dict[str, float] = {}
         """When a namespace is tried again that is failing, by the monotonic clock."""
         self._hasten: set[str] = set()
+        self._absent: dict[str, int] = {}
+        """Namespaces that are not there → since when they were not, Unix ms."""
         self._missing: set[str] = set()
         """Groups whose storms Redis lacked at the last comparison."""
         self._next_comparison = 0.0
@@ -332,14 +338,18 @@ class Reconciler:
         """Whether the API server or Redis failed, so that it is to be tried again."""
         try:
             if await self._act(storm, known):
+                self._refusals.over(namespace, self._failures[namespace])
                 del self._failures[namespace]
                 self._next_try.pop(namespace, None)
-        except (ApiError, StoreUnavailableError, StoreFullError) as exc:
-            FAILED.labels(reason="api" if isinstance(exc, ApiError) else "redis").inc()
+        except ApiError as exc:
+            FAILED.labels(reason="api").inc()
+            self._failures[namespace] += 1
+            self._next_try[namespace] = time.monotonic() + RETRY_SECONDS
+            self._refusals.note(storm, namespace, exc, self._failures[namespace])
+            return True
+        except (StoreUnavailableError, StoreFullError) as exc:
+            FAILED.labels(reason="redis").inc()
             log.warning("storm not reconciled, trying again", extra={"gid": storm.gid, "error": str(exc)})
-            if isinstance(exc, ApiError):
-                self._failures[namespace] += 1
-                self._next_try[namespace] = time.monotonic() + RETRY_SECONDS
             return True
         except (ValueError, LookupError):
             # A storm that cannot be written must not stop the others; it is claimed again by itself.
@@ -392,28 +402,22 @@ class Reconciler:
         outcome = await self._writer.write(storm, phase, closed_for=None, now_ms=now_ms())
         match outcome:
             case Outcome.WRITTEN:
+                self._absent.pop(self._namespace_of(storm.gid), None)
                 if storm.folded > storm.written:
                     LAG.observe(max(0, now_ms() - storm.arrived_ms) / 1000)
                 settled = phase is RequestPhase.SETTLED and not storm.settled
                 await self._settle(storm, written=True, settled=settled, deadline_ms=deadline_ms)
             case Outcome.BEHIND:
                 self._mistrust(storm, phase, known)
-            case Outcome.TERMINATING:
-                await self._discard(
-                    storm,
-                    Verdict(
-                        SignalPhase.REJECTED,
-                        Reason.NAMESPACE_TERMINATING,
-                        "the namespace of the request is being deleted",
-                    ),
-                )
             case Outcome.NO_NAMESPACE:
                 self._namespace_gone(self._namespace_of(storm.gid))
                 await self._wait_for_namespace(storm)
 
     async def _wait_for_namespace(self, storm: Snapshot) -> None:
         now = now_ms()
-        if now < storm.opened_ms + NAMESPACE_SECONDS * 1000:
+        # One that was being deleted for long may be made again at once.
+        absent = self._absent.setdefault(self._namespace_of(storm.gid), now)
+        if now < max(storm.opened_ms, absent) + NAMESPACE_SECONDS * 1000:
             await self._settle(storm, written=False, settled=False, deadline_ms=now + 1000)
             return
         await self._discard(
@@ -480,7 +484,9 @@ class Reconciler:
             self.folder.released(
                 storm,
                 Verdict(
-                    SignalPhase.REJECTED, Reason.NAMESPACE_TERMINATING, "the namespace of the request is gone"
+                    SignalPhase.REJECTED,
+                    Reason.REQUEST_NAMESPACE_NOT_FOUND,
+                    "the namespace of the request is gone",
                 ),
             )
         self.folder.closed(storm.gid)

@@ -37,8 +37,6 @@ class Outcome(Enum):
     """The request holds the snapshot."""
     BEHIND = auto()
     """The request holds something that the snapshot does not: Redis has lost it, or the snapshot is old."""
-    TERMINATING = auto()
-    """The namespace is being deleted: there is no place for a request."""
     NO_NAMESPACE = auto()
     """The namespace does not exist."""
 
@@ -117,10 +115,8 @@ class RequestWriter:
         except AlreadyExistsError:
             WRITES.labels(operation="create", outcome="adopted").inc()
             created = await self._client.get(paths.item(RemediationRequest.plural, name, namespace))
-        except RefusedError as exc:
+        except RefusedError:
             WRITES.labels(operation="create", outcome="refused").inc()
-            if exc.namespace_terminating:
-                return Outcome.TERMINATING
             raise
         except NotFoundError as exc:
             WRITES.labels(operation="create", outcome="refused").inc()

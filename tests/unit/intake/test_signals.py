@@ -391,7 +391,7 @@ DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "1 signal, th
 
 
 @pytest.mark.parametrize(
-    "verdict", [DISCARDED, Verdict(SignalPhase.REJECTED, Reason.NAMESPACE_TERMINATING, "")]
+    "verdict", [DISCARDED, Verdict(SignalPhase.REJECTED, Reason.REQUEST_NAMESPACE_NOT_FOUND, "")]
 )
 async def test_signal_in_no_request_holds_the_checkpoint_until_its_status_says_why(verdict: Verdict) -> None:
     shard = Shard()

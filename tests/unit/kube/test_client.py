@@ -129,20 +129,6 @@ def test_answer_of_something_else_is_told_by_its_status(body: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "message", "terminating"),
-    [
-        (403, 'namespaces "shop" is being terminated', True),
-        (403, "forbidden: User cannot create", False),
-        (422, "being terminated", False),
-    ],
-)
-def test_refusal_tells_whether_the_namespace_goes(status: int, message: str, terminating: bool) -> None:
-    error = error_of("POST /x", status, {"message": message})
-    assert isinstance(error, RefusedError)
-    assert error.namespace_terminating == terminating
-
-
-@pytest.mark.parametrize(
     ("event", "kind"),
     [
         ({"object": {"code": 410, "message": "too old"}}, GoneError),

@@ -1,0 +1,53 @@
+"""Refusals: what is said of requests that cannot be written, in the API server's words, and how often."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from stormfold.kube.errors import ApiError, ConflictError, RefusedError, ThrottledError
+from stormfold.model.opening import Opening
+from stormfold.model.storm import Snapshot, request_name
+
+log = logging.getLogger(__name__)
+
+LOG_SECONDS = 60.0
+"""How often the log says of a namespace that its requests are not written."""
+LASTING = 8
+"""After so many failures in a row, those of which the API server says that they may pass are told to people too."""
+NAMESPACES = 10_000
+"""The most namespaces of which it is known when they were logged."""
+
+
+class Refusals:
+    """Tells of writes that failed. `tell` gets a group, the sentence, and whether a person has to know."""
+
+    def __init__(self, tell: Callable[[str, str, bool], None]) -> None:
+        self._tell = tell
+        self._logged: dict[str, float] = {}
+        """Namespace → when it was logged, by the monotonic clock."""
+
+    def note(self, storm: Snapshot, namespace: str, exc: ApiError, failures: int) -> None:
+        """A write of the storm's request has failed; it is the so-manyth failure of the namespace in a row."""
+        # Another replica may have folded it, and then only the storm says where its request is to be.
+        if not namespace and storm.opening:
+            namespace = Opening.decoded(storm.opening).group.request_namespace
+        name = f"{namespace}/{request_name(storm.gid, storm.epoch)}"
+        if exc.status and not isinstance(exc, ConflictError | ThrottledError):
+            sentence = f"RemediationRequest {name} is not written: {exc.message}. Its signals are kept, and it is tried again"
+            self._tell(storm.gid, sentence, isinstance(exc, RefusedError) or failures >= LASTING)
+        now = time.monotonic()
+        if now - self._logged.get(namespace, -LOG_SECONDS) < LOG_SECONDS:
+            return
+        self._logged.pop(namespace, None)
+        self._logged[namespace] = now
+        if len(self._logged) > NAMESPACES:
+            del self._logged[next(iter(self._logged))]
+        log.warning(
+            "requests of a namespace are not written, trying again",
+            extra={"namespace": namespace, "request": name, "failures": failures, "error": str(exc)},
+        )
+
+    def over(self, namespace: str, failures: int) -> None:
+        """A write in the namespace went well after so many failures."""
+        if failures and self._logged.pop(namespace, None) is not None:
+            log.info("requests of a namespace are written again", extra={"namespace": namespace})
