@@ -65,9 +65,7 @@ BYTES = 64 * 2**20
 """Bytes of bodies that are being read or parsed, at most."""
 REVIEWS_OF_A_POST = 4
 """Namespaces of a post that are asked about at once."""
-NO_PLACE = frozenset(
-    (Reason.NAMESPACE_NOT_FOUND, Reason.REQUEST_NAMESPACE_NOT_FOUND, Reason.NAMESPACE_TERMINATING)
-)
+NO_PLACE = frozenset((Reason.NAMESPACE_NOT_FOUND, Reason.REQUEST_NAMESPACE_NOT_FOUND))
 """Reasons why there is no place for a request: whoever sets up the sender or the policies must mend it."""
 RELOAD_SECONDS = 5.0
 """How often the files are looked at."""
