@@ -214,6 +214,125 @@ async def test_purge_asks_first_and_leaves_nothing(cluster: ControlPlane, own_ap
     assert "storm" not in found
 
 
+@pytest.mark.parametrize(
+    ("message", "advice"),
+    [
+        pytest.param(
+            'pods "stormfold-7d9c" is forbidden: failed quota: compute: must specify limits.cpu for: stormfold',
+            f"stormfold: a ResourceQuota of {NAMESPACE} asks for limits or requests that the manifests leave out: "
+            'set them in an overlay (docs/install.md, "Quotas")',
+            id="quota that asks for limits",
+        ),
+        pytest.param(
+            'pods "stormfold-7d9c" is forbidden: exceeded quota: pods, requested: pods=1, used: pods=5, limited: pods=5',
+            f"stormfold: a ResourceQuota of {NAMESPACE} has no room for the pods: raise it, or set less in an overlay "
+            '(docs/install.md, "Quotas")',
+            id="quota that is full",
+        ),
+        pytest.param(
+            'pods "stormfold-7d9c" is forbidden: unable to validate against any security context constraint: [runAsUser]',
+            "stormfold: OpenShift gives no such user id: add manifests/components/openshift to an overlay",
+            id="security context constraints",
+        ),
+        pytest.param("the pods are shy", None, id="what is not known"),
+    ],
+)
+async def test_deployment_without_pods_is_explained_by_its_conditions_and_events(
+    message: str, advice: str | None, cluster: ControlPlane, own_api: Api
+) -> None:
+    condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+
+    async def refuse() -> None:
+        """What the controllers do when admission takes no pod."""
+        path = f"{DEPLOYMENTS}/stormfold"
+        await eventually(lambda: own_api.get("Deployment", "stormfold", NAMESPACE), within=60)
+        await own_api.request(
+            "PATCH",
+            f"{path}/status",
+            {"status": {"conditions": [condition]}},
+            content_type="application/merge-patch+json",
+        )
+        event: Manifest = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": "stormfold-", "namespace": NAMESPACE},
+            "involvedObject": {"kind": "ReplicaSet", "name": "stormfold-7d9c", "namespace": NAMESPACE},
+            "type": "Warning",
+            "reason": "FailedCreate",
+            "message": message,
+        }
+        await own_api.create(event)
+
+    (code, said), _ = await asyncio.gather(deploy("up", cluster.kubeconfig, WAIT="3s"), refuse())
+    lines = said.splitlines()
+    assert code == 1
+    assert f"condition ReplicaFailure True, FailedCreate: {message}" in lines
+    assert f"event of ReplicaSet stormfold-7d9c, FailedCreate: {message}" in lines
+    assert lines[-1].startswith("error: stormfold is not ready after 3s; see: kubectl")
+    assert [
+        line
+        for line in lines[lines.index(f"condition ReplicaFailure True, FailedCreate: {message}") :]
+        if line.startswith("stormfold:")
+    ] == ([advice] if advice else [])
+    await own_api.delete_all("Event")
+
+
+async def test_purge_that_hangs_says_what_it_waits_for(cluster: ControlPlane, own_api: Api) -> None:
+    async with controllers(own_api):
+        code, said = await deploy("up", cluster.kubeconfig)
+    assert code == 0, said
+    signal: Manifest = {
+        "apiVersion": "stormfold.dev/v1alpha1",
+        "kind": "Signal",
+        "metadata": {"name": "kept", "namespace": "default", "finalizers": ["example.org/hangs"]},
+        "spec": {"name": "DiskFull"},
+    }
+    await own_api.create(signal)
+    remaining = (
+        "Some content in the namespace has finalizers remaining: example.org/hangs in 1 resource instances"
+    )
+
+    async def say_why() -> None:
+        """What the namespace's controller does when something in it does not go."""
+        namespace = await eventually(
+            lambda: own_api.get("Namespace", NAMESPACE),
+            lambda seen: seen["metadata"].get("deletionTimestamp"),
+            within=60,
+        )
+        assert namespace is not None
+        condition = {
+            "type": "NamespaceFinalizersRemaining",
+            "status": "True",
+            "reason": "SomeFinalizersRemain",
+            "message": remaining,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+        namespace["status"]["conditions"] = [condition]
+        await own_api.request("PUT", f"/api/v1/namespaces/{NAMESPACE}/status", namespace)
+
+    (code, said), _ = await asyncio.gather(
+        deploy("down", cluster.kubeconfig, PURGE="1", YES="1", WAIT="5s"), say_why()
+    )
+    assert code == 1
+    lines = said.splitlines()
+    assert lines.count("stormfold: not deleted after 5s:") == 2
+    assert "CustomResourceDefinition signals.stormfold.dev" in lines
+    assert "  finalizer customresourcecleanup.apiextensions.k8s.io" in lines
+    assert f"Namespace {NAMESPACE}" in lines
+    assert f"  NamespaceFinalizersRemaining: {remaining}" in lines
+    assert lines[-1] == (
+        "error: remove what is named above, or its finalizers if nobody does it for them, and call "
+        "`make undeploy PURGE=1` again"
+    )
+    await own_api.patch("Signal", "kept", "default", {"metadata": {"finalizers": None}})
+    namespace = await own_api.get("Namespace", NAMESPACE)
+    assert namespace is not None
+    namespace["spec"]["finalizers"] = []
+    await own_api.request("PUT", f"/api/v1/namespaces/{NAMESPACE}/finalize", namespace)
+    code, said = await deploy("down", cluster.kubeconfig, PURGE="1", YES="1")
+    assert (code, said.splitlines()[-1]) == (0, "stormfold: nothing is left")
+
+
 async def test_ha_needs_a_secret_and_says_how_to_make_it(cluster: ControlPlane, own_api: Api) -> None:
     code, said = await deploy("up", cluster.kubeconfig, OVERLAY="ha")
     assert code == 1
