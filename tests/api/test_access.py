@@ -146,6 +146,7 @@ async def test_401_and_a_plugin_that_fails_are_what_readiness_says_until_it_work
         return json.loads((await process.get("/readyz"))[1])["problems"].get("credentials")
 
     api_proxy.takes = lambda _: False
+    api_proxy.end_watches(".")
     await eventually(
         said,
         lambda words: (

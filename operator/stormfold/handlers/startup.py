@@ -19,11 +19,14 @@ from stormfold.handlers import policies, requests
 from stormfold.handlers.session import session_of
 from stormfold.kube.access import Access
 from stormfold.kube.client import IDLE_SECONDS, WATCH_SECONDS
+from stormfold.kube.errors import CredentialError
 from stormfold.kube.paging import MOST
 
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_SECONDS = 10.0
+LOGIN_SECONDS = 5.0
+"""When kopf logs in again after there were no credentials; by itself it would wait for a minute."""
 STOP_SECONDS = 5.0
 IDENTITY = "stormfold"
 """Our name among kopf's operators, of which there are no others: by default kopf takes it from the name of the user,
@@ -98,7 +101,10 @@ def registry(
 
     @kopf.on.login(registry=handlers)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        return await session_of(access)
+        try:
+            return await session_of(access)
+        except CredentialError as exc:
+            raise kopf.TemporaryError(str(exc), delay=LOGIN_SECONDS) from exc
 
     def hand_over(function: Callable[..., None], *args: Any) -> None:
         loop.call_soon_threadsafe(function, *args)
