@@ -17,8 +17,9 @@ import uvloop
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.intake.alertmanager import AlertParser
+from stormfold.intake.heads import PATH
 from stormfold.intake.posts import Post
-from stormfold.intake.webhook import PATH, Webhook, WebhookOptions
+from stormfold.intake.webhook import Webhook, WebhookOptions
 from stormfold.kube.reviews import Caller
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 

@@ -32,7 +32,8 @@ from stormfold.api.signal import SignalPhase
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import free_port
 from stormfold.intake import webhook
-from stormfold.intake.webhook import MAX_BODY, PATH, Authorizer, Webhook, WebhookOptions
+from stormfold.intake.heads import MAX_BODY, PATH
+from stormfold.intake.webhook import Authorizer, Webhook, WebhookOptions
 from stormfold.kube.access import Access, find_access
 from stormfold.kube.client import KubeClient
 from stormfold.kube.reviews import Caller, Reviews

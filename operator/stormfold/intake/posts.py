@@ -1,17 +1,20 @@
 """What becomes of a post: its alerts are waited for, its room is shared out, and its answer says what each came to."""
 
 import asyncio
+import logging
 from collections import Counter as Tally
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
-from stormfold.intake.alertmanager import SOURCE, Refusal
+from stormfold.intake.alertmanager import SOURCE, Refusal, Shortened
 from stormfold.intake.signals import DISCARDED, REJECTED
 from stormfold.kube.reviews import Caller
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
+
+log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 2
 NAMED = 5
@@ -180,3 +183,41 @@ def index_of(arrival: Arrival) -> int:
     """Its index in the body."""
     assert isinstance(arrival.ref, AlertRef)
     return arrival.ref.index
+
+
+def named(refusals: list[Refusal], arrivals: list[Arrival]) -> list[Refusal]:
+    """The refusals with the names of their alerts."""
+    if not refusals:
+        return refusals
+    names = {index_of(arrival): arrival.name for arrival in arrivals}
+    return [replace(refusal, name=names[refusal.index]) for refusal in refusals]
+
+
+def log_rejected(refusals: list[Refusal]) -> None:
+    """Say once for a post what of it is rejected. A want of rights is its sender's, and anybody could fill the log."""
+    refusals = [refusal for refusal in refusals if refusal.reason is not Reason.NAMESPACE_NOT_ALLOWED]
+    if not refusals:
+        return
+    first, reasons = refusals[0], Tally(refusal.reason.value for refusal in refusals)
+    log.warning(
+        "alerts rejected",
+        extra={
+            "alerts": len(refusals),
+            "reasons": dict(reasons),
+            "alertname": first.name,
+            "error": first.message,
+        },
+    )
+
+
+def shortened(what: Shortened) -> dict[str, dict[str, int]]:
+    """What the answer says of labels that were cut or left out; nothing if there were none."""
+    if not what.alerts:
+        return {}
+    return {
+        "shortened": {
+            "alerts": what.alerts,
+            "labelsCut": what.labels_cut,
+            "labelsLeftOut": what.labels_left_out,
+        }
+    }

@@ -16,7 +16,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -24,17 +24,22 @@ from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
 from stormfold.api.conditions import Reason
-from stormfold.intake.alertmanager import (
-    FOR_ALERTMANAGER,
-    SOURCE,
-    AlertParser,
-    Body,
-    BodyError,
-    Refusal,
-    Shortened,
-)
+from stormfold.intake.alertmanager import SOURCE, AlertParser, Body, BodyError, Refusal
 from stormfold.intake.credentials import Watched, read_secret, server_tls
-from stormfold.intake.posts import Answer, Post, RefusalError, Shares, index_of, listed, no_room, none_taken
+from stormfold.intake.heads import MAX_BODY, PATH, bearer_token, check_head, not_served, too_large
+from stormfold.intake.posts import (
+    Answer,
+    Post,
+    RefusalError,
+    Shares,
+    index_of,
+    listed,
+    log_rejected,
+    named,
+    no_room,
+    none_taken,
+    shortened,
+)
 from stormfold.intake.signals import RECEIVED, REJECTED
 from stormfold.kube.errors import ApiError
 from stormfold.kube.reviews import ALL_NAMESPACES, Caller
@@ -47,11 +52,6 @@ UNHEARD = logging.getLogger(f"{__name__}.http")
 """Where aiohttp tells of what is no HTTP, with a traceback for each: whoever can connect could fill the log."""
 UNHEARD.disabled = True
 
-PATH = "/v1/alertmanager"
-PATHS_OF_ALERTMANAGER = ("/api/v1/alerts", "/api/v2/alerts")
-"""Ends of the paths at which an Alertmanager takes alerts itself."""
-MAX_BODY = 8 * 2**20
-"""Bytes of a body."""
 BODY_SECONDS = 5.0
 """How long a body may take to come."""
 IDLE_SECONDS = 30.0
@@ -447,82 +447,3 @@ class Closing(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Close it."""
         transport.close()
-
-
-def bearer_token(request: web.Request) -> str:
-    """The token in the header Authorization."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise RefusalError(401, Reason.NOT_AUTHENTICATED, "the header Authorization must be: Bearer <token>")
-    return token.strip()
-
-
-def check_head(request: web.Request) -> None:
-    """Refuse what its head says we do not take."""
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if (
-        request.content_type != "application/json"
-        or (request.charset or "utf-8").lower() != "utf-8"
-        or encoding != "identity"
-    ):
-        raise RefusalError(
-            415,
-            Reason.UNSUPPORTED_MEDIA_TYPE,
-            "the body must be application/json in UTF-8, without a Content-Encoding",
-        )
-    if (request.content_length or 0) > MAX_BODY:
-        raise too_large()
-
-
-def too_large() -> RefusalError:
-    """What is said to a body that is too large."""
-    return RefusalError(
-        413,
-        Reason.BODY_TOO_LARGE,
-        f"the body must have at most {MAX_BODY} bytes: let the sender group by more labels (group_by of Alertmanager's "
-        "route or of Grafana's notification policy), so that fewer alerts travel in one body",
-    )
-
-
-def not_served(path: str) -> str:
-    """What is said at a path that is none of ours."""
-    only = f"only POST {PATH} is served"
-    return f"{only}: {FOR_ALERTMANAGER}" if path.rstrip("/").endswith(PATHS_OF_ALERTMANAGER) else only
-
-
-def named(refusals: list[Refusal], arrivals: list[Arrival]) -> list[Refusal]:
-    """The refusals with the names of their alerts."""
-    if not refusals:
-        return refusals
-    names = {index_of(arrival): arrival.name for arrival in arrivals}
-    return [replace(refusal, name=names[refusal.index]) for refusal in refusals]
-
-
-def log_rejected(refusals: list[Refusal]) -> None:
-    """Say once for a post what of it is rejected. A want of rights is its sender's, and anybody could fill the log."""
-    refusals = [refusal for refusal in refusals if refusal.reason is not Reason.NAMESPACE_NOT_ALLOWED]
-    if not refusals:
-        return
-    first, reasons = refusals[0], Tally(refusal.reason.value for refusal in refusals)
-    log.warning(
-        "alerts rejected",
-        extra={
-            "alerts": len(refusals),
-            "reasons": dict(reasons),
-            "alertname": first.name,
-            "error": first.message,
-        },
-    )
-
-
-def shortened(what: Shortened) -> dict[str, dict[str, int]]:
-    """What the answer says of labels that were cut or left out; nothing if there were none."""
-    if not what.alerts:
-        return {}
-    return {
-        "shortened": {
-            "alerts": what.alerts,
-            "labelsCut": what.labels_cut,
-            "labelsLeftOut": what.labels_left_out,
-        }
-    }
