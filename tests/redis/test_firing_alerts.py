@@ -1,0 +1,80 @@
+"""Alerts that fire, through losses of Redis: none is forgotten while it fires, and none holds its request for ever."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from tests.harness.folding import Group, Nobody, signal
+from tests.harness.values import ARRIVAL, T0
+
+from stormfold.demo.valkey import Valkey
+from stormfold.model.arrival import AlertRef, Arrival
+from stormfold.model.storm import Seed, Snapshot
+
+ALERTS = 6
+STEPS = 60
+
+
+def report(number: int, starts: int, *, firing: bool) -> Arrival:
+    """What a sender says of an alert that began so many ms after `T0`."""
+    ref = AlertRef(Nobody(), 0, T0 + starts)
+    return replace(ARRIVAL, ref=ref, fingerprint=f"alert-{number}", firing=firing, target=None)
+
+
+def seed_of(storm: Snapshot) -> Seed:
+    """What the request says that was written from a snapshot."""
+    return Seed(
+        epoch=storm.epoch,
+        closed=False,
+        incarnation=storm.incarnation,
+        total=storm.total,
+        folded=storm.folded,
+        firing=storm.firing,
+        resolved=storm.resolved,
+        opened_ms=storm.opened_ms,
+        alerts=storm.alerts,
+        repeats=storm.repeats,
+        latest_start_ms=storm.latest_start_ms,
+        firing_alerts=storm.firing_alerts,
+    )
+
+
+@pytest.mark.parametrize("chance", range(20))
+async def test_alerts_that_fire_are_known_through_losses_and_all_ends_let_go(
+    group: Group, redis: Valkey, chance: int
+) -> None:
+    """A sender like Alertmanager: it tells the end of a start before the next start of the same alert."""
+    dice = random.Random(chance)
+    began = dict.fromkeys(range(ALERTS), -1)
+    """Alert → its latest start, below 0 while it does not fire."""
+    held: Snapshot | None = None
+    version = 0
+    for at in range(1, STEPS):
+        number = dice.randrange(ALERTS)
+        match dice.choice(("begin", "repeat", "end", "signal", "lose")):
+            case "begin" if began[number] < 0:
+                began[number] = at
+                await group.fold(report(number, at, firing=True), at=at)
+            case "repeat" if began[number] >= 0:
+                await group.fold(report(number, began[number], firing=True), at=at)
+            case "end" if began[number] >= 0:
+                await group.fold(report(number, began[number], firing=False), at=at)
+                began[number] = -1
+            case "signal":
+                version += 1
+                await group.fold(signal(version, firing=dice.random() < 0.5), at=at)
+            case "lose" if held:
+                # The request holds all of it: each step is written.
+                redis.command("FLUSHALL")
+                await group.fold(seed=seed_of(held), at=at)
+        if version or max(began.values()) >= 0 or held:
+            held = await group.look(at=at)
+            assert held.firing_alerts == sum(start >= 0 for start in began.values())
+            assert held.firing >= held.firing_alerts
+    for number, start in began.items():
+        if start >= 0:
+            await group.fold(report(number, start, firing=False), at=STEPS)
+    if held:
+        assert (await group.look(at=STEPS)).firing_alerts == 0
