@@ -12,6 +12,7 @@ from tests.harness import guard
 from tests.harness.api import Api
 from tests.harness.api_proxy import ApiProxy
 from tests.harness.operator import OperatorProcess
+from tests.harness.redis_proxy import RedisProxy
 
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
@@ -146,9 +147,43 @@ async def test_redis_that_evicts_is_refused(operator: NewOperator) -> None:
 async def test_wrong_password_of_redis_is_explained(login: str, operator: NewOperator) -> None:
     with Valkey(password="right") as closed:
         process = await operator(redis_url=f"redis://{login}127.0.0.1:{closed.port}/0", start=False)
-        said, _, mend = (await refusal_of(process)).rpartition("); ")
+        said, _, fix = (await refusal_of(process)).rpartition("); ")
         assert said.startswith("stormfold ends: asking Redis who it is: Redis refused the credentials (")
-        assert mend == "mend user and password in STORMFOLD_REDIS_URL"
+        assert fix == "fix user and password in STORMFOLD_REDIS_URL"
+
+
+async def test_right_that_scripts_need_is_named(operator: NewOperator, valkey: Valkey) -> None:
+    valkey.command("ACL", "SETUSER", "few", "on", ">secret", "~sf:*", "+@all", "-persist", "-zmscore")
+    process = await operator(redis_url=f"redis://few:secret@127.0.0.1:{valkey.port}/0", start=False)
+    assert await refusal_of(process) == (
+        "stormfold ends: Redis does not let its user run PERSIST, ZMSCORE: "
+        "give its user the rights of docs/install.md"
+    )
+
+
+async def test_server_that_does_not_know_our_scripts_is_named(
+    operator: NewOperator, redis_proxy: RedisProxy
+) -> None:
+    redis_proxy.refuse("EVALSHA", "NOSCRIPT No matching script. Please use EVAL.", times=None)
+    redis_proxy.refuse("EVAL", "ERR Error compiling script: unexpected symbol near '#'", times=None)
+    assert await refusal_of(await operator(redis_url=redis_proxy.url, start=False)) == (
+        'stormfold ends: Redis cannot read scripts that begin with "#!lua" '
+        "(Error compiling script: unexpected symbol near '#'): stormfold needs Redis 7.0 or newer, or Valkey"
+    )
+
+
+async def test_redis_that_hides_info_and_config_is_taken_with_one_warning(
+    operator: NewOperator, valkey: Valkey
+) -> None:
+    valkey.command("ACL", "SETUSER", "app", "on", ">secret", "~sf:*", "+@all", "-@dangerous", "-@admin")
+    process = await operator(redis_url=f"redis://app:secret@127.0.0.1:{valkey.port}/0")
+    warnings = [entry["message"] for entry in process.log_lines() if entry["level"] != "INFO"]
+    assert warnings == [
+        (
+            "Redis does not let us run INFO, so that version, memory and fail-overs cannot be seen: "
+            "make sure that maxmemory-policy is noeviction, or storms may be lost"
+        )
+    ]
 
 
 async def test_redis_of_another_cluster_is_refused(operator: NewOperator, valkey: Valkey) -> None:

@@ -33,7 +33,7 @@ class Rule:
     when: When = "before"
     cut: bool = False
     delay_seconds: float = 0.0
-    error: bytes | None = None
+    reply: bytes | None = None
     hits: int = 0
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a command first met the rule: the moment to kill somebody."""
@@ -111,7 +111,22 @@ class RedisProxy:
         self, command: str, error: str, containing: bytes | tuple[bytes, ...] = b"", *, times: int | None = 1
     ) -> Rule:
         """Reply an error such as `OOM command not allowed` although the server carried the command out."""
-        return self._add(Rule(command, containing, times, "after", error=error.encode()))
+        return self.reply(command, b"-" + error.encode() + b"\r\n", containing, times=times)
+
+    def reply(
+        self,
+        command: str,
+        reply: bytes,
+        containing: bytes | tuple[bytes, ...] = b"",
+        *,
+        times: int | None = None,
+    ) -> Rule:
+        """Reply this instead of what the server does, in the bytes of the protocol."""
+        return self._add(Rule(command, containing, times, "after", reply=reply))
+
+    def move(self, port: int) -> None:
+        """Pass new connections on to another server, as a name or a Service does; those that are open stay."""
+        self._behind = port
 
     def remove(self, rule: Rule) -> None:
         """Take a rule away and let go of what it holds."""
@@ -214,7 +229,7 @@ class RedisProxy:
             await asyncio.sleep(rule.delay_seconds)
         if rule.cut:
             raise _CutError
-        return None if rule.error is None else b"-" + rule.error + b"\r\n"
+        return rule.reply
 
 
 async def _read_command(reader: asyncio.StreamReader) -> tuple[bytes, Words]:

@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 from tests.harness.folding import GID, OPENED, Group, signal
 
 from stormfold.fold import scripts
-from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, RECALL, SETTLE, SINCE, Script
+from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, RECALL, SETTLE, SINCE, TRY, Script
 
 SCRIPTS = [
-    pytest.param(script, id=script.name) for script in (FOLD, CLAIM, SETTLE, CLOSE, FORGET, SINCE, RECALL)
+    pytest.param(script, id=script.name) for script in (FOLD, CLAIM, SETTLE, CLOSE, FORGET, SINCE, RECALL, TRY)
 ]
 
 
@@ -129,6 +129,7 @@ PROVOKED: dict[str, dict[str, Callable[[Group], Awaitable[str]]]] = {
     },
     "since": {},
     "recall": {},
+    "try": {},
 }
 CASES = [
     pytest.param(word, provoke, id=f"{script} {word}")
