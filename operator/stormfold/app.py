@@ -18,7 +18,10 @@ from stormfold.api.signal import SignalPhase
 from stormfold.fold.batching import Folder
 from stormfold.fold.connection import Connection
 from stormfold.fold.holding import Held
+from stormfold.fold.patience import until_done
+from stormfold.fold.preflight import preflight
 from stormfold.fold.store import StormStore
+from stormfold.fold.writes import Writes
 from stormfold.handlers.startup import Handover, KopfThread
 from stormfold.intake.alertmanager import PIECE
 from stormfold.intake.namespaces import Namespaces
@@ -48,8 +51,6 @@ from stormfold.settings import Settings
 
 log = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 10.0
-"""How long Redis may be silent before we are not ready."""
 POLL_SECONDS = 0.05
 TOLD = 1000
 """How many of a group hear at once that its request cannot be written: the newest, for which somebody may wait."""
@@ -65,6 +66,7 @@ class App:
         self._client = client
         self._connection = connection
         self._store = StormStore(connection, cluster=cluster)
+        self._writes = Writes(self._store)
         self._recorder = Recorder(client, identity=settings.identity)
         self._router = Router()
         self._namespaces = Namespaces(client, self._router)
@@ -219,12 +221,7 @@ class App:
             return "this replica is stopping"
         if not self._loaded:
             return "this replica is starting"
-        return self._redis_is_silent()
-
-    def _redis_is_silent(self) -> str | None:
-        if time.monotonic() - self._connection.answered > ANSWER_SECONDS:
-            return f"Redis has not answered for {ANSWER_SECONDS:.0f} s"
-        return None
+        return self._writes.trouble()
 
     def _in_force(self, versions: list[PolicyVersion]) -> None:
         self._router.update(versions)
@@ -322,12 +319,13 @@ class App:
     def not_ready(self) -> dict[str, str]:
         """What keeps us from being ready."""
         problems = {}
-        if not self._loaded:
-            problems["start"] = "policies and requests have not been read yet"
-        if silent := self._redis_is_silent():
-            problems["redis"] = silent
+        if trouble := self._writes.trouble():
+            problems["redis"] = trouble
         if self._client.unauthorized:
             problems["credentials"] = self._client.unauthorized
+        if not self._loaded:
+            problems["start"] = "policies and requests have not been read yet"
+            return problems
         for shard in self._shards:
             problems |= shard.not_ready()
         if self._kopf.failing:
@@ -351,26 +349,17 @@ class App:
 
     async def _run_parts(self, stopping: asyncio.Event) -> None:
         stop = asyncio.create_task(stopping.wait())
-        await self._load()
-        parts = {
-            name: asyncio.create_task(part, name=name)
-            for name, part in {
-                **self._folder.parts(),
-                **self._retention.parts(),
-                "reconcile": self._reconciler.run(),
-                "policies": self._policies.run(),
-                "marks": self._marker.run(),
-                "events": self._recorder.run(),
-                "kopf": self._kopf.run(),
-                "owners": self._owners.run(),
-                "webhook": self._webhook.run(),
-                **{f"shard-{number}": shard.run() for number, shard in enumerate(self._shards)},
-            }.items()
-        }
+        load = asyncio.create_task(self._load(), name="load")
+        # Before anything is known: what is loaded may wait for Redis.
+        parts = {"load": load, "writes": asyncio.create_task(self._writes.run(), name="writes")}
         try:
             await asyncio.wait((stop, *parts.values()), return_when=asyncio.FIRST_COMPLETED)
-            if stop.done():
-                await self._drain(parts)
+            if load.done() and not load.exception():
+                del parts["load"]
+                parts |= self._start()
+                await asyncio.wait((stop, *parts.values()), return_when=asyncio.FIRST_COMPLETED)
+                if stop.done():
+                    await self._drain(parts)
         finally:
             stop.cancel()
             await end_all(parts.values())
@@ -379,9 +368,26 @@ class App:
                 task.result()
         log.info("stopped")
 
+    def _start(self) -> dict[str, asyncio.Task[None]]:
+        """All that works from now on, by name."""
+        parts = {
+            **self._folder.parts(),
+            **self._retention.parts(),
+            "reconcile": self._reconciler.run(),
+            "policies": self._policies.run(),
+            "marks": self._marker.run(),
+            "events": self._recorder.run(),
+            "kopf": self._kopf.run(),
+            "owners": self._owners.run(),
+            "webhook": self._webhook.run(),
+            **{f"shard-{number}": shard.run() for number, shard in enumerate(self._shards)},
+        }
+        return {name: asyncio.create_task(part, name=name) for name, part in parts.items()}
+
     async def _load(self) -> None:
-        """Read what every replica must know before it folds or writes anything."""
-        await self._store.check_owner()
+        """Read what every replica must know before it folds or writes anything; Redis may refuse for a while."""
+        await until_done(lambda: preflight(self._connection, self._store), silence_ends=True)
+        await until_done(self._store.check_owner)
         namespaces, _ = await self._client.list_all(
             "/api/v1/namespaces",
             lambda item: (item["metadata"]["name"], item["metadata"].get("labels") or {}),
@@ -399,17 +405,17 @@ class App:
             )
             for request in self._index.open_requests()
         }
-        self._folder.adopt(await self._store.open_gids(), opened)
+        self._folder.adopt(await until_done(self._store.open_gids), opened)
         self._router.retain(version for version, _, _ in opened.values())
         self._note_wants()
         self._loaded = True
 
     async def _take_over(self) -> None:
         """A shard is ours: look after what its last leader left."""
-        gids = await self._store.open_gids()
+        gids = await until_done(self._store.open_gids)
         self._folder.adopt(gids, {})
-        self._folder.count_since(await self._store.since(gids))
-        await self._reconciler.take_over()
+        self._folder.count_since(await until_done(lambda: self._store.since(gids)))
+        await until_done(self._reconciler.take_over)
         self._policies.changed()
 
     async def _drain(self, parts: dict[str, asyncio.Task[None]]) -> None:

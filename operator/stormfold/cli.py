@@ -163,9 +163,9 @@ async def operate(settings: Settings) -> None:
         )
     connection = Connection.from_url(settings.redis_url)
     try:
-        await connection.check()
         async with await KubeClient.connect() as client:
             cluster = await preflight(client, namespace=settings.namespace)
+            # Redis is asked there: while it refuses for a time, the probes say so.
             await App(settings, client, connection, cluster).run()
     finally:
         await connection.close()

@@ -28,7 +28,8 @@ class Settings(BaseSettings):
     )
 
     redis_url: Annotated[str, Field(min_length=1)] = "redis://127.0.0.1:6379/0"
-    """Where Redis or Valkey is: redis://, rediss:// (TLS), redis+cluster:// or redis+sentinel://host:port,…/service/db."""
+    """Where Redis or Valkey is: redis://, rediss:// (TLS), redis+cluster:// or redis+sentinel://host:port,…/service/db. Each form
+    and its options: docs/install.md."""
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "stormfold-system"
     """The operator's own namespace: its Lease lies there, and Signals in it may speak for other namespaces."""
     identity: Annotated[str, Field(min_length=1, max_length=253)] = Field(default_factory=default_identity)

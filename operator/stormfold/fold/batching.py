@@ -27,8 +27,9 @@ from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.arguments import Fold
 from stormfold.fold.elsewhere import Elsewhere
-from stormfold.fold.errors import StoreFullError, StoreUnavailableError
+from stormfold.fold.errors import StoreError, StoreFullError
 from stormfold.fold.holding import NOT_SURE, Continuation, Held, Lane, Life, Storm, Sureness, Unsafe, places
+from stormfold.fold.patience import until_done
 from stormfold.fold.replies import Folded, FoldWord, Recalled
 from stormfold.fold.room import Room
 from stormfold.fold.store import StormStore
@@ -51,8 +52,6 @@ CLOSING_SECONDS = 0.1
 """How long signals wait for a storm that is being closed before it is tried again."""
 MAX_HELD = 50_000
 """The most signals that are kept here, half of them for one namespace: what is beyond waits where it came from."""
-RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
-"""Waits between tries while Redis does not answer."""
 STALE_SECONDS = 10.0
 """What is not safe after this long is folded again: nothing happens if Redis kept it."""
 DISCARDED_SECONDS = 1.0
@@ -580,17 +579,13 @@ class Folder(OpenStorms):
 
     async def _answered(self, number: int, ask: Callable[[], Awaitable[T]]) -> T:
         """What the store says to a step of folding, tried again until it answers."""
-        attempt = 0
-        while True:
-            try:
-                return await ask()
-            except (StoreUnavailableError, StoreFullError) as exc:
-                reason = "full" if isinstance(exc, StoreFullError) else "unavailable"
-                FOLD_ERRORS.labels(reason=reason).inc()
-                if attempt == 0:
-                    log.warning("fold failed, trying again", extra={"partition": number, "error": str(exc)})
-                await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
-                attempt += 1
+
+        def failed(exc: StoreError, attempt: int) -> None:
+            FOLD_ERRORS.labels(reason="full" if isinstance(exc, StoreFullError) else "unavailable").inc()
+            if attempt == 0:
+                log.warning("fold failed, trying again", extra={"partition": number, "error": str(exc)})
+
+        return await until_done(ask, failed=failed)
 
     def _prepared(self, gid: str, batch: list[Routed], sureness: Sureness) -> Fold | None:
         storm = self._storms[gid]

@@ -100,3 +100,9 @@ def of_group(partition: int, gid: str) -> tuple[str, ...]:
         counted(partition, gid),
         beyond(partition, gid),
     )
+
+
+def scratch(partition: int) -> tuple[str, ...]:
+    """What `try.lua` makes and deletes, in its order; nobody keeps anything there."""
+    names = ("text", "sorted", "hash", "numbers", "loglog")
+    return tuple(f"{PREFIX}{{p{partition}}}:try:{name}" for name in names)

@@ -1,7 +1,7 @@
 """The Lua scripts, each held to its header."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha1
 from importlib.resources import files
@@ -9,7 +9,8 @@ from typing import Protocol
 
 from redis.exceptions import NoScriptError
 
-NAMES = ("fold", "claim", "settle", "close", "forget", "since", "recall")
+NAMES = ("fold", "claim", "settle", "close", "forget", "since", "recall", "try")
+ASKS_WHO = "redis.call('INFO', 'server')"
 
 
 class Client(Protocol):
@@ -34,6 +35,11 @@ class Script:
     def sha(self) -> str:
         """The name under which a server keeps the script."""
         return sha1(self.body.encode(), usedforsecurity=False).hexdigest()
+
+    @cached_property
+    def blind(self) -> "Script":
+        """The same for a server that does not say who it is: to it, all servers are one, and none has failed over."""
+        return replace(self, body=self.body.replace(ASKS_WHO, "'run_id:0000'"))
 
     async def __call__(self, client: Client, keys: list[str], args: list[str | int]) -> object:
         """Run it: one call to the server that owns the keys; a server that has forgotten it learns it anew.
@@ -68,4 +74,4 @@ def load(name: str) -> Script:
     return Script(name, body, len(numbers), int(again[2]) - int(again[1]) + 1 if again else 0)
 
 
-FOLD, CLAIM, SETTLE, CLOSE, FORGET, SINCE, RECALL = (load(name) for name in NAMES)
+FOLD, CLAIM, SETTLE, CLOSE, FORGET, SINCE, RECALL, TRY = (load(name) for name in NAMES)

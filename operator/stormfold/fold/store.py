@@ -8,6 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from secrets import token_urlsafe
 from typing import Any
 
@@ -37,6 +38,9 @@ DUE_AT_ONCE = 4096
 REMEMBER_SECONDS = 7 * 24 * 3600
 """How long the epoch of a closed storm stays in Redis. Only garbage collection: after it, the request's own epoch counts."""
 
+SCRATCH_SECONDS = 60
+"""How long what is made to try a server stays there, if it cannot be deleted."""
+
 KNOW_SECONDS = 24 * 3600
 """How long the alerts and Events of a closed storm are known one by one; each repeat of one begins it anew."""
 
@@ -58,12 +62,14 @@ class StormStore:
         self._connection = connection
         self._client = connection.client
         self._cluster = cluster
+        self.blind = False
+        """Whether scripts may not ask the server who it is: a fail-over then shows only by what it has lost."""
 
     async def _run(
         self, doing: str, script: scripts.Script, key_names: list[str], args: list[str | int]
     ) -> Any:
         async with self._connection.calling(doing):
-            return await script(self._connection.scripts, key_names, args)
+            return await (script.blind if self.blind else script)(self._connection.scripts, key_names, args)
 
     async def fold(self, number: int, folds: Sequence[Fold], *, now_ms: int) -> list[Folded]:
         """Count a batch into storms of partition `number`, atomically; one answer for each storm, in order."""
@@ -292,8 +298,39 @@ class StormStore:
             await pipeline.execute()
 
     async def memory(self) -> Memory:
-        """How full the fullest server is."""
+        """How full the fullest server is; all zero where servers do not tell."""
         return await self._connection.memory()
+
+    async def servers(self) -> list[int]:
+        """A partition of each server that has any."""
+        return await self._connection.one_of_each({n: keys.checkpoint(n) for n in range(PARTITIONS)})
+
+    async def try_all(self, number: int) -> dict[str, str]:
+        """What the server of partition `number` lacks that scripts need, and why: commands and Lua libraries.
+
+        Nothing that is there is changed. What it says to a script as a whole is raised.
+        """
+        names = keys.scratch(number)
+        async with self._connection.calling("trying what scripts need"):
+            # Not by its name, under which the server may know it from others: who lacks EVAL is to be found out.
+            call = self._connection.scripts.execute_command
+            answer = await call("EVAL", scripts.TRY.body, len(names), *names, SCRATCH_SECONDS)
+        return {name: why for name, _, why in (line.partition(" ") for line in answer)}
+
+    async def try_script(self, number: int, script: scripts.Script, key_count: int, *args: str | int) -> None:
+        """Run a script in partition `number` on keys that nothing has."""
+        names = [name for name, _ in zip(cycle(keys.scratch(number)), range(key_count), strict=False)]
+        await self._run(f"trying {script.name}.lua", script, names, list(args))
+
+    async def prove_writes(self) -> None:
+        """Make sure that every primary takes writes; it is asked by a script that may write, and writes nothing."""
+        numbers = await self.servers()
+        await asyncio.gather(
+            *(
+                self._run("asking whether writes are taken", scripts.TRY, list(keys.scratch(n)), [0])
+                for n in numbers
+            )
+        )
 
     def _pipeline(self) -> Any:
         pipeline = self._client.pipeline

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from stormfold.api.signal import Signal
+from stormfold.fold.patience import until_done
 from stormfold.fold.store import StormStore
 from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.events import EventIntake, EventParser, EventWatch, SeenEvent
@@ -117,11 +118,14 @@ class Shard:
         found = await self._lease.acquire()
         self._signal_progress.begin(found.signals)
         self._event_progress.begin(found.events)
-        await self._store.fence(range(PARTITIONS), self._signal_progress.kept_versions())
-        self._begun = True
-        await self._begins()
         async with asyncio.TaskGroup() as tasks:
+            # First of all: what follows waits for Redis, and the Lease does not.
             tasks.create_task(self._lease.keep(self._checkpoints, self._kept), name="lease")
+            await until_done(
+                lambda: self._store.fence(range(PARTITIONS), self._signal_progress.kept_versions())
+            )
+            self._begun = True
+            await self._begins()
             self._taking = [
                 tasks.create_task(self._take_signals(), name="signals"),
                 tasks.create_task(self._event_watch.run(), name="event-watch"),

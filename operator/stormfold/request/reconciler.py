@@ -77,7 +77,6 @@ WAITING = Gauge("stormfold_storms_waiting", "Storms that are due and wait for th
 REDIS_MEMORY = Gauge(
     "stormfold_redis_memory_ratio", "Used share of maxmemory of the fullest server; 0 without a limit."
 )
-REDIS_ANSWERED = Gauge("stormfold_redis_last_answer_timestamp_seconds", "When Redis last answered a sweep.")
 
 
 def now_ms() -> int:
@@ -184,7 +183,7 @@ class Reconciler:
                     await self._start(tasks)
                 except (StoreUnavailableError, StoreFullError) as exc:
                     FAILED.labels(reason="redis").inc()
-                    log.warning("Redis does not answer, trying again", extra={"error": str(exc)})
+                    log.warning("Redis does not answer or refuses, trying again", extra={"error": str(exc)})
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 await self._pause(next_sweep)
@@ -228,7 +227,6 @@ class Reconciler:
     async def _sweep(self) -> None:
         fenced = self._fenced()
         found = await self._store.sweep(now_ms=now_ms(), led=fenced)
-        REDIS_ANSWERED.set_to_current_time()
         self._index.update_gauge()
         if found.lost:
             if fenced:

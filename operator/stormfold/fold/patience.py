@@ -1,0 +1,48 @@
+"""Patience: what is asked of Redis outside of the loops that come round again is asked until it is done."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from stormfold.fold.errors import StoreError, StoreFullError, StoreUnavailableError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+FAILURES = (StoreUnavailableError, StoreFullError)
+
+RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+"""Waits between tries, the last one for all that follow."""
+
+
+def noted(exc: StoreError, attempt: int) -> None:
+    """Log the first failure of a call."""
+    if attempt == 0:
+        log.warning("Redis does not do it, trying again", extra={"error": str(exc)})
+
+
+async def until_done(
+    ask: Callable[[], Awaitable[T]],
+    *,
+    failed: Callable[[StoreError, int], None] = noted,
+    silence_ends: bool = False,
+) -> T:
+    """What `ask` gives, asked again while Redis does not answer, refuses for now or is full.
+
+    `failed` hears of each failure and how many went before; with `silence_ends` the first try must be answered, if only by
+    a refusal: at start, an address at which nobody answers is likely to be wrong.
+
+    Raises:
+        StoreConfigError: no wait helps.
+        StoreUnavailableError: no answer, with `silence_ends`.
+    """
+    attempt = 0
+    while True:
+        try:
+            return await ask()
+        except FAILURES as exc:
+            if silence_ends and not exc.words and attempt == 0:
+                raise
+            failed(exc, attempt)
+        await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+        attempt += 1
