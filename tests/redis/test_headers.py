@@ -14,7 +14,8 @@ from stormfold.fold import scripts
 from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, RECALL, SETTLE, SINCE, TRY, Script
 
 SCRIPTS = [
-    pytest.param(script, id=script.name) for script in (FOLD, CLAIM, SETTLE, CLOSE, FORGET, SINCE, RECALL, TRY)
+    pytest.param(script, id=script.name)
+    for script in (FOLD, CLAIM, SETTLE, CLOSE, FORGET, SINCE, RECALL, TRY)
 ]
 
 
