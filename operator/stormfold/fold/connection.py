@@ -292,10 +292,11 @@ def _client(address: RedisUrl) -> tuple[Redis | RedisCluster, Sentinel | None]:
     tls: dict[str, Any] = dict(address.tls_options)
     if tls.get("ssl_cert_reqs") == "none":
         tls["ssl_check_hostname"] = False
+    # What fails is tried again by who asked, who knows what Redis said.
     once = Retry(NoBackoff(), 0)
     if address.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in address.hosts]
-        options |= {"startup_nodes": nodes, "socket_connect_timeout": SENTINEL_SECONDS}
+        options |= {"startup_nodes": nodes, "socket_connect_timeout": SENTINEL_SECONDS, "retry": once}
         return RedisCluster(**options, **({"ssl": True, **tls} if address.tls else {})), None
     options |= {"db": address.db, "retry": once}
     if address.kind == "sentinel":
