@@ -636,10 +636,10 @@ end
 -- window of the storm began has one of its own: it neither ends that window nor counts in it.
 local function count_times(map, tally, total, firing, limits)
   local happened = tally.happened or {}
-  table.sort(happened, function(one, other) return one.time < other.time end)
+  if #happened > 1 then table.sort(happened, function(one, other) return one.time < other.time end) end
   if (map.t or 0) == 0 and #happened > 0 then map.ws = happened[1].time end
   local window = { begins = window_of(map), count = map.wc or 0, most = 0 }
-  local earlier = { begins = -math.huge, count = 0, most = 0 }
+  local earlier = #happened > 0 and { begins = -math.huge, count = 0, most = 0 }
   local begins = window.begins
   for _, item in ipairs(happened) do
     count_rate(map, item.time, lately(item, MINUTE_MS))
@@ -652,7 +652,7 @@ local function count_times(map, tally, total, firing, limits)
   end
   if not map.d then
     map.ws, map.wc = window.begins ~= map.o and window.begins or map.ws, window.count
-    return math.max(window.most, earlier.most)
+    return math.max(window.most, earlier and earlier.most or 0)
   end
 end
 
