@@ -33,6 +33,7 @@ OPERATOR_NAMESPACE = "stormfold-system"
 OWN_KINDS = ("Signal", "RemediationRequest", "StormPolicy", "ClusterStormPolicy", "Lease", "Event")
 LONGEST = (
     *(
+        "test_memory",
         "test_fairness",
         "test_kills",
         "test_api_faults",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import replace
 
 import pytest
 from tests.harness.eventually import eventually
@@ -170,3 +171,36 @@ async def test_api_server_is_believed_by_its_certificate_only(control_plane: Con
     await exchanges.close()
     with pytest.raises(ssl.SSLCertVerificationError):
         await Exchanges(control_plane.url, tls=ssl.create_default_context, limit=1)(asked)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+async def test_answer_that_is_too_long_is_let_go_with_its_connection(framing: str) -> None:
+    body = b"x" * 3_000_000
+
+    async def talk(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await heard(reader):
+            server.heard[number] += 1
+            if framing == "length":
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            else:
+                writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body))
+            with suppress(ConnectionError):
+                writer.write(body)
+                await writer.drain()
+            if framing == "chunks":
+                writer.write(b"\r\n0\r\n\r\n")
+
+    server = Server(talk)
+    async with server.running(limit=1) as exchanges:
+        assert await exchanges(replace(call(), longest=100_000)) == Answer(200, {}, b"", too_long=True)
+        assert await exchanges(replace(call(), longest=len(body))) == Answer(200, {}, body)
+        assert await exchanges(call()) == Answer(200, {}, body)
+        assert server.heard == [1, 2]
+
+
+async def test_connection_that_is_kept_keeps_no_answer() -> None:
+    server = Server()
+    async with server.running() as exchanges:
+        await exchanges(call())
+        (kept,) = exchanges._kept
+        assert (kept._answer, kept._chunks) == (Answer(), [])

@@ -11,11 +11,13 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.api.conftest import NewOperator
 from tests.harness.api import STORMFOLD, Api, Manifest
+from tests.harness.api_proxy import ApiProxy
 from tests.harness.eventually import eventually
 from tests.harness.memory import MemoryLimit, memory_limit, peak_mb
 from tests.harness.operator import OperatorProcess
@@ -29,6 +31,10 @@ WITHIN_SECONDS = 150.0
 AT_ONCE = 16
 AT = "2026-01-01T00:00:00Z"
 EVENTS = {"match": {"sources": ["event"]}}
+
+
+pytestmark = pytest.mark.timeout(600)
+"""Most of the time goes into making what is large."""
 
 
 @pytest.fixture
@@ -52,7 +58,7 @@ class Watched:
         if isinstance(self.limit, MemoryLimit):
             self.limit.take(self.process.pid)
         await eventually(
-            lambda: self.process.get("/readyz"), lambda seen: seen[0] == 200, within=60, what="it is ready"
+            lambda: self.process.get("/readyz"), lambda seen: seen[0] == 200, within=120, what="it is ready"
         )
 
     async def look(self) -> None:
@@ -142,6 +148,20 @@ def signal(namespace: str, number: int) -> Manifest:
     }
 
 
+def labelled(namespace: str, number: int) -> Manifest:
+    """A Signal with as many labels as its CRD takes, each as long as it may be."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Signal",
+        "metadata": {"name": f"labelled-{number:05}", "namespace": namespace},
+        "spec": {
+            "name": "Trouble",
+            "target": {"kind": "Pod", "name": f"pod-{number % 50}"},
+            "labels": {f"{label:03}".ljust(128, "l"): f"{number:05}".ljust(256, "v") for label in range(64)},
+        },
+    }
+
+
 def policy(namespace: str, name: str, **spec: Any) -> Manifest:
     """A StormPolicy with as many annotations as the API server takes."""
     return {
@@ -201,6 +221,43 @@ async def test_large_signals_are_counted_by_a_small_operator(
         more = number // 4  # as large as the limit, should they pile up
         await create(api, (make(namespace, n) for n in range(number, number + more)))
         await counted(api, namespace, number + more)
+
+
+async def test_listed_signals_beyond_what_is_kept_at_once_are_read_again_and_counted_once(
+    operator: NewOperator, api: Api, api_proxy: ApiProxy, namespace: str, tmp_path: Path
+) -> None:
+    await api.create(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "StormPolicy",
+            "metadata": {"name": "team", "namespace": namespace},
+            "spec": QUICK,
+        }
+    )
+    listed = 20
+    await create(api, (labelled(namespace, n) for n in range(listed)))
+    in_order = sorted(
+        await api.list("Signal", namespace), key=lambda found: int(found["metadata"]["resourceVersion"])
+    )
+    *_, edited, deleted = [found["metadata"]["name"] for found in in_order]
+    again = r"/signals\?fieldSelector=metadata.name(=|%3D)labelled-"
+    held = api_proxy.hold("GET", again)
+    process = await operator(
+        kubeconfig=api_proxy.kubeconfig(tmp_path / "proxied"),
+        constants={"stormfold.intake.listwatch.LISTED_PLACES": 100},
+        ready=False,
+    )
+    await eventually(held.arrived.is_set, within=60, what="the first is read again")
+    # What becomes of them before their turn, the watch tells.
+    await api.patch("Signal", edited, namespace, {"spec": {"severity": "high"}})
+    await api.delete("Signal", deleted, namespace)
+    held.release()
+    await counted(api, namespace, listed - 1)
+    await create(api, (labelled(namespace, n) for n in range(listed, listed + 5)))
+    await counted(api, namespace, listed + 4)
+    # 24 places each: four are kept.
+    assert api_proxy.count("GET", again) == listed - 4
+    assert process.running
 
 
 async def test_policies_with_large_annotations_make_no_large_operator(

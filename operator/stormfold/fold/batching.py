@@ -51,7 +51,8 @@ BEAT_SECONDS = 0.05
 CLOSING_SECONDS = 0.1
 """How long signals wait for a storm that is being closed before it is tried again."""
 MAX_HELD = 50_000
-"""The most signals that are kept here, half of them for one namespace: what is beyond waits where it came from."""
+"""The most signals that are kept here, half of them for one namespace: what is beyond waits where it came from. One with
+long texts counts as several: see `Arrival.places`."""
 STALE_SECONDS = 10.0
 """What is not safe after this long is folded again: nothing happens if Redis kept it."""
 DISCARDED_SECONDS = 1.0
@@ -119,6 +120,8 @@ class Folder(OpenStorms):
         )
         self._lanes = [Lane() for _ in range(PARTITIONS)]
         self._room = Room(MAX_HELD)
+        self._held = 0
+        """How many arrivals are in the room."""
         self._submitted = 0
         self.overflow_changed: Callable[[], None] = lambda: None
         """Hears that an overflow storm has opened or gone."""
@@ -204,7 +207,8 @@ class Folder(OpenStorms):
         storm.queued += 1
         if place := routed.place:
             storm.reaches({place.stream: place.resource_version})
-        self._room.take(group.request_namespace)
+        self._room.take(group.request_namespace, routed.original.places)
+        self._held += 1
         self._lanes[group.partition].add(routed)
 
     def _open_storm(
@@ -244,7 +248,7 @@ class Folder(OpenStorms):
 
     def _note_held(self) -> None:
         """More or fewer are held than before; for many at once this is called once."""
-        HELD.set(self._room.taken)
+        HELD.set(self._held)
 
     def adopt(self, gids: Iterable[str], versions: Mapping[str, tuple[PolicyVersion, str, bool]]) -> None:
         """Take over storms found at start: in Redis (`gids`), or as open requests (with version, namespace, and if
@@ -391,7 +395,8 @@ class Folder(OpenStorms):
         return [self._given_back(routed) for routed in waiting]
 
     def _given_back(self, routed: Routed) -> Arrival:
-        self._room.give(routed.group.request_namespace)
+        self._room.give(routed.group.request_namespace, routed.original.places)
+        self._held -= 1
         return routed.original
 
     def released(self, snapshot: Snapshot, verdict: Verdict) -> None:

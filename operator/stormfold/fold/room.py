@@ -23,14 +23,14 @@ class Room:
         """How many places a namespace has."""
         return self._of[namespace]
 
-    def take(self, namespace: str) -> None:
-        """Take a place, also beyond what is `left`: who may not must ask before."""
-        self.taken += 1
-        self._of[namespace] += 1
+    def take(self, namespace: str, places: int = 1) -> None:
+        """Take places, also beyond what is `left`: who may not must ask before."""
+        self.taken += places
+        self._of[namespace] += places
 
-    def give(self, namespace: str) -> None:
-        """Give a place back."""
-        self.taken -= 1
-        self._of[namespace] -= 1
+    def give(self, namespace: str, places: int = 1) -> None:
+        """Give them back."""
+        self.taken -= places
+        self._of[namespace] -= places
         if not self._of[namespace]:
             del self._of[namespace]

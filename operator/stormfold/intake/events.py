@@ -99,6 +99,11 @@ class SeenEvent:
         """Which occurrence of it."""
         return self.count
 
+    @property
+    def places(self) -> int:
+        """What it takes to keep: see `Arrival.places`."""
+        return self.outcome.places if isinstance(self.outcome, Arrival) else 1
+
 
 class EventParser:
     """Reads Events. Left out are those that are Normal or of no type, that stormfold wrote, or about its kinds."""

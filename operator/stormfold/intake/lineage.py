@@ -79,6 +79,11 @@ class Member:
     node: str | None = None
 
     @property
+    def places(self) -> int:
+        """One: Kubernetes bounds each of its texts."""
+        return 1
+
+    @property
     def key(self) -> tuple[str, str, str]:
         """Its name everywhere."""
         return self.kind, self.namespace, self.name

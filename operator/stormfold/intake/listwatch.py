@@ -16,10 +16,11 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from operator import attrgetter
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from prometheus_client import Counter, Gauge
 
@@ -36,6 +37,13 @@ FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10.0
 HEARD_SECONDS = 0.1
 """Of all that is heard within so long only the first is noted."""
+LISTED_PLACES = 64 * 1024
+"""Beyond what all objects take, those of one list may take so many places (of 1 KB) until each has had its turn, in the order
+of resourceVersions. Of what is beyond, only the name is kept: it is read again, some hundred a second."""
+READS_AT_ONCE = 8
+"""So many objects that were not kept are read at the same time; each may have a megabyte."""
+READ_AGAIN_SECONDS = 1.0
+"""When it is tried again to read such an object."""
 FRESH_SECONDS = 120.0
 """A watch that was neither opened nor said anything for longer is not fresh; a new one is opened each minute."""
 
@@ -64,17 +72,54 @@ class Versioned(Protocol):
     def resource_version(self) -> int:
         """Which version of it."""
 
+    @property
+    def places(self) -> int:
+        """What it takes to keep: 1 for most, one more for each KB of text."""
+
+
+class Unread(NamedTuple):
+    """An object of a list that is read again when its turn comes: see `LISTED_PLACES`."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: int
+
 
 T = TypeVar("T", bound=Versioned)
 
 
+async def _nothing(_: Unread) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[T]):
-    """The whole collection, in the order of resourceVersions, and the uids that have gone since the last change."""
+    """The whole collection, in the order of resourceVersions, and the uids that have gone since the last change.
 
-    items: list[T]
+    `read` gives one that is `Unread`, or None: it has changed since, and the watch will tell of it.
+    """
+
+    items: list[T | Unread]
     resource_version: int
     gone: frozenset[str]
+    read: Callable[[Unread], Awaitable[T | None]] = _nothing
+
+    async def each(self) -> AsyncIterator[T]:
+        """The items in their order, each once it is there; the list is empty then."""
+        self.items.reverse()
+        while self.items:
+            turn = [self.items.pop() for _ in range(min(READS_AT_ONCE, len(self.items)))]
+            if any(isinstance(item, Unread) for item in turn):
+                found: Iterable[T | None] = await asyncio.gather(*map(self._one, turn))
+            else:
+                found = cast("list[T]", turn)
+            for item in found:
+                if item is not None:
+                    yield item
+
+    async def _one(self, item: T | Unread) -> T | None:
+        return await self.read(item) if isinstance(item, Unread) else item
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +190,7 @@ class ListWatch(Generic[T]):
         self._takes = takes
         self._known: set[str] = set()
         self._columns: list[str] = []
+        self._places = LISTED_PLACES
         self._heard = 0.0
 
     @property
@@ -223,20 +269,53 @@ class ListWatch(Generic[T]):
 
     async def _list(self) -> Listed[T]:
         LISTS.labels(kind=self._kind).inc()
+        self._places = LISTED_PLACES
         found, version = await self._client.list_all(
-            self._path, self._read, objects=self._page, params=self._params, accept=self._accept
+            self._path, self._kept, objects=self._page, params=self._params, accept=self._accept
         )
         items = [item for item in found if item is not None]
-        items.sort(key=lambda item: item.resource_version)
+        items.sort(key=attrgetter("resource_version"))
         present = {item.uid for item in items}
         gone = frozenset(self._known - present)
         MISSED_DELETIONS.labels(kind=self._kind).inc(len(gone))
         self._known = present
-        return Listed(items, version_number(version), gone)
+        return Listed(items, version_number(version), gone, self._read)
 
-    def _read(self, body: dict[str, Any]) -> T | None:
-        """An object of a list, if it is wanted."""
-        return self._parse(body) if self._takes(body["metadata"].get("namespace", "")) else None
+    def _kept(self, body: dict[str, Any]) -> T | Unread | None:
+        """What is kept of an object of a list, if it is wanted."""
+        metadata = body["metadata"]
+        namespace = metadata.get("namespace", "")
+        if not self._takes(namespace):
+            return None
+        item = self._parse(body)
+        more = item.places - 1
+        if more > self._places:
+            return Unread(namespace, metadata["name"], item.uid, item.resource_version)
+        self._places -= more
+        return item
+
+    async def _read(self, unread: Unread) -> T | None:
+        """The object of a list, if it is still as it was listed."""
+        head, _, plural = self._path.rpartition("/")
+        path = f"{head}/namespaces/{unread.namespace}/{plural}"
+        # A version that the API server has already: it need not ask etcd for how far it is, which takes it 50 ms.
+        select = {
+            "fieldSelector": f"metadata.name={unread.name}",
+            "resourceVersion": str(unread.resource_version),
+        }
+        while True:
+            try:
+                found, _ = await self._client.list_all(
+                    path, self._parse, objects=self._page, params=select, accept=self._accept
+                )
+            except ApiError as exc:
+                log.warning(
+                    "listed object not read, trying again", extra={"kind": self._kind, "error": str(exc)}
+                )
+                await asyncio.sleep(READ_AGAIN_SECONDS)
+            else:
+                as_listed = unread.uid, unread.resource_version
+                return next((item for item in found if (item.uid, item.resource_version) == as_listed), None)
 
     def _page(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
         """What a page of a list holds."""

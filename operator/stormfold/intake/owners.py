@@ -175,10 +175,10 @@ class Owners:
         try:
             async for change in watch.changes():
                 match change:
-                    case Listed(items, _, gone):
-                        for uid in gone:
+                    case Listed():
+                        for uid in change.gone:
                             self._lineage.remove(uid)
-                        for item in items:
+                        async for item in change.each():
                             self._lineage.add(item)
                         self._unlisted.discard(kind)
                         if self.ready:

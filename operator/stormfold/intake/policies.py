@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Sequence
+from bisect import insort
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from prometheus_client import Gauge
@@ -37,7 +36,8 @@ GATHER_SECONDS = 0.1
 """How long events are gathered: `kubectl apply` of many policies is one change."""
 NAMED = 5
 """Namespaces that a message names."""
-KINDS = (StormPolicy, ClusterStormPolicy)
+Kind = type[StormPolicy] | type[ClusterStormPolicy]
+KINDS: tuple[Kind, ...] = (StormPolicy, ClusterStormPolicy)
 MAX_POLICIES = 50
 """StormPolicies of a namespace that are in force at once: each may be asked about each of its signals, and whoever may
 write there must not make everybody's signals wait. ClusterStormPolicies are the administrators'."""
@@ -64,34 +64,54 @@ def examined(kind: str, body: dict[str, Any]) -> tuple[PolicyVersion | None, lis
     return PolicyVersion(identity, metadata.uid, metadata.generation, spec), faults(identity, spec)
 
 
-def too_many(versions: Iterable[PolicyVersion]) -> set[str]:
-    """The uids of accepted StormPolicies before which so many others of their namespace go that they are not in force."""
-    asked: Tally[str] = Tally()
-    beyond = set()
-    for version in sorted(versions, key=lambda version: version.precedence):
-        namespace = version.id.namespace
-        asked[namespace] += 1
-        if namespace and asked[namespace] > MAX_POLICIES:
-            beyond.add(version.uid)
-    return beyond
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Policy:
     """What is kept of a policy resource: whoever may write one may write a megabyte into its metadata."""
 
-    kind: type[StormPolicy | ClusterStormPolicy]
+    kind: Kind
     metadata: ObjectMeta
     status: PolicyStatus
     version: PolicyVersion | None
+    """None: it is not to be put in force."""
     faults: list[Fault]
 
     @classmethod
-    def read(cls, kind: type[StormPolicy | ClusterStormPolicy], body: dict[str, Any]) -> "Policy":
+    def read(cls, kind: Kind, body: dict[str, Any]) -> "Policy":
         """The policy of an API object."""
         version, wrong = examined(kind.__name__, body)
         metadata = ObjectMeta.model_validate(identity_of(body["metadata"]))
-        return cls(kind, metadata, PolicyStatus.model_validate(body.get("status") or {}), version, wrong)
+        status = PolicyStatus.model_validate(body.get("status") or {})
+        return cls(kind, metadata, status, None if wrong else version, wrong)
+
+
+class Accepted:
+    """The policies that are to be put in force: of a namespace's own, those that go before all its others."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[Policy]] = {}
+
+    def add(self, policy: Policy) -> None:
+        """Take in one that may be put in force; of too many, the one that goes last is not."""
+        version = policy.version
+        if version is None:
+            return
+        namespace = version.id.namespace
+        ours = self._of.setdefault(namespace, [])
+        insort(ours, policy, key=_precedence)
+        if namespace and len(ours) > MAX_POLICIES:
+            last = ours.pop()
+            last.version = None
+            last.faults.append(BEYOND)
+
+    @property
+    def versions(self) -> list[PolicyVersion]:
+        """Their versions."""
+        return [policy.version for ours in self._of.values() for policy in ours if policy.version]
+
+
+def _precedence(policy: Policy) -> tuple[bool, int, str]:
+    assert policy.version is not None
+    return policy.version.precedence
 
 
 class PolicyIntake:
@@ -142,17 +162,17 @@ class PolicyIntake:
     async def sync(self) -> None:
         """Read all policies, put the accepted ones in force, then write what each one's status should say."""
         found: list[Policy] = []
+        accepted = Accepted()
         for kind in KINDS:
-            policies, _ = await self._client.list_all(
-                paths.collection(kind.plural), partial(Policy.read, kind)
-            )
+
+            def read(body: dict[str, Any], kind: Kind = kind) -> Policy:
+                policy = Policy.read(kind, body)
+                accepted.add(policy)
+                return policy
+
+            policies, _ = await self._client.list_all(paths.collection(kind.plural), read)
             found += policies
-        accepted = [policy.version for policy in found if policy.version and not policy.faults]
-        beyond = too_many(accepted)
-        for policy in found:
-            if policy.version and policy.version.uid in beyond:
-                policy.faults.append(BEYOND)
-        versions = [version for version in accepted if version.uid not in beyond]
+        versions = accepted.versions
         self._in_force(versions)
         POLICIES.labels(accepted="true").set(len(versions))
         POLICIES.labels(accepted="false").set(len(found) - len(versions))

@@ -66,6 +66,11 @@ class Seen:
         """Which version of it."""
         return self.ref.resource_version
 
+    @property
+    def places(self) -> int:
+        """What it takes to keep: see `Arrival.places`."""
+        return self.outcome.places if isinstance(self.outcome, Arrival) else 1
+
 
 class SignalParser:
     """Reads `Signal` resources. `operator_namespace` is the one whose Signals may speak for others."""

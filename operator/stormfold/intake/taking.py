@@ -16,10 +16,11 @@ async def take_apart(
 ) -> None:
     """Take in each item of a change, forget each uid that is gone, then let the progress reach what was seen."""
     match change:
-        case Listed(items, version, gone):
-            for uid in gone:
+        case Listed():
+            version = change.resource_version
+            for uid in change.gone:
                 forget(uid)
-            for item in items:
+            async for item in change.each():
                 await take(item)
                 progress.reach(item.resource_version)
             progress.begun()

@@ -21,6 +21,10 @@ ADDRESS_KIND = "Instance"
 """The kind of a target that is no Kubernetes object but has an address; it has no API version and no namespace."""
 
 
+PLACE_BYTES = 1024
+"""Texts of an arrival that take one place more; labels alone may have 24 KB, and four times as much beyond ASCII."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a signal is about. `namespace` is None if the object has none or none was named."""
@@ -153,6 +157,11 @@ class EventRef:
     """How long before the `count`-th the first one was."""
 
 
+def _bytes_of(text: str) -> int:
+    """What Python takes for a text, at most."""
+    return len(text) if text.isascii() else 4 * len(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """One occurrence: a generation of a `Signal`, an alert of a webhook, or some more occurrences of an Event."""
@@ -191,6 +200,14 @@ class Arrival:
         else:
             text = ref.uid
         return b2a_base64(blake2b(text.encode(), digest_size=8).digest())[:11].decode() + end
+
+    @property
+    def places(self) -> int:
+        """How many places it takes where arrivals wait: one, and one more for each `PLACE_BYTES` of its texts."""
+        labels = self.labels
+        return (
+            1 + sum(map(_bytes_of, (self.name, self.fingerprint, *labels, *labels.values()))) // PLACE_BYTES
+        )
 
     @property
     def segment(self) -> int:

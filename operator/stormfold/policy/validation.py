@@ -51,6 +51,10 @@ def _selector_names(selector: Selector | None) -> list[str]:
     return [*selector.match_labels, *(expression.key for expression in selector.match_expressions)]
 
 
+MAX_SPEC_BYTES = 32 * 1024
+"""Of a policy's spec. The CRD's limits add up to a megabyte, and each request holds a copy."""
+
+
 def faults(policy: PolicyId, spec: PolicySpec) -> list[Fault]:
     """Everything that is wrong, the worst first; empty: the policy is in force.
 
@@ -60,6 +64,12 @@ def faults(policy: PolicyId, spec: PolicySpec) -> list[Fault]:
 
 
 def _faults(policy: PolicyId, spec: PolicySpec) -> Iterator[Fault]:
+    size = len(spec.model_dump_json(by_alias=True, exclude_defaults=True).encode())
+    if size > MAX_SPEC_BYTES:
+        yield Fault(
+            Reason.INVALID_SPEC,
+            f"spec: must have at most {MAX_SPEC_BYTES} bytes as JSON, not {size}: name fewer things in match",
+        )
     label_keys = [key.removeprefix("labels.") for key in spec.group_by if key.startswith("labels.")]
     yield from _label_faults(label_keys, "groupBy")
     for key in spec.group_by:

@@ -39,3 +39,11 @@ def test_places_taken_beyond_what_is_left_count() -> None:
     for _ in range(3):
         room.take("a")
     assert (room.left("a"), room.left("b"), room.of("a"), room.taken) == (0, 0, 3, 3)
+
+
+def test_several_places_are_taken_and_given_back_at_once() -> None:
+    room = Room(16)
+    room.take("a", 6)
+    assert (room.left("a"), room.left("b"), room.of("a"), room.taken) == (2, 5, 6, 6)
+    room.give("a", 6)
+    assert (room.left("a"), room.of("a"), room.taken) == (8, 0, 0)

@@ -8,8 +8,11 @@ import pytest
 from tests.harness.values import cluster_version, version
 
 from stormfold.api.conditions import Reason
-from stormfold.intake.policies import MAX_POLICIES, examined, overflowing, too_many
+from stormfold.api.resource import ObjectMeta
+from stormfold.api.stormpolicy import PolicyStatus, StormPolicy
+from stormfold.intake.policies import BEYOND, MAX_POLICIES, Accepted, Policy, examined, overflowing
 from stormfold.policy.validation import Fault
+from stormfold.policy.version import PolicyVersion
 
 METADATA = {"name": "own", "namespace": "shop", "uid": "uid-own", "generation": 3}
 
@@ -48,14 +51,40 @@ def test_field_of_a_newer_crd_is_left_alone() -> None:
     )
 
 
+def policy(version: PolicyVersion) -> Policy:
+    """The policy that a version is of."""
+    return Policy(StormPolicy, ObjectMeta(name=version.id.name), PolicyStatus(), version, [])
+
+
+def beyond(versions: list[PolicyVersion]) -> set[str]:
+    """The names of those that are not put in force since too many go before them."""
+    policies = [policy(version) for version in versions]
+    accepted = Accepted()
+    for each in policies:
+        accepted.add(each)
+    refused = {each.metadata.name for each in policies if [f.reason for f in each.faults] == [BEYOND.reason]}
+    in_force = {version.id.name for version in accepted.versions}
+    assert in_force | refused == {each.metadata.name for each in policies}
+    assert not in_force & refused
+    return refused
+
+
 def test_namespace_has_so_many_policies_in_force_and_those_that_go_first_are_it() -> None:
     flood = [version(name=f"p-{number:03}", priority=number) for number in range(MAX_POLICIES + 2)]
     others = [
         version(namespace="other", name="one"),
         *(cluster_version(name=f"c-{number}") for number in range(MAX_POLICIES + 2)),
     ]
-    assert too_many([*flood, *others]) == {"uid-p-000", "uid-p-001"}
-    assert too_many(flood[2:] + others) == set()
+    assert beyond([*flood, *others]) == {"p-000", "p-001"}
+    assert beyond([*others, *reversed(flood)]) == {"p-000", "p-001"}
+    assert beyond(flood[2:] + others) == set()
+
+
+def test_no_more_is_kept_of_a_policy_than_what_it_says() -> None:
+    large = {"annotations": {"notes": "x" * 200_000}, "managedFields": [{"manager": "y" * 200_000}]}
+    read = Policy.read(StormPolicy, {"metadata": METADATA | large, "spec": {"priority": 5}})
+    assert read == Policy.read(StormPolicy, {"metadata": METADATA, "spec": {"priority": 5}})
+    assert read.version == version(generation=3, priority=5)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any, cast
@@ -73,6 +74,27 @@ def test_lines_are_the_same_however_the_stream_is_cut(whole: list[bytes], cuts: 
     places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
     chunks = [text[begin:end] for begin, end in pairwise(places)]
     assert asyncio.run(read_lines(chunks)) == whole
+
+
+def test_long_line_in_many_chunks_takes_little_more_than_itself() -> None:
+    chunk, number = b"x" * 10_000, 500
+
+    class Endless:
+        async def iter_any(self) -> AsyncIterator[bytes]:
+            for _ in range(number):
+                yield bytes(chunk[:-1] + b"x")
+            yield b"\n"
+
+    async def longest() -> int:
+        return max([len(line) async for line in lines(cast("aiohttp.StreamReader", Endless()))])
+
+    tracemalloc.start()
+    try:
+        assert asyncio.run(longest()) == number * len(chunk)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.2 * number * len(chunk)
 
 
 @pytest.mark.parametrize(

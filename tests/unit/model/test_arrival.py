@@ -114,3 +114,19 @@ def test_severities_are_in_the_order_of_the_ranks_that_redis_stores() -> None:
 )
 def test_kind_without_namespaces_has_none(api_version: str, kind: str, namespace: str | None) -> None:
     assert object_target(api_version, kind, "x", "shop") == Target(api_version, kind, "x", namespace)
+
+
+@pytest.mark.parametrize(
+    ("labels", "places"),
+    [
+        pytest.param({}, 1, id="none"),
+        pytest.param({"app": "web", "node": "worker-7"}, 1, id="few"),
+        pytest.param({f"label-{n:03}": "x" * 247 for n in range(64)}, 17, id="all long"),
+        pytest.param(
+            {f"label-{n:03}": "\U0001f525" * 247 for n in range(64)}, 63, id="four bytes a character"
+        ),
+        pytest.param({"é" * 100: ""}, 1, id="a name counts as well"),
+    ],
+)
+def test_places_of_an_arrival_grow_with_its_texts(labels: dict[str, str], places: int) -> None:
+    assert replace(ARRIVAL, labels=labels).places == places

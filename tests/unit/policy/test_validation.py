@@ -131,6 +131,17 @@ def test_cluster_policy_that_mixes_namespaces_must_say_where_requests_go() -> No
     ]
 
 
+def test_spec_that_is_too_large_is_told_with_its_size() -> None:
+    values = [f"{number:03}".ljust(256, "x") for number in range(32)]
+    expressions = [{"key": "app", "operator": "In", "values": values}] * 4
+    [fault] = found({"match": {"labelSelector": {"matchExpressions": expressions}}})
+    assert fault == Fault(
+        Reason.INVALID_SPEC,
+        "spec: must have at most 32768 bytes as JSON, not 33366: name fewer things in match",
+    )
+    assert found({"match": {"labelSelector": {"matchExpressions": expressions[:3]}}}) == []
+
+
 def test_all_faults_are_told() -> None:
     spec = {"groupBy": ["labels.", "labels.a b", "nope"], "match": {"names": [" x", "[z-a]"]}, "hold": "2m"}
     assert [fault.reason for fault in found(spec, DEFAULT)] == [
