@@ -1,5 +1,5 @@
-"""The values of the Helm chart: default, type and description; `chart/values.yaml`, its schema and docs/values.md are
-generated from here by `make generate`."""
+"""The values of the Helm chart: default, type and description; `chart/values.yaml`, its schema and
+docs/values.md are generated from here by `make generate`."""
 
 from __future__ import annotations
 
@@ -62,10 +62,11 @@ class Redis(Values):
     """How the operator reaches Redis."""
 
     existingSecret: NameOrNone = ""  # noqa: N815
-    """Secret with the key `url`, and `password` if `valkey.enabled`. Empty: the chart makes `stormfold-redis` for its Valkey,
-    with a random password."""
+    """Secret with the key `url`, and `password` if `valkey.enabled`. Empty: the chart makes `stormfold-redis`
+    for its Valkey, with a random password."""
     caSecret: NameOrNone = ""  # noqa: N815
-    """Secret whose `ca.crt` is the authority that the operator trusts for `rediss://`. Empty: the system's authorities."""
+    """Secret whose `ca.crt` is the authority that the operator trusts for `rediss://`. Empty: the system's
+    authorities."""
     ports: list[Port] = [6379, 6380, 26379]
     """Ports of a Redis of your own that the NetworkPolicy opens."""
 
@@ -99,7 +100,8 @@ class Valkey(Values):
 
 
 class Crds(Values):
-    """The CRDs. They are part of the release, so `helm upgrade` upgrades them, and `helm uninstall` keeps them."""
+    """The CRDs. They are part of the release, so `helm upgrade` upgrades them, and `helm uninstall` keeps
+    them."""
 
     install: bool = True
     """False: somebody else installs them, for instance `kubectl apply --server-side -k crds`."""
@@ -130,7 +132,8 @@ class Owners(Switch):
     """Grouping by `owner` or `node`."""
 
     enabled: bool = False
-    """True: the operator may list and watch pods and their controllers in all namespaces, for policies that group by them."""
+    """True: the operator may list and watch pods and their controllers in all namespaces, for policies that
+    group by them."""
 
 
 class Alertmanager(Values):
@@ -174,15 +177,16 @@ class ChartValues(Values):
     global_: Annotated[Object, Field(alias="global")] = {}
     """What a chart that includes this one shares with it; not used."""
     replicas: Annotated[int, Field(ge=1, le=16)] = 1
-    """Operators. Each takes alerts and writes requests; one of them reads Signals and Events. From 2 on a PodDisruptionBudget
-    keeps one available, and the replicas spread over nodes and zones."""
+    """Operators. Each takes alerts and writes requests; one of them reads Signals and Events. From 2 on a
+    PodDisruptionBudget keeps one available, and the replicas spread over nodes and zones."""
     image: Image = Image()
     imagePullSecrets: list[Object] = []  # noqa: N815
     """Secrets for the registries of both images: `[{name: …}]`."""
     resources: Object = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
     """Of the operator; docs/install.md says how they were measured."""
     extraEnv: list[Object] = []  # noqa: N815
-    """Further environment variables of the operator: `[{name: STORMFOLD_LOG_LEVEL, value: DEBUG}]` (docs/settings.md)."""
+    """Further environment variables of the operator: `[{name: STORMFOLD_LOG_LEVEL, value: DEBUG}]`
+    (docs/settings.md)."""
     extraVolumes: list[Object] = []  # noqa: N815
     """Further volumes of the operator's pod."""
     extraVolumeMounts: list[Object] = []  # noqa: N815
@@ -202,7 +206,8 @@ class ChartValues(Values):
     priorityClassName: NameOrNone = ""  # noqa: N815
     """Of the operator's pods."""
     arbitraryUserIds: bool = False  # noqa: N815
-    """True: no `runAsUser`, `runAsGroup` and `fsGroup`, since the platform assigns them (OpenShift). False: 65532."""
+    """True: no `runAsUser`, `runAsGroup` and `fsGroup`, since the platform assigns them (OpenShift). False:
+    65532."""
     serviceAccount: ServiceAccount = ServiceAccount()  # noqa: N815
     redis: Redis = Redis()
     valkey: Valkey = Valkey()

@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 import chart_values
+import costs
 import yaml
 from prometheus_client import REGISTRY
 from pydantic_core import PydanticUndefined
@@ -125,6 +126,8 @@ def main() -> int:
     wanted[ROOT / "docs" / "settings.md"] = settings_page()
     wanted[ROOT / "docs" / "benchmarks.md"] = benchmarks_page()
     wanted |= chart_files()
+    evaluate = ROOT / "docs" / "evaluate.md"
+    wanted[evaluate] = costs.page(evaluate.read_text(), ROOT / "docs" / "benchmarks")
     stale = {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
     there = {path for folder in ("crds", "chart/files/crds") for path in (ROOT / folder).glob("*.yaml")}
     unknown = there - wanted.keys()

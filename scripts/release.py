@@ -3,8 +3,9 @@
 
     scripts/release.py 0.1.0
 
-Two runs at the same commit give the same bytes: what is written carries the commit's time, and nothing of this machine.
-IMAGE is the operator's image without its tag, `stormfold` unless set; OUT is the folder, `dist` unless set.
+Two runs at the same commit give the same bytes: what is written carries the commit's time, and nothing of
+a machine. IMAGE is the operator's image without its tag, `stormfold` unless set; OUT is the folder, `dist`
+unless set.
 """
 
 from __future__ import annotations
@@ -119,7 +120,8 @@ def write_chart(chart: Path, image: str, into: Path, seconds: int) -> None:
 
 
 def sbom(tree: Path, version: str, commit: str, seconds: int) -> str:
-    """CycloneDX 1.6 of what the image installs: this package and every package of requirements.lock with its files' digests."""
+    """CycloneDX 1.6 of what the image installs: this package, and those of requirements.lock with their
+    digests."""
     stormfold = Component(
         name="stormfold",
         version=version,

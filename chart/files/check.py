@@ -1,4 +1,5 @@
-"""Checks an installation from inside of the cluster: is the operator ready, and does a Signal become a request?
+"""Checks an installation from inside of the cluster: is the operator ready, and does a Signal become a
+request?
 
 `helm test` runs it, in the operator's image. Environment: NAMESPACE. What it makes it deletes again.
 """

@@ -1,4 +1,5 @@
-"""Creates the Secret of Redis with a random password, and the default policy; what is there already stays as it is.
+"""Creates the Secret of Redis with a random password, and the default policy; what is there already stays as
+it is.
 
 A Job of install.yaml runs it, in the operator's image. Environment: NAMESPACE.
 """

@@ -1,4 +1,5 @@
-"""The Helm chart: it says what `manifests/` says, and a real Helm installs, upgrades and takes back. Nothing here runs pods."""
+"""The Helm chart: it says what `manifests/` says, and a real Helm installs, upgrades and takes back. Nothing
+here runs pods."""
 
 from __future__ import annotations
 
@@ -82,7 +83,8 @@ def comparable(objects: list[Manifest]) -> dict[str, Manifest]:
 
 
 def as_maps(template: Manifest) -> None:
-    """Lists that are maps by name get one order; the digest goes, and what kustomize adds to a ConfigMap's name."""
+    """Lists that are maps by name get one order; the digest goes, and what kustomize adds to a ConfigMap's
+    name."""
     template["metadata"]["annotations"] = {
         name: text
         for name, text in template["metadata"].get("annotations", {}).items()

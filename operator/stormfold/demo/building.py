@@ -1,8 +1,10 @@
-"""etcd and kube-apiserver: those of this machine, else built from their published Go modules, once, into a cache.
+"""etcd and kube-apiserver: those of this machine, else built from their published Go modules, once, into a
+cache.
 
-The versions that are built are those of `go/go.mod`, which is the only place that names them. A first build compiles
-about 2,100 packages and takes 5 to 10 minutes on two cores, so every step reports progress. Two builders on one machine
-do not collide: one builds, the other waits at a file lock and then finds the result.
+The versions that are built are those of `go/go.mod`, which is the only place that names them. A first
+build compiles about 2,100 packages and takes 5 to 10 minutes on two cores, so every step reports progress.
+Two builders on one machine do not collide: one builds, the other waits at a file lock and then finds the
+result.
 """
 
 from __future__ import annotations
@@ -63,8 +65,8 @@ def cache_home() -> Path:
 
 
 def ensure_binaries(progress: Progress = to_stderr) -> Binaries:
-    """Programs of this machine if there are any (`ready_made`), else built ones, from the cache if they are there; blocks for
-    minutes if they are not.
+    """Programs of this machine if there are any (`ready_made`), else built ones, from the cache if they are
+    there; blocks for minutes if they are not.
 
     A crash leaves a temporary folder in the cache and no half result.
 
@@ -88,7 +90,8 @@ def ensure_binaries(progress: Progress = to_stderr) -> Binaries:
 
 
 def ready_made(progress: Progress = to_stderr) -> Binaries | None:
-    """The programs in `$KUBEBUILDER_ASSETS`, else those on PATH; None if neither place has both, runnable and new enough.
+    """The programs in `$KUBEBUILDER_ASSETS`, else those on PATH; None if neither place has both, runnable and
+    new enough.
 
     What was passed over, and why, is told to `progress`, unless nothing is there at all.
     """
@@ -118,7 +121,8 @@ def ready_made(progress: Progress = to_stderr) -> Binaries | None:
 
 
 def _version_of(program: Path) -> str:
-    """The first version that a program prints, such as `v1.37.2`; OSError or SubprocessError if it does not run."""
+    """The first version that a program prints, such as `v1.37.2`; OSError or SubprocessError if it does not
+    run."""
     done = subprocess.run(
         [program, "--version"], check=True, capture_output=True, text=True, timeout=ASKED_SECONDS
     )
@@ -165,7 +169,7 @@ def _kubernetes_version() -> str:
 def _fingerprint() -> str:
     """Changes with every file of the Go module, with the flags and with the kind of machine."""
     digest = hashlib.blake2b(
-        repr((_build_flags(), GO_ENVIRONMENT, platform.machine())).encode(), digest_size=6
+        repr((build_flags(_kubernetes_version()), GO_ENVIRONMENT, platform.machine())).encode(), digest_size=6
     )
     for path in sorted(p for p in MODULE.rglob("*") if p.is_file()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -173,9 +177,9 @@ def _fingerprint() -> str:
 
 
 def _build(folder: Path, progress: Progress) -> None:
-    go = go_program()
+    go, flags = go_program(), build_flags(_kubernetes_version())
     for name, package in (("etcd", "./etcd"), ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver")):
-        build_one(go, package, folder / name, flags=_build_flags(), module=MODULE, progress=progress)
+        build_one(go, package, folder / name, flags=flags, module=MODULE, progress=progress)
 
 
 def build_one(
@@ -213,9 +217,8 @@ def go_program() -> str:
     return go
 
 
-def _build_flags() -> list[str]:
+def build_flags(version: str) -> list[str]:
     """Flags of `go build`; the version is stamped in because a plain build calls itself v0.0.0."""
-    version = _kubernetes_version()
     major, minor = version.removeprefix("v").split(".")[:2]
     stamp = "k8s.io/component-base/version"
     linked = f"-s -w -X {stamp}.gitVersion={version} -X {stamp}.gitMajor={major} -X {stamp}.gitMinor={minor}"
