@@ -169,6 +169,16 @@ async def test_401_and_a_plugin_that_fails_are_what_readiness_says_until_it_work
     await works(process)
 
 
+async def test_proxy_that_adds_a_content_type_is_no_reason_for_kopf_to_end(
+    api_proxy: ApiProxy, operator: NewOperator, works: Works, tmp_path: Path
+) -> None:
+    api_proxy.adds_a_type = True
+    process = await operator(kubeconfig=api_proxy.kubeconfig(tmp_path / "config"))
+    await works(process)
+    assert [seen.path for seen in api_proxy.seen if seen.status == 415] == []
+    assert (await process.metrics()).total("stormfold_kopf_restarts_total") == 0
+
+
 async def test_token_file_that_changes_is_used_at_once(
     api_proxy: ApiProxy, operator: NewOperator, works: Works, tmp_path: Path
 ) -> None:

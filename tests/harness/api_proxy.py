@@ -119,6 +119,8 @@ class ApiProxy:
         self.seen: list[Seen] = []
         """Every finished request, oldest first; a watch when it was opened."""
         self.watches: list[Watch] = []
+        self.adds_a_type = False
+        """Whether a request without a Content-Type gets one on its way, as some proxies do it."""
         self.takes: Callable[[str], bool] | None = None
         """Whether a bearer token is taken, as the administrator's; None: the API server says so itself."""
 
@@ -273,9 +275,9 @@ class ApiProxy:
                 async with self._upstream.request(
                     request.method,
                     self._control_plane.url + path,
-                    data=body or None,
+                    data=body if self.adds_a_type else body or None,
                     headers=headers,
-                    skip_auto_headers=["Content-Type", "Accept-Encoding"],
+                    skip_auto_headers=["Accept-Encoding", *([] if self.adds_a_type else ["Content-Type"])],
                 ) as upstream:
                     try:
                         if request.query.get("watch") in {"1", "true"} and upstream.status == 200:
