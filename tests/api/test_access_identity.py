@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from tests.harness.kubeconfigs import V1, kubeconfig
@@ -20,7 +21,7 @@ from tests.harness.kubeconfigs import V1, kubeconfig
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.handlers.session import session_of
-from stormfold.kube.access import find_access
+from stormfold.kube.access import Access, find_access
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiUnavailableError
 
@@ -97,6 +98,16 @@ def believing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Believing]:
         yield Believing(control_plane, folder)
 
 
+@asynccontextmanager
+async def kopfs_session(access: Access) -> AsyncIterator[aiohttp.ClientSession]:
+    """That of kopf, closed at the end."""
+    session = (await session_of(access)).aiohttp_session
+    try:
+        yield session
+    finally:
+        await session.close()
+
+
 WHOAMI = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 REVIEW = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
 
@@ -126,9 +137,8 @@ async def test_api_server_sees_the_same_user_from_both_halves(
     access = await find_access({"KUBECONFIG": str(kubeconfig(tmp_path / "config", cluster, who))})
     async with KubeClient(access) as client:
         ours = await client.create(WHOAMI, REVIEW)
-    session = (await session_of(access)).aiohttp_session
-    async with session, session.post(access.server + WHOAMI, json=REVIEW) as answer:
-        kopfs = await answer.json()
+    async with kopfs_session(access) as session:
+        kopfs = await (await session.request("POST", access.server + WHOAMI, json=REVIEW)).json()
     for seen in (ours, kopfs):
         info = seen["status"]["userInfo"]
         mine = {key: value for key, value in info.get("extra", {}).items() if "kubernetes.io" not in key}
@@ -187,10 +197,9 @@ async def test_authority_that_is_rotated_is_believed_without_a_restart(tmp_path:
                 await client.get("/version")
             bundle.write_bytes(old.read_bytes() + new.read_bytes())
             assert await client.get("/version") == {}
-            assert [event async for event in client.watch("/version", params={})] == [{}]
-        session = (await session_of(access)).aiohttp_session
-        async with session, session.get(access.server) as answer:
-            assert answer.status == 200
+            assert [event async for event in client.watch("/version", dict, params={})] == [{}]
+        async with kopfs_session(access) as session:
+            assert (await session.request("GET", access.server)).status == 200
 
 
 def test_authority_without_a_key_identifier_is_believed_by_each_python(tmp_path: Path) -> None:
@@ -235,8 +244,7 @@ async def test_credentials_do_not_follow_a_redirection_to_another_server(tmp_pat
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port = runner.addresses[0][1]
     config = kubeconfig(tmp_path / "config", {"server": f"http://127.0.0.1:{port}"}, {"token": "t"})
-    session = (await session_of(await find_access({"KUBECONFIG": str(config)}))).aiohttp_session
-    async with session, session.get(f"http://127.0.0.1:{port}/elsewhere") as got:
-        assert got.status == 200
+    async with kopfs_session(await find_access({"KUBECONFIG": str(config)})) as session:
+        assert (await session.request("GET", f"http://127.0.0.1:{port}/elsewhere")).status == 200
     assert seen == [("/elsewhere", "Bearer t"), ("/there", None)]
     await runner.cleanup()

@@ -64,7 +64,8 @@ class Access:
             connector=aiohttp.TCPConnector(
                 limit=limit, ssl=self.tls.context(credential.pair) if self.tls else True
             ),
-            headers=[*self.headers, ("User-Agent", "stormfold")],
+            # Without a type some proxies add one of theirs, and the discovery of the API server takes no other.
+            headers=[*self.headers, ("User-Agent", "stormfold"), ("Content-Type", "application/json")],
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=[self._authorize],
             proxy=proxy.url if proxy else None,
