@@ -140,7 +140,7 @@ async def wait_for_request(client: KubeClient, number: int) -> None:
     """Until so many requests are written; the reading of them is not part of what is counted."""
     deadline = time.monotonic() + WITHIN_SECONDS
     while time.monotonic() < deadline:
-        items, _ = await client.list_all(paths.collection("remediationrequests"))
+        items, _ = await client.list_all(paths.collection("remediationrequests"), dict)
         if sum("status" in item for item in items) >= number:
             return
         await asyncio.sleep(0.1)

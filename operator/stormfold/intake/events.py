@@ -415,8 +415,8 @@ class EventWatch:
         self._wanted = asyncio.Event()
 
     def want(self, wanted: bool) -> None:
-        """Say whether a policy takes Events. One that is not wanted any more ends with the next bookmark, a minute
-        away at most."""
+        """Say whether a policy takes Events. One that is not wanted any more ends with its next word or
+        its end, a minute away at most."""
         if wanted:
             self._wanted.set()
         else:
