@@ -1,0 +1,122 @@
+"""The Helm chart on a cluster with nodes: installed, checked by `helm test`, upgraded and rolled back in a storm, uninstalled."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.e2e.cluster import PART, SYSTEM, Cluster
+from tests.e2e.conftest import NewNamespace, NewTeam
+from tests.e2e.ongoing import going_on
+from tests.e2e.test_lifecycle import labelled, later_crds, uids
+from tests.harness.api import Api
+from tests.harness.eventually import eventually
+from tests.harness.helm import Helm, copied
+
+KEPT = {
+    *(f"ClusterRole/stormfold-{role}" for role in ("consumer", "edit", "view")),
+    "ClusterStormPolicy/default",
+    *(
+        f"CustomResourceDefinition/{plural}.stormfold.dev"
+        for plural in ("clusterstormpolicies", "remediationrequests", "signals", "stormpolicies")
+    ),
+}
+"""What `helm uninstall` leaves of what has our label."""
+CHECKED = (
+    "the operator is ready",
+    "its policy is accepted",
+    "its Signal has a request",
+    "the request is closed",
+)
+
+
+def image(name: str) -> dict[str, str]:
+    """Values of an image."""
+    repository, _, tag = name.rpartition(":")
+    return {"repository": repository, "tag": tag}
+
+
+def redis(name: str) -> dict[str, Any]:
+    """A Redis of the user's own, and its Service."""
+    labels = {"app": "redis"}
+    container = {"name": "redis", "image": os.environ["VALKEY_IMAGE"], "command": ["valkey-server"]}
+    container["args"] = ["--protected-mode", "no", "--maxmemory-policy", "noeviction", "--save", ""]
+    container["readinessProbe"] = {"tcpSocket": {"port": 6379}, "periodSeconds": 1}
+    pod = {
+        "metadata": {"name": "redis", "namespace": name, "labels": labels},
+        "spec": {"containers": [container]},
+    }
+    service = {
+        "metadata": {"name": "redis", "namespace": name},
+        "spec": {"selector": labels, "ports": [{"port": 6379}]},
+    }
+    items = [{"apiVersion": "v1", "kind": "Pod", **pod}, {"apiVersion": "v1", "kind": "Service", **service}]
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+async def later_chart(cluster: Cluster, folder: Path) -> Path:
+    """The chart as a later version may be."""
+    later = copied(folder, version="9.9.9")
+    for crd in yaml.safe_load_all(await later_crds(cluster.kubectl)):
+        crd["metadata"]["labels"].pop("app.kubernetes.io/component")
+        (later / "files" / "crds" / f"{crd['spec']['names']['plural']}.yaml").write_text(yaml.safe_dump(crd))
+    return later
+
+
+async def test_chart_is_installed_upgraded_and_rolled_back_in_a_storm_and_uninstalled(
+    changing: Cluster, api: Api, new_team: NewTeam, new_namespace: NewNamespace, tmp_path: Path
+) -> None:
+    kubectl, helm = changing.kubectl, Helm(tmp_path, changing.kubeconfig)
+    await changing.undeploy(purge=True)
+    await kubectl("create", "namespace", SYSTEM)
+    await kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted")
+    images = {"image": image(changing.image), "valkey": {"image": image(os.environ["VALKEY_IMAGE"])}}
+    await helm.upgrade(values=images)
+    await changing.ready()
+    said = await helm("test", "stormfold", "--namespace", SYSTEM, "--logs")
+    assert [line for line in said.splitlines() if line.startswith("ok: ")] == [
+        f"ok: {what}" for what in CHECKED
+    ]
+    assert "stormfold-test" not in await kubectl(
+        "-n", SYSTEM, "get", "pods,sa,cm,networkpolicies", "-o", "name"
+    )
+
+    team = await new_team()
+    own = await new_namespace()
+    await kubectl("apply", "-f", "-", stdin=json.dumps(redis(own)))
+    await kubectl("-n", own, "wait", "--for=condition=Ready", "pod/redis", "--timeout=60s")
+    url = f"redis://redis.{own}:6379/0"
+    await kubectl("-n", SYSTEM, "create", "secret", "generic", "own-redis", f"--from-literal=url={url}")
+    ha = {**images, "replicas": 2, "redis": {"existingSecret": "own-redis"}, "valkey": {"enabled": False}}
+    async with going_on(team, api, "pod-down"):
+        there = await uids(kubectl, team.namespace)
+        await helm.upgrade(await later_chart(changing, tmp_path), values=ha)
+        await changing.ready(count=2)
+        crd = await kubectl("get", "crd", "signals.stormfold.dev", "-o", "json")
+        assert '"ticket"' in crd
+        await helm("rollback", "stormfold", "1", "--namespace", SYSTEM, "--wait")
+        await changing.ready()
+        assert '"ticket"' not in await kubectl("get", "crd", "signals.stormfold.dev", "-o", "json")
+
+    await helm("uninstall", "stormfold", "--namespace", SYSTEM, "--wait")
+    await eventually(
+        lambda: labelled(kubectl), lambda found: found.keys() == KEPT, within=60, what="what is kept"
+    )
+    await team.report("pod-down", 6)
+    await helm.upgrade(values=images)
+    await changing.ready()
+    await team.report("pod-down", 5)
+    # Redis was exchanged three times: `firing` is an estimate from then on, and says so.
+    (storm,) = (await team.quiet(within=60))["pod-down"]
+    assert replace(storm, firing=0) == replace(team.expected["pod-down"], firing=0)
+    assert there.items() <= (await uids(kubectl, team.namespace)).items()
+
+    # As docs/install.md has it.
+    await helm("uninstall", "stormfold", "--namespace", SYSTEM, "--wait")
+    await kubectl("delete", "crd,clusterrole", "-l", PART)
+    await kubectl("delete", "namespace", SYSTEM)
+    assert await labelled(kubectl) == {}
