@@ -386,7 +386,7 @@ class App:
 
     async def _load(self) -> None:
         """Read what every replica must know before it folds or writes anything; Redis may refuse for a while."""
-        await until_done(lambda: preflight(self._connection, self._store), silence_ends=True)
+        await until_done(lambda: preflight(self._connection, self._store))
         await until_done(self._store.check_owner)
         namespaces, _ = await self._client.list_all(
             "/api/v1/namespaces",

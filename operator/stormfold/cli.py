@@ -19,7 +19,7 @@ from stormfold import __version__
 from stormfold.api.crd import crds, render
 from stormfold.app import App
 from stormfold.fold.connection import Connection
-from stormfold.fold.errors import StoreConfigError, StoreError
+from stormfold.fold.errors import StoreConfigError, StoreError, StoreUnavailableError
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ClusterConfigError, CredentialError
 from stormfold.kube.lease import LeaseLostError
@@ -163,9 +163,14 @@ async def operate(settings: Settings) -> None:
         )
     connection = Connection.from_url(settings.redis_url)
     try:
+        try:
+            await connection.check()
+        except StoreUnavailableError as exc:
+            # What Redis refuses for a time is waited for by the app, whose probes say so.
+            if not exc.words:
+                raise
         async with await KubeClient.connect() as client:
             cluster = await preflight(client, namespace=settings.namespace)
-            # Redis is asked there: while it refuses for a time, the probes say so.
             await App(settings, client, connection, cluster).run()
     finally:
         await connection.close()

@@ -22,27 +22,20 @@ def noted(exc: StoreError, attempt: int) -> None:
 
 
 async def until_done(
-    ask: Callable[[], Awaitable[T]],
-    *,
-    failed: Callable[[StoreError, int], None] = noted,
-    silence_ends: bool = False,
+    ask: Callable[[], Awaitable[T]], *, failed: Callable[[StoreError, int], None] = noted
 ) -> T:
     """What `ask` gives, asked again while Redis does not answer, refuses for now or is full.
 
-    `failed` hears of each failure and how many went before; with `silence_ends` the first try must be answered, if only by
-    a refusal: at start, an address at which nobody answers is likely to be wrong.
+    `failed` hears of each failure and how many went before.
 
     Raises:
         StoreConfigError: no wait helps.
-        StoreUnavailableError: no answer, with `silence_ends`.
     """
     attempt = 0
     while True:
         try:
             return await ask()
         except FAILURES as exc:
-            if silence_ends and not exc.words and attempt == 0:
-                raise
             failed(exc, attempt)
         await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
         attempt += 1
