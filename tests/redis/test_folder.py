@@ -205,6 +205,13 @@ async def test_signal_below_the_checkpoint_is_safe_at_once(world: World) -> None
     assert (world.told, world.folder.is_open(GROUP.gid)) == ([(5, "storm 0")], False)
 
 
+async def test_signal_of_an_earlier_storm_is_told_no_request_that_is_not_made_yet(world: World) -> None:
+    world.request_says(Seed(epoch=1, closed=True, through={SHOP: 2}))
+    await world.submit(signal(3))
+    await world.submit(signal(2))
+    assert (await world.counted(), world.told) == ((2, 1), [(2, "storm 1")])
+
+
 async def test_signal_that_no_policy_governs_is_told_so(world: World) -> None:
     await world.submit(signal(1, namespace="elsewhere"))
     assert world.told == [(1, "no accepted policy governs signal 'PodDown' of namespace 'elsewhere'")]

@@ -641,9 +641,9 @@ class Folder(OpenStorms):
             storm.discarded_by = min(storm.discarded_by, time.monotonic() + wait)
         if batch and not storm.unsafe:
             storm.waits_since = time.monotonic()
-        # What precedes the first signal of a storm is in an earlier one.
-        safe_epoch = reply.epoch - (1 in reply.ordinals)
         held = self._request_holds(gid, reply.epoch)
+        # What was safe before is in an earlier request, as long as the open storm has none.
+        safe_epoch = reply.epoch - (reply.open and held is None)
         safe = max(reply.written, held.folded_of(reply.epoch, reply.incarnation) if held else 0)
         verdict = cache(lambda epoch: self._safe_verdict(gid, epoch))
         epoch_of = self._epoch_that_holds(gid)
