@@ -52,13 +52,6 @@ def fields_of(server: Valkey, storm_key: str) -> dict[str, Any]:
     return fields
 
 
-def descends(storm: Snapshot, written: Snapshot) -> bool:
-    """Whether a snapshot holds all that the request does, as request.writing tells it."""
-    if storm.incarnation == written.incarnation:
-        return storm.folded >= written.folded
-    return storm.origin == f"{written.incarnation}:{written.folded}"
-
-
 def pod(name: str, namespace: str = "shop") -> Target:
     """A pod as the target of a signal."""
     return Target("v1", "Pod", name, namespace)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tests.harness.folding import CLUSTER, Group
 from tests.harness.redis_servers import found_servers
+from tests.harness.two_replicas import Bench
 
 from stormfold.demo.valkey import Valkey, ValkeyCluster
 from stormfold.fold.connection import Connection
 from stormfold.fold.store import StormStore
 
 SERVERS = [pytest.param(binary, id=name) for name, binary in found_servers().items()]
+TURNS = 5
+"""Servers that are Redis one after the other, where a test is about fail-overs."""
 
 
 @pytest.fixture(params=SERVERS)
@@ -57,6 +61,20 @@ def redis(running_server: Valkey) -> Valkey:
     """The shared server, emptied: for tests that leave its settings alone."""
     running_server.command("FLUSHALL")
     return running_server
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def redis_servers(request: pytest.FixtureRequest) -> Iterator[list[Valkey]]:
+    """Some servers that are Redis in turn, once for each kind of server."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Valkey(request.param)) for _ in range(TURNS)]
+
+
+@pytest.fixture
+def bench(redis_servers: list[Valkey]) -> Iterator[Bench]:
+    """What two replicas of the operator run on."""
+    with Bench.on(redis_servers) as bench:
+        yield bench
 
 
 @pytest.fixture

@@ -1,238 +1,91 @@
 """Alerts of one group through two replicas, in any interleaving: none is lost, and each counts once.
 
-Where Redis is emptied, an alert from before may count twice: then the request says so, and of how many. A group below its
-threshold is discarded: who posts its alerts is told so, and then they are in no request.
+Where Redis is emptied, an alert from before may count twice: then the request says so, and of how many. A group
+below its threshold is discarded: who posts its alerts is told so, and then they are in no request.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar, cast
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from tests.harness.folding import CLUSTER, COPY_KEYS, GID, SAVED, Group, descends, fields_of
-from tests.harness.values import ARRIVAL, T0
+from hypothesis.stateful import initialize, rule
+from tests.harness.folding import Nobody, fields_of
+from tests.harness.replicas import Fate, Replica
+from tests.harness.two_replicas import REPLICAS, Bench, Then, TwoReplicas, try_out
+from tests.harness.values import ARRIVAL, version
 
-from stormfold.demo.valkey import Valkey
-from stormfold.fold.connection import Connection
-from stormfold.fold.holding import Held, Life, Unsafe, places
-from stormfold.fold.keys import PREFIX
-from stormfold.fold.replies import FoldWord, ForgetWord
-from stormfold.fold.store import StormStore
-from stormfold.model.arrival import AlertRef, Arrival
-from stormfold.model.storm import Seed, Snapshot, State
-from stormfold.policy.routing import Routed
-
-T = TypeVar("T")
-REPLICAS = st.integers(0, 1)
-OTHER_SERVER = """
-for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*:storm:*')) do
-  local storm = cmsgpack.unpack(redis.call('GET', key))
-  if storm.g then storm.g = string.sub(storm.g, 1, 4) .. 'xxxx' end
-  if storm.ds then storm.ds = 'xxxx' end
-  if storm.og then storm.og = string.sub(storm.og, 1, 4) .. 'xxxx' .. string.sub(storm.og, 9) end
-  redis.call('SET', key, cmsgpack.pack(storm), 'KEEPTTL')
-end
-"""
-"""Makes the storms those of a server with another run id; `of_another_server` does it to whoever knows of them."""
+from stormfold.api.signal import SignalPhase
+from stormfold.fold import keys
+from stormfold.model.arrival import AlertRef, Arrival, Verdict
+from stormfold.model.storm import Snapshot, State
+from stormfold.request.index import Request
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the API server has of one storm."""
-
-    last: Snapshot
-    closed: bool
-    version: int
-
-    @property
-    def held(self) -> Held:
-        """As the folder compares it."""
-        return Held(self.last.epoch, self.last.incarnation, self.last.folded, self.last.origin)
-
-    def seed(self) -> Seed:
-        """What a lost storm is continued from."""
-        return Seed(
-            epoch=self.last.epoch,
-            closed=self.closed,
-            incarnation=self.last.incarnation,
-            total=self.last.total,
-            folded=self.last.folded,
-            firing=self.last.firing,
-            resolved=self.last.resolved,
-            opened_ms=self.last.opened_ms,
-            latest_start_ms=self.last.latest_start_ms,
-            alerts=self.last.alerts,
-            repeats=self.last.repeats,
-        )
-
-
-@dataclass
-class Replica:
-    """What one process knows; `view` is what it has heard of the requests."""
-
-    view: dict[int, Request]
-    queue: list[Arrival] = field(default_factory=list)
-    known: tuple[int, int, str] = (0, 0, "")
-    distrusted: str = ""
-    unsafe: list[Unsafe] = field(default_factory=list)
-    claimed: list[Snapshot] = field(default_factory=list)
-
-    def latest(self) -> Request | None:
-        """The request of the highest epoch it has heard of."""
-        return self.view[max(self.view)] if self.view else None
-
-    def sees_held(self, item: Unsafe) -> bool:
-        """Whether a request that it has heard of holds the alert."""
-        return any(item.is_in(request.held) for request in self.view.values())
-
-
-def of_another_server(life: str) -> str:
-    """An incarnation, or what begins with one, as if the server that it names were not this one."""
-    return f"{life[:4]}xxxx{life[8:]}" if life else life
-
-
-def name_of(item: Unsafe) -> Arrival:
-    """The alert that was folded."""
-    return cast("Arrival", item.routed)
-
-
-class OneGroup(RuleBasedStateMachine):
+class Alerts(TwoReplicas):
     """Alertmanager sends alerts, and repeats them until they are acknowledged and also afterwards."""
 
-    def __init__(self, server: Valkey) -> None:
-        super().__init__()
-        self.server = server
-        server.command("FLUSHALL")
-        self.runner = asyncio.Runner()
-        self.connection = Connection.from_url(server.url)
-        self.group = Group(StormStore(self.connection, cluster=CLUSTER))
-        self.at = 0
-        self.versions = 0
-        self.losses = 0
-        self.copied = False
-        self.requests: dict[int, Request] = {}
-        self.replicas = [Replica({}), Replica({})]
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
+        self.before_loss = 0
+        """So many alerts had come when Redis last lost something."""
         self.threshold = 1
         self.alerts: list[Arrival] = []
-        self.acknowledged: set[str] = set()
-        self.discarded: set[str] = set()
-        """Fingerprints of alerts of which somebody has been told so."""
-        self.forgiven: set[str] = set()
-        """Those that Redis may have lost since, while somebody held them still or posted them again."""
+        self.untold: list[Counter[int]] = [Counter(), Counter()]
+        """Of each replica: number of an alert → how often it was posted and not answered yet."""
+        self.acknowledged: set[int] = set()
+        self.discarded: set[int] = set()
+        """Numbers of alerts of which somebody has been told so."""
 
-    def run(self, step: Coroutine[Any, Any, T]) -> T:
-        self.at += 100
-        return self.runner.run(step)
-
-    @initialize(threshold=st.sampled_from([1, 1, 2, 3]))
-    def first_alert(self, threshold: int = 1) -> None:
+    @initialize(threshold=st.sampled_from([1, 1, 2, 3]), then=st.sampled_from(Then))
+    def first_alert(self, threshold: int = 1, then: Then = Then.WAIT) -> None:
         self.threshold = threshold
-        self.alert_begins(0)
+        below = "Discard" if threshold > 1 else "Request"
+        policy = version(
+            groupBy=["name"], threshold={"signals": threshold, "within": "1m"}, belowThreshold=below
+        )
+        self.begin(policy, policy.group(ARRIVAL))
+        self.alert_begins(0, then=then)
 
     # --- Alertmanager
 
-    @rule(who=REPLICAS, clock=st.integers(-1000, 1000))
-    def alert_begins(self, who: int, clock: int = 0) -> None:
+    @rule(who=REPLICAS, clock=st.integers(-1000, 1000), then=st.sampled_from(Then))
+    def alert_begins(self, who: int, clock: int = 0, then: Then = Then.WAIT) -> None:
         """`clock` is by how much that of whoever says when it began is wrong."""
-        number = len(self.alerts)
-        ref = AlertRef(cast("Any", None), number, T0 + self.at + clock)
-        self.alerts.append(replace(ARRIVAL, ref=ref, fingerprint=f"alert-{number}", seen_ms=T0 + self.at))
-        self.replicas[who].queue.append(self.alerts[-1])
+        number, now = len(self.alerts), self.bench.clock.unix_ms()
+        ref = AlertRef(Nobody(), number, now + clock)
+        self.alerts.append(replace(ARRIVAL, ref=ref, fingerprint=f"alert-{number}", seen_ms=now))
+        self.post(who, [number])
+        self.goes_on(who, then)
 
     @rule(who=REPLICAS, which=st.integers(0, 99))
     def alert_is_sent_again(self, who: int, which: int) -> None:
-        alert = self.alerts[which % len(self.alerts)]
-        self.replicas[who].queue.append(alert)
-        if self.losses:
-            self.forgive({alert.fingerprint})
+        number = which % len(self.alerts)
+        self.post(who, [number])
 
-    # --- folding, as batching.py does it
+    def post(self, who: int, numbers: Iterable[int]) -> None:
+        """Post alerts to a replica."""
 
-    @rule(who=REPLICAS, answer_lost=st.booleans())
-    def replica_folds(self, who: int, answer_lost: bool) -> None:
-        replica = self.replicas[who]
-        batch, replica.queue = replica.queue, []
-        if answer_lost and not replica.distrusted:
-            self.call(replica, batch)
-        self.fold(replica, batch)
+        async def offer() -> None:
+            for number in numbers:
+                self.untold[who][number] += 1
+                assert self.replicas[who].folder.offer([self.alerts[number]]) == []
 
-    def fold(self, replica: Replica, batch: list[Arrival]) -> None:
-        outdated = bool(replica.unsafe) and replica.unsafe[0].life.incarnation != replica.known[2]
-        trusted = not (replica.distrusted or outdated)
-        if not trusted or not self.note(replica, batch, self.call(replica, batch)):
-            self.fold_again(replica, batch)
+        self.run(offer())
 
-    def fold_again(self, replica: Replica, batch: list[Arrival]) -> None:
-        latest = replica.latest()
-        lost, replica.unsafe, replica.known = replica.unsafe, [], (0, 0, "")
-        sure = places([item.is_surely_not_in(latest.seed() if latest else None) for item in lost])
-        batch = [name_of(item) for item in lost] + batch
-        assert self.note(replica, batch, self.call(replica, batch, sure), lost)
-
-    def call(self, replica: Replica, batch: list[Arrival], sure: Iterable[int] = ()) -> Any:
-        latest = replica.latest() if replica.known[0] == 0 else None
-        return self.run(
-            self.group.fold(
-                *batch,
-                known=replica.known[:2],
-                life=replica.known[2],
-                distrusted=replica.distrusted,
-                seed=latest.seed() if latest else None,
-                sure=sure,
-                at=self.at,
-            )
-        )
-
-    def note(self, replica: Replica, batch: list[Arrival], answer: Any, lost: Sequence[Unsafe] = ()) -> bool:
-        """`lost` are the first of the batch: those that were folded before."""
-        if answer.word is FoldWord.LOST:
-            return False
-        if answer.word is FoldWord.CLOSING:
-            replica.queue = batch + replica.queue
-            return True
-        replica.distrusted = ""
-        replica.known = (answer.epoch, answer.folded, answer.incarnation) if answer.open else (0, 0, "")
-        items = [*lost, *(Unsafe(cast("Routed", alert)) for alert in batch[len(lost) :])]
-        for place, (item, ordinal) in enumerate(zip(items, answer.ordinals, strict=True)):
-            alert = name_of(item)
-            item = item.folded(Life(answer.epoch, answer.incarnation, ordinal, place in answer.doubtful))
-            if place in answer.discarded:
-                self.discard(alert)
-            elif not ordinal or ordinal <= answer.written or replica.sees_held(item):
-                self.acknowledged.add(alert.fingerprint)
-            else:
-                replica.unsafe.append(item)
-        return True
+    def tell(self, who: int, replica: Replica, arrival: Arrival, verdict: Verdict) -> None:
+        assert isinstance(arrival.ref, AlertRef)
+        number = arrival.ref.index
+        assert self.untold[who][number], f"the post of alert {number} is answered already"
+        self.untold[who][number] -= 1
+        self.acknowledged.add(number)
+        if verdict.phase is SignalPhase.DISCARDED:
+            self.discarded.add(number)
 
     # --- requests
-
-    @rule(who=REPLICAS)
-    def replica_hears_of_requests(self, who: int) -> None:
-        self.observe(self.replicas[who], dict(self.requests))
-
-    def observe(self, replica: Replica, view: dict[int, Request]) -> None:
-        replica.view = view
-        for request in view.values():
-            while replica.unsafe and replica.unsafe[0].is_in(request.held):
-                self.acknowledged.add(name_of(replica.unsafe.pop(0)).fingerprint)
-            if request.closed and replica.known[0] <= request.last.epoch:
-                replica.known = (0, 0, "")
-
-    @rule(who=REPLICAS)
-    def replica_claims(self, who: int) -> None:
-        async def claim() -> Snapshot | None:
-            await self.group.store.hasten([GID], now_ms=0)
-            return await self.group.claim(at=self.at)
-
-        storm = self.run(claim())
-        if storm:
-            self.replicas[who].claimed.append(storm)
 
     @rule(who=REPLICAS, told=st.booleans())
     def replica_discards_what_it_claimed(self, who: int, told: bool) -> None:
@@ -240,238 +93,129 @@ class OneGroup(RuleBasedStateMachine):
         replica = self.replicas[who]
         if not replica.claimed:
             return
-        storm = replica.claimed.pop(0)
+        storm, _ = replica.claimed.pop(0)
         decided = (
             storm.state is State.OPEN
             and storm.total < self.threshold
             and not storm.written
-            and storm.epoch not in replica.view
+            and replica.index.get(storm.gid, storm.epoch) is None
         )
-        if not decided or storm.epoch in self.requests:
-            return
-        word = self.run(self.group.discard(storm))
-        if word is ForgetWord.FORGOTTEN and told:
-            gone = [item for item in replica.unsafe if item.is_of(storm)]
-            replica.unsafe = [item for item in replica.unsafe if not item.is_of(storm)]
-            for item in gone:
-                self.discard(name_of(item))
-            if replica.known[2] == storm.incarnation:
-                replica.known = (0, 0, "")
+        if decided and not self.run(replica.finds_request_of(storm)):
+            self.run(replica.discard(storm, heard=told))
 
-    def discard(self, alert: Arrival) -> None:
-        self.acknowledged.add(alert.fingerprint)
-        self.discarded.add(alert.fingerprint)
-
-    def lose(self) -> None:
-        """Redis has lost something; who holds an alert that was discarded elsewhere cannot hear of it any more."""
-        self.losses += 1
-        for replica in self.replicas:
-            held = [*replica.queue, *(name_of(item) for item in replica.unsafe)]
-            self.forgive({alert.fingerprint for alert in held})
-
-    def forgive(self, fingerprints: set[str]) -> None:
-        self.forgiven |= fingerprints & self.discarded
-
-    @rule(who=REPLICAS, noted=st.booleans(), freeze=st.booleans(), slow=st.booleans())
-    def replica_writes_what_it_claimed(self, who: int, noted: bool, freeze: bool, slow: bool = False) -> None:
-        """`noted` is false where it dies before it can settle; what was claimed may be old by now, and where it is `slow`
-        the same goes for what it has frozen."""
-        replica = self.replicas[who]
-        if not replica.claimed:
-            return
-        storm = replica.claimed.pop(0)
-        if storm.state is State.OPEN and freeze and storm.epoch in self.requests:
-            _, frozen = self.run(self.group.close(storm, at=self.at))
-            if frozen is None:
-                return
-            storm = frozen
-            if slow:
-                replica.claimed.append(storm)
-                return
-        if self.write(replica, storm) and noted:
-            if storm.state is State.CLOSING:
-                self.run(self.group.store.forget_closed(storm))
-            else:
-                self.run(self.group.settle(storm, at=self.at, next_look=self.at))
-
-    def write(self, replica: Replica, storm: Snapshot) -> bool:
-        closed = storm.state is State.CLOSING
-        for _ in range(2):
-            request = replica.view.get(storm.epoch)
-            current = self.requests.get(storm.epoch)
-            if current is None and not self.may_be_made(storm):
+    def write(self, who: int, storm: Snapshot, known: Request | None, *, noted: bool) -> bool:
+        """A request is made at once: until then Redis is not emptied, nor the group discarded by another one."""
+        if self.threshold > 1 and storm.epoch not in self.requests.read():
+            storm_key = keys.storm(self.group.partition, self.group.gid)
+            life = fields_of(self.servers.primary, storm_key).get("g")
+            if storm.total < self.threshold or life != storm.incarnation:
                 return False
-            if request and not may_be_written(request, storm, closed=closed):
-                replica.distrusted = storm.incarnation
-                return False
-            if (request.version if request else 0) != (current.version if current else 0):
-                self.observe(replica, dict(self.requests))  # a conflict: read again
-                continue
-            self.versions += 1
-            self.requests[storm.epoch] = Request(storm, closed, self.versions)
-            for epoch, earlier in list(self.requests.items()):
-                if epoch < storm.epoch and not earlier.closed:
-                    self.requests[epoch] = replace(earlier, closed=True, version=self.versions)
-            self.observe(replica, dict(self.requests))
-            return True
-        return False
-
-    def may_be_made(self, storm: Snapshot) -> bool:
-        """A request is made at once: Redis is not emptied, and the group not discarded by somebody else, before it is."""
-        if self.threshold == 1:
-            return True
-        life = fields_of(self.server, self.group.storm_key).get("g")
-        return storm.total >= self.threshold and life == storm.incarnation
+        return super().write(who, storm, known, noted=noted)
 
     # --- faults
 
     @rule(who=REPLICAS)
     def replica_restarts(self, who: int) -> None:
-        self.replicas[who] = Replica(dict(self.requests))
+        self.untold[who].clear()
+        super().replica_restarts(who)
 
-    @rule()
-    def redis_is_emptied(self) -> None:
-        self.server.command("FLUSHALL")
-        self.lose()
-
-    @rule()
-    def redis_is_copied(self) -> None:
-        """What a replica, or a file on a disk, has."""
-        self.server.command("EVAL", COPY_KEYS, 0, PREFIX, SAVED)
-        self.copied = True
-
-    @rule()
-    def copy_takes_over(self) -> None:
-        """A fail-over, or a restart: the last words of Redis are lost, and another server answers."""
-        if self.copied:
-            self.server.command("EVAL", COPY_KEYS, 0, SAVED, PREFIX)
-            self.server.command("EVAL", OTHER_SERVER, 0, PREFIX)
-            self.lose()
-            self.requests = {epoch: before(request) for epoch, request in self.requests.items()}
-            for replica in self.replicas:
-                replica.view = {epoch: before(request) for epoch, request in replica.view.items()}
-                replica.known = (*replica.known[:2], of_another_server(replica.known[2]))
-                replica.distrusted = of_another_server(replica.distrusted)
-                replica.claimed = [told_before(storm) for storm in replica.claimed]
-                replica.unsafe = [
-                    Unsafe(item.routed, tuple(counted_before(life) for life in item.lives))
-                    for item in replica.unsafe
-                ]
+    def loses(self) -> None:
+        self.before_loss = len(self.alerts)
 
     # --- what holds
 
-    def teardown(self) -> None:
-        try:
-            self.drain()
-            counted = sum(request.last.total for request in self.requests.values())
-            repeats = sum(request.last.repeats for request in self.requests.values())
-            in_no_request = len(self.discarded)
-            assert len(self.alerts) - in_no_request <= counted, "an alert is lost"
-            most = len(self.alerts) - len(self.discarded - self.forgiven)
-            assert counted - repeats <= most, (
-                "an alert counts twice, or although it is discarded, and no request says so"
-            )
-            assert self.losses or not repeats
-        finally:
-            self.run(self.connection.close())
-            self.runner.close()
+    def waiting(self) -> list[int]:
+        """Numbers of alerts that are not acknowledged."""
+        return [number for number in range(len(self.alerts)) if number not in self.acknowledged]
 
-    def drain(self) -> None:
-        """Alertmanager tries again until all is acknowledged; no faults any more."""
-        for _ in range(20):
-            waiting = [alert for alert in self.alerts if alert.fingerprint not in self.acknowledged]
-            if not waiting and not any(replica.unsafe or replica.queue for replica in self.replicas):
-                return
-            self.post_again(waiting)
-            for who in (0, 1):
-                self.replica_hears_of_requests(who)
-                self.replica_folds(who, answer_lost=False)
-            for act in (self.drain_by_writing, self.drain_by_discarding):
-                self.replica_claims(0)
-                while self.replicas[0].claimed:
-                    act()
-        raise AssertionError(f"never safe: {self.replicas}")
+    def comes_again(self) -> None:
+        self.post(0, self.waiting())
 
-    def post_again(self, waiting: list[Arrival]) -> None:
-        self.replicas[0].queue += waiting
+    def acts(self, who: int) -> None:
+        super().acts(who)
+        self.replica_claims(who)
+        self.replica_discards_what_it_claimed(who, told=True)
 
-    def drain_by_writing(self) -> None:
-        self.replica_writes_what_it_claimed(0, noted=True, freeze=False)
-
-    def drain_by_discarding(self) -> None:
-        self.replica_discards_what_it_claimed(0, told=True)
+    def check(self) -> None:
+        counted, repeats = self.requests.total(), sum(self.requests.repeats())
+        assert len(self.alerts) - len(self.discarded) <= counted, "an alert is lost"
+        # Nobody knows any more of those before a loss that they were counted, or discarded: they may be both.
+        most = len(self.alerts) - sum(number >= self.before_loss for number in self.discarded)
+        assert counted - repeats <= most, (
+            "an alert counts twice, or although it is discarded, and no request says so"
+        )
+        assert self.before_loss or not repeats
 
 
-class OneHolder(OneGroup):
-    """Each alert comes once, to a replica that lives: whatever Redis loses and whoever writes, it knows them all."""
+class AlertsOfOneHolder(Alerts):
+    """Each alert comes once, to a replica that lives: it knows them all, whatever Redis loses."""
 
-    replica_restarts = alert_is_sent_again = None
+    replica_restarts = alert_is_sent_again = None  # type: ignore[assignment]
 
-    @initialize()
-    def first_alert(self) -> None:
-        self.alert_begins()
+    @initialize(then=st.sampled_from(Then))
+    def first_alert(self, threshold: int = 1, then: Then = Then.WAIT) -> None:
+        super().first_alert(1, then)
 
-    @rule()
-    def alert_begins(self) -> None:
-        super().alert_begins(0)
+    @rule(then=st.sampled_from(Then))
+    def alert_begins(self, who: int = 0, clock: int = 0, then: Then = Then.WAIT) -> None:
+        super().alert_begins(0, clock, then)
 
     @rule(who=REPLICAS)
-    def replica_folds(self, who: int, answer_lost: bool = False) -> None:
-        super().replica_folds(who, answer_lost)
+    def replica_folds(self, who: int, fate: Fate = Fate.ANSWERED) -> None:
+        super().replica_folds(who, fate)
 
-    def write(self, replica: Replica, storm: Snapshot) -> bool:
+    def write(self, who: int, storm: Snapshot, known: Request | None, *, noted: bool) -> bool:
         """Of what the other one has written it hears before Redis is continued from that."""
-        written = super().write(replica, storm)
-        self.replica_hears_of_requests(0)
+        written = super().write(who, storm, known, noted=noted)
+        self.hears_of_requests(0)
         return written
 
-    def post_again(self, waiting: list[Arrival]) -> None:
+    def comes_again(self) -> None:
         """It holds them still."""
 
-    def teardown(self) -> None:
-        super().teardown()
-        doubted = {epoch: request.last.repeats for epoch, request in self.requests.items()}
-        assert not any(doubted.values()), f"alerts are said to count twice: {doubted}"
+    def check(self) -> None:
+        super().check()
+        assert not any(self.requests.repeats()), f"alerts are said to count twice: {self.requests.repeats()}"
 
 
-def may_be_written(request: Request, storm: Snapshot, *, closed: bool) -> bool:
-    """As request.writing tells it."""
-    if request.closed:
-        return closed and storm.life == request.last.life
-    return descends(storm, request.last)
-
-
-def told_before(storm: Snapshot) -> Snapshot:
-    """A snapshot that another server gave."""
-    return replace(
-        storm,
-        incarnation=of_another_server(storm.incarnation),
-        origin=of_another_server(storm.origin),
-    )
-
-
-def counted_before(life: Life) -> Life:
-    """What another server had said of an alert."""
-    return life._replace(incarnation=of_another_server(life.incarnation))
-
-
-def before(request: Request) -> Request:
-    """A request that was written from what another server had."""
-    return replace(request, last=told_before(request.last))
-
-
-@pytest.mark.parametrize("world", [OneGroup, OneHolder])
+@pytest.mark.parametrize("world", [Alerts, AlertsOfOneHolder])
 def test_each_alert_counts_once_through_two_replicas_whatever_happens(
-    redis: Valkey, world: type[OneGroup]
+    bench: Bench, world: type[Alerts]
 ) -> None:
-    run_state_machine_as_test(
-        lambda: world(redis),
-        settings=settings(
-            max_examples=100,
-            stateful_step_count=40,
-            deadline=None,
-            derandomize=True,
-            phases=(Phase.explicit, Phase.reuse, Phase.generate),
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    try_out(world, bench, examples=50)
+
+
+# --- found by `make chaos`
+
+
+def test_counted_alert_that_is_sent_again_is_not_taken_for_one_that_no_request_holds(bench: Bench) -> None:
+    """Its place in the storm is known from above only: it may lie in what the request holds."""
+    group = Alerts(bench)
+    group.first_alert(then=Then.WRITTEN)
+    group.alert_begins(0, then=Then.FOLDED)
+    group.replica_hears_of_requests(1)
+    group.alert_is_sent_again(1, which=0)
+    group.replica_folds(1)
+    group.redis_is_emptied()
+    group.replica_looks_after_what_waits(1)
+    group.replica_folds(1)
+    group.teardown()
+
+
+def test_closed_request_is_final_also_for_a_replica_that_froze_a_storm_continued_from_it(
+    bench: Bench,
+) -> None:
+    """What it does not hold has been folded into the next storm since."""
+    group = Alerts(bench)
+    group.first_alert(then=Then.WRITTEN)
+    group.replica_hears_of_requests(1)
+    group.redis_is_copied()
+    group.replica_acts_at_once(0, freeze=True)
+    group.copy_takes_over()
+    group.alert_begins(1, then=Then.FOLDED)
+    group.replica_claims(1)
+    group.replica_writes_what_it_claimed(1, freeze=True, slow=True)
+    group.alert_is_sent_again(0, which=1)
+    group.replica_folds(0)
+    group.replica_writes_what_it_claimed(1)
+    group.teardown()

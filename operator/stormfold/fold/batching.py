@@ -437,14 +437,23 @@ class Folder(OpenStorms):
             if not full:
                 await asyncio.sleep(_linger_seconds(time.monotonic()))
             await self._memory.wait()
-            lane.under_way = lane.take(BATCH, self._readiness(lane))
-            again, lane.again = lane.again, set()
-            full = len(lane.under_way) == BATCH
-            if lane.under_way or again:
-                await self._fold_batch(number, lane.under_way, again)
-                lane.under_way = []
-            if not (lane.queue or lane.again):
-                lane.work.clear()
+            full = await self.fold_next(number)
+
+    async def fold_next(self, number: int) -> bool:
+        """Fold the next batch of a partition, and look at what is to be looked at again; True if the batch was full.
+
+        Only one call for a partition may be under way: each group then keeps its order.
+        """
+        lane = self._lanes[number]
+        lane.under_way = lane.take(BATCH, self._readiness(lane))
+        again, lane.again = lane.again, set()
+        full = len(lane.under_way) == BATCH
+        if lane.under_way or again:
+            await self._fold_batch(number, lane.under_way, again)
+            lane.under_way = []
+        if not (lane.queue or lane.again):
+            lane.work.clear()
+        return full
 
     def _readiness(self, lane: Lane) -> Callable[[Routed], bool]:
         """Which arrivals may be folded now.

@@ -34,7 +34,7 @@ from stormfold.request.deciding import Close, Discard, Finish, Wait, Write, deci
 from stormfold.request.index import Request, RequestIndex, version_of
 from stormfold.request.refusals import Refusals
 from stormfold.request.turns import Turns
-from stormfold.request.writing import Outcome, RequestWriter, is_behind
+from stormfold.request.writing import Outcome, RequestWriter, was_behind
 
 log = logging.getLogger(__name__)
 
@@ -433,13 +433,8 @@ class Reconciler:
         request = self._index.latest(storm.gid)
         if request is None:
             return
-        if (
-            known is None
-            or known.epoch < storm.epoch
-            or (known.epoch == storm.epoch and not is_behind(storm, phase, known))
-        ):
-            # Another replica has written since: ours is old, and Redis may hold all of it.
-            self._hasten.add(storm.gid)
+        if not was_behind(storm, phase, known):
+            self._hasten.add(storm.gid)  # Redis may hold all of it
             return
         log.warning(
             "Redis does not hold what the request does",

@@ -58,6 +58,16 @@ def is_behind(storm: Snapshot, phase: RequestPhase, request: Request) -> bool:
     return not descends(storm, request)
 
 
+def was_behind(storm: Snapshot, phase: RequestPhase, known: Request | None) -> bool:
+    """Whether the snapshot lacked something that the group's latest request held before the claim (`known`).
+
+    Redis has then lost it. Otherwise another replica has written since, and only the snapshot is old.
+    """
+    if known is None or known.epoch < storm.epoch:
+        return False
+    return known.epoch > storm.epoch or is_behind(storm, phase, known)
+
+
 class RequestWriter:
     """Writes requests; all it knows of them is in the index."""
 

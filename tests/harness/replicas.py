@@ -1,0 +1,340 @@
+"""Replicas: real folders, indexes and writers of requests on one Redis and one API server, driven step by step.
+
+A test says when a replica folds, when it hears of requests and what it writes. So every order of these steps
+can be tried, in milliseconds, where processes would have to be stopped and slowed down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import Any, Self, cast
+
+from tests.harness.folding import CLUSTER, COPY_KEYS, SAVED
+from tests.harness.requests import Requests
+from tests.harness.values import T0
+
+from stormfold.api.conditions import Reason
+from stormfold.api.remediationrequest import RequestPhase
+from stormfold.api.signal import SignalPhase
+from stormfold.app import held_by
+from stormfold.demo.valkey import Valkey
+from stormfold.fold.batching import STALE_SECONDS, Folder, encoded
+from stormfold.fold.connection import Connection
+from stormfold.fold.errors import StoreUnavailableError
+from stormfold.fold.keys import PREFIX
+from stormfold.fold.replies import ForgetWord
+from stormfold.fold.store import StormStore
+from stormfold.kube.errors import ConflictError
+from stormfold.kube.recorder import Recorder
+from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.group import Group
+from stormfold.model.storm import Snapshot, State
+from stormfold.policy.index import PolicyIndex
+from stormfold.policy.routing import Routing
+from stormfold.policy.version import PolicyVersion
+from stormfold.request.index import Request, RequestIndex, version_of
+from stormfold.request.writing import Outcome, RequestWriter, was_behind
+
+DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "below the threshold")
+"""What the signals of a group are told that makes no request."""
+
+FOR_EVER = 10 * T0
+"""A time by which everything is due."""
+
+
+class Clock:
+    """The time that folders see; it moves when a test says so."""
+
+    def __init__(self) -> None:
+        self.passed_ms = 0
+
+    def unix_ms(self) -> int:
+        """Milliseconds of the Unix epoch."""
+        return T0 + self.passed_ms
+
+    def time(self) -> float:
+        """As `time.time`."""
+        return self.unix_ms() / 1000
+
+    def monotonic(self) -> float:
+        """As `time.monotonic`."""
+        return self.passed_ms / 1000
+
+
+class Servers:
+    """Redis: the first server, until the next one takes over from it."""
+
+    def __init__(self, servers: Sequence[Valkey]) -> None:
+        self._servers = servers
+        self._connections = [Connection.from_url(server.url) for server in servers]
+        self._stores = [StormStore(connection, cluster=CLUSTER) for connection in self._connections]
+        self._at = 0
+
+    def begin(self) -> None:
+        """Let the first server be Redis, and empty."""
+        self._at = 0
+        self.empty()
+
+    @property
+    def primary(self) -> Valkey:
+        """The server that is Redis now."""
+        return self._servers[self._at]
+
+    @property
+    def store(self) -> StormStore:
+        """The store on it."""
+        return self._stores[self._at]
+
+    @property
+    def can_take_over(self) -> bool:
+        """Whether there is a server left that has not been Redis yet."""
+        return self._at + 1 < len(self._servers)
+
+    def empty(self) -> None:
+        """Redis loses all it has, and its copy."""
+        self.primary.command("FLUSHALL")
+
+    def copy(self) -> None:
+        """Make a copy of what Redis has, as a replica of it or a file on disk is one."""
+        self.primary.command("EVAL", COPY_KEYS, 0, PREFIX, SAVED)
+
+    def take_over(self) -> None:
+        """A fail-over, or a restart: the next server has what was copied last, and another run id."""
+        before, after = self.primary, self._servers[self._at + 1]
+        after.command("FLUSHALL")
+        names = cast("list[str]", before.command("KEYS", f"{SAVED}*"))
+        if names:
+            before.command("MIGRATE", "127.0.0.1", after.port, "", 0, 5000, "COPY", "KEYS", *names)
+            after.command("EVAL", COPY_KEYS, 0, SAVED, PREFIX)
+        self._at += 1
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for connection in self._connections:
+            await connection.close()
+
+
+class Fate(Enum):
+    """What becomes of the next call that folds."""
+
+    ANSWERED = auto()
+    LOST = auto()
+    """It is done, and the answer does not arrive."""
+    DELAYED = auto()
+    """It waits until the test lets it go, and then is done."""
+    ANSWER_DELAYED = auto()
+    """It is done, and the answer waits until the test lets it go."""
+
+
+class Line:
+    """A replica's store: that of the server that is Redis at the time of each call."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self.fate = Fate.ANSWERED
+        self.waits = asyncio.Event()
+        """A call that folds waits to be let go."""
+        self.goes_on = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._servers.store, name)
+
+    async def fold(self, number: int, folds: Sequence[Any], *, now_ms: int) -> Any:
+        """As `StormStore.fold`, with the fate of this call."""
+        fate, self.fate = self.fate, Fate.ANSWERED
+        if fate is Fate.DELAYED:
+            await self._wait()
+        reply = await self._servers.store.fold(number, folds, now_ms=now_ms)
+        if fate is Fate.ANSWER_DELAYED:
+            await self._wait()
+        if fate is Fate.LOST:
+            raise StoreUnavailableError("the answer was lost")
+        return reply
+
+    async def _wait(self) -> None:
+        self.goes_on.clear()
+        self.waits.set()
+        await self.goes_on.wait()
+        self.waits.clear()
+
+
+class Replica:
+    """What one process has of a group: its folder, its index of requests, and what it has claimed."""
+
+    def __init__(
+        self,
+        servers: Servers,
+        requests: Requests,
+        clock: Clock,
+        version: PolicyVersion,
+        group: Group,
+        *,
+        tell: Callable[[Arrival, Verdict], None],
+    ) -> None:
+        self._requests = requests
+        self._clock = clock
+        self._line = Line(servers)
+        self._version = version
+        self._folding: asyncio.Task[Any] | None = None
+        self.store = cast("StormStore", self._line)
+        self.group = group
+        self.claimed: list[tuple[Snapshot, Request | None]] = []
+        """Each with the group's latest request as it was known before the claim."""
+        self.index = RequestIndex()
+        client = cast("Any", requests)
+        self._writer = RequestWriter(client, self.index, Recorder(client, identity="replica"))
+        self.folder = Folder(
+            self.store,
+            route=Routing(PolicyIndex([version])).route,
+            continuation=self.index.continuation,
+            held=lambda gid, epoch: held_by(request) if (request := self.index.get(gid, epoch)) else None,
+            closed_spans=self.index.closed_spans,
+            leads=lambda arrival: True,
+            renewed=lambda arrival: arrival,
+            tell=tell,
+            safe_verdict=lambda gid, epoch: Verdict(SignalPhase.FOLDED, Reason.COUNTED, str(epoch)),
+            hint=lambda number, due_ms: None,
+        )
+        self.index.observed = self._observed
+
+    # --- the life of the process
+
+    async def started(self) -> Self:
+        """The replica, when it has read the requests and knows of the storms, as `App` does it at start."""
+        self.hear_of_requests()
+        opened = {
+            request.gid: (self._version, self.group.request_namespace, False)
+            for request in self.index.open_requests()
+        }
+        self.folder.adopt(await self._open_gids(), opened)
+        return self
+
+    async def _open_gids(self) -> list[str]:
+        """The groups that have a storm, without asking the partitions that have none in these tests."""
+        number = self.group.partition
+        return (await self.store.due([number], now_ms=FOR_EVER)).get(number, [])
+
+    async def end(self) -> None:
+        """End what is under way, as if the process were killed."""
+        if self._folding:
+            self._folding.cancel()
+            await asyncio.gather(self._folding, return_exceptions=True)
+
+    def hear_of_requests(self) -> None:
+        """See the requests as they are now."""
+        for body in self._requests.bodies.values():
+            if not self.index.knows(body):
+                self.index.observe(self.index.read(body))
+
+    def _observed(self, request: Request) -> None:
+        self.folder.observed(
+            request.gid,
+            held_by(request),
+            version_of(request.resource.spec),
+            namespace=request.resource.metadata.namespace,
+            overflow=request.resource.spec.overflow,
+            closed=request.closed,
+            since=request.since,
+        )
+
+    # --- folding
+
+    async def fold(self, fate: Fate = Fate.ANSWERED) -> None:
+        """Fold what waits, up to a batch; a call that was delayed goes on before."""
+        await self.go_on()
+        self._line.fate = fate
+        self._folding = asyncio.create_task(self.folder.fold_next(self.group.partition))
+        waiting = asyncio.create_task(self._line.waits.wait())
+        await asyncio.wait({self._folding, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        self._line.fate = Fate.ANSWERED
+        if not self._line.waits.is_set():
+            await self.go_on()
+
+    async def go_on(self) -> None:
+        """Let the call that was delayed go on, if there is one, until all is done that it was for."""
+        if self._folding:
+            folding, self._folding = self._folding, None
+            self._line.goes_on.set()
+            await folding
+
+    async def sweep(self, fenced: dict[int, int]) -> None:
+        """Look whether Redis has lost the partition, and for what has waited too long, as `Reconciler` does."""
+        self._clock.passed_ms += int(STALE_SECONDS * 1000) + 1
+        number = self.group.partition
+        if number in (await self.store.sweep(now_ms=self._clock.unix_ms(), led=fenced)).lost:
+            if fenced:
+                await self.store.fence([number], fenced)
+            self.folder.partition_lost(number)
+        self.folder.look_again_at_stale()
+        for gid in self.folder.missing_in(await self._open_gids()):
+            self.folder.look_again(gid)
+
+    # --- requests, as `Reconciler` writes them
+
+    async def claim(self) -> None:
+        """Take the storm, if there is one, due or not."""
+        known = self.index.latest(self.group.gid)
+        await self.store.hasten([self.group.gid], now_ms=0)
+        storms = await self.store.claim(self.group.partition, [self.group.gid], now_ms=self._clock.unix_ms())
+        self.claimed += [(storm, known) for storm in storms]
+
+    async def freeze(self, storm: Snapshot) -> Snapshot | None:
+        """Begin to close a storm; gives what it holds in the end, or None if it is another one by now."""
+        _, frozen = await self.store.close(
+            storm,
+            reason=Reason.MAX_DURATION_REACHED.name,
+            expected_folded=None,
+            now_ms=self._clock.unix_ms(),
+        )
+        return frozen
+
+    async def write(
+        self, storm: Snapshot, known: Request | None, *, noted: bool, trim: dict[int, int]
+    ) -> bool:
+        """Write the snapshot into its request; unless it is `noted`, the replica dies before Redis hears of it.
+
+        False if it is not written, most often because the request holds something that the snapshot does not.
+        """
+        closing = storm.state is State.CLOSING
+        phase = RequestPhase.CLOSED if closing else RequestPhase.OPEN
+        reason = Reason.MAX_DURATION_REACHED if closing else None
+        try:
+            outcome = await self._writer.write(storm, phase, closed_for=reason, now_ms=self._clock.unix_ms())
+        except ConflictError:
+            return False  # it has read again, and tries again
+        if outcome is Outcome.BEHIND:
+            if was_behind(storm, phase, known):
+                self.folder.mistrust(
+                    storm.gid,
+                    storm.incarnation,
+                    self._version,
+                    namespace=self.group.request_namespace,
+                    overflow=False,
+                )
+            return False
+        if noted and closing:
+            await self.store.forget_closed(storm)
+            self.folder.closed(storm.gid)
+        elif noted:
+            now = self._clock.unix_ms()
+            await self.store.settle(
+                storm, written=True, settled=False, deadline_ms=now, now_ms=now, trim=trim
+            )
+        return True
+
+    async def finds_request_of(self, storm: Snapshot) -> bool:
+        """Whether there is one already, which another replica may have made."""
+        return await self._writer.finds(storm)
+
+    async def discard(self, storm: Snapshot, *, heard: bool) -> None:
+        """Make no request of the storm; unless it is `heard` the replica dies before it can tell so."""
+        word = await self.store.discard(storm, encoded(DISCARDED))
+        if not heard:
+            return
+        if word is ForgetWord.FORGOTTEN:
+            self.folder.released(storm, DISCARDED)
+        elif word is not ForgetWord.MOVED:
+            self.folder.look_again(storm.gid)
