@@ -159,7 +159,7 @@ class Group:
 
     @property
     def storm_key(self) -> str:
-        """The key of its hash."""
+        """The key of its metadata."""
         return keys.storm(self.partition, self.gid)
 
     @property

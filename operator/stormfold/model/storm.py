@@ -133,7 +133,7 @@ class Snapshot:
     """`incarnation:folded` of the request that it was continued from; empty if it opened in this life."""
     terms: Terms
     opening: str
-    """What `request.rendering` wrote of the opening signal; opaque to Redis."""
+    """What `policy.version` wrote of the opening signal; opaque to Redis."""
     total: int
     folded: int
     """Signals and other changes, such as the end of an alert. It only rises, and says how much a request holds."""
