@@ -75,7 +75,7 @@ class Persistence(Values):
     """A journal of Valkey on a volume."""
 
     enabled: bool = False
-    """True: a restarted Valkey finds the open storms. False: the operator reads them from Kubernetes again."""
+    """True: a restarted Valkey finds the open storms. False: they are read from Kubernetes again."""
     size: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(Mi|Gi|Ti|M|G|T)$")] = "2Gi"
     """`maxmemory` is 512 MB; while the journal is rewritten, two of them lie there."""
     storageClassName: NameOrNone = ""  # noqa: N815
@@ -321,8 +321,8 @@ def values_page(head: str) -> str:
             head,
             "# Values of the chart",
             "",
-            "How to install it: [install.md](install.md#with-helm). A value that is not in this table, or has another type, is an",
-            "error that names it. The chart belongs into one release: stormfold is installed once in a cluster.",
+            "How to install it: [install.md](install.md#with-helm). A value that is not in this table, or has",
+            "another type, is an error that names it. stormfold is installed once in a cluster, as one release.",
             "",
             "| value | default | what |",
             "|---|---|---|",

@@ -23,12 +23,12 @@ def table(benchmarks: Path) -> str:
     alert = _webhook(benchmarks)
     signal = _signal(benchmarks)
     memory = (
-        f"Memory of an operator: {RESTING_MB} MB + {OWNERS_MB} MB + {POD_KB} KB × pods (these two if a policy "
-        f"groups by `owner` or `node`) + {REQUEST_KB} KB × open requests."
+        f"Memory of an operator: {RESTING_MB} MB + {OWNERS_MB} MB + {POD_KB} KB × pods "
+        f"(these two if a policy groups by `owner` or `node`) + {REQUEST_KB} KB × open requests."
     )
     assumed = (
-        f"Assumed: {PODS_PER_NODE} pods a node; one node in {FAILING_SHARE} fails at once; {ALERTS_PER_POD} alerts "
-        "for each of its pods; one request for each failed node."
+        f"Assumed: {PODS_PER_NODE} pods a node; one node in {FAILING_SHARE} fails at once; "
+        f"{ALERTS_PER_POD} alerts for each of its pods; one request for each failed node."
     )
     lines = [assumed]
     lines += ["", "| CPU of one, µs | operator | API server | Valkey |", "|---|---|---|---|"]

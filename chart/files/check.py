@@ -26,7 +26,7 @@ def api(method: str, resource: str, body: Any = None) -> Any:
     """What the API server answers; `resource` is such as `signals/<name>`."""
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     host = f"[{host}]" if ":" in host else host
-    with open(f"{ACCOUNT}/token", encoding="utf-8") as file:  # noqa: PTH123 - the token changes, so it is read anew
+    with open(f"{ACCOUNT}/token", encoding="utf-8") as file:  # noqa: PTH123
         token = file.read()
     kind = "merge-patch+json" if method == "PATCH" else "json"
     request = urllib.request.Request(

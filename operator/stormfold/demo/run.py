@@ -1,4 +1,5 @@
-"""`stormfold demo`: real Signals, applied by a real kubectl to a real API server, become one request per storm."""
+"""`stormfold demo`: real Signals, applied by a real kubectl to a real API server, become one request per
+storm."""
 
 from __future__ import annotations
 
@@ -10,13 +11,16 @@ import signal
 import sys
 import tempfile
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from stormfold.demo.building import BuildError, ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
+from stormfold.demo.kind import NAMESPACE as INSTALLED_NAMESPACE
+from stormfold.demo.kind import StepError, kind_cluster
 from stormfold.demo.kubectl import Kubectl, KubectlError
 from stormfold.demo.process import INTERRUPTED, Server, ServerError, free_port, tail
 from stormfold.demo.storms import NAMESPACES, Manifest, Scenario, scenario, total_of, violations
@@ -24,7 +28,7 @@ from stormfold.demo.valkey import Valkey
 from stormfold.demo.view import Picture, View
 
 CHECKOUT = Path(__file__).parents[3]
-POLICIES = (
+POLICIES = (  # the first one is part of every installation
     "manifests/base/default-policy.yaml",
     "examples/policies/node-outage.yaml",
     "examples/policies/batch-jobs.yaml",
@@ -49,9 +53,10 @@ class DemoError(RuntimeError):
 async def demo(*, as_json: bool = False, signals: int = SIGNALS, keep: bool = False) -> int:
     """Run the demo; 0 if every invariant held, 1 if not or if something was missing, 130 if interrupted.
 
-    With `as_json` the last and only line on stdout is a JSON object (signals, requests, total, rejected, seconds) and
-    all else goes to stderr. With `keep` everything runs on until Ctrl-C. CLUSTER=current in the environment takes the
-    cluster that kubectl finds instead of one of its own.
+    With `as_json` the last and only line on stdout is a JSON object (signals, requests, total, rejected,
+    seconds) and all else goes to stderr. With `keep` everything runs on until Ctrl-C. CLUSTER in the
+    environment says where: nothing, an API server of its own; `kind`, a kind cluster of its own with the
+    image and the chart; `current`, the cluster that kubectl finds.
     """
     view = View(stderr=as_json)
     try:
@@ -60,7 +65,10 @@ async def demo(*, as_json: bool = False, signals: int = SIGNALS, keep: bool = Fa
     except asyncio.CancelledError:
         view.say("interrupted; cleaned up")
         return INTERRUPTED
-    except (BuildError, DemoError, FileNotFoundError, KubectlError, ServerError, ValueError) as error:
+    except (
+        *(BuildError, DemoError, FileNotFoundError, KubectlError),
+        *(ServerError, StepError, ValueError),
+    ) as error:
         view.say(f"error: {error}")
         return 1
 
@@ -81,16 +89,13 @@ async def _demo(view: View, *, as_json: bool, signals: int, keep: bool) -> int:
     told = scenario(signals, seed=SEED, now=datetime.now(UTC))
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stormfold-demo-")))
-        kubeconfig = await _cluster(stack, view)
-        kubectl = Kubectl(kubeconfig)
-        await stack.enter_async_context(_resources(kubectl, view, lasting=kubeconfig is None))
-        valkey = await _valkey(stack)
-        operator = await _operator(stack, view, folder, kubeconfig, valkey)
+        stage = await _stage(stack, view, folder)
+        kubeconfig, kubectl = stage.kubeconfig, stage.kubectl
         try:
             with view.live():
-                await _tell(told, kubectl, view, folder, operator)
+                await _tell(told, stage, view, folder)
         except DemoError as error:
-            raise DemoError(f"{error}\nthe end of the operator's log:\n{tail(operator.log)}") from None
+            raise DemoError(f"{error}\nthe end of the operator's log:\n{await stage.end_of_log()}") from None
         await _show_commands(kubectl, view)
         requests, rejected = await _requests(kubectl), await _rejected(kubectl)
         wrong = list(violations(told, requests, rejected))
@@ -114,9 +119,46 @@ async def _demo(view: View, *, as_json: bool, signals: int, keep: bool) -> int:
     return 1 if wrong else 0
 
 
-async def _cluster(stack: AsyncExitStack, view: View) -> Path | None:
+@dataclass(frozen=True)
+class Stage:
+    """A cluster with the policies of the demo and an operator that is ready."""
+
+    kubectl: Kubectl
+    kubeconfig: Path | None
+    """None: where kubectl finds the cluster by itself."""
+    running: Callable[[], bool]
+    """Whether the operator is still there, as far as we can tell."""
+    end_of_log: Callable[[], Awaitable[str]]
+
+
+async def _stage(stack: AsyncExitStack, view: View, folder: Path) -> Stage:
+    """What CLUSTER says; `stack` takes it away again."""
+    cluster = os.environ.get("CLUSTER", "")
+    if cluster not in {"", "kind", "current"}:
+        raise DemoError(
+            f"CLUSTER={cluster} is none of kind and current; without it the demo has an API server of its own"
+        )
+    if cluster == "kind":
+        kubeconfig: Path | None = await stack.enter_async_context(kind_cluster(folder, view.say))
+        kubectl = Kubectl(kubeconfig)
+        await stack.enter_async_context(_resources(kubectl, view, lasting=False, installed=True))
+        view.say("the operator is ready, in the namespace " + INSTALLED_NAMESPACE)
+        inside = ("-n", INSTALLED_NAMESPACE, "logs", "deployment/stormfold", "--tail=15")
+        return Stage(kubectl, kubeconfig, lambda: True, lambda: kubectl(*inside))
+    kubeconfig = await _cluster(stack, view, own=not cluster)
+    kubectl = Kubectl(kubeconfig)
+    await stack.enter_async_context(_resources(kubectl, view, lasting=kubeconfig is None))
+    operator = await _operator(stack, view, folder, kubeconfig, await _valkey(stack))
+
+    async def end_of_log() -> str:
+        return tail(operator.log)
+
+    return Stage(kubectl, kubeconfig, lambda: operator.running, end_of_log)
+
+
+async def _cluster(stack: AsyncExitStack, view: View, *, own: bool) -> Path | None:
     """The kubeconfig of a control plane of our own, or None for the cluster that kubectl finds by itself."""
-    if os.environ.get("CLUSTER") == "current":
+    if not own:
         kubectl = Kubectl()
         view.say(f"using the current cluster, context {(await kubectl('config', 'current-context')).strip()}")
         return None
@@ -145,24 +187,28 @@ async def _valkey(stack: AsyncExitStack) -> Valkey:
 
 
 @asynccontextmanager
-async def _resources(kubectl: Kubectl, view: View, *, lasting: bool) -> AsyncIterator[None]:
+async def _resources(
+    kubectl: Kubectl, view: View, *, lasting: bool, installed: bool = False
+) -> AsyncIterator[None]:
     """Within the block the CRDs, the namespaces and the policies are there; nothing of them before or after.
 
-    A cluster that is not `lasting` goes away as a whole, so nothing is removed from it.
+    A cluster that is not `lasting` goes away as a whole, so nothing is removed from it. Where stormfold is
+    `installed`, the CRDs, the operator's namespace and the default policy are there already.
     """
     crds = CHECKOUT / "crds"
     if not crds.is_dir():
         raise DemoError(f"{crds} is missing: run the demo from a checkout of the repository")
-    await _refuse_to_share(kubectl)
     made: list[tuple[str, ...]] = []
     try:
-        made.append(("-f", str(crds)))
-        await kubectl("apply", "-f", str(crds))
-        await kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(crds))
-        for namespace in (OPERATOR_NAMESPACE, *NAMESPACES):
+        if not installed:
+            await _refuse_to_share(kubectl)
+            made.append(("-f", str(crds)))
+            await kubectl("apply", "-f", str(crds))
+            await kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(crds))
+        for namespace in (*(() if installed else (OPERATOR_NAMESPACE,)), *NAMESPACES):
             await kubectl("create", "namespace", namespace)
             made.append(("namespace", namespace))
-        for policy in POLICIES:
+        for policy in POLICIES[1 if installed else 0 :]:
             await _apply_when_served(kubectl, CHECKOUT / policy)
         view.say("applied crds/ and the policies " + ", ".join(Path(p).stem for p in POLICIES))
         yield
@@ -174,7 +220,8 @@ async def _resources(kubectl: Kubectl, view: View, *, lasting: bool) -> AsyncIte
 
 
 async def _refuse_to_share(kubectl: Kubectl) -> None:
-    """The demo folds every Signal of its cluster and removes what it made: it wants no one else's beside them."""
+    """The demo folds every Signal of its cluster and removes what it made: it wants no one else's beside
+    them."""
     if await kubectl("get", "crds", "signals.stormfold.dev", "--ignore-not-found", "-o", "name"):
         raise DemoError("stormfold is installed in this cluster already: use one without it")
     wanted = [OPERATOR_NAMESPACE, *NAMESPACES]
@@ -230,8 +277,9 @@ async def _operator(
     return operator
 
 
-async def _tell(told: Scenario, kubectl: Kubectl, view: View, folder: Path, operator: Server) -> None:
+async def _tell(told: Scenario, stage: Stage, view: View, folder: Path) -> None:
     """Apply file after file, and show what the operator makes of it until everything is counted and calm."""
+    kubectl = stage.kubectl
     applied = 0
 
     async def apply_all() -> None:
@@ -251,7 +299,7 @@ async def _tell(told: Scenario, kubectl: Kubectl, view: View, folder: Path, oper
         while True:
             picture = Picture(applied, await _requests(kubectl))
             view.show(told, picture)
-            if not operator.running:
+            if not stage.running():
                 raise DemoError("the operator ended by itself")
             now = loop.time()
             if not applying.done():
