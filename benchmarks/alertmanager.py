@@ -10,6 +10,7 @@ import asyncio
 import json
 import multiprocessing
 import time
+from typing import Any
 
 import orjson
 import uvloop
@@ -21,7 +22,8 @@ from stormfold.intake.heads import PATH
 from stormfold.intake.posts import Post
 from stormfold.intake.webhook import Webhook, WebhookOptions
 from stormfold.kube.reviews import Caller
-from stormfold.model.arrival import AlertRef, Arrival, Verdict
+from stormfold.model.arrival import Arrival, Verdict
+from stormfold.policy.router import Router
 
 ALERTS = 100
 POSTS = 200
@@ -75,17 +77,27 @@ class Everybody:
         return True
 
 
-async def submit(arrivals: list[Arrival]) -> list[Arrival]:
-    """Take them, and conclude them when the webhook waits."""
+class Behind:
+    """What comes behind the webhook: as the enricher, the folder and the process."""
 
-    def conclude() -> None:
-        for arrival in arrivals:
-            assert isinstance(arrival.ref, AlertRef)
-            arrival.ref.waiter.folded(arrival.ref.index)
-            arrival.ref.waiter.concluded(arrival.ref.index, COUNTED)
+    async def all_enriched(self, arrivals: list[Arrival]) -> list[Arrival]:
+        """All as they came."""
+        return arrivals
 
-    asyncio.get_running_loop().call_soon(conclude)
-    return []
+    def offer(self, arrivals: list[Arrival]) -> list[Arrival]:
+        """Take them, and say that they are durable when the webhook waits."""
+
+        def conclude() -> None:
+            for arrival in arrivals:
+                arrival.via.folded(arrival)
+                arrival.via.durable(arrival, COUNTED)
+
+        asyncio.get_running_loop().call_soon(conclude)
+        return []
+
+    def not_serving(self) -> str | None:
+        """It is well."""
+        return None
 
 
 async def post_all(port: int) -> None:
@@ -116,7 +128,10 @@ def client(port: int) -> None:
 async def serving_us() -> float:
     """CPU per alert of the process that serves, in µs."""
     options = WebhookOptions(host="127.0.0.1", port=0, namespace="stormfold-system")
-    webhook = Webhook(options, submit=submit, authorizer=Everybody(), not_serving=lambda: None)
+    behind: Any = Behind()
+    webhook = Webhook(
+        options, enricher=behind, folder=behind, authorizer=Everybody(), serving=behind, policies=Router()
+    )
     await webhook.start()
     process = multiprocessing.get_context("spawn").Process(target=client, args=(webhook.port,))
     process.start()
@@ -130,12 +145,12 @@ async def serving_us() -> float:
 
 def reading_us() -> float:
     """CPU per alert of reading a body, in µs."""
-    parse, data = AlertParser("stormfold-system"), body()
+    parse, data = AlertParser("stormfold-system", Router()), body()
     post = Post(ack_folded=False)
     now_ms = time.time_ns() // 1_000_000
     began = time.process_time()
     for _ in range(POSTS):
-        assert len(parse(data, waiter=post, now_ms=now_ms).arrivals) == ALERTS
+        assert len(parse(data, post=post, now_ms=now_ms).arrivals) == ALERTS
     return (time.process_time() - began) / (POSTS * ALERTS) * 1e6
 
 

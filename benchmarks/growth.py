@@ -13,10 +13,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvloop
 from tests.harness.invocation import number
+from tests.harness.values import NOBODY
 
 from benchmarks.part import Aim, Cell, Lines, Measured, Part, Say, Table
 from stormfold.api.conditions import Reason
@@ -25,17 +26,19 @@ from stormfold.api.stormpolicy import PolicySpec
 from stormfold.app import end_all
 from stormfold.cli import keep_what_is_imported
 from stormfold.demo.valkey import Valkey, ValkeyCluster
-from stormfold.fold.batching import FOLD_ERRORS, FOLD_SECONDS, Folder
 from stormfold.fold.connection import Connection
-from stormfold.fold.holding import Held
+from stormfold.fold.folder import Folder
+from stormfold.fold.folding import FOLD_ERRORS, FOLD_SECONDS
+from stormfold.fold.holding import Continuation, Held
 from stormfold.fold.store import StormStore
 from stormfold.intake.checkpoint import ShardProgress, Taken
-from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
+from stormfold.model.arrival import Arrival, SignalRef, Source, Span, Target, Verdict
 from stormfold.model.group import PARTITIONS, PolicyId
 from stormfold.model.storm import Snapshot
 from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.reconciler import Reconciler
+from stormfold.request.schedule import Schedule
 from stormfold.request.writing import Outcome
 
 POLICIES = 10
@@ -75,15 +78,15 @@ class Load:
                 for storm in range(first, min(first + active, self.storms)):
                     yield storm, pod
 
-    def arrivals(self) -> Iterator[list[tuple[int, Arrival]]]:
-        """The signals with their storms, some at a time."""
+    def arrivals(self, via: Source = NOBODY) -> Iterator[list[tuple[int, Arrival]]]:
+        """The signals with their storms, some at a time; `via` hears what becomes of them."""
         versions = itertools.count(48_000_000)
         order = self.order()
         while some := list(itertools.islice(order, CHUNK)):
-            yield [(storm, arrival(storm, pod, next(versions))) for storm, pod in some]
+            yield [(storm, arrival(storm, pod, next(versions), via)) for storm, pod in some]
 
 
-def arrival(storm: int, pod: int, version: int) -> Arrival:
+def arrival(storm: int, pod: int, version: int, via: Source) -> Arrival:
     """A new Signal about one of the pods of a storm's namespace."""
     namespace, name = f"payments-{storm:05}", f"checkout-api-7d9f8b6c5d-{pod % RESOURCES:05}"
     return Arrival(
@@ -97,6 +100,7 @@ def arrival(storm: int, pod: int, version: int) -> Arrival:
         source="alertmanager",
         seen_ms=time.time_ns() // 1_000_000,
         fingerprint="",
+        via=via,
     )
 
 
@@ -123,10 +127,23 @@ def policies() -> list[PolicyVersion]:
 # --- what is measured
 
 
+class Written(NamedTuple):
+    """A request that was written, as folders see it."""
+
+    gid: str
+    position: Held
+    version: PolicyVersion
+    namespace: str = ""
+    overflow: bool = False
+    closed: bool = False
+    since: dict[str, int] = {}  # noqa: RUF012 - nobody writes into it
+
+
 class Requests:
     """In the place of the API server and what is known of it: each write is done at once, and each replica hears of it."""
 
     remediation_phase = None
+    throttled = False
 
     def __init__(self) -> None:
         self.folders: list[Folder] = []
@@ -140,14 +157,24 @@ class Requests:
         held = Held(storm.epoch, storm.incarnation, storm.folded, storm.origin)
         self._held[storm.gid] = held
         for folder in self.folders:
-            folder.observed(
-                storm.gid, held, self._version, namespace="", overflow=False, closed=False, since={}
-            )
+            folder.observed(Written(storm.gid, held, self._version))
         return Outcome.WRITTEN
 
-    def held(self, gid: str, epoch: int) -> Held | None:
+    def position(self, gid: str, epoch: int) -> Held | None:
         """What a storm's request holds."""
         return self._held.get(gid)
+
+    def continuation(self, gid: str) -> Continuation | None:
+        """Nothing: Redis keeps all."""
+        return None
+
+    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+        """Nothing: no storm is closed."""
+        return ()
+
+    def verdict(self, gid: str, epoch: int) -> Verdict:
+        """What each signal is told."""
+        return SAFE
 
     def get(self, gid: str, epoch: int) -> Requests | None:
         """Whether there is a request, of which nobody has said anything."""
@@ -182,30 +209,20 @@ class Replicas:
 
     def _connect(self, store: StormStore) -> None:
         router = Router()
-        router.update(policies())
+        router.update(policies(), in_use=())
         requests: Any = self.requests
+        schedule = Schedule(store)
+        folder = Folder(store, router, requests, schedule, asyncio.Event())
         reconciler = Reconciler(
             store,
             requests,
             requests,
+            folder=folder,
+            schedule=schedule,
+            ingest=self,
             terminal_phases=(),
-            trim=self.progress.trim,
-            fenced=self.progress.kept_versions,
+            router=router,
         )
-        folder = Folder(
-            store,
-            route=router.route,
-            continuation=lambda gid: None,
-            held=self.requests.held,
-            closed_spans=lambda gid, stream: (),
-            leads=lambda arrival: True,
-            renewed=lambda arrival: arrival,
-            tell=self._tell,
-            safe_verdict=lambda gid, epoch: SAFE,
-            hint=reconciler.hint,
-        )
-        router.in_use = folder.versions_in_use
-        reconciler.connect(folder)
         self.folders.append(folder)
         self._reconcilers.append(reconciler)
 
@@ -231,7 +248,33 @@ class Replicas:
         if len(self._taken) >= UNDER_WAY:
             self.room.clear()
 
-    def _tell(self, arrival: Arrival, verdict: Verdict) -> None:
+    # --- as what is taken in
+
+    leading = True
+
+    def trim(self) -> Mapping[int, int]:
+        """Up to where Redis may forget."""
+        return self.progress.trim()
+
+    def fenced(self) -> Mapping[int, int]:
+        """Up to where all is durable."""
+        return self.progress.kept_versions()
+
+    def current(self, arrival: Arrival) -> Arrival:
+        """As it came."""
+        return arrival
+
+    def folded(self, arrival: Arrival) -> None:
+        """Not of interest: it is durable only when a request holds it."""
+
+    def delayed(self, arrival: Arrival, why: str) -> None:
+        """Not of interest."""
+
+    def refused(self, arrival: Arrival, why: str) -> None:
+        """Not of interest."""
+
+    def durable(self, arrival: Arrival, verdict: Verdict) -> None:
+        """Its request holds it."""
         assert verdict is SAFE, verdict
         assert isinstance(arrival.ref, SignalRef)
         self._taken.pop(arrival.ref.resource_version).safe = True
@@ -288,7 +331,7 @@ async def run(servers: Sequence[Valkey], url: str, load: Load, replicas: int = 1
         stack.push_async_callback(end_all, parts)
         making, called = 0.0, calls()
         redis, wall, cpu = redis_seconds(servers), time.perf_counter(), time.process_time()
-        chunks = load.arrivals()
+        chunks = load.arrivals(team)
         while True:
             before = time.process_time()
             made = next(chunks, None)

@@ -1,58 +1,111 @@
-"""The intake and the folder of the operator in this process, on a real Redis and without an API server."""
+"""The stream of Signals and the folder of the operator in this process, on a real Redis and without an API server."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
+
+from tests.harness.values import NOBODY
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
-from stormfold.fold.batching import Folder
 from stormfold.fold.connection import Connection
+from stormfold.fold.folder import Folder
+from stormfold.fold.holding import Continuation, Held
 from stormfold.fold.store import StormStore
 from stormfold.intake.checkpoint import ShardProgress
-from stormfold.intake.rest import Rest
-from stormfold.intake.signals import Seen, SignalIntake, SignalParser
-from stormfold.model.arrival import Verdict
+from stormfold.intake.enricher import Enricher
+from stormfold.intake.namespaces import Namespaces
+from stormfold.intake.owners import Owners
+from stormfold.intake.signals import SignalParser, SignalStream
+from stormfold.kube.lease import Lease
+from stormfold.model.arrival import Arrival, SignalRef, Span, Verdict
 from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
 
-PARSE = SignalParser("stormfold-system")
+OPERATOR_NAMESPACE = "stormfold-system"
+PARSE = SignalParser(OPERATOR_NAMESPACE, NOBODY)
 COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
 
 
+class NoRequests:
+    """There are no requests, since nobody writes any."""
+
+    def position(self, gid: str, epoch: int) -> Held | None:
+        """Nothing is held."""
+        return None
+
+    def continuation(self, gid: str) -> Continuation | None:
+        """There is nothing to continue from."""
+        return None
+
+    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+        """No storm is closed."""
+        return ()
+
+    def verdict(self, gid: str, epoch: int) -> Verdict:
+        """What nobody is told."""
+        return COUNTED
+
+
+class NoDeadlines:
+    """Nobody looks at storms when they are due."""
+
+    def expect(self, number: int, due_ms: int) -> None:
+        """Not of interest."""
+
+
+class NoLease:
+    """Nobody else could lead."""
+
+    leading = True
+
+
+class NoKeeper:
+    """Signals are neither marked nor deleted."""
+
+    def durable(self, ref: SignalRef, verdict: Verdict, stream: SignalStream) -> None:
+        """Not of interest."""
+
+    def keep(self, ref: SignalRef, arrival: Arrival | None, created: int) -> None:
+        """Not of interest."""
+
+    def changed(self, ref: SignalRef) -> None:
+        """Not of interest."""
+
+    def forget(self, uid: str) -> None:
+        """Not of interest."""
+
+
+class NoRecorder:
+    """No Events are written."""
+
+    def record_once(self, *_: object) -> None:
+        """Not of interest."""
+
+
 def folder_of(connection: Connection, version: PolicyVersion) -> Folder:
-    """The folder as the operator has it, under one policy; what is folded stays unsafe, since nobody writes requests."""
+    """The folder as the operator has it, under one policy; what is folded stays in flight, since nobody writes
+    requests."""
     router = Router()
-    router.update([version])
-    folder = Folder(
-        StormStore(connection, cluster="bench"),
-        route=router.route,
-        continuation=lambda gid: None,
-        held=lambda gid, epoch: None,
-        closed_spans=lambda gid, stream: (),
-        leads=lambda arrival: True,
-        renewed=lambda arrival: arrival,
-        tell=lambda arrival, verdict: None,
-        safe_verdict=lambda gid, epoch: COUNTED,
-        hint=lambda number, due_ms: None,
-    )
-    router.in_use = folder.versions_in_use
-    return folder
+    router.update([version], in_use=())
+    store = StormStore(connection, cluster="bench")
+    return Folder(store, router, NoRequests(), NoDeadlines(), asyncio.Event())
 
 
-def rest() -> Rest[Seen]:
-    """What is left for want of room: it is only counted, since nobody reads it again."""
-    return Rest(cast("Any", None), kind="Signal", collection=str, parse=PARSE)
-
-
-def intake_of(folder: Folder, left: Rest[Seen] | None = None) -> SignalIntake:
-    """The intake before it, of which nobody else hears."""
-    return SignalIntake(
+def stream_of(folder: Folder, namespaces: Iterable[str]) -> SignalStream:
+    """The stream of the Signals of these namespaces; what the folder has no room for is left, and not read again."""
+    no_client = cast("Any", None)
+    router = Router()
+    router.namespaces_listed({namespace: {} for namespace in namespaces})
+    return SignalStream(
         ShardProgress(),
-        submit=folder.submit,
-        rest=rest() if left is None else left,
-        concluded=lambda ref, verdict: None,
-        kept=lambda seen: None,
-        changed=lambda ref: None,
-        deleted=lambda uid: None,
+        cast("Lease", NoLease()),
+        client=no_client,
+        operator_namespace=OPERATOR_NAMESPACE,
+        enricher=Enricher(Namespaces(no_client, router), Owners(no_client, asyncio.Event()), router),
+        folder=folder,
+        keeper=NoKeeper(),
+        recorder=cast("Any", NoRecorder()),
     )

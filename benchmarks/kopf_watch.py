@@ -17,7 +17,7 @@ import kopf
 import uvloop
 
 from benchmarks.cluster import at_once, connected, make_namespace, prepare
-from benchmarks.in_memory import PARSE, folder_of, intake_of
+from benchmarks.in_memory import PARSE, folder_of, stream_of
 from benchmarks.part import Aim, Bars, Cell, Measured, Part, Say, Table
 from benchmarks.signals import CREATES_AT_ONCE, Storm
 from stormfold.api.resource import GROUP, VERSION
@@ -26,8 +26,9 @@ from stormfold.api.stormpolicy import PolicySpec
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.valkey import Valkey
-from stormfold.fold.batching import FOLDED, Folder
 from stormfold.fold.connection import Connection
+from stormfold.fold.folder import Folder
+from stormfold.fold.folding import FOLDED
 from stormfold.handlers.startup import settings as our_settings
 from stormfold.intake.listwatch import ListWatch
 from stormfold.kube import paths
@@ -69,7 +70,7 @@ def plain() -> kopf.OperatorSettings:
 
 @contextlib.asynccontextmanager
 async def folding(redis_url: str) -> AsyncIterator[Folder]:
-    """The folder as the operator has it; what is folded stays unsafe, since nobody writes requests."""
+    """The folder as the operator has it; what is folded stays in flight, since nobody writes requests."""
     connection = Connection.from_url(redis_url)
     version = PolicyVersion(PolicyId("ClusterStormPolicy", "", "default"), "uid", 1, PolicySpec())
     folder = folder_of(connection, version)
@@ -82,15 +83,15 @@ async def folding(redis_url: str) -> AsyncIterator[Folder]:
 
 async def watch(client: KubeClient, namespace: str, folder: Folder) -> None:
     """Our way."""
-    intake = intake_of(folder)
+    stream = stream_of(folder, [namespace])
     signals = ListWatch(
         client,
         paths.collection(Signal.plural, namespace),
         kind="Signal",
-        parse=PARSE,
+        parse=stream.parse,
     )
     async for change in signals.changes():
-        await intake.take(change)
+        await stream.take(change)
 
 
 async def operate(namespace: str, folder: Folder, settings: kopf.OperatorSettings) -> None:
@@ -315,7 +316,7 @@ def measure(say: Say) -> Measured:
 
 
 ABOUT = """
-The same Signals of a real kube-apiserver go to the same folder (`fold.batching`, on Valkey), once from our list and watch and once from an `@kopf.on.event` handler that parses them with our parser
+The same Signals of a real kube-apiserver go to the same folder (`fold.folder`, on Valkey), once from our list and watch and once from an `@kopf.on.event` handler that parses them with our parser
 and submits them, each in a process of its own. kopf runs twice: as it comes, and tuned (our settings of it, by which it makes no diffs, and workers that end at once). Our way also keeps the books of the checkpoint.
 Not in these figures: kopf's queues have no bound, and it does not notice what was deleted while it was disconnected.
 """

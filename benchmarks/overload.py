@@ -21,7 +21,7 @@ import orjson
 import uvloop
 
 from benchmarks.cluster import Operator, make_namespace, prepare, say, until
-from benchmarks.in_memory import PARSE, folder_of, intake_of, rest
+from benchmarks.in_memory import folder_of, stream_of
 from benchmarks.signals import as_stored, signal_manifest
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.signal import Signal
@@ -30,8 +30,8 @@ from stormfold.app import end_all
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.valkey import Valkey
-from stormfold.fold.batching import MAX_HELD
 from stormfold.fold.connection import Connection
+from stormfold.fold.queue import MAX_HELD
 from stormfold.intake.listwatch import Changed
 from stormfold.kube import paths
 from stormfold.kube.access import find_access
@@ -139,15 +139,14 @@ async def fill(valkey: Valkey) -> dict[str, float]:
     folder = folder_of(
         connection, PolicyVersion(PolicyId("ClusterStormPolicy", "", "waiting"), "uid", 1, waiting)
     )
-    left = rest()
-    intake = intake_of(folder, left)
+    stream = stream_of(folder, (f"waiting-{number}" for number in range(NAMESPACES)))
     versions = itertools.count(1)
 
     async def report(namespace: str, signals: int) -> None:
         for n in range(signals):
             manifest = signal_manifest(f"{namespace}-{n}", namespace, f"Wait{n % 100}", f"web-{n}")
             stored = orjson.loads(orjson.dumps(as_stored(manifest, next(versions))))
-            await intake.take(Changed(PARSE(stored)))
+            await stream.take(Changed(stream.parse(stored)))
 
     async def folded() -> bool:
         return folder.idle
@@ -165,7 +164,7 @@ async def fill(valkey: Valkey) -> dict[str, float]:
     return {
         "held": MAX_HELD - 2 * folder.room("another"),
         "held_mb": round(held - before, 1),
-        "held_back": len(left),
+        "held_back": len(stream.rest),
         "held_back_mb": round(back - held, 1),
     }
 

@@ -25,7 +25,7 @@ from benchmarks.cluster import (
     servers,
     until,
 )
-from benchmarks.in_memory import PARSE, folder_of, intake_of
+from benchmarks.in_memory import PARSE, folder_of, stream_of
 from benchmarks.part import Aim, Bars, Cell, Json, Lines, Measured, Part, Say, Table
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import API_VERSION
@@ -38,15 +38,14 @@ from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.connection import Connection
 from stormfold.intake.listwatch import Changed
-from stormfold.intake.signals import SignalParser
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ConflictError
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import PolicyId
 from stormfold.policy.version import PolicyVersion
-from stormfold.request.reconciler import STORMS_AT_ONCE
 from stormfold.request.retention import DELETIONS_AT_ONCE
+from stormfold.request.schedule import STORMS_AT_ONCE
 
 CREATES_AT_ONCE = 50
 SIGNALS = 3000
@@ -163,13 +162,12 @@ class Probes:
     def __init__(self, tasks: asyncio.TaskGroup, connection: Connection) -> None:
         self._tasks = tasks
         self._client = connection.client
-        self._parse = SignalParser("stormfold-system")
         self.lags: list[float] = []
         """Seconds from the acknowledgement of the create."""
 
     def look_for(self, created: dict[str, Any]) -> None:
         """The Signal was acknowledged just now."""
-        arrival = self._parse(created).outcome
+        arrival = PARSE(created).outcome
         assert isinstance(arrival, Arrival)
         self._tasks.create_task(self._look_for(arrival, time.monotonic()))
 
@@ -377,7 +375,7 @@ async def measure_fold(valkey: Valkey, signals: int, batch: int) -> float:
     """Our own CPU from an event of the watch to its acknowledged fold, in batches of that many; µs a signal."""
     connection = Connection.from_url(valkey.url)
     folder = folder_of(connection, VERSION)
-    intake = intake_of(folder)
+    stream = stream_of(folder, ["fold"])
     groups = 10
     events = [
         orjson.dumps({"type": "ADDED", "object": as_stored(manifest, version)})
@@ -391,7 +389,7 @@ async def measure_fold(valkey: Valkey, signals: int, batch: int) -> float:
     began = time.process_time()
     for start in range(0, signals, batch * groups):
         for event in events[start : start + batch * groups]:
-            await intake.take(Changed(PARSE(orjson.loads(event)["object"])))
+            await stream.take(Changed(stream.parse(orjson.loads(event)["object"])))
         await until(idle, "the batch is folded")
     used = time.process_time() - began
     await end_all(parts)

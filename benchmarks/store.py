@@ -67,7 +67,7 @@ class Way(Protocol):
 
 
 class Stormfold:
-    """Our scripts, called as `fold.batching` calls them: one call for each partition of the batch."""
+    """Our scripts, called as `fold.folding` calls them: one call for each partition of the batch."""
 
     commands: Sequence[str] = ("evalsha",)
 

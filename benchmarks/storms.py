@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from tests.harness.values import NOBODY
+
 from stormfold.api.signal import Severity
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.model.arrival import Arrival, SignalRef, Target
@@ -76,6 +78,7 @@ class Storm:
             source="alertmanager",
             seen_ms=T0 + version,
             fingerprint="",
+            via=NOBODY,
         )
 
 

@@ -43,7 +43,19 @@ COMPREHENSIONS = ("<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>")
 
 
 CARRIERS = frozenset(
-    ("Change", "Changed", "Seen", "Arrival", "Routed", "Unsafe", "Fold", "Snapshot", "SignalRef", "Request")
+    (
+        "Change",
+        "Changed",
+        "Seen",
+        "Arrival",
+        "Routed",
+        "InFlight",
+        "Fold",
+        "Snapshot",
+        "SignalRef",
+        "Request",
+        "Mark",
+    )
 )
 """The types, by name, that are the Signal or hold it."""
 

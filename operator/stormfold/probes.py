@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Callable
 
 import orjson
 from aiohttp import web
@@ -10,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Info, disable_created_metrics
 
 from stormfold import __version__
 from stormfold.listening import EVERYWHERE, everywhere
+from stormfold.readiness import Readiness
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 Info("stormfold_build", "Which stormfold this is.").info({"version": __version__})
@@ -21,12 +21,12 @@ UNHEARD.disabled = True
 
 
 class Probes:
-    """A small HTTP server. `not_ready` gives, for what is not as it should be, one sentence each by name."""
+    """A small HTTP server."""
 
-    def __init__(self, *, host: str, port: int, not_ready: Callable[[], dict[str, str]]) -> None:
+    def __init__(self, readiness: Readiness, *, host: str, port: int) -> None:
         self._host = host
         self._port = port
-        self._not_ready = not_ready
+        self._readiness = readiness
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -62,7 +62,7 @@ class Probes:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        problems = self._not_ready()
+        problems = self._readiness.not_ready()
         return web.Response(
             status=503 if problems else 200,
             body=orjson.dumps(

@@ -7,25 +7,32 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.harness.api import Api, Manifest
 from tests.harness.api_proxy import ApiProxy
 from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl
-from tests.harness.resting import rest
+from tests.harness.metrics import sample
+from tests.harness.streams import Leading
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.demo.controlplane import ControlPlane
+from stormfold.fold.folder import Folder
 from stormfold.intake import events
 from stormfold.intake.checkpoint import ShardProgress
-from stormfold.intake.events import EventIntake, EventWatch
+from stormfold.intake.enricher import Enricher
+from stormfold.intake.events import EventStream, EventWatch
+from stormfold.intake.namespaces import Namespaces
+from stormfold.intake.owners import Owners
 from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
+from stormfold.kube.lease import Lease
 from stormfold.model.arrival import Arrival, EventRef, Verdict
 from stormfold.model.segment import segment
+from stormfold.policy.router import Router
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 LIST = r"/api/v1/events\?fieldSelector=type(!|%21)(=|%3D)Normal&limit="
@@ -36,18 +43,31 @@ GONE = {"status": "Failure", "reason": "Expired", "message": "too old resource v
 
 
 class Reader:
-    """An intake behind a watch, which is told at once that everything is safe; counts what it submits."""
+    """A stream behind a watch, and its folder: what comes is durable at once, and is counted."""
 
     def __init__(self, client: KubeClient) -> None:
         self.progress = ShardProgress()
-        self.intake = EventIntake(self.progress, submit=self._submit, rest=rest("Event"))
-        self.watch = EventWatch(client, self.intake)
+        router = Router()
+        stream = EventStream(
+            self.progress,
+            cast("Lease", Leading()),
+            client=client,
+            enricher=Enricher(Namespaces(client, router), Owners(client, asyncio.Event()), router),
+            folder=cast("Folder", self),
+        )
+        self.watch = EventWatch(client, stream)
+        self._live_before = sample("stormfold_events_live")
         self.arrivals: list[Arrival] = []
 
-    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> None:
-        assert isinstance(arrival.ref, EventRef)
+    async def submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> None:
+        """As the folder."""
         self.arrivals.append(arrival)
-        self.intake.conclude(arrival.ref, Verdict(SignalPhase.FOLDED, Reason.COUNTED, ""))
+        arrival.via.durable(arrival, Verdict(SignalPhase.FOLDED, Reason.COUNTED, ""))
+
+    @property
+    def live(self) -> float:
+        """How many Events it knows of."""
+        return sample("stormfold_events_live") - self._live_before
 
     def counts(self, namespace: str) -> dict[str, int]:
         """Name and target of what was submitted in a namespace, and how often it occurred."""
@@ -154,7 +174,7 @@ async def test_events_of_both_apis_and_all_types_but_normal_are_counted(
             "Failed Pod/warning": 2,
         },
     )
-    assert len(made.intake._known) == 7
+    assert made.live == 7
     assert api_proxy.count("GET", LIST) == 1
 
 
@@ -179,7 +199,7 @@ async def test_what_happens_while_the_watch_is_away_is_counted_once(
     await come_to(
         made, namespace, before | {"Failed Pod/rises": 5, "Failed Pod/new": 3, "Failed Pod/stays": 3}
     )
-    assert len(made.intake._known) == 3
+    assert made.live == 3
     assert api_proxy.count("GET", LIST) >= 2
 
 

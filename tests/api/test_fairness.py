@@ -34,7 +34,7 @@ MEMORY_MB = 40.0
 """By this much the operator may grow meanwhile."""
 ROOM = 400
 """Signals that the operator holds in these tests: half of them of one namespace."""
-SMALL_ROOM = {"stormfold.fold.batching.MAX_HELD": ROOM}
+SMALL_ROOM = {"stormfold.fold.queue.MAX_HELD": ROOM}
 
 
 async def probed(team: Team, name: str) -> tuple[float, float]:

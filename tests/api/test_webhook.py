@@ -31,13 +31,16 @@ from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import free_port
+from stormfold.fold.folder import Folder
 from stormfold.intake import webhook
+from stormfold.intake.enricher import Enricher
 from stormfold.intake.heads import MAX_BODY, PATH
 from stormfold.intake.webhook import Authorizer, Webhook, WebhookOptions
 from stormfold.kube.access import Access, find_access
 from stormfold.kube.client import KubeClient
 from stormfold.kube.reviews import Caller, Reviews
-from stormfold.model.arrival import AlertRef, Arrival, Verdict
+from stormfold.model.arrival import Arrival, Verdict
+from stormfold.policy.router import Router
 
 COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
 NO_POLICY = Verdict(SignalPhase.REJECTED, Reason.NO_POLICY_MATCHES, "no policy governs it")
@@ -63,14 +66,22 @@ def body(*alerts: Any, **changes: Any) -> bytes:
 
 
 class Behind:
-    """What comes behind the webhook: it takes arrivals and, unless told to hold them, concludes each as counted."""
+    """What comes behind the webhook, as its enricher, its folder and the process that it serves in: it takes arrivals
+    and, unless told to hold them, concludes each as counted."""
 
     def __init__(self) -> None:
         self.arrivals: list[Arrival] = []
         self.room_for: Callable[[Arrival], bool] = lambda arrival: True
         self.holds = False
+        self.problem: str | None = None
 
-    async def submit(self, arrivals: list[Arrival]) -> list[Arrival]:
+    def not_serving(self) -> str | None:
+        return self.problem
+
+    async def all_enriched(self, arrivals: list[Arrival]) -> list[Arrival]:
+        return arrivals
+
+    def offer(self, arrivals: list[Arrival]) -> list[Arrival]:
         taken = [arrival for arrival in arrivals if self.room_for(arrival)]
         self.arrivals += taken
         if not self.holds:
@@ -80,15 +91,13 @@ class Behind:
     @staticmethod
     def conclude(arrivals: Iterable[Arrival], verdict: Verdict = COUNTED) -> None:
         for arrival in arrivals:
-            assert isinstance(arrival.ref, AlertRef)
-            arrival.ref.waiter.folded(arrival.ref.index)
-            arrival.ref.waiter.concluded(arrival.ref.index, verdict)
+            arrival.via.folded(arrival)
+            arrival.via.durable(arrival, verdict)
 
     @staticmethod
     def fold(arrivals: Iterable[Arrival]) -> None:
         for arrival in arrivals:
-            assert isinstance(arrival.ref, AlertRef)
-            arrival.ref.waiter.folded(arrival.ref.index)
+            arrival.via.folded(arrival)
 
 
 class Everybody:
@@ -122,7 +131,6 @@ class Served:
     behind: Behind
     session: aiohttp.ClientSession
     scheme: str = "http"
-    problem: str | None = None
     tasks: list[asyncio.Task[Answered]] = field(default_factory=list)
 
     async def request(self, method: str, path: str, data: Any, **headers: str | None) -> Answered:
@@ -157,9 +165,11 @@ async def served(
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
         serving = Webhook(
             options,
-            submit=behind.submit,
+            enricher=cast("Enricher", behind),
+            folder=cast("Folder", behind),
             authorizer=authorizer or Everybody(),
-            not_serving=lambda: it.problem,
+            serving=behind,
+            policies=Router(),
         )
         it = Served(serving, behind, session)
         await serving.start()
@@ -239,7 +249,7 @@ async def test_alert_that_nothing_governs_is_told_before_it_is_folded() -> None:
         it.behind.holds = True
         answer = it.post_later(body(alert(0)))
         (arrival,) = await it.taken(1)
-        cast("AlertRef", arrival.ref).waiter.concluded(0, NO_POLICY)
+        arrival.via.durable(arrival, NO_POLICY)
         assert (await answer).json == {
             "accepted": 0,
             "rejected": [{"index": 0, "reason": "NoPolicyMatches", "message": "no policy governs it"}],
@@ -323,14 +333,14 @@ async def test_post_whose_alerts_have_no_place_is_refused_and_one_of_several_is_
 
 async def test_process_that_does_not_serve_says_why() -> None:
     async with served() as it:
-        it.problem = "this replica is stopping"
+        it.behind.problem = "this replica is stopping"
         found = await it.post(body(alert()))
         assert (found.code, found.json) == (
             503,
             {"reason": "NotServing", "message": "this replica is stopping"},
         )
         assert found.headers["Retry-After"] == "2"
-        it.problem = None
+        it.behind.problem = None
         assert (await it.post(body(alert()))).code == 200
 
 
@@ -642,10 +652,9 @@ async def test_post_of_a_client_that_has_gone_holds_nothing_but_itself() -> None
             writer.write(head(len(GOOD)) + GOOD)
             (arrival,) = await it.taken(1)
         await eventually(lambda: in_flight() == 0)
-        assert isinstance(arrival.ref, AlertRef)
-        post = arrival.ref.waiter
+        post = arrival.via
         held = [value for value in gc.get_referents(post) if not isinstance(value, type)]
-        assert sorted(map(repr, held)) == sorted(map(repr, [False, None, 1, bytearray(), [], []]))
+        assert sorted(map(repr, held)) == sorted(map(repr, [False, None, 1, "", bytearray(), [], []]))
 
 
 CHUNKED = head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")

@@ -14,7 +14,7 @@ from stormfold.fold import keys
 from stormfold.fold.arguments import Fold
 from stormfold.fold.replies import CloseWord, Folded, ForgetWord, SettleWord
 from stormfold.fold.store import StormStore
-from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
+from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Target
 from stormfold.model.group import partition
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
 
@@ -75,17 +75,26 @@ def signals(first: int, last: int, **changes: Any) -> list[Arrival]:
     return [signal(version, f"web-{version}", **changes) for version in range(first, last + 1)]
 
 
-class Nobody:
-    """Waits for no alert."""
+def alert(name: str, starts: int = 0, *, firing: bool = True, **changes: Any) -> Arrival:
+    """The alert with that fingerprint that began `starts` ms after `T0`."""
+    return replace(
+        ARRIVAL,
+        ref=AlertRef(0, T0 + starts),
+        fingerprint=name,
+        firing=firing,
+        target=None,
+        **changes,
+    )
 
-    def folded(self, index: int) -> None:
-        """Not of interest."""
 
-    def delayed(self, why: str) -> None:
-        """Not of interest."""
+def resolved(name: str, starts: int = 0) -> Arrival:
+    """The end of that alert."""
+    return alert(name, starts, firing=False)
 
-    def concluded(self, index: int, verdict: Verdict) -> None:
-        """Not of interest."""
+
+def event(uid: str, version: int, count: int, after: int = 0, **changes: Any) -> Arrival:
+    """An Event at a resourceVersion, which has occurred so often."""
+    return replace(ARRIVAL, ref=EventRef(uid, version, count, after), fingerprint=uid, **changes)
 
 
 class Life(str):

@@ -7,7 +7,7 @@ can be tried, in milliseconds, where processes would have to be stopped and slow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum, auto
 from typing import Any, Self, cast
 
@@ -18,23 +18,24 @@ from tests.harness.values import T0
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.signal import SignalPhase
-from stormfold.app import held_by
 from stormfold.demo.valkey import Valkey
-from stormfold.fold.batching import STALE_SECONDS, Folder, encoded
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreUnavailableError
+from stormfold.fold.folder import Folder
+from stormfold.fold.folding import encoded
+from stormfold.fold.holding import Continuation, Held
 from stormfold.fold.keys import PREFIX
 from stormfold.fold.replies import ForgetWord
 from stormfold.fold.store import StormStore
+from stormfold.fold.storms import STALE_SECONDS
 from stormfold.kube.errors import ConflictError
 from stormfold.kube.recorder import Recorder
-from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.arrival import Arrival, Span, Verdict
 from stormfold.model.group import Group
 from stormfold.model.storm import Snapshot, State
-from stormfold.policy.index import PolicyIndex
-from stormfold.policy.routing import Routing
+from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
-from stormfold.request.index import Request, RequestIndex, version_of
+from stormfold.request.index import Request, RequestIndex
 from stormfold.request.writing import Outcome, RequestWriter, was_behind
 
 DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "below the threshold")
@@ -182,33 +183,66 @@ class Replica:
         self.group = group
         self.claimed: list[tuple[Snapshot, Request | None]] = []
         """Each with the group's latest request as it was known before the claim."""
-        self.index = RequestIndex()
+        self._tell = tell
+        self.index = RequestIndex(self)
         client = cast("Any", requests)
         self._writer = RequestWriter(client, self.index, Recorder(client, identity="replica"))
-        self.folder = Folder(
-            self.store,
-            route=Routing(PolicyIndex([version])).route,
-            continuation=self.index.continuation,
-            held=lambda gid, epoch: held_by(request) if (request := self.index.get(gid, epoch)) else None,
-            closed_spans=self.index.closed_spans,
-            leads=lambda arrival: True,
-            renewed=lambda arrival: arrival,
-            tell=tell,
-            safe_verdict=lambda gid, epoch: Verdict(SignalPhase.FOLDED, Reason.COUNTED, str(epoch)),
-            hint=lambda number, due_ms: None,
-        )
-        self.index.observed = self._observed
+        router = Router()
+        router.update([version], in_use=())
+        self.folder = Folder(self.store, router, self, self, asyncio.Event())
+        self.index.subscribe(self.folder)
+
+    # --- as the source of what comes to it
+
+    leading = True
+
+    def current(self, arrival: Arrival) -> Arrival:
+        """As it came."""
+        return arrival
+
+    def folded(self, arrival: Arrival) -> None:
+        """Not of interest."""
+
+    def delayed(self, arrival: Arrival, why: str) -> None:
+        """Not of interest."""
+
+    def refused(self, arrival: Arrival, why: str) -> None:
+        """Not of interest."""
+
+    def durable(self, arrival: Arrival, verdict: Verdict) -> None:
+        """It is told."""
+        self._tell(arrival, verdict)
+
+    # --- as the schedule, and as the index, whose verdict is the epoch alone
+
+    def expect(self, number: int, due_ms: int) -> None:
+        """A test says when it is looked."""
+
+    def make_due(self, gids: Collection[str]) -> None:
+        """A test says when it is looked."""
+
+    def position(self, gid: str, epoch: int) -> Held | None:
+        """How much the request of that epoch holds."""
+        return self.index.position(gid, epoch)
+
+    def continuation(self, gid: str) -> Continuation | None:
+        """What the latest request says."""
+        return self.index.continuation(gid)
+
+    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+        """What closed requests have counted."""
+        return self.index.closed_spans(gid, stream)
+
+    def verdict(self, gid: str, epoch: int) -> Verdict:
+        """Which epoch holds it."""
+        return Verdict(SignalPhase.FOLDED, Reason.COUNTED, str(epoch))
 
     # --- the life of the process
 
     async def started(self) -> Self:
         """The replica, when it has read the requests and knows of the storms, as `App` does it at start."""
         self.hear_of_requests()
-        opened = {
-            request.gid: (self._version, self.group.request_namespace, False)
-            for request in self.index.open_requests()
-        }
-        self.folder.adopt(await self._open_gids(), opened)
+        self.folder.adopt(await self._open_gids(), list(self.index.open_requests()))
         return self
 
     async def _open_gids(self) -> list[str]:
@@ -225,19 +259,7 @@ class Replica:
     def hear_of_requests(self) -> None:
         """See the requests as they are now."""
         for body in self._requests.bodies.values():
-            if not self.index.knows(body):
-                self.index.observe(self.index.read(body))
-
-    def _observed(self, request: Request) -> None:
-        self.folder.observed(
-            request.gid,
-            held_by(request),
-            version_of(request.resource.spec),
-            namespace=request.resource.metadata.namespace,
-            overflow=request.resource.spec.overflow,
-            closed=request.closed,
-            since=request.since,
-        )
+            self.index.seen(body)
 
     # --- folding
 
@@ -269,7 +291,7 @@ class Replica:
                 await self.store.fence([number], fenced)
             self.folder.partition_lost(number)
         self.folder.look_again_at_stale()
-        for gid in self.folder.missing_in(await self._open_gids()):
+        for gid in self.folder.storms.missing_in(await self._open_gids()):
             self.folder.look_again(gid)
 
     # --- requests, as `Reconciler` writes them
@@ -307,13 +329,9 @@ class Replica:
             return False  # it has read again, and tries again
         if outcome is Outcome.BEHIND:
             if was_behind(storm, phase, known):
-                self.folder.mistrust(
-                    storm.gid,
-                    storm.incarnation,
-                    self._version,
-                    namespace=self.group.request_namespace,
-                    overflow=False,
-                )
+                latest = self.index.latest(storm.gid)
+                assert latest is not None
+                self.folder.mistrust(latest, storm.incarnation)
             return False
         if noted and closing:
             await self.store.forget_closed(storm)

@@ -16,7 +16,7 @@ from tests.harness.replicas import Clock, Fate, Replica, Servers
 from tests.harness.requests import Requests
 
 from stormfold.demo.valkey import Valkey
-from stormfold.fold import batching, patience
+from stormfold.fold import folder, folding, patience, storms
 from stormfold.model.arrival import Arrival, Verdict
 from stormfold.model.group import Group
 from stormfold.model.storm import Snapshot, State
@@ -60,7 +60,9 @@ class Bench:
         """A bench with these servers, on which folders do not wait for a time to pass."""
         bench = cls(servers)
         with (
-            patch.multiple(batching, time=bench.clock, CLOSING_SECONDS=0.0),
+            patch.multiple(folding, time=bench.clock, CLOSING_SECONDS=0.0),
+            patch.multiple(storms, time=bench.clock),
+            patch.multiple(folder, time=bench.clock),
             patch.object(patience, "RETRY_SECONDS", (0.0,)),
         ):
             yield bench
@@ -268,7 +270,7 @@ class TwoReplicas(RuleBasedStateMachine):
     def is_done(self) -> bool:
         """Whether nobody waits for anything."""
         folders = [replica.folder for replica in self.replicas]
-        return not self.waiting() and all(folder.idle and not folder.unsafe_gids() for folder in folders)
+        return not self.waiting() and all(folder.idle and not folder.storms.in_flight() for folder in folders)
 
     def waiting(self) -> Any:
         """What is not counted, or not told."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from stormfold.api.signal import Severity
 from stormfold.api.stormpolicy import PolicySpec
-from stormfold.model.arrival import Arrival, SignalRef, Target
+from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
 from stormfold.model.group import PolicyId
 from stormfold.model.segment import segment
 from stormfold.model.storm import Detected, Snapshot, State, Terms
@@ -23,6 +23,31 @@ BANK = segment("bank")
 POD = Target("v1", "Pod", "web-0", "shop")
 NODE = Target("v1", "Node", "worker-07")
 
+
+class Nobody:
+    """A source that leads and does not care what becomes of its arrivals."""
+
+    leading = True
+
+    def current(self, arrival: Arrival) -> Arrival:
+        """As it came."""
+        return arrival
+
+    def folded(self, arrival: Arrival) -> None:
+        """Not of interest."""
+
+    def delayed(self, arrival: Arrival, why: str) -> None:
+        """Not of interest."""
+
+    def refused(self, arrival: Arrival, why: str) -> None:
+        """Not of interest."""
+
+    def durable(self, arrival: Arrival, verdict: Verdict) -> None:
+        """Not of interest."""
+
+
+NOBODY = Nobody()
+
 ARRIVAL = Arrival(
     ref=SignalRef("shop", "web-0-down", "uid-1", 1, 100),
     name="PodDown",
@@ -34,6 +59,7 @@ ARRIVAL = Arrival(
     source="alertmanager",
     seen_ms=T0,
     fingerprint="",
+    via=NOBODY,
     owner="StatefulSet/shop/web",
     node="worker-07",
 )

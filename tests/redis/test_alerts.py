@@ -6,40 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.harness.folding import DISCARDED_AS, GID, Group, Nobody, signal
+from tests.harness.folding import DISCARDED_AS, GID, Group, alert, event, resolved, signal
 from tests.harness.values import ARRIVAL, SHOP, T0
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.replies import ForgetWord, Recalled, SettleWord
 from stormfold.fold.store import KNOW_SECONDS
-from stormfold.model.arrival import AlertRef, Arrival, EventRef
+from stormfold.model.arrival import AlertRef, Arrival
 from stormfold.model.group import partition
 from stormfold.model.storm import Seed, Snapshot
 
 COUNTED = keys.counted(partition(GID), GID)
-
-
-def alert(name: str, starts: int = 0, *, firing: bool = True, **changes: Any) -> Arrival:
-    """The alert with that fingerprint that began `starts` ms after `T0`."""
-    return replace(
-        ARRIVAL,
-        ref=AlertRef(Nobody(), 0, T0 + starts),
-        fingerprint=name,
-        firing=firing,
-        target=None,
-        **changes,
-    )
-
-
-def resolved(name: str, starts: int = 0) -> Arrival:
-    """The end of that alert."""
-    return alert(name, starts, firing=False)
-
-
-def event(uid: str, version: int, count: int, after: int = 0, **changes: Any) -> Arrival:
-    """An Event at a resourceVersion, which has occurred so often."""
-    return replace(ARRIVAL, ref=EventRef(uid, version, count, after), fingerprint=uid, **changes)
 
 
 def counts(storm: Snapshot) -> tuple[int, int, int, int]:

@@ -9,27 +9,25 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
-from prometheus_client import REGISTRY
 from tests.harness.eventually import eventually
-from tests.harness.folding import CLUSTER, DISCARDED_AS, Group, Nobody
+from tests.harness.folders import POLICY, View, folding
+from tests.harness.folding import DISCARDED_AS, Group
+from tests.harness.metrics import sample
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.values import ARRIVAL, T0
-from tests.redis.test_folder import POLICY
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import Limits, PolicySpec
 from stormfold.demo.valkey import Valkey
-from stormfold.fold.batching import Folder
-from stormfold.fold.connection import Connection
+from stormfold.fold.folder import Folder
 from stormfold.fold.holding import Continuation, Held
 from stormfold.fold.replies import ForgetWord, Recalled
 from stormfold.fold.store import StormStore
-from stormfold.model.arrival import AlertRef, Arrival, Verdict
+from stormfold.model.arrival import AlertRef, Arrival, Span, Verdict
 from stormfold.model.storm import Seed
 from stormfold.policy.grouping import overflow_group
-from stormfold.policy.index import PolicyIndex
-from stormfold.policy.routing import Routing
+from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
 
 ONE = PolicyVersion(POLICY.id, "policy-uid", 1, PolicySpec(group_by=("name",), limits=Limits(open_storms=1)))
@@ -38,9 +36,7 @@ ONE = PolicyVersion(POLICY.id, "policy-uid", 1, PolicySpec(group_by=("name",), l
 
 def alert(group: str, *, firing: bool = True, starts_ms: int = T0) -> Arrival:
     """The only alert of a group."""
-    return replace(
-        ARRIVAL, ref=AlertRef(Nobody(), 0, starts_ms), name=group, fingerprint=f"of-{group}", firing=firing
-    )
+    return replace(ARRIVAL, ref=AlertRef(0, starts_ms), name=group, fingerprint=f"of-{group}", firing=firing)
 
 
 GIDS = {
@@ -50,17 +46,14 @@ GIDS = {
 NAMES = {gid: name for name, gid in GIDS.items()}
 
 
-UNANSWERED = "stormfold_fold_errors_total", {"reason": "unavailable"}
+def unanswered() -> float:
+    """How many calls of this process Redis has not answered."""
+    return sample("stormfold_fold_errors_total", reason="unavailable")
 
 
-def sample(name: str, labels: dict[str, str] | None = None) -> float:
-    """What a metric of this process says."""
-    return REGISTRY.get_sample_value(name, labels) or 0.0
-
-
-@dataclass
+@dataclass(eq=False)
 class Replica:
-    """A folder that hears of requests when the test says so."""
+    """A folder that hears of requests when the test says so, and all that it works with."""
 
     store: StormStore
     told: list[tuple[str, str]] = field(default_factory=list)
@@ -69,24 +62,57 @@ class Replica:
     """gid → what its request says, where a test lets Redis lose something."""
 
     def __post_init__(self) -> None:
-        self.folder = Folder(
-            self.store,
-            route=Routing(PolicyIndex([ONE])).route,
-            continuation=self.requests.get,
-            closed_spans=lambda gid, stream: (),
-            leads=lambda arrival: True,
-            renewed=lambda arrival: arrival,
-            held=lambda gid, epoch: None,
-            tell=lambda arrival, verdict: self.told.append((arrival.name, verdict.message)),
-            safe_verdict=lambda gid, epoch: Verdict(
-                SignalPhase.FOLDED, Reason.COUNTED, f"{NAMES[gid]} {epoch}"
-            ),
-            hint=lambda number, due_ms: None,
-        )
+        router = Router()
+        router.update([ONE], in_use=())
+        self.folder = Folder(self.store, router, self, self, asyncio.Event())
+
+    # --- as the source of its alerts
+
+    leading = True
+
+    def current(self, arrival: Arrival) -> Arrival:
+        return arrival
+
+    def folded(self, arrival: Arrival) -> None:
+        """Not of interest."""
+
+    def delayed(self, arrival: Arrival, why: str) -> None:
+        """Not of interest."""
+
+    def refused(self, arrival: Arrival, why: str) -> None:
+        """Not of interest."""
+
+    def durable(self, arrival: Arrival, verdict: Verdict) -> None:
+        self.told.append((arrival.name, verdict.message))
+
+    # --- as the index of requests
+
+    def position(self, gid: str, epoch: int) -> Held | None:
+        return None
+
+    def continuation(self, gid: str) -> Continuation | None:
+        return self.requests.get(gid)
+
+    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+        return ()
+
+    def verdict(self, gid: str, epoch: int) -> Verdict:
+        return Verdict(SignalPhase.FOLDED, Reason.COUNTED, f"{NAMES[gid]} {epoch}")
+
+    # --- as the schedule
+
+    def expect(self, number: int, due_ms: int) -> None:
+        """Not of interest."""
+
+    # --- what a test does
+
+    def offer(self, *alerts: Arrival) -> None:
+        """Take alerts in."""
+        assert self.folder.offer([replace(alert, via=self) for alert in alerts]) == []
 
     async def post(self, *alerts: Arrival) -> None:
         """Take alerts in and wait until they are folded."""
-        assert self.folder.offer(alerts) == []
+        self.offer(*alerts)
         await eventually(lambda: self.folder.idle, what="all is folded")
 
     def group(self, name: str) -> Group:
@@ -101,15 +127,8 @@ class Replica:
         """Let a request of the open storm hold all that there is, and be closed if it is to be."""
         group = self.group(name)
         storm = await (group.close_and_forget(at=10) if close else group.look(at=10))
-        self.folder.observed(
-            storm.gid,
-            Held(storm.epoch, storm.incarnation, storm.folded, storm.origin),
-            ONE,
-            namespace="shop",
-            overflow=name == "overflow",
-            closed=close,
-            since={},
-        )
+        held = Held(storm.epoch, storm.incarnation, storm.folded, storm.origin)
+        self.folder.observed(View(held, storm.gid, ONE, overflow=name == "overflow", closed=close))
 
     async def open_groups(self) -> set[str]:
         """Those that have a storm in Redis."""
@@ -118,17 +137,10 @@ class Replica:
 
 @asynccontextmanager
 async def running(url: str) -> AsyncIterator[Replica]:
-    connection = Connection.from_url(url)
-    replica = Replica(StormStore(connection, cluster=CLUSTER))
-    parts = {asyncio.create_task(part, name=name) for name, part in replica.folder.parts().items()}
-    try:
+    async with folding(url) as (store, let_fold):
+        replica = Replica(store)
+        let_fold(replica.folder)
         yield replica
-    finally:
-        while parts:  # as app.py does: a cancellation may be lost
-            for part in parts:
-                part.cancel()
-            _, parts = await asyncio.wait(parts, timeout=0.2)
-        await connection.close()
 
 
 @pytest.fixture
@@ -156,7 +168,7 @@ async def test_alert_of_a_closed_overflow_storm_opens_none_of_its_own(replica: R
     replica.told.clear()
     await replica.post(alert("own"), alert("own", firing=False))
     assert (await replica.open_groups(), replica.told) == (set(), [("own", "overflow 1")] * 2)
-    assert not any(map(replica.folder.is_open, NAMES))
+    assert not any(map(replica.folder.storms.is_open, NAMES))
     # A later start is a new occurrence.
     await replica.post(alert("own", starts_ms=T0 + 1))
     assert (await replica.open_groups(), await replica.total("own")) == ({"own"}, 1)
@@ -194,8 +206,8 @@ async def test_alert_waits_for_the_overflow_request_of_another_replica(
     await first.post(alert("other"), alert("own"))
     await second.post(alert("own"), alert("own", firing=False))
     assert (await second.open_groups(), await second.total("overflow")) == ({"other", "overflow"}, 1)
-    assert second.folder.namespace_of(GIDS["overflow"]) == "shop"
-    assert [second.folder.is_open(GIDS[name]) for name in ("own", "overflow")] == [False, True]
+    assert second.folder.storms.namespace_of(GIDS["overflow"]) == "shop"
+    assert [second.folder.storms.is_open(GIDS[name]) for name in ("own", "overflow")] == [False, True]
     assert second.told == []
     await second.write("overflow")
     assert second.told == [("own", "overflow 1")] * 2
@@ -225,7 +237,7 @@ async def test_alert_that_waited_for_its_closing_storm_is_not_in_the_overflow_st
     _, frozen = await own.close(await own.look(at=10), at=10)
     assert frozen is not None
     calls = sample("stormfold_fold_duration_seconds_count")
-    assert replica.folder.offer([alert("own")]) == []
+    replica.offer(alert("own"))
     await eventually(
         lambda: sample("stormfold_fold_duration_seconds_count") > calls, what="it hears that the storm closes"
     )
@@ -300,9 +312,9 @@ async def test_question_is_asked_again_when_redis_does_not_answer(
         await replica.write("other", close=True)
         await replica.write("overflow", close=True)
         redis_proxy.disconnect()
-        failed = sample(*UNANSWERED)
-        assert replica.folder.offer([alert("own")]) == []
-        await eventually(lambda: sample(*UNANSWERED) > failed, what="Redis does not answer")
+        failed = unanswered()
+        replica.offer(alert("own"))
+        await eventually(lambda: unanswered() > failed, what="Redis does not answer")
         redis_proxy.reconnect()
         await eventually(lambda: replica.folder.idle, what="it is known")
         assert (await replica.open_groups(), Counter(replica.told)["own", "overflow 1"]) == (set(), 2)

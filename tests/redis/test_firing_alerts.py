@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from tests.harness.folding import Group, Nobody, signal
+from tests.harness.folding import Group, signal
 from tests.harness.values import ARRIVAL, T0
 
 from stormfold.demo.valkey import Valkey
@@ -19,7 +19,7 @@ STEPS = 60
 
 def report(number: int, starts: int, *, firing: bool) -> Arrival:
     """What a sender says of an alert that began so many ms after `T0`."""
-    ref = AlertRef(Nobody(), 0, T0 + starts)
+    ref = AlertRef(0, T0 + starts)
     return replace(ARRIVAL, ref=ref, fingerprint=f"alert-{number}", firing=firing, target=None)
 
 

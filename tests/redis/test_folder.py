@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import groupby
 
 import pytest
 from tests.harness.eventually import eventually
-from tests.harness.folding import CLUSTER, T0, Group, Nobody, signal, signals
+from tests.harness.folders import GROUP, NOW, POLICY, View, World, alerts, of_alerts, running
+from tests.harness.folding import T0, Group, signal, signals
+from tests.harness.metrics import sample
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.values import SHOP
 
@@ -19,159 +20,16 @@ from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.demo.valkey import Valkey
-from stormfold.fold import batching
-from stormfold.fold.batching import Folder, encoded
-from stormfold.fold.connection import Connection
-from stormfold.fold.holding import Continuation, Held
+from stormfold.fold import queue, storms
+from stormfold.fold.folding import encoded
+from stormfold.fold.holding import Held
+from stormfold.fold.queue import Lane
 from stormfold.fold.replies import ForgetWord
 from stormfold.fold.scripts import FOLD
-from stormfold.fold.store import StormStore
-from stormfold.model.arrival import AlertRef, Arrival, Verdict
-from stormfold.model.group import PolicyId
-from stormfold.model.storm import Seed, Snapshot
-from stormfold.policy.index import PolicyIndex
-from stormfold.policy.routing import Routed, Routing
+from stormfold.model.arrival import Verdict
+from stormfold.model.storm import Seed
+from stormfold.policy.routing import Routed
 from stormfold.policy.version import PolicyVersion
-
-POLICY = PolicyVersion(
-    PolicyId("StormPolicy", "shop", "all"), "policy-uid", 1, PolicySpec(group_by=("name",))
-)
-OTHERS = PolicyVersion(PolicyId("StormPolicy", "ops", "all"), "others-uid", 1, PolicySpec())
-"""That of another namespace."""
-GROUP = POLICY.group(signal(1))
-NOW = T0 * 2
-"""Later than the folder's clock will be, which is that of the machine: whatever there is, is due."""
-
-
-def alerts(first: int, last: int) -> list[Arrival]:
-    """The alerts with these numbers, which began at the same time."""
-    return [
-        replace(signal(number), ref=AlertRef(Nobody(), number, T0), fingerprint=f"alert-{number}")
-        for number in range(first, last + 1)
-    ]
-
-
-def number_of(arrival: Arrival) -> int:
-    """The resourceVersion, or the number of an alert."""
-    return arrival.ref.index if isinstance(arrival.ref, AlertRef) else arrival.ref.resource_version
-
-
-def counted_in(epoch: int) -> Verdict:
-    """What a signal is told that is in the request of that epoch."""
-    return Verdict(SignalPhase.FOLDED, Reason.COUNTED, f"storm {epoch}")
-
-
-@dataclass
-class World:
-    """A folder with a hand-made index: the test says what requests hold."""
-
-    store: StormStore
-    policy: PolicyVersion = POLICY
-    requests: dict[str, Continuation] = field(default_factory=dict)
-    told: list[tuple[int, str]] = field(default_factory=list)
-    """(resourceVersion or number of an alert, message) in the order of the telling."""
-    hints: list[int] = field(default_factory=list)
-    held: Held | None = None
-    renewals: dict[int, Arrival] = field(default_factory=dict)
-    """resourceVersion → the signal as it is to be folded now."""
-
-    def __post_init__(self) -> None:
-        routing = Routing(PolicyIndex([self.policy, OTHERS]))
-        self.folder = Folder(
-            self.store,
-            route=routing.route,
-            continuation=self.requests.get,
-            closed_spans=lambda gid, stream: (),
-            leads=lambda arrival: True,
-            renewed=lambda arrival: self.renewals.get(number_of(arrival), arrival),
-            held=lambda _, epoch: self.held if self.held and self.held.epoch == epoch else None,
-            tell=lambda arrival, verdict: self.told.append((number_of(arrival), verdict.message)),
-            safe_verdict=lambda _, epoch: counted_in(epoch),
-            hint=lambda number, _: self.hints.append(number),
-        )
-        self.group = Group(self.store, GROUP.gid, POLICY.terms)
-
-    async def submit(self, *arrivals: Arrival) -> None:
-        """Hand signals in and wait until they are folded."""
-        for arrival in arrivals:
-            await self.folder.submit(arrival)
-        await self.idle()
-
-    async def idle(self) -> None:
-        """Wait until nothing waits for its fold."""
-        await eventually(lambda: self.folder.idle, what="all is folded")
-
-    async def storm(self) -> Snapshot | None:
-        """What Redis has."""
-        await self.store.hasten([GROUP.gid], now_ms=0)
-        storms = await self.store.claim(GROUP.partition, [GROUP.gid], now_ms=NOW)
-        return storms[0] if storms else None
-
-    async def counted(self) -> tuple[int, int]:
-        """Epoch and total of what Redis has, (0, 0) if nothing."""
-        storm = await self.storm()
-        return (storm.epoch, storm.total) if storm else (0, 0)
-
-    def request_says(self, seed: Seed) -> None:
-        """Let the index hold a request."""
-        opening = POLICY.opening(GROUP, signal(1)).encoded()
-        self.requests[GROUP.gid] = Continuation(seed, POLICY, opening)
-
-    async def life(self) -> str:
-        """The storm's incarnation in Redis."""
-        storm = await self.storm()
-        assert storm is not None
-        return storm.incarnation
-
-    def observe(self, epoch: int, folded: int, life: str, origin: str = "") -> None:
-        """Let the folder see that a request holds so much of that incarnation."""
-        self.held = Held(epoch, life, folded, origin)
-        self.folder.observed(
-            GROUP.gid, self.held, POLICY, namespace="shop", overflow=False, closed=False, since={}
-        )
-
-    async def written(self, epoch: int, folded: int) -> None:
-        """Let the folder see that a request holds so much of what is in Redis."""
-        self.observe(epoch, folded, await self.life())
-
-    async def freeze(self) -> Snapshot:
-        """Begin to close the storm."""
-        storm = await self.storm()
-        assert storm is not None
-        _, frozen = await self.store.close(
-            storm, reason="MAX_DURATION_REACHED", expected_folded=None, now_ms=NOW
-        )
-        assert frozen is not None
-        return frozen
-
-
-def of_alerts(number: int, life: str) -> Seed:
-    """What a request says that holds so many alerts of a life."""
-    return Seed(
-        epoch=1,
-        closed=False,
-        incarnation=life,
-        total=number,
-        folded=number,
-        firing=number,
-        alerts=number,
-        latest_start_ms=T0,
-    )
-
-
-@asynccontextmanager
-async def running(url: str, policy: PolicyVersion = POLICY) -> AsyncIterator[World]:
-    connection = Connection.from_url(url)
-    world = World(StormStore(connection, cluster=CLUSTER), policy)
-    parts = {asyncio.create_task(part, name=name) for name, part in world.folder.parts().items()}
-    try:
-        yield world
-    finally:
-        while parts:  # as app.py does: a cancellation may be lost
-            for part in parts:
-                part.cancel()
-            _, parts = await asyncio.wait(parts, timeout=0.2)
-        await connection.close()
 
 
 @pytest.fixture
@@ -191,7 +49,8 @@ async def proxied(valkey: Valkey, redis_proxy: RedisProxy) -> AsyncIterator[Worl
 
 async def test_signal_is_told_once_that_it_is_safe(world: World) -> None:
     await world.submit(*signals(1, 3))
-    assert (await world.counted(), world.told, world.hints) == ((1, 3), [], [GROUP.partition])
+    assert (await world.counted(), world.told, world.expected) == ((1, 3), [], [GROUP.partition])
+    assert world.folded_numbers == [1, 2, 3]
     await world.written(1, 2)
     assert world.told == [(1, "storm 1"), (2, "storm 1")]
     await world.written(1, 2)
@@ -202,7 +61,7 @@ async def test_signal_is_told_once_that_it_is_safe(world: World) -> None:
 async def test_signal_below_the_checkpoint_is_safe_at_once(world: World) -> None:
     await world.store.fence([GROUP.partition], {SHOP: 5})
     await world.submit(signal(5))
-    assert (world.told, world.folder.is_open(GROUP.gid)) == ([(5, "storm 0")], False)
+    assert (world.told, world.folder.storms.is_open(GROUP.gid)) == ([(5, "storm 0")], False)
 
 
 async def test_signal_of_an_earlier_storm_is_told_no_request_that_is_not_made_yet(world: World) -> None:
@@ -226,35 +85,35 @@ async def test_burst_is_folded_in_few_calls(proxied: World, redis_proxy: RedisPr
 async def test_namespace_without_room_is_named_and_another_one_is_taken(
     redis: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "MAX_HELD", 4)
+    monkeypatch.setattr(queue, "MAX_HELD", 4)
     async with running(redis.url) as world:
-        assert [await world.folder.submit(signal(version)) for version in (1, 2, 3)] == [None, None, "shop"]
-        assert await world.folder.submit(replace(signal(4), namespace="ops")) is None
+        assert [await world.take(signal(version)) for version in (1, 2, 3)] == [None, None, "shop"]
+        assert await world.take(replace(signal(4), namespace="ops")) is None
         await world.idle()
         assert await world.counted() == (1, 2)
         await world.written(1, 1)
         assert [world.folder.room(namespace) for namespace in ("shop", "ops", "dev")] == [1, 1, 1]
-        assert await world.folder.submit(signal(3)) is None
+        assert await world.take(signal(3)) is None
         await world.idle()
         assert await world.counted() == (1, 3)
 
 
 async def test_signal_waits_behind_others_of_its_namespace(world: World) -> None:
-    assert await world.folder.submit(signal(1), {"shop"}.__contains__) == "shop"
-    assert await world.folder.submit(signal(1), {"ops"}.__contains__) is None
+    assert await world.take(signal(1), {"shop"}.__contains__) == "shop"
+    assert await world.take(signal(1), {"ops"}.__contains__) is None
 
 
 async def test_alerts_beyond_the_room_are_given_back(redis: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "MAX_HELD", 4)
+    monkeypatch.setattr(queue, "MAX_HELD", 4)
     async with running(redis.url) as world:
-        mine, others = signals(1, 3), [replace(signal(4), namespace="ops")]
+        mine, others = world.through(*signals(1, 3)), world.through(replace(signal(4), namespace="ops"))
         assert world.folder.offer(mine + others) == mine[2:]
         await world.idle()
         assert await world.counted() == (1, 2)
 
 
 def test_groups_take_turns_in_a_lane() -> None:
-    lane = batching.Lane()
+    lane = Lane()
     of = {
         name: Routed(arrival, arrival, POLICY.group(arrival), POLICY)
         for name in "ab"
@@ -270,13 +129,13 @@ def test_groups_take_turns_in_a_lane() -> None:
         ("b", 1),
         ("a", 223),
     ]
-    assert (len(lane.take(256, lambda _: True)), lane.queue) == (45, {})
+    assert (len(lane.take(256, lambda _: True)), lane.waiting) == (45, {})
 
 
 async def test_full_redis_stops_the_folding_until_there_is_room(world: World) -> None:
     world.folder.memory_full(True)
-    await world.folder.submit(signal(1))
-    lane_ran = asyncio.create_task(world.folder.submit(signal(2)))
+    await world.take(signal(1))
+    lane_ran = asyncio.create_task(world.take(signal(2)))
     await lane_ran
     assert (await world.counted(), world.folder.idle) == ((0, 0), False)
     world.folder.memory_full(False)
@@ -293,7 +152,7 @@ async def test_signal_is_folded_as_it_is_when_its_turn_comes(world: World, redis
         await world.submit(signal(1))
         redis.command("FLUSHALL")
     world.folder.memory_full(True)
-    await world.folder.submit(signal(2))
+    await world.take(signal(2))
     world.renewals = {number: signal(number, "web-renewed") for number in (1, 2)}
     world.folder.memory_full(False)
     await world.idle()
@@ -308,7 +167,7 @@ async def test_discarded_group_tells_all_its_signals_and_is_forgotten(world: Wor
     assert storm is not None
     assert await world.store.discard(storm, encoded(TOO_FEW)) is ForgetWord.FORGOTTEN
     world.folder.released(storm, TOO_FEW)
-    assert (world.told, world.folder.is_open(GROUP.gid)) == ([(1, "too few"), (2, "too few")], False)
+    assert (world.told, world.folder.storms.is_open(GROUP.gid)) == ([(1, "too few"), (2, "too few")], False)
 
 
 async def test_signal_that_came_while_its_group_was_discarded_is_told_nothing(world: World) -> None:
@@ -333,7 +192,7 @@ async def test_signals_that_another_replica_discarded_are_told_and_the_others_fo
     await world.store.discard(storm, encoded(TOO_FEW))
     other = Group(world.store, GROUP.gid, POLICY.terms)
     await other.fold(signal(9), at=NOW - T0)
-    monkeypatch.setattr(batching, "STALE_SECONDS", 0.0)
+    monkeypatch.setattr(storms, "STALE_SECONDS", 0.0)
     world.folder.look_again_at_stale()
     message = "no request was made of its group"
     await eventually(lambda: world.told == [(1, message), (2, message)], what="both are told")
@@ -356,7 +215,7 @@ async def test_holder_of_a_group_asks_what_became_of_it_soon_after_its_window(re
 
         began = time.monotonic()
         await eventually(told, what="it is told")
-        assert time.monotonic() - began < batching.STALE_SECONDS / 2
+        assert time.monotonic() - began < storms.STALE_SECONDS / 2
 
 
 # --- what Redis loses
@@ -408,7 +267,7 @@ async def test_alert_that_the_write_of_an_earlier_life_holds_is_safe_and_not_cou
     world.request_says(of_alerts(4, before))
     world.observe(1, 4, before)
     assert world.told == [(number, "storm 1") for number in (1, 2, 3, 4)]
-    world.folder.mistrust(GROUP.gid, life, POLICY, namespace="shop", overflow=False)
+    world.mistrust(life)
     storm = await eventually(world.storm, lambda seen: seen is not None and seen.incarnation != life)
     # The fifth is surely not in the request. Of the sixth nobody knows whether another replica had counted it before.
     assert (storm.total, storm.repeats, storm.origin) == (6, 1, f"{before}:4")
@@ -433,7 +292,7 @@ async def test_alert_is_safe_whose_earlier_life_is_written_while_it_is_folded_ag
         lambda: proxied.told == [(number, "storm 1") for number in (1, 2, 3)], what="all are safe"
     )
     life = await proxied.life()
-    proxied.folder.mistrust(GROUP.gid, life, POLICY, namespace="shop", overflow=False)
+    proxied.mistrust(life)
     storm = await eventually(proxied.storm, lambda seen: seen is not None and seen.incarnation != life)
     assert (storm.total, storm.repeats) == (3, 0)
 
@@ -455,7 +314,7 @@ async def test_redis_emptied_between_two_batches_gets_both_back(
     await proxied.submit(*signals(1, 300))
     valkey.command("FLUSHALL")
     second_piece = redis_proxy.hold("EVALSHA", signal(300).occurrence.encode())
-    await proxied.folder.submit(signal(301))
+    await proxied.take(signal(301))
     await second_piece.arrived.wait()
     valkey.command("FLUSHALL")
     second_piece.release()
@@ -473,7 +332,7 @@ async def test_lost_partition_is_given_back_without_a_new_signal(world: World, r
 async def test_redis_behind_the_request_is_given_the_storm_back(world: World) -> None:
     await world.submit(*signals(1, 3))
     world.request_says(Seed(epoch=1, closed=False, total=9, folded=9, firing=9, through={SHOP: 20}))
-    world.folder.mistrust(GROUP.gid, await world.life(), POLICY, namespace="shop", overflow=False)
+    world.mistrust(await world.life())
     assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (1, 9)
     await eventually(lambda: [version for version, _ in world.told] == [1, 2, 3], what="all are safe")
 
@@ -481,7 +340,7 @@ async def test_redis_behind_the_request_is_given_the_storm_back(world: World) ->
 async def test_redis_with_a_storm_whose_request_is_closed_opens_the_next(world: World) -> None:
     await world.submit(*signals(1, 3))
     world.request_says(Seed(epoch=1, closed=True, through={SHOP: 2}))
-    world.folder.mistrust(GROUP.gid, await world.life(), POLICY, namespace="shop", overflow=False)
+    world.mistrust(await world.life())
     assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (2, 1)
     await eventually(lambda: world.told == [(1, "storm 1"), (2, "storm 1")], what="two are safe")
 
@@ -493,16 +352,19 @@ async def test_what_is_unsafe_for_long_is_folded_again(
     redis.command("FLUSHALL")
     world.folder.look_again_at_stale()
     assert await world.counted() == (0, 0)
-    monkeypatch.setattr(batching, "STALE_SECONDS", 0.0)
+    monkeypatch.setattr(storms, "STALE_SECONDS", 0.0)
     world.folder.look_again_at_stale()
     assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (1, 3)
 
 
 async def test_storm_of_a_request_found_at_start_is_given_back(world: World) -> None:
     world.request_says(Seed(epoch=4, closed=False, total=9, folded=9, firing=9, through={SHOP: 20}))
-    world.folder.adopt([], {GROUP.gid: (POLICY, "shop", False)})
+    world.folder.adopt([], [View()])
     assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (4, 9)
-    assert (world.folder.open_count(POLICY.id, "shop"), world.folder.is_open(GROUP.gid)) == (1, True)
+    assert (world.folder.storms.open_count(POLICY.id, "shop"), world.folder.storms.is_open(GROUP.gid)) == (
+        1,
+        True,
+    )
 
 
 # --- closing
@@ -512,7 +374,7 @@ async def test_signal_of_a_closing_storm_waits_and_opens_the_next(world: World) 
     await world.submit(*signals(1, 2))
     frozen = await world.freeze()
     for arrival in signals(3, 4):
-        await world.folder.submit(arrival)
+        await world.take(arrival)
     await world.written(1, frozen.total)
     assert await world.store.forget_closed(frozen) is ForgetWord.FORGOTTEN
     world.folder.closed(GROUP.gid)
@@ -528,7 +390,7 @@ async def test_signal_that_waits_for_a_closing_storm_is_kept_through_its_loss(
     await proxied.submit(*signals(1, 2))
     frozen = await proxied.freeze()
     refused = redis_proxy.hold("EVALSHA", FOLD.sha.encode(), when="after")
-    await proxied.folder.submit(signal(3))
+    await proxied.take(signal(3))
     await refused.arrived.wait()
     refused.release()
     proxied.request_says(Seed(epoch=1, closed=True, through=frozen.through))
@@ -545,7 +407,10 @@ async def test_closed_storm_without_waiting_signals_is_forgotten(world: World) -
     await world.written(1, 1)
     await world.store.forget_closed(frozen)
     world.folder.closed(GROUP.gid)
-    assert (world.folder.is_open(GROUP.gid), world.folder.open_count(POLICY.id, "shop")) == (False, 0)
+    assert (world.folder.storms.is_open(GROUP.gid), world.folder.storms.open_count(POLICY.id, "shop")) == (
+        False,
+        0,
+    )
 
 
 async def test_signal_whose_storm_closed_before_its_answer_came_is_told(
@@ -554,10 +419,10 @@ async def test_signal_whose_storm_closed_before_its_answer_came_is_told(
     await world.submit(*signals(1, 2))
     await world.store.forget_closed(await world.freeze())
     world.folder.closed(GROUP.gid)
-    monkeypatch.setattr(batching, "STALE_SECONDS", 0.0)
+    monkeypatch.setattr(storms, "STALE_SECONDS", 0.0)
     world.folder.look_again_at_stale()
     await eventually(lambda: world.told == [(1, "storm 1"), (2, "storm 1")], what="both are safe")
-    assert world.folder.is_open(GROUP.gid) is False
+    assert world.folder.storms.is_open(GROUP.gid) is False
 
 
 async def test_signal_of_a_life_that_no_request_held_is_folded_into_the_next_storm(
@@ -569,9 +434,7 @@ async def test_signal_of_a_life_that_no_request_held_is_folded_into_the_next_sto
     world.request_says(
         Seed(epoch=1, closed=True, incarnation="another", total=1, folded=1, through={SHOP: 1})
     )
-    world.folder.observed(
-        GROUP.gid, Held(1, "another", 1, ""), POLICY, namespace="shop", overflow=False, closed=True, since={}
-    )
+    world.folder.observed(View(Held(1, "another", 1, ""), closed=True))
     await world.submit(signal(3))
     assert await world.counted() == (2, 2)
     await world.written(2, 2)
@@ -584,10 +447,11 @@ async def test_signal_of_a_life_that_no_request_held_is_folded_into_the_next_sto
 async def test_signals_wait_for_a_redis_that_is_away(proxied: World, redis_proxy: RedisProxy) -> None:
     await proxied.submit(signal(1))
     redis_proxy.disconnect()
-    await proxied.folder.submit(signal(2))
-    failures = batching.FOLD_ERRORS.labels(reason="unavailable")
-    before = failures._value.get()
-    await eventually(lambda: failures._value.get() > before, what="a fold has failed")
+    await proxied.take(signal(2))
+    before = sample("stormfold_fold_errors_total", reason="unavailable")
+    await eventually(
+        lambda: sample("stormfold_fold_errors_total", reason="unavailable") > before, what="a fold has failed"
+    )
     redis_proxy.reconnect()
     await proxied.idle()
     assert await proxied.counted() == (1, 2)
@@ -606,10 +470,11 @@ async def test_signals_wait_for_room_in_a_full_redis(server: Valkey) -> None:
     async with running(server.url) as world:
         await world.submit(signal(1))
         server.command("CONFIG", "SET", "maxmemory", "1")
-        await world.folder.submit(signal(2))
-        failures = batching.FOLD_ERRORS.labels(reason="full")
-        before = failures._value.get()
-        await eventually(lambda: failures._value.get() > before, what="a fold was refused")
+        await world.take(signal(2))
+        before = sample("stormfold_fold_errors_total", reason="full")
+        await eventually(
+            lambda: sample("stormfold_fold_errors_total", reason="full") > before, what="a fold was refused"
+        )
         server.command("CONFIG", "SET", "maxmemory", "0")
         await world.idle()
         assert await world.counted() == (1, 2)

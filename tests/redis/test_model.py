@@ -58,7 +58,8 @@ class Signals(TwoReplicas):
         async def submit() -> None:
             for number in versions:
                 self.untold[self.leader][number] += 1
-                assert await self.replicas[self.leader].folder.submit(arrival(number)) is None
+                leader = self.replicas[self.leader]
+                assert await leader.folder.submit(replace(arrival(number), via=leader)) is None
 
         self.run(submit())
 

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from tests.harness.folding import CLUSTER, Group, signal, signals
+from tests.harness.folders import View, World, running
+from tests.harness.folding import CLUSTER, Group, alert, signal, signals
 from tests.harness.values import SHOP
-from tests.redis.test_alerts import alert
-from tests.redis.test_folder import GROUP, POLICY, World, running
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection
@@ -33,10 +32,8 @@ async def test_signals_that_the_closed_request_does_not_hold_go_before_later_one
     redis.command("FLUSHALL")
     world.request_says(Seed(epoch=1, closed=True, incarnation="another", folded=2, through={SHOP: 2}))
     world.held = Held(1, "another", 2, "")
-    world.folder.observed(
-        GROUP.gid, world.held, POLICY, namespace="shop", overflow=False, closed=True, since={}
-    )
-    await world.folder.submit(signal(6))
+    world.folder.observed(View(world.held, closed=True))
+    await world.take(signal(6))
     await world.idle()
     assert await world.counted() == (2, 4)
 

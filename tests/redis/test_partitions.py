@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 from redis.exceptions import RedisError
-from tests.harness.folding import CLUSTER, OPENED, T0, Group, signal, signals
+from tests.harness.folding import CLUSTER, OPENED, T0, Group, alert, signal, signals
 from tests.harness.values import BANK, SHOP
-from tests.redis.test_alerts import alert
 
 from stormfold.demo.process import ServerError
 from stormfold.demo.valkey import Valkey, ValkeyCluster

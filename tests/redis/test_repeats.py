@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.harness.folding import CLUSTER, T0, Group
-from tests.redis.test_alerts import alert, resolved
+from tests.harness.folding import CLUSTER, T0, Group, alert, resolved
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
-from tests.harness.folding import Nobody, fields_of
+from tests.harness.folding import fields_of
 from tests.harness.replicas import Fate, Replica
 from tests.harness.two_replicas import REPLICAS, Bench, Then, TwoReplicas, try_out
 from tests.harness.values import ARRIVAL, version
@@ -56,7 +56,7 @@ class Alerts(TwoReplicas):
     def alert_begins(self, who: int, clock: int = 0, then: Then = Then.WAIT) -> None:
         """`clock` is by how much that of whoever says when it began is wrong."""
         number, now = len(self.alerts), self.bench.clock.unix_ms()
-        ref = AlertRef(Nobody(), number, now + clock)
+        ref = AlertRef(number, now + clock)
         self.alerts.append(replace(ARRIVAL, ref=ref, fingerprint=f"alert-{number}", seen_ms=now))
         self.post(who, [number])
         self.goes_on(who, then)
@@ -72,7 +72,8 @@ class Alerts(TwoReplicas):
         async def offer() -> None:
             for number in numbers:
                 self.untold[who][number] += 1
-                assert self.replicas[who].folder.offer([self.alerts[number]]) == []
+                replica = self.replicas[who]
+                assert replica.folder.offer([replace(self.alerts[number], via=replica)]) == []
 
         self.run(offer())
 

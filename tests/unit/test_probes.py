@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 
 from stormfold.demo.process import free_port
 from stormfold.probes import Probes
+from stormfold.readiness import Readiness
 
 
 async def test_what_is_no_http_is_refused_without_a_word_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     port = free_port()
-    probes = Probes(host="127.0.0.1", port=port, not_ready=dict)
+    nothing = cast("Any", None)  # nobody asks whether we are ready
+    probes = Probes(Readiness(nothing, nothing), host="127.0.0.1", port=port)
     await probes.start()
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

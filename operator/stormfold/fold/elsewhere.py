@@ -11,12 +11,12 @@ Where two replicas take the same alert and know of different storms, one of them
 question and its fold, which is milliseconds, or as long as its call to Redis hangs: then it counts in both requests.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from stormfold.fold.holding import Continuation
 from stormfold.fold.replies import Recalled
 from stormfold.fold.store import StormStore
+from stormfold.fold.storms import Requests, Storms
 from stormfold.model.arrival import AlertRef
 from stormfold.model.group import Group, PolicyId
 from stormfold.policy.grouping import overflow_group
@@ -36,20 +36,10 @@ class Found:
 class Elsewhere:
     """Asks for what is about to be folded."""
 
-    def __init__(
-        self,
-        store: StormStore,
-        *,
-        continuation: Callable[[str], Continuation | None],
-        has_begun: Callable[[str], bool],
-        overflows: Collection[tuple[PolicyId, str]],
-    ) -> None:
-        """`continuation` gives what a group's latest request says; `has_begun` says whether this process has folded into the group's open storm; `overflows` are the policies and
-        namespaces of which it knows an overflow storm."""
+    def __init__(self, store: StormStore, storms: Storms, requests: Requests) -> None:
         self._store = store
-        self._continuation = continuation
-        self._has_begun = has_begun
-        self._overflows = overflows
+        self._storms = storms
+        self._requests = requests
         self._overflowed: set[tuple[PolicyId, str]] = set()
         """Those of whose overflow group Redis knew a storm, if only one that is over."""
 
@@ -83,7 +73,7 @@ class Elsewhere:
 
     def _latest_start_ms(self, gid: str, known: Recalled) -> int:
         """What began up to then the group may have counted though Redis does not know it."""
-        if (request := self._continuation(gid)) is None:
+        if (request := self._requests.continuation(gid)) is None:
             return known.latest_start_ms
         seed = request.seed
         same = known.epoch == seed.epoch and (known.closed or known.incarnation == seed.incarnation)
@@ -109,6 +99,7 @@ class Elsewhere:
         if group.overflow:
             return routed.version.group(routed.arrival)
         of = group.policy, group.request_namespace
-        if self._has_begun(group.gid) and of not in self._overflows and of not in self._overflowed:
+        has_begun = self._storms[group.gid].epoch > 0
+        if has_begun and of not in self._storms.overflows and of not in self._overflowed:
             return None
         return overflow_group(group)

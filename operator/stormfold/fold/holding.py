@@ -1,20 +1,18 @@
 """What this process knows of storms: what it has folded into them, and what their requests hold."""
 
-import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from stormfold.model.arrival import Verdict
 from stormfold.model.storm import Seed, Snapshot
 from stormfold.policy.routing import Routed
 from stormfold.policy.version import PolicyVersion
 
-TURN = 32
-"""Signals that a group has in a batch before the next group has its turn."""
 MAX_LIVES = 8
-"""So many lives of its storm are remembered of what is not safe. Should a request come to hold an older one, an alert
+"""So many lives of its storm are remembered of what is in flight. Should a request come to hold an older one, an alert
 counts again, and the request says so."""
 
 
@@ -33,12 +31,12 @@ class Storm:
     incarnation: str = ""
     distrusted: str = ""
     """An incarnation that is to be replaced by what the request says."""
-    unsafe: deque["Unsafe"] = field(default_factory=deque)
-    """What is folded but not safe, in order."""
+    in_flight: deque["InFlight"] = field(default_factory=deque)
+    """What is folded but not durable, in order."""
     queued: int = 0
     """Signals that wait for their fold."""
     waits_since: float = 0.0
-    """When the oldest unsafe signal was folded, or folded again, by the monotonic clock."""
+    """When the oldest signal in flight was folded, or folded again, by the monotonic clock."""
     since: dict[str, int] = field(default_factory=dict)
     """Stream → the oldest resourceVersion that went to the storm that is open, as far as is known."""
     discarded_by: float = math.inf
@@ -46,15 +44,19 @@ class Storm:
 
     @property
     def is_out_of_date(self) -> bool:
-        """Whether what Redis has is not to be trusted, or what is unsafe was folded into a life before the known one."""
+        """Whether what Redis has is not to be trusted, or what is in flight was folded into a life before the known one."""
         return bool(self.distrusted) or (
-            bool(self.unsafe) and self.unsafe[0].life.incarnation != self.incarnation
+            bool(self.in_flight) and self.in_flight[0].life.incarnation != self.incarnation
         )
 
     def forget(self) -> None:
         """Nothing is known of what Redis has."""
         self.epoch = self.folded = 0
         self.incarnation = ""
+
+    def kept_as_it_says(self, verdict: Verdict) -> Verdict:
+        """The verdict, with the storm's own word on how long its Signals are kept."""
+        return replace(verdict, retention_ms=self.version.spec.retention_ms) if self.version else verdict
 
     def reaches(self, since: Mapping[str, int]) -> None:
         """Note what the open storm has counted."""
@@ -76,7 +78,7 @@ class Life(NamedTuple):
         return self.ordinal <= held.folded_of(self.epoch, self.incarnation)
 
 
-class Unsafe(NamedTuple):
+class InFlight(NamedTuple):
     """An arrival that no request is known to hold."""
 
     routed: Routed
@@ -89,13 +91,13 @@ class Unsafe(NamedTuple):
         """The present one."""
         return self.lives[0]
 
-    def folded(self, life: Life) -> "Unsafe":
+    def folded(self, life: Life) -> "InFlight":
         """The same after a fold; of a life that had counted it before, what was said then stays."""
         if not self.lives:
-            return Unsafe(self.routed, (life,))
+            return InFlight(self.routed, (life,))
         earlier = [known for known in self.lives if known[:2] != life[:2]]
         same = [known for known in self.lives if known[:2] == life[:2]]
-        return Unsafe(self.routed, (*(same or [life]), *earlier)[:MAX_LIVES])
+        return InFlight(self.routed, (*(same or [life]), *earlier)[:MAX_LIVES])
 
     def is_of(self, storm: Snapshot) -> bool:
         """Whether the snapshot has counted it."""
@@ -160,45 +162,3 @@ class Continuation:
     seed: Seed
     version: PolicyVersion
     opening: str
-
-
-class Lane:
-    """The queue of one partition. One batch is under way at a time, so each group keeps its order; groups take turns."""
-
-    def __init__(self) -> None:
-        self.queue: dict[str, deque[Routed]] = {}
-        """gid → what waits, the group whose turn is next first."""
-        self.under_way: list[Routed] = []
-        """What is being folded."""
-        self.again: set[str] = set()
-        """Storms to be looked at even without a new signal."""
-        self.work = asyncio.Event()
-
-    def add(self, routed: Routed) -> None:
-        """Put an arrival behind those of its group."""
-        self.queue.setdefault(routed.group.gid, deque()).append(routed)
-        self.work.set()
-
-    def put_in_order(self, gid: str) -> None:
-        """Put what waits of a group into the order of resourceVersions, as far as it has any."""
-        self.queue[gid] = deque(
-            sorted(
-                self.queue[gid], key=lambda routed: place.resource_version if (place := routed.place) else 0
-            )
-        )
-
-    def take(self, limit: int, ready: Callable[[Routed], bool]) -> list[Routed]:
-        """The next arrivals, up to `TURN` of each group in its turn; of a group none behind one that is not ready."""
-        taken: list[Routed] = []
-        blocked: dict[str, deque[Routed]] = {}
-        while self.queue and len(taken) < limit:
-            gid = next(iter(self.queue))
-            waiting = self.queue.pop(gid)
-            left = min(TURN, limit - len(taken))
-            while left and waiting and ready(waiting[0]):
-                taken.append(waiting.popleft())
-                left -= 1
-            if waiting:
-                (blocked if left else self.queue)[gid] = waiting
-        self.queue = blocked | self.queue
-        return taken

@@ -7,21 +7,23 @@ import kopf
 
 from stormfold.api.resource import GROUP, VERSION
 from stormfold.api.stormpolicy import ClusterStormPolicy, StormPolicy
+from stormfold.intake.policies import PolicyIntake
+from stormfold.policy.router import Router
 
 
 def register(
     handlers: kopf.OperatorRegistry,
     hand_over: Callable[..., None],
-    policy_changed: Callable[[], None],
-    namespace_changed: Callable[[str, dict[str, str] | None], None],
+    policies: PolicyIntake,
+    router: Router,
 ) -> None:
     """Add the handlers."""
 
     @kopf.on.event(GROUP, VERSION, StormPolicy.plural, registry=handlers)
     @kopf.on.event(GROUP, VERSION, ClusterStormPolicy.plural, registry=handlers)
     async def policy_event(**_: Any) -> None:
-        hand_over(policy_changed)
+        hand_over(policies.changed)
 
     @kopf.on.event("", "v1", "namespaces", registry=handlers)
     async def namespace_event(type: str | None, name: str, labels: kopf.Labels, **_: Any) -> None:  # noqa: A002
-        hand_over(namespace_changed, name, None if type == "DELETED" else dict(labels))
+        hand_over(router.namespace_changed, name, None if type == "DELETED" else dict(labels))

@@ -7,16 +7,16 @@ import kopf
 
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import GROUP, VERSION
+from stormfold.request.index import RequestIndex
 
 
 def register(
     handlers: kopf.OperatorRegistry,
     hand_over: Callable[..., None],
-    request_changed: Callable[[dict[str, Any]], None],
-    request_deleted: Callable[[dict[str, Any]], None],
+    index: RequestIndex,
 ) -> None:
     """Add the handler."""
 
     @kopf.on.event(GROUP, VERSION, RemediationRequest.plural, registry=handlers)
     async def request_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
-        hand_over(request_deleted if type == "DELETED" else request_changed, dict(body))
+        hand_over(index.gone if type == "DELETED" else index.seen, dict(body))

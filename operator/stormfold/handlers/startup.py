@@ -17,10 +17,13 @@ from prometheus_client import Counter
 
 from stormfold.handlers import policies, requests
 from stormfold.handlers.session import session_of
+from stormfold.intake.policies import PolicyIntake
 from stormfold.kube.access import Access
 from stormfold.kube.client import IDLE_SECONDS, WATCH_SECONDS
 from stormfold.kube.errors import CredentialError
 from stormfold.kube.paging import MOST
+from stormfold.policy.router import Router
+from stormfold.request.index import RequestIndex
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +45,12 @@ RESTARTS = Counter("stormfold_kopf_restarts_total", "How often kopf ended by its
 
 
 @dataclass(frozen=True, slots=True)
-class Handover:
-    """Where handlers hand over to. Called in the thread of our own event loop."""
+class Listeners:
+    """Whom handlers hand over to, in the thread of our own event loop."""
 
-    policy_changed: Callable[[], None]
-    namespace_changed: Callable[[str, dict[str, str] | None], None]
-    request_changed: Callable[[dict[str, Any]], None]
-    request_deleted: Callable[[dict[str, Any]], None]
+    policies: PolicyIntake
+    router: Router
+    index: RequestIndex
 
 
 BACKOFFS_SECONDS = (0.5, 1.0, 2.0)
@@ -90,9 +92,10 @@ def settings() -> kopf.OperatorSettings:
 
 
 def registry(
-    handover: Handover, access: Access, loop: asyncio.AbstractEventLoop, ending: Callable[[], None]
+    listeners: Listeners, access: Access, loop: asyncio.AbstractEventLoop, ending: Callable[[], None]
 ) -> kopf.OperatorRegistry:
-    """All handlers, each of which hands over to `loop`; kopf goes the way of `access`; `ending` hears, in kopf's loop, that kopf is about to end."""
+    """All handlers, each of which hands over to `loop`. kopf goes the way of `access`; `ending` hears, in kopf's loop,
+    that kopf is about to end."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.cleanup(registry=handlers)
@@ -109,24 +112,25 @@ def registry(
     def hand_over(function: Callable[..., None], *args: Any) -> None:
         loop.call_soon_threadsafe(function, *args)
 
-    policies.register(handlers, hand_over, handover.policy_changed, handover.namespace_changed)
-    requests.register(handlers, hand_over, handover.request_changed, handover.request_deleted)
+    policies.register(handlers, hand_over, listeners.policies, listeners.router)
+    requests.register(handlers, hand_over, listeners.index)
     return handlers
 
 
 class KopfThread:
     """Runs kopf until it is cancelled; begins it again when it ends by itself."""
 
-    def __init__(self, handover: Handover, access: Access) -> None:
-        self._handover = handover
+    def __init__(self, listeners: Listeners, access: Access) -> None:
+        self._listeners = listeners
         self._access = access
         self._ends = 0
         self._began = 0.0
 
-    @property
-    def failing(self) -> bool:
-        """Whether it ends again and again."""
-        return self._ends >= ENDS and time.monotonic() - self._began < STEADY_SECONDS
+    def not_ready(self) -> dict[str, str]:
+        """What is wrong if it ends again and again."""
+        if self._ends >= ENDS and time.monotonic() - self._began < STEADY_SECONDS:
+            return {"kopf": "the watches of policies and requests end again and again: see the log"}
+        return {}
 
     async def run(self) -> None:
         """Supervise for ever."""
@@ -173,7 +177,7 @@ class KopfThread:
         ending = asyncio.Event()
         operating = asyncio.create_task(
             kopf.operator(
-                registry=registry(self._handover, self._access, loop, ending.set),
+                registry=registry(self._listeners, self._access, loop, ending.set),
                 settings=settings(),
                 identity=cast("Any", IDENTITY),
                 standalone=True,

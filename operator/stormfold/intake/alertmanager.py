@@ -7,11 +7,11 @@ of `SignalSpec`, and what was cut or left out is counted. Annotations are not ke
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -19,7 +19,7 @@ from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity
 from stormfold.intake.labels import MAX_NAME, MAX_VALUE, bounded, cut, digest, text_of, texts
 from stormfold.intake.targets import target_and_namespace
-from stormfold.model.arrival import AlertRef, AlertWaiter, Arrival
+from stormfold.model.arrival import AlertRef, Arrival, Source
 
 SOURCE = "alertmanager"
 """The source of every arrival from here."""
@@ -98,11 +98,19 @@ class Body:
     shortened: Shortened
 
 
+class Policies(Protocol):
+    """The policies, as far as reading alerts asks for them."""
+
+    @property
+    def labels_used(self) -> Collection[str]:
+        """Names of the labels by which they match and group."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """What all alerts of a body have in common."""
 
-    waiter: AlertWaiter
+    post: Source
     now_ms: int
     left_out: int
     used: Collection[str]
@@ -112,29 +120,26 @@ class _Reading:
 
 
 class AlertParser:
-    """Reads bodies. `operator_namespace` is what an alert speaks for that names no namespace; `labels_used` gives the
-    names of the labels by which policies match and group."""
+    """Reads bodies. `operator_namespace` is what an alert speaks for that names no namespace."""
 
-    def __init__(
-        self, operator_namespace: str, labels_used: Callable[[], Collection[str]] = frozenset
-    ) -> None:
+    def __init__(self, operator_namespace: str, policies: Policies) -> None:
         self._operator_namespace = operator_namespace
-        self._labels_used = labels_used
+        self._policies = policies
 
-    def __call__(self, body: bytes | bytearray, *, waiter: AlertWaiter, now_ms: int) -> Body:
-        """Read one that came at `now_ms`; `waiter` is who waits for its alerts.
+    def __call__(self, body: bytes | bytearray, *, post: Source, now_ms: int) -> Body:
+        """Read one that came at `now_ms`; `post` is what its alerts come through.
 
         Raises:
             BodyError: it is no JSON, not of a version that we know, or has too many alerts.
         """
-        *_, whole = self.pieces(body, waiter=waiter, now_ms=now_ms)
+        *_, whole = self.pieces(body, post=post, now_ms=now_ms)
         return whole
 
-    def pieces(self, body: bytes | bytearray, *, waiter: AlertWaiter, now_ms: int) -> Iterator[Body]:
+    def pieces(self, body: bytes | bytearray, *, post: Source, now_ms: int) -> Iterator[Body]:
         """The same, a `PIECE` at a time: gives what is read so far, in the end all. Raises like that at the beginning."""
         alerts, truncated = _alerts(body)
         read = Body([], [], truncated, Shortened())
-        reading = _Reading(waiter, now_ms, truncated, self._labels_used(), {}, read.shortened)
+        reading = _Reading(post, now_ms, truncated, self._policies.labels_used, {}, read.shortened)
         for index, alert in enumerate(alerts):
             if index and index % PIECE == 0:
                 yield read
@@ -158,7 +163,7 @@ class AlertParser:
         whole = texts(sent, reading.known)
         if "alertname" not in whole:
             raise _AlertError("labels: must have an alertname")
-        ref = AlertRef(reading.waiter, index, _milliseconds(alert.get("startsAt")), reading.left_out)
+        ref = AlertRef(index, _milliseconds(alert.get("startsAt")), reading.left_out)
         fingerprint = text_of(alert.get("fingerprint")) or fingerprint_of(whole)
         written = cut(whole.get("severity", ""), MAX_VALUE)
         severity = _SEVERITIES.get(written) or _SEVERITIES.get(written.lower())
@@ -179,6 +184,7 @@ class AlertParser:
             SOURCE,
             reading.now_ms,
             fingerprint if len(fingerprint) <= MAX_FINGERPRINT else digest(fingerprint),
+            reading.post,
             "" if severity else written,
         )
 

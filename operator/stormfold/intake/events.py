@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,7 +21,9 @@ from pydantic import ValidationError
 from stormfold.api.conditions import Reason
 from stormfold.api.resource import GROUP
 from stormfold.api.signal import Severity, SignalPhase, SignalSpec
+from stormfold.fold.folder import Folder
 from stormfold.intake.checkpoint import Progress, ShardProgress, Taken
+from stormfold.intake.enricher import Enricher
 from stormfold.intake.listwatch import WATCH_ERRORS, Change, ListWatch, version_number
 from stormfold.intake.rest import MISSED, Left, Rest
 from stormfold.intake.signals import DISCARDED, RECEIVED, REJECTED
@@ -29,9 +31,10 @@ from stormfold.intake.taking import edited, take_apart
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError
+from stormfold.kube.lease import Lease
 from stormfold.kube.preflight import denied_event_rights
 from stormfold.kube.recorder import COMPONENT
-from stormfold.model.arrival import Arrival, EventRef, Verdict, object_target
+from stormfold.model.arrival import Arrival, EventRef, Source, Verdict, object_target
 from stormfold.policy.matching import EVENT_SOURCE
 
 log = logging.getLogger(__name__)
@@ -106,7 +109,11 @@ class SeenEvent:
 
 
 class EventParser:
-    """Reads Events. Left out are those that are Normal or of no type, that stormfold wrote, or about its kinds."""
+    """Reads Events. Left out are those that are Normal or of no type, that stormfold wrote, or about its kinds; the
+    arrivals come through `via`."""
+
+    def __init__(self, via: Source) -> None:
+        self._via = via
 
     def __call__(self, body: dict[str, Any]) -> SeenEvent:
         """Read one."""
@@ -129,13 +136,13 @@ class EventParser:
             int(began),
             edited(metadata),
             count,
-            _outcome(ref, body, metadata.get("namespace", ""), int(seen * 1000)),
+            _outcome(ref, body, metadata.get("namespace", ""), int(seen * 1000), self._via),
             span_ms,
         )
 
 
 def _outcome(
-    ref: EventRef, body: Mapping[str, Any], namespace: str, seen_ms: int
+    ref: EventRef, body: Mapping[str, Any], namespace: str, seen_ms: int, via: Source
 ) -> Arrival | Verdict | None:
     about, source = _object(body.get("involvedObject")), _object(body.get("source"))
     component = _text(body.get("reportingComponent")) or _text(source.get("component"))
@@ -200,6 +207,7 @@ def _outcome(
         seen_ms=seen_ms,
         fingerprint=f"{identity}/{spec.name}",
         severity_text="" if written.lower() == "warning" else written,
+        via=via,
     )
 
 
@@ -246,22 +254,26 @@ class Known:
     gone: bool = False
 
 
-class EventIntake:
-    """Tells new occurrences from those that were counted, and keeps the progress of the stream of Events."""
+class EventStream:
+    """The Events of a shard: tells new occurrences from those that were counted, and keeps their progress."""
 
     def __init__(
         self,
         progress: ShardProgress,
+        lease: Lease,
         *,
-        submit: Callable[[Arrival, Callable[[str], bool]], Awaitable[str | None]],
-        rest: Rest[SeenEvent],
+        client: KubeClient,
+        enricher: Enricher,
+        folder: Folder,
     ) -> None:
-        """`progress` is of this stream alone: Events may lie in an etcd of their own. `submit` takes what may be
-        to be counted, or gives the namespace of its request, of which it is told whether others wait before it: then
-        it goes to the `rest`, until `retake`. Each arrival that was taken must come to `conclude`, once."""
+        """`progress` is of this stream alone: Events may lie in an etcd of their own. What the folder has no room for
+        goes to the `rest`, until `retake`."""
         self._progress = progress
-        self._submit = submit
-        self._rest = rest
+        self._lease = lease
+        self._enricher = enricher
+        self._folder = folder
+        self.parse = EventParser(self)
+        self.rest: Rest[SeenEvent] = Rest(client, kind="Event", collection=paths.events, parse=self.parse)
         self._known: dict[str, Known] = {}
         self._waiting: dict[tuple[str, int], tuple[Taken, int]] = {}
         """(uid, count) → what is not safe yet, and how many occurrences came with it."""
@@ -286,7 +298,7 @@ class EventIntake:
 
     def _drop_left(self, uid: str, known: Known) -> int:
         """What was left of an Event is gone, or comes with something newer; gives how many occurrences these are."""
-        left = self._rest.drop(uid)
+        left = self.rest.drop(uid)
         if left is None:
             return 0
         taken, occurrences = self._waiting.pop((uid, left.generation))
@@ -319,12 +331,12 @@ class EventIntake:
         known.waiting += 1
         if isinstance(seen.outcome, Verdict):
             log.debug("Event rejected", extra={"uid": ref.uid, "error": seen.outcome.message})
-            self.conclude(ref, seen.outcome)
+            self._conclude(ref, seen.outcome)
             return
         RECEIVED.labels(source=EVENT_SOURCE).inc(new)
-        namespace = await self._submit(replace(seen.outcome, ref=ref), self._rest.waits)
+        namespace = await self._submit(replace(seen.outcome, ref=ref), self.rest.waits)
         if namespace is not None:
-            self._rest.leave(
+            self.rest.leave(
                 namespace, Left(seen.uid, seen.namespace, seen.name, seen.count, seen.resource_version)
             )
 
@@ -333,15 +345,37 @@ class EventIntake:
         known = self._known[left.uid]
         ref = EventRef(left.uid, left.resource_version, left.generation, known.safe, seen.span_ms)
         if not isinstance(seen.outcome, Arrival):
-            self.conclude(ref, seen.outcome or _rejected(Reason.INVALID_SIGNAL, "now a Normal Event"))
+            self._conclude(ref, seen.outcome or _rejected(Reason.INVALID_SIGNAL, "now a Normal Event"))
             return
-        namespace = await self._submit(replace(seen.outcome, ref=ref), self._rest.others_wait)
+        namespace = await self._submit(replace(seen.outcome, ref=ref), self.rest.others_wait)
         if namespace is not None:
-            self._rest.leave(namespace, left)
+            self.rest.leave(namespace, left)
             if known.gone or known.taken > left.generation:
                 self._drop_left(left.uid, known)
 
-    def conclude(self, ref: EventRef, verdict: Verdict) -> None:
+    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
+        return await self._folder.submit(await self._enricher.enriched(arrival), waits)
+
+    @property
+    def leading(self) -> bool:
+        """Whether the shard's Lease is ours."""
+        return self._lease.leading
+
+    def folded(self, arrival: Arrival) -> None:
+        """Nothing: an Event is safe only once its request holds it."""
+
+    def delayed(self, arrival: Arrival, why: str) -> None:
+        """Nothing: an Event waits in the cluster for as long as it takes."""
+
+    def refused(self, arrival: Arrival, why: str) -> None:
+        """Nothing: it is said at a Signal of the group, if there is one."""
+
+    def durable(self, arrival: Arrival, verdict: Verdict) -> None:
+        """A request holds its occurrences, or none will."""
+        assert isinstance(arrival.ref, EventRef)
+        self._conclude(arrival.ref, verdict)
+
+    def _conclude(self, ref: EventRef, verdict: Verdict) -> None:
         """The occurrences up to `ref.count` are safe: a request holds them, or none will."""
         taken, new = self._waiting.pop((ref.uid, ref.count))
         taken.safe = True
@@ -363,7 +397,7 @@ class EventIntake:
         if known.gone:
             self._forget(ref.uid)
 
-    def renewed(self, arrival: Arrival) -> Arrival:
+    def current(self, arrival: Arrival) -> Arrival:
         """The arrival without those of its occurrences that have become safe since it was made."""
         ref = arrival.ref
         known = self._known.get(ref.uid) if isinstance(ref, EventRef) else None
@@ -402,7 +436,7 @@ class EventWatch:
     def __init__(
         self,
         client: KubeClient,
-        intake: EventIntake,
+        intake: EventStream,
         *,
         takes: Callable[[str], bool] = lambda namespace: True,
     ) -> None:
@@ -410,7 +444,7 @@ class EventWatch:
         self._client = client
         self._intake = intake
         self._events = ListWatch(
-            client, paths.events(), kind="Event", parse=EventParser(), takes=takes, params=SELECT
+            client, paths.events(), kind="Event", parse=intake.parse, takes=takes, params=SELECT
         )
         self._wanted = asyncio.Event()
 

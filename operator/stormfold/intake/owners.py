@@ -8,7 +8,6 @@ policies concerned say so.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -46,10 +45,10 @@ class _UnwantedError(Exception):
 class Owners:
     """Fills in `owner` and `node` of arrivals."""
 
-    def __init__(self, client: KubeClient) -> None:
+    def __init__(self, client: KubeClient, policies_changed: asyncio.Event) -> None:
+        """`policies_changed` is set when rights were found missing, or came: `caveat` says something else then."""
         self._client = client
-        self.changed: Callable[[], None] = lambda: None
-        """Hears when rights were found missing, or came: `caveat` says something else then."""
+        self._policies_changed = policies_changed
         self._wanted = asyncio.Event()
         self._unwanted = asyncio.Event()
         self._settled = asyncio.Event()
@@ -162,7 +161,7 @@ class Owners:
         else:
             log.info("the rights to read owners were granted")
             self._expect_lists()
-        self.changed()
+        self._policies_changed.set()
 
     async def _follow(self, kind: str) -> None:
         watch = ListWatch(

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,11 +20,15 @@ from stormfold.api.conditions import (
 )
 from stormfold.api.resource import API_VERSION, ObjectMeta, identity_of
 from stormfold.api.stormpolicy import ClusterStormPolicy, PolicySpec, PolicyStatus, StormPolicy
+from stormfold.fold.storms import Storms
+from stormfold.intake.ingest import Ingest
+from stormfold.intake.owners import Owners
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ConflictError, NotFoundError
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.group import PolicyId
+from stormfold.policy.router import Router
 from stormfold.policy.validation import Fault, faults
 from stormfold.policy.version import PolicyVersion
 
@@ -122,21 +126,20 @@ class PolicyIntake:
         client: KubeClient,
         recorder: Recorder,
         *,
-        in_force: Callable[[list[PolicyVersion]], None],
-        reports: Callable[[], bool],
-        caveat: Callable[[PolicyVersion], Fault | None] = lambda _: None,
-        overflows: Callable[[PolicyId], Sequence[str]] = lambda _: (),
+        router: Router,
+        owners: Owners,
+        storms: Storms,
+        ingest: Ingest,
+        changed: asyncio.Event,
     ) -> None:
-        """`in_force` hears of the accepted ones; `reports` says whether it is us who write what becomes of them, `caveat`
-        gives what the user must know of one, beside that it is in force; `overflows` gives the namespaces in which
-        it has more groups than may have a storm."""
+        """`changed` is set when some policy may have changed, or what is to be said of one."""
         self._client = client
         self._recorder = recorder
-        self._in_force = in_force
-        self._reports = reports
-        self._caveat = caveat
-        self._overflows = overflows
-        self._changed = asyncio.Event()
+        self._router = router
+        self._owners = owners
+        self._storms = storms
+        self._ingest = ingest
+        self._changed = changed
 
     def changed(self) -> None:
         """Some policy may have changed."""
@@ -173,13 +176,16 @@ class PolicyIntake:
             policies, _ = await self._client.list_all(paths.collection(kind.plural), read)
             found += policies
         versions = accepted.versions
-        self._in_force(versions)
+        self._router.update(versions, self._storms.versions_in_use())
+        in_use = self._router.versions
+        self._owners.want(any(version.needs_owners for version in in_use))
+        self._ingest.want_events(any(version.takes_events for version in in_use))
         POLICIES.labels(accepted="true").set(len(versions))
         POLICIES.labels(accepted="false").set(len(found) - len(versions))
-        if not self._reports():
+        if not self._ingest.leading:
             return
         for policy in found:
-            caveat = self._caveat(policy.version) if policy.version and not policy.faults else None
+            caveat = self._owners.caveat(policy.version) if policy.version and not policy.faults else None
             await self._report(policy, caveat or IN_FORCE)
 
     async def _report(self, policy: "Policy", in_force: Fault) -> None:
@@ -194,7 +200,9 @@ class PolicyIntake:
             observed_generation=metadata.generation,
             last_transition_time=now,
         )
-        overflow = overflowing(self._overflows(PolicyId(kind.__name__, metadata.namespace, metadata.name)))
+        overflow = overflowing(
+            self._storms.overflows_of(PolicyId(kind.__name__, metadata.namespace, metadata.name))
+        )
         overflowed = Condition(
             type=ConditionType.OVERFLOWED,
             status=ConditionStatus.FALSE

@@ -22,7 +22,7 @@ NAMED = 5
 
 
 class Post:
-    """Waits for the alerts of one body: the `AlertWaiter` of its arrivals.
+    """Waits for the alerts of one body: what they come through.
 
     Arrivals may hold it for longer than anybody waits: it keeps no more than a flag for each alert, and once nobody
     waits, it only counts.
@@ -62,17 +62,30 @@ class Post:
         self._done = None
         self._waiting = bytearray()
 
-    def folded(self, index: int) -> None:
+    @property
+    def leading(self) -> bool:
+        """Every replica takes alerts."""
+        return True
+
+    def current(self, arrival: Arrival) -> Arrival:
+        """The same: an alert stays what it was when it came."""
+        return arrival
+
+    def folded(self, arrival: Arrival) -> None:
         """Redis has counted it, or knew it."""
         if self._ack_folded:
-            self._take(index)
+            self._take(index_of(arrival))
 
-    def delayed(self, why: str) -> None:
+    def delayed(self, arrival: Arrival, why: str) -> None:
         """The request of one of them cannot be written now."""
         self.delay = why
 
-    def concluded(self, index: int, verdict: Verdict) -> None:
-        """It is safe: a request holds it, or none will."""
+    def refused(self, arrival: Arrival, why: str) -> None:
+        """Nothing more: whoever waits was told."""
+
+    def durable(self, arrival: Arrival, verdict: Verdict) -> None:
+        """A request holds it, or none will."""
+        index = index_of(arrival)
         notes = None
         if verdict.phase is SignalPhase.REJECTED:
             REJECTED.labels(source=SOURCE, reason=verdict.reason.value).inc()

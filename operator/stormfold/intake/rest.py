@@ -77,14 +77,12 @@ class Rest(Generic[T]):
         kind: str,
         collection: Callable[[str], str],
         parse: Callable[[dict[str, Any]], T],
-        held_back: Callable[[str, Left], None] = lambda namespace, left: None,
     ) -> None:
-        """`collection` gives the path of those in a namespace; `held_back` hears of the first that is left of one."""
+        """`collection` gives the path of those in a namespace."""
         self._client = client
         self._kind = kind
         self._collection = collection
         self._parse = parse
-        self._held_back = held_back
         self._left: dict[str, dict[str, Left]] = {}
         """Namespace → uid → what was left, in the order of resourceVersions."""
         self._namespace_of: dict[str, str] = {}
@@ -105,14 +103,14 @@ class Rest(Generic[T]):
         """The same for what was left and is taken again: whether it has come to a namespace whose turn it is not."""
         return namespace != self._resuming and namespace in self._left
 
-    def leave(self, namespace: str, left: Left) -> None:
-        """There is no room for an object whose request is made in the namespace."""
+    def leave(self, namespace: str, left: Left) -> bool:
+        """There is no room for an object whose request is made in the namespace; says whether it is the first."""
         waiting = self._left.setdefault(namespace, {})
-        if not waiting and namespace != self._resuming:
+        first = not waiting and namespace != self._resuming
+        if first:
             log.warning(
                 "namespace held back: no room for more of its signals", extra={"namespace": namespace}
             )
-            self._held_back(namespace, left)
         last = waiting[next(reversed(waiting))] if waiting else left
         waiting[left.uid] = left
         if left.resource_version < last.resource_version:
@@ -120,6 +118,7 @@ class Rest(Generic[T]):
             self._left[namespace] = {one.uid: one for one in in_order}
         self._namespace_of[left.uid] = namespace
         self._note()
+        return first
 
     def drop(self, uid: str) -> Left | None:
         """The object is gone, something newer has come of it, or it is taken now: what it was left as, if it was."""

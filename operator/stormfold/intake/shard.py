@@ -4,17 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from stormfold.api.signal import Signal
+from stormfold.fold.folder import Folder
 from stormfold.fold.patience import until_done
 from stormfold.fold.store import StormStore
 from stormfold.intake.checkpoint import ShardProgress
-from stormfold.intake.events import EventIntake, EventParser, EventWatch, SeenEvent
+from stormfold.intake.enricher import Enricher
+from stormfold.intake.events import EventStream, EventWatch
 from stormfold.intake.listwatch import ListWatch
-from stormfold.intake.rest import Left, Rest
-from stormfold.intake.signals import Seen, SignalIntake, SignalParser
+from stormfold.intake.signals import Keeper, SignalStream
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.lease import Checkpoints, Lease
-from stormfold.model.arrival import Arrival, SignalRef, Verdict
+from stormfold.kube.recorder import Recorder
 from stormfold.model.group import PARTITIONS
 from stormfold.model.segment import segment
 
@@ -30,51 +31,37 @@ class Shard:
         segments: range,
         *,
         operator_namespace: str,
-        begins: Callable[[], Awaitable[None]],
-        room: Callable[[str], int],
-        submit: Callable[[Arrival, Callable[[str], bool]], Awaitable[str | None]],
-        held_back: Callable[[str, Left], None],
-        concluded: Callable[[SignalRef, Verdict], None],
-        kept: Callable[[Seen], None],
-        changed: Callable[[SignalRef], None],
-        deleted: Callable[[str], None],
+        enricher: Enricher,
+        folder: Folder,
+        keeper: Keeper,
+        recorder: Recorder,
     ) -> None:
-        """Connect the shard.
-
-        `begins` is awaited when the Lease is ours and before anything is taken in. `room` gives how much a namespace
-        has, `held_back` hears of the first Signal for which one has none; for the rest see `SignalIntake`.
-        """
         self._store = store
         self._lease = lease
         self._segments = segments
+        self._folder = folder
         self._signal_progress, self._event_progress = ShardProgress(segments), ShardProgress(segments)
-        self._begins = begins
-        self._room = room
-        parse = SignalParser(operator_namespace)
-        self._signals = ListWatch(
-            client, paths.collection(Signal.plural), kind="Signal", parse=parse, takes=self._takes
-        )
-        self._rest: Rest[Seen] = Rest(
-            client,
-            kind="Signal",
-            collection=lambda namespace: paths.collection(Signal.plural, namespace),
-            parse=parse,
-            held_back=held_back,
-        )
-        self.signals = SignalIntake(
+        self._signals = SignalStream(
             self._signal_progress,
-            submit=submit,
-            rest=self._rest,
-            concluded=concluded,
-            kept=kept,
-            changed=changed,
-            deleted=deleted,
+            lease,
+            client=client,
+            operator_namespace=operator_namespace,
+            enricher=enricher,
+            folder=folder,
+            keeper=keeper,
+            recorder=recorder,
         )
-        self._event_rest: Rest[SeenEvent] = Rest(
-            client, kind="Event", collection=paths.events, parse=EventParser()
+        self._events = EventStream(
+            self._event_progress, lease, client=client, enricher=enricher, folder=folder
         )
-        self.events = EventIntake(self._event_progress, submit=submit, rest=self._event_rest)
-        self._event_watch = EventWatch(client, self.events, takes=self._takes)
+        self._signal_watch = ListWatch(
+            client,
+            paths.collection(Signal.plural),
+            kind="Signal",
+            parse=self._signals.parse,
+            takes=self._takes,
+        )
+        self._event_watch = EventWatch(client, self._events, takes=self._takes)
         self._begun = False
         self._taking: list[asyncio.Task[None]] = []
 
@@ -89,9 +76,9 @@ class Shard:
     def not_ready(self) -> dict[str, str]:
         """What keeps the process from being ready."""
         if self._lease.leading:
-            if not self._signals.fresh:
+            if not self._signal_watch.fresh:
                 return {"watch": "the watch of Signals has heard nothing for 2 minutes"}
-            if not self.signals.listed:
+            if not self._signals.listed:
                 return {"intake": "Signals have not been listed yet"}
         elif not self._lease.standing_by:
             return {"lease": "the API server does not answer, so somebody else may lead ingest"}
@@ -109,8 +96,10 @@ class Shard:
         """Segment → the resourceVersion up to which Redis may forget ids."""
         return self._signal_progress.trim() if self._begun else {}
 
-    async def run(self) -> None:
+    async def run(self, begins: Callable[[], Awaitable[None]]) -> None:
         """Wait for the Lease, begin where everything was safe, and take in until it is lost.
+
+        `begins` is awaited when the Lease is ours and before anything is taken in.
 
         Raises:
             LeaseLostError: somebody else leads.
@@ -118,6 +107,7 @@ class Shard:
         found = await self._lease.acquire()
         self._signal_progress.begin(found.signals)
         self._event_progress.begin(found.events)
+        signals, events = self._signals, self._events
         async with asyncio.TaskGroup() as tasks:
             # First of all: what follows waits for Redis, and the Lease does not.
             tasks.create_task(self._lease.keep(self._checkpoints, self._kept), name="lease")
@@ -125,14 +115,14 @@ class Shard:
                 lambda: self._store.fence(range(PARTITIONS), self._signal_progress.kept_versions())
             )
             self._begun = True
-            await self._begins()
+            await begins()
             self._taking = [
                 tasks.create_task(self._take_signals(), name="signals"),
                 tasks.create_task(self._event_watch.run(), name="event-watch"),
-                tasks.create_task(self._rest.run(self._room, self.signals.retake), name="signals-held-back"),
                 tasks.create_task(
-                    self._event_rest.run(self._room, self.events.retake), name="events-held-back"
+                    signals.rest.run(self._folder.room, signals.retake), name="signals-deferred"
                 ),
+                tasks.create_task(events.rest.run(self._folder.room, events.retake), name="events-deferred"),
             ]
 
     def _checkpoints(self) -> Checkpoints:
@@ -143,8 +133,8 @@ class Shard:
         self._event_progress.kept(checkpoints.events)
 
     async def _take_signals(self) -> None:
-        async for change in self._signals.changes():
-            await self.signals.take(change)
+        async for change in self._signal_watch.changes():
+            await self._signals.take(change)
 
     def stop_taking(self) -> None:
         """Take nothing more in."""

@@ -1,22 +1,29 @@
 """Signals: resources → arrivals, each occurrence once."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import Counter, Gauge
 from pydantic import ValidationError
 
 from stormfold.api.conditions import Reason
-from stormfold.api.signal import SignalPhase, SignalSpec, SignalState
+from stormfold.api.resource import API_VERSION
+from stormfold.api.signal import Signal, SignalPhase, SignalSpec, SignalState
+from stormfold.fold.folder import Folder
 from stormfold.intake.alertmanager import FUTURE_MS
 from stormfold.intake.checkpoint import ShardProgress, Taken
+from stormfold.intake.enricher import Enricher
 from stormfold.intake.listwatch import Change, Listed, version_number
 from stormfold.intake.rest import MISSED, Left, Rest
 from stormfold.intake.taking import edited, take_apart
 from stormfold.intake.targets import NAMESPACE_NAME
-from stormfold.model.arrival import Arrival, SignalRef, Verdict, object_target
+from stormfold.kube import paths
+from stormfold.kube.client import KubeClient
+from stormfold.kube.lease import Lease
+from stormfold.kube.recorder import About, Recorder
+from stormfold.model.arrival import Arrival, SignalRef, Source, Verdict, object_target
 
 FUTURE = timedelta(milliseconds=FUTURE_MS)
 
@@ -73,10 +80,12 @@ class Seen:
 
 
 class SignalParser:
-    """Reads `Signal` resources. `operator_namespace` is the one whose Signals may speak for others."""
+    """Reads `Signal` resources. `operator_namespace` is the one whose Signals may speak for others; the arrivals come
+    through `via`."""
 
-    def __init__(self, operator_namespace: str) -> None:
+    def __init__(self, operator_namespace: str, via: Source) -> None:
         self._operator_namespace = operator_namespace
+        self._via = via
 
     def __call__(self, body: dict[str, Any]) -> Seen:
         """Read one; what is wrong with it becomes a `Rejected` verdict."""
@@ -138,6 +147,7 @@ class SignalParser:
             source=spec.source,
             seen_ms=int(happened.timestamp() * 1000),
             fingerprint=spec.fingerprint or "",
+            via=self._via,
         )
 
 
@@ -145,33 +155,51 @@ def _rejected(reason: Reason, message: str) -> Verdict:
     return Verdict(SignalPhase.REJECTED, reason, message[:1024])
 
 
-class SignalIntake:
-    """Tells new occurrences from what was counted, and keeps the progress of the shard."""
+class Keeper(Protocol):
+    """Who looks after Signals that are taken in: their marks, and their deletion."""
+
+    def durable(self, ref: SignalRef, verdict: Verdict, stream: "SignalStream") -> None:
+        """Where an occurrence went. `stream` hears whether that is marked."""
+
+    def keep(self, ref: SignalRef, arrival: Arrival | None, created: int) -> None:
+        """It was counted before this process began. `created` is in Unix seconds."""
+
+    def changed(self, ref: SignalRef) -> None:
+        """A Signal has a newer version."""
+
+    def forget(self, uid: str) -> None:
+        """A Signal is gone."""
+
+
+class SignalStream:
+    """The Signals of a shard: tells new occurrences from what was counted, and keeps the progress of the shard."""
 
     def __init__(
         self,
         progress: ShardProgress,
+        lease: Lease,
         *,
-        submit: Callable[[Arrival, Callable[[str], bool]], Awaitable[str | None]],
-        rest: Rest[Seen],
-        concluded: Callable[[SignalRef, Verdict], None],
-        kept: Callable[[Seen], None],
-        changed: Callable[[SignalRef], None],
-        deleted: Callable[[str], None],
+        client: KubeClient,
+        operator_namespace: str,
+        enricher: Enricher,
+        folder: Folder,
+        keeper: Keeper,
+        recorder: Recorder,
     ) -> None:
-        """Connect the intake.
-
-        `submit` takes what is to be counted, or gives the namespace of its request, of which it is told whether
-        others wait before it: then it goes to the `rest`, until `retake`. `concluded` hears where an occurrence went, `kept` of one that was
-        counted before this process began, `changed` and `deleted` of Signals that are there or gone.
-        """
+        """What the folder has no room for goes to the `rest`, until `retake`."""
         self._progress = progress
-        self._submit = submit
-        self._rest = rest
-        self._concluded = concluded
-        self._kept = kept
-        self._changed = changed
-        self._deleted = deleted
+        self._lease = lease
+        self._enricher = enricher
+        self._folder = folder
+        self._keeper = keeper
+        self._recorder = recorder
+        self.parse = SignalParser(operator_namespace, self)
+        self.rest: Rest[Seen] = Rest(
+            client,
+            kind="Signal",
+            collection=lambda namespace: paths.collection(Signal.plural, namespace),
+            parse=self.parse,
+        )
         self._taken: dict[str, Taken] = {}
         """uid → its latest occurrence."""
         self._waiting: dict[tuple[str, int], Taken] = {}
@@ -193,7 +221,7 @@ class SignalIntake:
         if taken:
             self._leave(uid, taken)
         self._drop_left(uid)
-        self._deleted(uid)
+        self._keeper.forget(uid)
 
     def _leave(self, uid: str, taken: Taken) -> None:
         """The occurrence is gone: whatever became of it, nothing is left that could say so."""
@@ -203,7 +231,7 @@ class SignalIntake:
 
     def _drop_left(self, uid: str) -> None:
         """Nobody can read any more what was left of a Signal."""
-        if left := self._rest.drop(uid):
+        if left := self.rest.drop(uid):
             self._waiting.pop((uid, left.generation)).safe = True
             MISSED.labels(kind="Signal").inc()
 
@@ -214,7 +242,7 @@ class SignalIntake:
         if before and ref.generation <= before.generation:
             before.marked = before.marked or seen.marked
             before.edited_version = ref.resource_version
-            self._changed(ref)
+            self._keeper.changed(ref)
             return
         if before is None and progress.counted_before(
             ref.resource_version,
@@ -228,42 +256,68 @@ class SignalIntake:
             )
             if isinstance(seen.outcome, Verdict) and not seen.marked:
                 # The last leader may have been killed before its status could say so.
-                self._concluded(ref, seen.outcome)
+                self._tell(ref, seen.outcome)
             else:
-                self._kept(seen)
+                arrival = None if isinstance(seen.outcome, Verdict) else seen.outcome
+                self._keeper.keep(ref, arrival, seen.created)
             return
         if before:
             self._leave(ref.uid, before)
             self._drop_left(ref.uid)
         taken = progress.take(ref.resource_version, generation=ref.generation, created=seen.created)
         self._taken[ref.uid] = self._waiting[ref.uid, ref.generation] = taken
-        self._changed(ref)
+        self._keeper.changed(ref)
         if isinstance(seen.outcome, Verdict):
             # What is wrong with it the next leader sees as well.
             taken.safe = True
-            self.conclude(ref, seen.outcome)
+            self._conclude(ref, seen.outcome)
             return
         RECEIVED_SIGNALS.inc()
-        namespace = await self._submit(seen.outcome, self._rest.waits)
+        namespace = await self._submit(seen.outcome, self.rest.waits)
         if namespace is not None:
-            self._rest.leave(
-                namespace, Left(ref.uid, ref.namespace, ref.name, ref.generation, ref.resource_version)
-            )
+            left = Left(ref.uid, ref.namespace, ref.name, ref.generation, ref.resource_version)
+            if self.rest.leave(namespace, left):
+                self._say_that_it_waits(ref, namespace)
 
     async def retake(self, left: Left, seen: Seen) -> None:
         """Take what was left, under the resourceVersion under which it was left: that is its place in its group."""
         ref = replace(seen.ref, resource_version=left.resource_version)
         if isinstance(seen.outcome, Verdict):
-            self.conclude(ref, seen.outcome)
+            self._conclude(ref, seen.outcome)
             return
-        namespace = await self._submit(replace(seen.outcome, ref=ref), self._rest.others_wait)
+        namespace = await self._submit(replace(seen.outcome, ref=ref), self.rest.others_wait)
         if namespace is not None:
-            self._rest.leave(namespace, left)
+            self.rest.leave(namespace, left)
             if self._waiting[left.uid, left.generation].gone:
                 self._drop_left(left.uid)
 
-    def conclude(self, ref: SignalRef, verdict: Verdict) -> None:
-        """Its request holds an occurrence: it is safe. Or none does: it is safe once its status says why, or cannot say it."""
+    @property
+    def leading(self) -> bool:
+        """Whether the shard's Lease is ours."""
+        return self._lease.leading
+
+    def current(self, arrival: Arrival) -> Arrival:
+        """The same: of a Signal, an occurrence stays what it is."""
+        return arrival
+
+    def folded(self, arrival: Arrival) -> None:
+        """Nothing: a Signal is safe only once its request holds it."""
+
+    def delayed(self, arrival: Arrival, why: str) -> None:
+        """Nothing: a Signal waits in the cluster for as long as it takes."""
+
+    def refused(self, arrival: Arrival, why: str) -> None:
+        """An Event at it says why its request cannot be written."""
+        assert isinstance(arrival.ref, SignalRef)
+        self._recorder.record_once(_about(arrival.ref), "Warning", Reason.REQUEST_REFUSED, why)
+
+    def durable(self, arrival: Arrival, verdict: Verdict) -> None:
+        """A request holds it, or none will."""
+        assert isinstance(arrival.ref, SignalRef)
+        self._conclude(arrival.ref, verdict)
+
+    def _conclude(self, ref: SignalRef, verdict: Verdict) -> None:
+        """Its request holds an occurrence: it is safe. Or none does: it is safe once its status says why, or cannot."""
         taken = self._waiting.pop((ref.uid, ref.generation))
         taken.safe = taken.safe or taken.gone or verdict.phase is SignalPhase.FOLDED
         if verdict.phase is SignalPhase.REJECTED:
@@ -272,7 +326,24 @@ class SignalIntake:
             DISCARDED.labels(source="signal", reason=verdict.reason.value).inc()
         if taken.edited_version:
             ref = replace(ref, resource_version=taken.edited_version)
-        self._concluded(ref, verdict)
+        self._tell(ref, verdict)
+
+    def _tell(self, ref: SignalRef, verdict: Verdict) -> None:
+        self._keeper.durable(ref, verdict, self)
+        if verdict.phase is SignalPhase.REJECTED:
+            self._recorder.record_once(_about(ref), "Warning", verdict.reason, verdict.message)
+
+    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
+        return await self._folder.submit(await self._enricher.enriched(arrival), waits)
+
+    def _say_that_it_waits(self, ref: SignalRef, namespace: str) -> None:
+        self._recorder.record_once(
+            _about(ref),
+            "Warning",
+            Reason.NO_ROOM,
+            f"as many signals as may wait for requests in namespace {namespace}: this one and those after it stay in "
+            "the cluster and are counted when there is room",
+        )
 
     def marked(self, ref: SignalRef) -> None:
         """The Signal's status now says where this occurrence went."""
@@ -285,3 +356,7 @@ class SignalIntake:
         taken = self._taken.get(ref.uid)
         if taken and taken.generation == ref.generation:
             taken.safe = True
+
+
+def _about(ref: SignalRef) -> About:
+    return About(API_VERSION, "Signal", ref.name, ref.namespace, ref.uid)

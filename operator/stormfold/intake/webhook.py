@@ -14,7 +14,7 @@ import os
 import ssl
 import time
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -24,8 +24,10 @@ from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
 from stormfold.api.conditions import Reason
-from stormfold.intake.alertmanager import SOURCE, AlertParser, Body, BodyError, Refusal
+from stormfold.fold.folder import Folder
+from stormfold.intake.alertmanager import PIECE, SOURCE, AlertParser, Body, BodyError, Policies, Refusal
 from stormfold.intake.credentials import Watched, read_secret, server_tls
+from stormfold.intake.enricher import Enricher
 from stormfold.intake.heads import MAX_BODY, PATH, bearer_token, check_head, not_served, too_large
 from stormfold.intake.posts import (
     Answer,
@@ -108,6 +110,13 @@ class Authorizer(Protocol):
         """Whether the caller may post alerts that speak for the namespace, or for `ALL_NAMESPACES`."""
 
 
+class Serving(Protocol):
+    """Whether the process is well enough to take posts."""
+
+    def not_serving(self) -> str | None:
+        """Why no post is taken now; None if posts are."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebhookOptions:
     """What can be set; the settings tell what each means."""
@@ -125,27 +134,25 @@ class WebhookOptions:
 
 
 class Webhook:
-    """The HTTP server.
-
-    `submit` takes arrivals and gives those for which there was no room; it may be cancelled when the client goes, and
-    what it has not taken by then is not taken. `not_serving` gives the reason for which nothing is taken now, if there is one;
-    `labels_used` the labels by which policies match and group.
-    """
+    """The HTTP server. A post whose client goes is cancelled: what has not been offered to the folder by then is not
+    taken."""
 
     def __init__(
         self,
         options: WebhookOptions,
         *,
-        submit: Callable[[list[Arrival]], Awaitable[list[Arrival]]],
+        enricher: Enricher,
+        folder: Folder,
         authorizer: Authorizer,
-        not_serving: Callable[[], str | None],
-        labels_used: Callable[[], Collection[str]] = frozenset,
+        serving: Serving,
+        policies: Policies,
     ) -> None:
         self._options = options
-        self._submit = submit
+        self._enricher = enricher
+        self._folder = folder
         self._authorizer = authorizer
-        self._not_serving = not_serving
-        self._parser = AlertParser(options.namespace, labels_used)
+        self._serving = serving
+        self._parser = AlertParser(options.namespace, policies)
         self._parsing = asyncio.Lock()
         """Bodies are parsed one after the other: what is parsed takes several times the room of its text."""
         self._secret = Watched(options.secret_file)
@@ -293,7 +300,7 @@ class Webhook:
 
     async def _post(self, request: web.Request) -> web.Response:
         began = time.monotonic()
-        problem = self._not_serving()
+        problem = self._serving.not_serving()
         if problem:
             raise RefusalError(503, Reason.NOT_SERVING, problem)
         token = bearer_token(request)
@@ -369,7 +376,7 @@ class Webhook:
 
     async def _parsed(self, data: bytearray, post: Post) -> Body:
         async with self._parsing:
-            pieces = self._parser.pieces(data, waiter=post, now_ms=int(time.time() * 1000))
+            pieces = self._parser.pieces(data, post=post, now_ms=int(time.time() * 1000))
             body = next(pieces)
             for _ in pieces:  # the same body, with more in it
                 await asyncio.sleep(0)  # nobody waits longer than for a piece
@@ -387,7 +394,7 @@ class Webhook:
             raise none_taken(refusals)
         post.expect([index_of(arrival) for arrival in arrivals])
         try:
-            refused = await self._submit(arrivals) if arrivals else []
+            refused = await self._offer(arrivals) if arrivals else []
             RECEIVED.labels(source=SOURCE).inc(len(arrivals) - len(refused))
             if refused:
                 raise no_room(refused)
@@ -408,6 +415,16 @@ class Webhook:
                 **shortened(body.shortened),
             },
         )
+
+    async def _offer(self, arrivals: list[Arrival]) -> list[Arrival]:
+        """Hand alerts on to the folder; gives those for which there is no room."""
+        enriched = await self._enricher.all_enriched(arrivals)
+        refused: list[Arrival] = []
+        for first in range(0, len(enriched), PIECE):
+            if first:
+                await asyncio.sleep(0)  # a large post must not keep the others from their turn
+            refused += self._folder.offer(enriched[first : first + PIECE])
+        return refused
 
     async def _allowed(self, body: Body, caller: Caller) -> tuple[list[Arrival], list[Refusal]]:
         """What the caller may post, and all that is refused."""

@@ -100,6 +100,10 @@ class KubeClient:
         """Whether the API server has answered a request by 429 lately."""
         return time.monotonic() - self._throttled_at < THROTTLED_SECONDS
 
+    def not_ready(self) -> dict[str, str]:
+        """What keeps the process from being ready: that the API server does not know who we are."""
+        return {"credentials": self.unauthorized} if self.unauthorized else {}
+
     def _tls(self) -> ssl.SSLContext:
         assert self.access.tls is not None
         return self.access.tls.context(self._credential.pair)

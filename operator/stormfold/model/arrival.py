@@ -118,24 +118,33 @@ class Span(NamedTuple):
         return isinstance(resource_version, int) and self.first <= resource_version <= self.last
 
 
-class AlertWaiter(Protocol):
-    """Who waits for the alerts of one webhook body. Each is told of by its index in the body, once."""
+class Source(Protocol):
+    """Through what arrivals come: a stream of Signals or of Events, or a webhook post. It hears what becomes of each."""
 
-    def folded(self, index: int) -> None:
+    @property
+    def leading(self) -> bool:
+        """Whether what comes through it is ours to take in now."""
+
+    def current(self, arrival: "Arrival") -> "Arrival":
+        """The arrival as it is to be folded now."""
+
+    def folded(self, arrival: "Arrival") -> None:
         """Redis has counted it, or knew it."""
 
-    def delayed(self, why: str) -> None:
-        """The request of one of them cannot be written now; it is tried again."""
+    def delayed(self, arrival: "Arrival", why: str) -> None:
+        """Its request cannot be written now; it is tried again. Not all of a group need hear it."""
 
-    def concluded(self, index: int, verdict: "Verdict") -> None:
-        """It is safe: a request holds it, or none will. Comes without `folded` if it was never folded."""
+    def refused(self, arrival: "Arrival", why: str) -> None:
+        """The same, if that may last: one Signal of the group stands for all, and people are to see it there."""
+
+    def durable(self, arrival: "Arrival", verdict: "Verdict") -> None:
+        """A request holds it, or none will. Comes once, and without `folded` if it was never folded."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRef:
     """One alert of a webhook body."""
 
-    waiter: AlertWaiter
     index: int
     """Its place in the body."""
     starts_ms: int
@@ -179,6 +188,8 @@ class Arrival:
     """When it happened, by the API server's clock; of an alert, when it was received; of an Event, its latest occurrence
     by the reporter's clock, but not before the Event was created, and not in the future."""
     fingerprint: str
+    via: Source
+    """Through what it came, and who hears what becomes of it."""
     severity_text: str = ""
     """The severity as the source wrote it, where that is none of ours: a policy's severityMap may know it."""
     owner: str | None = None

@@ -1,6 +1,6 @@
 """Router: the routing of the moment, and which versions of policies open storms still hold to."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
@@ -26,8 +26,6 @@ class Router:
         """Namespaces that those versions name for their requests."""
         self.absent: set[str] = set()
         """Namespaces that are known not to be there."""
-        self.in_use: Callable[[], set[tuple[str, int]]] = set
-        """(uid, generation) of the policies that open storms hold to."""
 
     def route(self, arrival: Arrival, storms: OpenStorms) -> Routed | Verdict:
         """Where the arrival goes, or why nowhere. An alert whose request could not be made hears so at once: nobody waits
@@ -47,15 +45,16 @@ class Router:
         version = self._routing.index.match(arrival, labels) if arrival else None
         return version.spec.retention_ms if version else DEFAULT_RETENTION_MS
 
-    def update(self, versions: Iterable[PolicyVersion]) -> None:
-        """Put policies in force; what they replace is retained while a storm that it opened is open."""
+    def update(self, versions: Iterable[PolicyVersion], in_use: Collection[tuple[str, int]]) -> None:
+        """Put policies in force; what they replace is retained while a storm that it opened is open. `in_use` are the
+        (uid, generation) of the policies that open storms hold to."""
         before = (*self._routing.retained, *self._routing.index.versions)
         self._routing = Routing(PolicyIndex(versions), (), self._namespaces)
-        self.retain(before)
+        self.retain(before, in_use)
 
-    def retain(self, versions: Iterable[PolicyVersion]) -> None:
+    def retain(self, versions: Iterable[PolicyVersion], in_use: Collection[tuple[str, int]]) -> None:
         """Retain those of the versions that are not in force and opened a storm that is open."""
-        index, in_use = self._routing.index, self.in_use()
+        index = self._routing.index
         current = {version.key for version in index.versions}
         retained = {
             version.key: version

@@ -4,17 +4,19 @@ Fed by a list at start, by kopf's events, and by our own writes; the higher reso
 a group is what an emptied Redis is continued from.
 """
 
+import logging
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from prometheus_client import Gauge
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import (
     AffectedResource,
     RemediationRequest,
@@ -26,14 +28,18 @@ from stormfold.api.remediationrequest import (
     Continuation as StoredContinuation,
 )
 from stormfold.api.resource import MAX_INT, identity_of
+from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import PolicySpec
-from stormfold.fold.holding import Continuation
-from stormfold.model.arrival import Span, Target
+from stormfold.fold.holding import Continuation, Held
+from stormfold.model.arrival import Span, Target, Verdict
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
 from stormfold.model.segment import stream
-from stormfold.model.storm import Detected, Seed
+from stormfold.model.storm import Detected, Seed, request_name
+from stormfold.policy.router import DEFAULT_RETENTION_MS
 from stormfold.policy.version import PolicyVersion
+
+log = logging.getLogger(__name__)
 
 MOST = 2**52
 """The highest number that is believed of a status: beyond it counting on would leave what JSON and Lua keep exact, and
@@ -97,6 +103,26 @@ class Request:
         """How much of that life its status holds."""
         status = self.resource.status
         return _believed(max(self._continuation.folded, status.signals.total if status else 0))
+
+    @property
+    def position(self) -> Held:
+        """How much of which incarnation it holds."""
+        return Held(self.epoch, self.incarnation, self.folded, self.origin)
+
+    @property
+    def version(self) -> PolicyVersion:
+        """The policy as it was when the storm opened."""
+        return version_of(self.resource.spec)
+
+    @property
+    def namespace(self) -> str:
+        """Where it lies."""
+        return self.resource.metadata.namespace
+
+    @property
+    def overflow(self) -> bool:
+        """Whether it counts what is beyond limits.openStorms."""
+        return self.resource.spec.overflow
 
     @property
     def life(self) -> str:
@@ -176,21 +202,34 @@ def _policy(text: bytes) -> PolicySpec:
     return PolicySpec.model_validate_json(text)
 
 
+class Listener(Protocol):
+    """Who hears of what is seen of requests."""
+
+    def observed(self, request: Request) -> None:
+        """A newer version of a request was seen, whoever wrote it."""
+
+
+class Deadlines(Protocol):
+    """Who looks at storms."""
+
+    def make_due(self, gids: Collection[str]) -> None:
+        """Look at these storms now."""
+
+
 class RequestIndex:
     """Per group, the latest request and those that are not closed."""
 
-    def __init__(
-        self,
-        *,
-        observed: Callable[[Request], None] = lambda request: None,
-        needs_look: Callable[[str], None] = lambda gid: None,
-    ) -> None:
-        """`observed` hears of each newer version seen; `needs_look` of groups that others have changed."""
+    def __init__(self, deadlines: Deadlines) -> None:
+        """`deadlines` hears of groups whose requests others have changed."""
+        self._deadlines = deadlines
+        self._listeners: list[Listener] = []
         self._requests: dict[str, dict[int, Request]] = {}
         self._earlier: dict[str, deque[dict[str, Span]]] = {}
         """gid → what closed storms have counted whose requests are not kept here any more."""
-        self.observed = observed
-        self.needs_look = needs_look
+
+    def subscribe(self, *listeners: Listener) -> None:
+        """Let them hear of each newer version that is seen."""
+        self._listeners += listeners
 
     def get(self, gid: str, epoch: int) -> Request | None:
         """The request of one storm, if it is there."""
@@ -215,10 +254,28 @@ class RequestIndex:
             r for e, r in self._requests.get(gid, {}).items() if e < epoch and not r.closed and not r.deleted
         ]
 
-    def knows(self, body: dict[str, Any]) -> bool:
-        """Whether this version of an API object was observed, or a later one: of our own writes all come back."""
+    def seen(self, body: dict[str, Any]) -> None:
+        """Take in an API object as a list or a watch gave it."""
         known = self._known(body)
-        return known is not None and known.resource_version >= int(body["metadata"]["resourceVersion"])
+        if known is not None and known.resource_version >= int(body["metadata"]["resourceVersion"]):
+            return  # of our own writes all come back
+        if request := self._understood(body):
+            self.observe(request)
+
+    def gone(self, body: dict[str, Any]) -> None:
+        """An API object was deleted; this is the last of it."""
+        if request := self._understood(body):
+            self.observe_deleted(request)
+
+    def _understood(self, body: dict[str, Any]) -> Request | None:
+        try:
+            return self.read(body)
+        except ValidationError as exc:
+            log.warning(
+                "RemediationRequest not understood, left alone",
+                extra={"request": body.get("metadata", {}).get("name"), "error": str(exc.errors()[0]["msg"])},
+            )
+            return None
 
     def read(self, body: dict[str, Any]) -> Request:
         """The request of an API object: see `Request.read`."""
@@ -236,9 +293,10 @@ class RequestIndex:
             return
         epochs[request.epoch] = request
         self._prune(request.gid)
-        self.observed(request)
+        for listener in self._listeners:
+            listener.observed(request)
         if request.remediation_phase != (known.remediation_phase if known else None):
-            self.needs_look(request.gid)
+            self._deadlines.make_due([request.gid])
 
     def observe_deleted(self, request: Request) -> None:
         """A request was deleted: while its storm is open it is remembered, to be made again."""
@@ -255,7 +313,7 @@ class RequestIndex:
                 self._earlier.pop(request.gid, None)
             return
         epochs[request.epoch] = replace(known, deleted=True)
-        self.needs_look(request.gid)
+        self._deadlines.make_due([request.gid])
 
     def _prune(self, gid: str) -> None:
         # What was made last may say nothing yet: until it does, the one before tells what has been counted.
@@ -278,6 +336,24 @@ class RequestIndex:
         )
         for phase in RequestPhase:
             STORMS.labels(phase=phase.value).set(phases[phase])
+
+    def position(self, gid: str, epoch: int) -> Held | None:
+        """How much of which incarnation the request of that epoch holds."""
+        request = self.get(gid, epoch)
+        return request.position if request else None
+
+    def verdict(self, gid: str, epoch: int) -> Verdict:
+        """What a signal is told that the request of that epoch holds."""
+        request = self.get(gid, epoch) or self.latest(gid)
+        namespace, name = request.namespace if request else "", request_name(gid, epoch)
+        return Verdict(
+            SignalPhase.FOLDED,
+            Reason.COUNTED,
+            f"counted in RemediationRequest {namespace}/{name}",
+            namespace,
+            name,
+            request.resource.spec.policy.retention_ms if request else DEFAULT_RETENTION_MS,
+        )
 
     def continuation(self, gid: str) -> Continuation | None:
         """What the group's latest request says, to continue from."""

@@ -8,7 +8,7 @@ turns, so that who applies a few Signals sees their marks while another namespac
 
 import asyncio
 import logging
-from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from prometheus_client import Counter
 
@@ -30,29 +30,47 @@ LONGEST_WAIT_SECONDS = 10.0
 MARKS = Counter("stormfold_marks_total", "Marks of Signals by what became of them.", ["outcome"])
 
 
+class Stream(Protocol):
+    """Who took the Signals in."""
+
+    def marked(self, ref: SignalRef) -> None:
+        """The mark is there."""
+
+    def unmarkable(self, ref: SignalRef) -> None:
+        """It never will be."""
+
+
+class Mark(NamedTuple):
+    """What a Signal's status is to say."""
+
+    ref: SignalRef
+    verdict: Verdict
+    stream: Stream
+
+    @property
+    def goes_first(self) -> bool:
+        """Whether it is more than a courtesy."""
+        return self.verdict.phase is not SignalPhase.FOLDED or self.ref.generation > 1
+
+
 class Marker:
-    """Writes marks in the background. `marked` hears of each that is there, `refused` of each that never will be."""
+    """Writes marks in the background."""
 
     def __init__(
         self,
         client: KubeClient,
         *,
         per_second: int,
-        marked: Callable[[SignalRef], None],
-        refused: Callable[[SignalRef], None],
     ) -> None:
         self._client = client
         self._interval = 1 / per_second
-        self._marked = marked
-        self._refused = refused
-        self._first: Turns[tuple[SignalRef, Verdict]] = Turns(WAITING_FIRST)
-        self._folded: Turns[tuple[SignalRef, Verdict]] = Turns(WAITING_FOLDED)
+        self._first: Turns[Mark] = Turns(WAITING_FIRST)
+        self._folded: Turns[Mark] = Turns(WAITING_FOLDED)
         self._work = asyncio.Event()
 
-    def offer(self, ref: SignalRef, verdict: Verdict) -> None:
+    def offer(self, mark: Mark) -> None:
         """Note where an occurrence went."""
-        first = verdict.phase is not SignalPhase.FOLDED or ref.generation > 1
-        if not (self._first if first else self._folded).add(ref.namespace, (ref, verdict)):
+        if not (self._first if mark.goes_first else self._folded).add(mark.ref.namespace, mark):
             MARKS.labels(outcome="skipped").inc()
         self._work.set()
 
@@ -62,9 +80,9 @@ class Marker:
         while True:
             await self._work.wait()
             while self._first or self._folded:
-                ref, verdict = (self._first or self._folded).pop()
+                mark = (self._first or self._folded).pop()
                 try:
-                    await self._mark(ref, verdict)
+                    await self._write(mark)
                     wait = 0.0
                 except (NotFoundError, ConflictError):
                     MARKS.labels(outcome="gone").inc()
@@ -72,18 +90,19 @@ class Marker:
                     MARKS.labels(outcome="refused").inc()
                     log.warning(
                         "mark refused",
-                        extra={"namespace": ref.namespace, "signal": ref.name, "error": str(exc)},
+                        extra={"namespace": mark.ref.namespace, "signal": mark.ref.name, "error": str(exc)},
                     )
-                    self._refused(ref)
+                    mark.stream.unmarkable(mark.ref)
                 except ApiError:
                     MARKS.labels(outcome="failed").inc()
-                    if verdict.phase is not SignalPhase.FOLDED or ref.generation > 1:
-                        self._first.put_back(ref.namespace, (ref, verdict))
+                    if mark.goes_first:
+                        self._first.put_back(mark.ref.namespace, mark)
                     wait = min(max(2 * wait, 1.0), LONGEST_WAIT_SECONDS)
                 await asyncio.sleep(wait + self._interval)
             self._work.clear()
 
-    async def _mark(self, ref: SignalRef, verdict: Verdict) -> None:
+    async def _write(self, mark: Mark) -> None:
+        ref, verdict = mark.ref, mark.verdict
         status = SignalStatus(
             phase=verdict.phase,
             reason=verdict.reason,
@@ -97,4 +116,4 @@ class Marker:
         body["status"].setdefault("remediationRequest", None)
         await self._client.merge_patch(paths.status(Signal.plural, ref.name, ref.namespace), body)
         MARKS.labels(outcome="written").inc()
-        self._marked(ref)
+        mark.stream.marked(ref)

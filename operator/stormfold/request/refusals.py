@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
 
+from stormfold.fold.folder import Folder
 from stormfold.kube.errors import ApiError, ConflictError, RefusedError, ThrottledError
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
@@ -19,10 +19,10 @@ NAMESPACES = 10_000
 
 
 class Refusals:
-    """Tells of writes that failed. `tell` gets a group, the sentence, and whether a person has to know."""
+    """Tells of writes that failed: the log, and through the folder those who wait."""
 
-    def __init__(self, tell: Callable[[str, str, bool], None]) -> None:
-        self._tell = tell
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
         self._logged: dict[str, float] = {}
         """Namespace → when it was logged, by the monotonic clock."""
 
@@ -34,7 +34,8 @@ class Refusals:
         name = f"{namespace}/{request_name(storm.gid, storm.epoch)}"
         if exc.status and not isinstance(exc, ConflictError | ThrottledError):
             sentence = f"RemediationRequest {name} is not written: {exc.message}. Its signals are kept, and it is tried again"
-            self._tell(storm.gid, sentence, isinstance(exc, RefusedError) or failures >= LASTING)
+            lasts = isinstance(exc, RefusedError) or failures >= LASTING
+            self._folder.delayed(storm.gid, sentence, lasts=lasts)
         now = time.monotonic()
         if now - self._logged.get(namespace, -LOG_SECONDS) < LOG_SECONDS:
             return

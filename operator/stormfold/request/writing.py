@@ -76,6 +76,11 @@ class RequestWriter:
         self._index = index
         self._recorder = recorder
 
+    @property
+    def throttled(self) -> bool:
+        """Whether the API server asks for less."""
+        return self._client.throttled
+
     async def write(
         self, storm: Snapshot, phase: RequestPhase, *, closed_for: Reason | None, now_ms: int
     ) -> Outcome:

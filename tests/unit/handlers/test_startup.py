@@ -4,40 +4,67 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any
+import threading
+from collections.abc import Mapping
+from typing import Any, cast
 
 import kopf
 import pytest
 
 from stormfold.handlers import policies, requests, startup
-from stormfold.handlers.startup import Handover, KopfThread, settings
+from stormfold.handlers.startup import KopfThread, Listeners, settings
+from stormfold.intake.policies import PolicyIntake
 from stormfold.kube.access import Access
+from stormfold.policy.router import Router
+from stormfold.request.index import RequestIndex
 
 Told = list[tuple[str, tuple[Any, ...]]]
 
 
+class Listener:
+    """Takes all that is handed over: policies, the router and the index in one."""
+
+    def __init__(self) -> None:
+        self.told: Told = []
+
+    def changed(self) -> None:
+        self.told.append(("policy changed", ()))
+
+    def namespace_changed(self, name: str, labels: Mapping[str, str] | None) -> None:
+        self.told.append(("namespace changed", (name, labels)))
+
+    def seen(self, body: dict[str, Any]) -> None:
+        self.told.append(("request seen", (body,)))
+
+    def gone(self, body: dict[str, Any]) -> None:
+        self.told.append(("request gone", (body,)))
+
+    def as_listeners(self) -> Listeners:
+        return Listeners(cast("PolicyIntake", self), cast("Router", self), cast("RequestIndex", self))
+
+
 @pytest.fixture
-def told() -> Told:
+def listener() -> Listener:
+    return Listener()
+
+
+@pytest.fixture
+def told(listener: Listener) -> Told:
     """What was handed over: the word's name and its arguments."""
-    return []
+    return listener.told
 
 
 @pytest.fixture
-def handlers(told: Told) -> dict[str, list[Any]]:
+def handlers(listener: Listener) -> dict[str, list[Any]]:
     """Handlers by the plural of what they watch."""
     registry = kopf.OperatorRegistry()
-
-    def word(name: str) -> Any:
-        def heard(*arguments: Any) -> None:
-            told.append((name, arguments))
-
-        return heard
 
     def hand_over(function: Any, *arguments: Any) -> None:
         function(*arguments)
 
-    policies.register(registry, hand_over, word("policy changed"), word("namespace changed"))
-    requests.register(registry, hand_over, word("request changed"), word("request deleted"))
+    listeners = listener.as_listeners()
+    policies.register(registry, hand_over, listeners.policies, listeners.router)
+    requests.register(registry, hand_over, listeners.index)
     found: dict[str, list[Any]] = {}
     for handler in registry._watching.get_all_handlers():
         found.setdefault(str(handler.selector.any_name or handler.selector.plural), []).append(handler.fn)
@@ -89,10 +116,10 @@ def test_namespace_that_has_gone_has_no_labels(handlers: dict[str, list[Any]], t
 @pytest.mark.parametrize(
     ("kind", "word"),
     [
-        (None, "request changed"),
-        ("ADDED", "request changed"),
-        ("MODIFIED", "request changed"),
-        ("DELETED", "request deleted"),
+        (None, "request seen"),
+        ("ADDED", "request seen"),
+        ("MODIFIED", "request seen"),
+        ("DELETED", "request gone"),
     ],
 )
 def test_request_is_handed_over_as_it_is(
@@ -113,47 +140,56 @@ def test_kopf_writes_nothing_and_asks_for_no_crds() -> None:
     assert chosen.scanning.disabled is True
 
 
-def test_kopf_needs_no_name_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Were it not told, it would ask for it, and end where a container's user has a number only.
-    told: dict[str, Any] = {}
+class Kopf:
+    """kopf's operator, as long as it is wanted: it ends at once, until it is to stay."""
+
+    def __init__(self, ends: int) -> None:
+        self.ends = ends
+        self.begun: list[dict[str, Any]] = []
+        self.not_ready: list[dict[str, str]] = []
+        """What its thread said each time that it was begun."""
+        self.stays = threading.Event()
+
+    async def operate(self, thread: KopfThread, **arguments: Any) -> None:
+        self.begun.append(arguments)
+        self.not_ready.append(thread.not_ready())
+        if len(self.begun) <= self.ends:
+            raise OSError("gone")
+        self.stays.set()
+        await asyncio.to_thread(arguments["stop_flag"].wait)
+
+
+async def run_until_it_stays(monkeypatch: pytest.MonkeyPatch, ends: int = 0) -> Kopf:
+    """Run kopf's thread with a kopf that ends by itself so often, until it does not."""
+    access = Access.plain("http://127.0.0.1:1")
+    thread, stand_in = KopfThread(Listener().as_listeners(), access), Kopf(ends)
 
     async def operator(**arguments: Any) -> None:
-        told.update(arguments)
+        await stand_in.operate(thread, **arguments)
 
     monkeypatch.setattr(kopf, "operator", operator)
-    assert asyncio.run(ends_with(KopfThread(handover(), Access.plain("http://127.0.0.1:1")))) is None
-    assert told["identity"] == "stormfold"
+    running = asyncio.create_task(thread.run())
+    assert await asyncio.to_thread(stand_in.stays.wait, 10)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    return stand_in
 
 
-async def ends_with(thread: KopfThread) -> BaseException | None:
-    return await thread._run_once(asyncio.get_running_loop())
+async def test_kopf_needs_no_name_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Were it not told, it would ask for it, and end where a container's user has a number only.
+    (begun,) = (await run_until_it_stays(monkeypatch)).begun
+    assert begun["identity"] == "stormfold"
 
 
-def handover() -> Handover:
-    def nothing(*_: Any) -> None:
-        pass
-
-    return Handover(nothing, nothing, nothing, nothing)
+ENDS_AGAIN = {"kopf": "the watches of policies and requests end again and again: see the log"}
 
 
-@pytest.mark.parametrize(("steady_seconds", "failing"), [(60.0, True), (0.0, False)])
-async def test_kopf_that_ends_again_and_again_is_failing_until_it_is_steady(
-    monkeypatch: pytest.MonkeyPatch, steady_seconds: float, failing: bool
+@pytest.mark.parametrize(("steady_seconds", "not_ready"), [(60.0, ENDS_AGAIN), (0.0, {})])
+async def test_kopf_that_ends_again_and_again_is_not_ready_until_it_is_steady(
+    monkeypatch: pytest.MonkeyPatch, steady_seconds: float, not_ready: dict[str, str]
 ) -> None:
     monkeypatch.setattr(startup, "LONGEST_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(startup, "STEADY_SECONDS", steady_seconds)
-    enough = asyncio.Event()
-    ended: list[bool] = []
-
-    async def end_at_once(self: KopfThread, _: asyncio.AbstractEventLoop) -> BaseException | None:
-        ended.append(self.failing)
-        if len(ended) > startup.ENDS:
-            enough.set()
-            await asyncio.Event().wait()
-        return OSError("gone")
-
-    monkeypatch.setattr(KopfThread, "_run_once", end_at_once)
-    running = asyncio.create_task(KopfThread(handover(), Access.plain("http://127.0.0.1:1")).run())
-    await enough.wait()
-    running.cancel()
-    assert ended == [False, False, False, failing]
+    stand_in = await run_until_it_stays(monkeypatch, startup.ENDS)
+    assert stand_in.not_ready == [{}, {}, {}, not_ready]

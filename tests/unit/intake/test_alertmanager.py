@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from tests.harness.values import T0
+from tests.harness.values import NOBODY, T0, version
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalSpec
@@ -24,7 +24,8 @@ from stormfold.intake.alertmanager import (
     Shortened,
     fingerprint_of,
 )
-from stormfold.model.arrival import AlertRef, AlertWaiter, Arrival, Target
+from stormfold.model.arrival import AlertRef, Arrival, Target
+from stormfold.policy.router import Router
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples" / "alertmanager"
@@ -35,7 +36,6 @@ FOREIGN = [
 ]
 """Bodies that nobody of this project wrote; they are not part of it, and not on every machine."""
 
-WAITER = cast("AlertWaiter", object())
 LABELS = {"alertname": "PodDown", "severity": "warning", "namespace": "shop", "pod": "web-0"}
 ALERT: dict[str, Any] = {
     "status": "firing",
@@ -47,7 +47,7 @@ ALERT: dict[str, Any] = {
     "fingerprint": "0123456789abcdef",
 }
 ARRIVAL = Arrival(
-    ref=AlertRef(WAITER, 0, T0),
+    ref=AlertRef(0, T0),
     name="PodDown",
     namespace="shop",
     severity=Severity.WARNING,
@@ -57,6 +57,7 @@ ARRIVAL = Arrival(
     source="alertmanager",
     seen_ms=T0 + 1000,
     fingerprint="0123456789abcdef",
+    via=NOBODY,
 )
 
 
@@ -66,7 +67,7 @@ def payload(*alerts: Any, **changes: Any) -> bytes:
 
 
 def parse(body: bytes, now_ms: int = T0 + 1000) -> Body:
-    return AlertParser("ops")(body, waiter=WAITER, now_ms=now_ms)
+    return AlertParser("ops", Router())(body, post=NOBODY, now_ms=now_ms)
 
 
 def only(alert: Any) -> Arrival | Refusal:
@@ -89,7 +90,7 @@ def test_body_without_alerts_says_nothing() -> None:
 )
 def test_alerts_that_alertmanager_left_out_are_told(truncated: object, expected: int) -> None:
     body = parse(payload(ALERT, truncatedAlerts=truncated))
-    assert (body.truncated, [a.ref for a in body.arrivals]) == (expected, [AlertRef(WAITER, 0, T0, expected)])
+    assert (body.truncated, [a.ref for a in body.arrivals]) == (expected, [AlertRef(0, T0, expected)])
 
 
 def with_labels(**labels: Any) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def test_severity_is_one_of_ours_or_kept_as_the_word_it_is(
 def test_time_is_read_to_the_millisecond(text: str, milliseconds: int) -> None:
     arrival = only(ALERT | {"startsAt": text})
     assert isinstance(arrival, Arrival)
-    assert arrival.ref == AlertRef(WAITER, 0, milliseconds)
+    assert arrival.ref == AlertRef(0, milliseconds)
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2026, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - bounds of a strategy
@@ -217,7 +218,7 @@ def test_alert_from_the_future_is_what_it_says_and_was_seen_when_it_came(ahead: 
     starts = T0 + 1000 + ahead
     found = only(ALERT | {"startsAt": datetime.fromtimestamp(starts / 1000, UTC).isoformat()})
     assert isinstance(found, Arrival)
-    assert (found.ref, found.seen_ms) == (AlertRef(WAITER, 0, starts), T0 + 1000)
+    assert (found.ref, found.seen_ms) == (AlertRef(0, starts), T0 + 1000)
 
 
 @pytest.mark.parametrize("status", ["Firing", "FIRING", "Resolved"])
@@ -307,9 +308,9 @@ def test_fingerprint_that_is_computed_is_that_of_the_labels_as_they_were_sent() 
 
 def test_labels_that_policies_use_are_kept_where_there_are_too_many() -> None:
     many = {f"l{n:03}": str(n) for n in range(80)}
-    body = AlertParser("ops", lambda: frozenset(("l070", "l079", "unused")))(
-        payload(ALERT | {"labels": many | LABELS}), waiter=WAITER, now_ms=T0
-    )
+    policies = Router()
+    policies.update([version(groupBy=["labels.l070", "labels.l079", "labels.unused"])], in_use=())
+    body = AlertParser("ops", policies)(payload(ALERT | {"labels": many | LABELS}), post=NOBODY, now_ms=T0)
     (arrival,) = body.arrivals
     first = ["l070", "l079", "alertname", "namespace", "severity"]
     assert list(arrival.labels) == [*first, *(f"l{n:03}" for n in range(59))]
@@ -340,15 +341,15 @@ def test_body_that_is_nearly_json_is_read(bad: bytes, good: bytes) -> None:
 
 
 def test_large_body_is_read_a_piece_at_a_time() -> None:
-    pieces = AlertParser("ops").pieces(payload(*[ALERT] * 600), waiter=WAITER, now_ms=T0)
+    pieces = AlertParser("ops", Router()).pieces(payload(*[ALERT] * 600), post=NOBODY, now_ms=T0)
     assert [len(read.arrivals) for read in pieces] == [256, 512, 600]
 
 
 def test_one_bad_alert_does_not_keep_the_others() -> None:
     body = parse(payload(ALERT, {}, ALERT | {"status": "resolved"}, 7))
     assert [(a.ref, a.firing) for a in body.arrivals] == [
-        (AlertRef(WAITER, 0, T0), True),
-        (AlertRef(WAITER, 2, T0), False),
+        (AlertRef(0, T0), True),
+        (AlertRef(2, T0), False),
     ]
     assert [refusal.index for refusal in body.refusals] == [1, 3]
 
@@ -587,7 +588,6 @@ def test_bodies_of_others_become_what_their_labels_say() -> None:
             assert arrival.firing == (alert["status"] == "firing")
             assert (arrival.severity_text or arrival.severity) == labels["severity"]
             assert arrival.ref == AlertRef(
-                WAITER,
                 cast("AlertRef", arrival.ref).index,
                 round(datetime.fromisoformat(alert["startsAt"]).timestamp() * 1000),
             )

@@ -14,15 +14,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.harness.resting import rest
-from tests.harness.values import SHOP, T0
+from tests.harness.metrics import sample
+from tests.harness.streams import event_stream
+from tests.harness.values import NOBODY, SHOP, T0
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
 from stormfold.intake.checkpoint import ShardProgress
-from stormfold.intake.events import MAX_COUNT, SELECT, EventIntake, EventParser, SeenEvent
+from stormfold.intake.events import MAX_COUNT, SELECT, EventParser, SeenEvent
 from stormfold.intake.listwatch import Change, Changed, Deleted, Listed, Reached
-from stormfold.intake.rest import MISSED, Left
+from stormfold.intake.rest import Left
 from stormfold.kube.lease import Checkpoint
 from stormfold.model.arrival import Arrival, EventRef, Target, Verdict
 
@@ -30,7 +31,7 @@ ROOT = Path(__file__).parents[3]
 RECORDING = "shared/data/kspan/deployment-2-pods.yaml"
 """Events of a real cluster that nobody of this project wrote; it lies beside the checkout."""
 
-PARSE = EventParser()
+PARSE = EventParser(NOBODY)
 CREATED = "2026-01-01T00:00:00Z"
 WRITE = {"manager": "kubelet", "operation": "Update", "time": CREATED}
 BODY: dict[str, Any] = {
@@ -77,6 +78,7 @@ ARRIVAL = Arrival(
     source="event",
     seen_ms=T0,
     fingerprint="uid-of-web-0/Failed",
+    via=NOBODY,
 )
 
 
@@ -513,7 +515,7 @@ def version(number: int, count: int = 1, **changes: Any) -> SeenEvent:
 
 
 class Stream:
-    """An intake that began at checkpoint 100, with the refs that it has submitted."""
+    """A stream that began at checkpoint 100, with the refs that it has submitted."""
 
     def __init__(self) -> None:
         shard = ShardProgress()
@@ -522,10 +524,11 @@ class Stream:
         self.progress = shard.of("shop")
         self.submitted: list[EventRef] = []
         self.room = True
-        self.rest = rest("Event")
-        self.intake = EventIntake(shard, submit=self._submit, rest=self.rest)
+        self.stream = event_stream(shard, folder=self)
+        self.rest = self.stream.rest
 
-    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
+    async def submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
+        """As the folder."""
         if waits("shop") or not self.room:
             return "shop"
         assert isinstance(arrival.ref, EventRef)
@@ -536,12 +539,12 @@ class Stream:
         """(resourceVersion, after, count) of what is submitted of these changes."""
         before = len(self.submitted)
         for change in changes:
-            await self.intake.take(change)
+            await self.stream.take(change)
         return [(ref.resource_version, ref.after, ref.count) for ref in self.submitted[before:]]
 
     def conclude(self, verdict: Verdict) -> None:
         """The last that was submitted is safe."""
-        self.intake.conclude(self.submitted[-1], verdict)
+        self.stream.durable(replace(ARRIVAL, ref=self.submitted[-1]), verdict)
 
     @property
     def checkpoint(self) -> int:
@@ -651,6 +654,25 @@ async def test_event_that_no_policy_took_counts_from_then_on_when_one_does() -> 
     assert await stream.take(Changed(version(120, 7))) == [(120, 5, 7)]
 
 
+async def test_arrival_comes_through_the_stream_that_read_it() -> None:
+    stream = Stream().stream
+    outcome = stream.parse(BODY).outcome
+    assert isinstance(outcome, Arrival)
+    assert outcome.via is stream
+    assert stream.leading
+
+
+async def test_arrival_is_folded_without_what_has_become_safe_since_it_was_made() -> None:
+    stream = Stream()
+    await stream.take(Changed(version(110, 3)), Changed(version(120, 5)))
+    first, second = (replace(ARRIVAL, ref=ref) for ref in stream.submitted)
+    assert [stream.stream.current(of) for of in (first, second)] == [first, second]
+    stream.stream.durable(first, COUNTED)
+    assert stream.stream.current(second).ref == EventRef("uid-1", 120, 5, 3)
+    stream.stream.durable(second, COUNTED)
+    assert stream.stream.current(second).ref == EventRef("uid-1", 120, 5, 5)
+
+
 async def test_checkpoint_follows_bookmarks() -> None:
     stream = Stream()
     await stream.take(Listed([], 150, frozenset()), Reached(180))
@@ -677,14 +699,13 @@ def miss(stream: Stream) -> list[Change[SeenEvent]]:
 async def test_redis_may_forget_an_event_when_it_is_gone(
     go: Callable[[Stream], list[Change[SeenEvent]]],
 ) -> None:
-    stream = Stream()
+    stream, before = Stream(), sample("stormfold_events_live")
     await stream.take(Changed(version(110, 2)))
     stream.conclude(COUNTED)
     stream.progress.kept(Checkpoint(150, T0 // 1000 + 60))
-    assert stream.progress.trim() == 109
+    assert (stream.progress.trim(), sample("stormfold_events_live") - before) == (109, 1)
     await stream.take(*go(stream))
-    assert stream.progress.trim() == 150
-    assert stream.intake._known == {}
+    assert (stream.progress.trim(), sample("stormfold_events_live") - before) == (150, 0)
 
 
 async def test_redis_may_forget_an_event_that_occurred_once_as_soon_as_its_creation_proves_it() -> None:
@@ -733,7 +754,7 @@ async def test_event_that_was_left_holds_the_checkpoint_and_is_taken_as_it_was_l
     assert (stream.submitted, len(stream.rest), stream.checkpoint) == ([], 1, 109)
     left = stream.rest.drop("uid-1")
     assert left == Left("uid-1", "shop", "web-0.18a1f0c3d2e4b501", 3, 110)
-    await stream.intake.retake(left, version(115, 3))
+    await stream.stream.retake(left, version(115, 3))
     assert stream.submitted == [EventRef("uid-1", 110, 3, 0)]
     stream.conclude(COUNTED)
     assert stream.checkpoint == 110
@@ -743,7 +764,7 @@ async def test_occurrences_that_were_left_come_with_newer_ones() -> None:
     stream = await left_with(3, 5)
     left = stream.rest.drop("uid-1")
     assert left
-    await stream.intake.retake(left, version(111, 5))
+    await stream.stream.retake(left, version(111, 5))
     assert stream.submitted == [EventRef("uid-1", 111, 5, 0)]
     stream.conclude(COUNTED)
     assert stream.checkpoint == 111
@@ -751,10 +772,10 @@ async def test_occurrences_that_were_left_come_with_newer_ones() -> None:
 
 async def test_event_that_has_gone_before_it_was_read_holds_nothing_up() -> None:
     stream = await left_with(3)
-    missed = MISSED.labels(kind="Event")
-    before = missed._value.get()
+    before = sample("stormfold_signals_missed_total", kind="Event")
     await stream.take(Deleted("uid-1", 120))
-    assert (len(stream.rest), stream.checkpoint, missed._value.get() - before) == (0, 120, 3)
+    missed = sample("stormfold_signals_missed_total", kind="Event") - before
+    assert (len(stream.rest), stream.checkpoint, missed) == (0, 120, 3)
 
 
 async def test_event_for_which_there_is_still_no_room_is_left_again() -> None:
@@ -762,7 +783,7 @@ async def test_event_for_which_there_is_still_no_room_is_left_again() -> None:
     left = stream.rest.drop("uid-1")
     assert left
     stream.room = False
-    await stream.intake.retake(left, version(110, 3))
+    await stream.stream.retake(left, version(110, 3))
     assert (stream.submitted, len(stream.rest), stream.checkpoint) == ([], 1, 109)
 
 
@@ -809,19 +830,20 @@ class Occurrences(RuleBasedStateMachine):
         shard = ShardProgress()
         shard.begin({SHOP: self.lease})
         self.progress = shard.of("shop")
-        self.intake = EventIntake(shard, submit=self._submit, rest=rest("Event"))
+        self.stream = event_stream(shard, folder=self)
         self.queue: list[EventRef] = []
         self.folded: list[EventRef] = []
         self.known: set[str] = set()
         self.relist()
 
-    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> None:
+    async def submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> None:
+        """As the folder."""
         assert isinstance(arrival.ref, EventRef)
         self.queue.append(arrival.ref)
 
     def take(self, change: Change[SeenEvent]) -> None:
         with pytest.raises(StopIteration):
-            self.intake.take(change).send(None)  # nothing in here waits
+            self.stream.take(change).send(None)  # nothing in here waits
 
     def change(self, uid: str, stored: Stored) -> None:
         self.version += 1
@@ -885,7 +907,7 @@ class Occurrences(RuleBasedStateMachine):
     def is_safe(self, data: st.DataObject) -> None:
         ref = data.draw(st.sampled_from(self.folded))
         self.folded.remove(ref)
-        self.intake.conclude(ref, COUNTED)
+        self.stream.durable(replace(ARRIVAL, ref=ref), COUNTED)
 
     @rule()
     def renew(self) -> None:

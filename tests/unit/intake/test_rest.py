@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import Counter as Tally
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.harness.eventually import eventually
-from tests.harness.resting import rest
-from tests.unit.intake.test_signals import COUNTED, PARSE, T0, body
+from tests.harness.metrics import sample
+from tests.harness.signals import COUNTED, body
+from tests.harness.streams import signal_stream
+from tests.harness.values import ARRIVAL, T0
 
 from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.listwatch import Changed, Deleted
-from stormfold.intake.rest import MISSED, WAIT_SECONDS, Rest
-from stormfold.intake.signals import SignalIntake
+from stormfold.intake.rest import WAIT_SECONDS
+from stormfold.kube import paths
 from stormfold.kube.errors import ApiUnavailableError
 from stormfold.kube.lease import Checkpoint
 from stormfold.model.arrival import Arrival, SignalRef
@@ -23,7 +26,7 @@ from stormfold.model.segment import SEGMENTS
 
 
 class World:
-    """A cluster with Signals, an intake that watches it, and a folder that has room for so many of each namespace."""
+    """A cluster with Signals, a stream of them, and a folder that has room for so many of each namespace."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
@@ -32,30 +35,23 @@ class World:
         self.held: Tally[str] = Tally()
         self.taken: list[tuple[str, int]] = []
         """(name, resourceVersion) in the order of the taking."""
-        self.rest: Rest[Any] = rest(client=self, parse=PARSE)
         self.progress = ShardProgress()
         self.progress.begin(dict.fromkeys(range(SEGMENTS), Checkpoint(100, T0 // 1000 - 60)))
         self.progress.begun()
-        self.intake = SignalIntake(
-            self.progress,
-            submit=self.submit,
-            rest=self.rest,
-            concluded=lambda ref, verdict: None,
-            kept=lambda seen: None,
-            changed=lambda ref: None,
-            deleted=lambda uid: None,
-        )
+        self.stream = signal_stream(self.progress, folder=self, client=self)
+        self.rest = self.stream.rest
         self.reads = 0
         self.fails = 0
 
     async def get(self, path: str, **params: str) -> dict[str, Any]:
-        """As the client: a list of what has a name in a namespace."""
+        """As the client: a list of what has a name in the collection of a namespace."""
         self.reads += 1
         if self.fails:
             self.fails -= 1
             raise ApiUnavailableError("GET", 0, "", "no answer")
         name = params["fieldSelector"].removeprefix("metadata.name=")
-        return {"items": [found] if (found := self.objects.get((path, name))) else []}
+        namespace = next(there for there in ("shop", "ops") if path == paths.collection("signals", there))
+        return {"items": [found] if (found := self.objects.get((namespace, name))) else []}
 
     async def submit(self, arrival: Arrival, waits: Any) -> str | None:
         """As the folder; the request's namespace is the signal's."""
@@ -76,17 +72,17 @@ class World:
         there = {"name": name, "namespace": namespace, "uid": f"uid-{name}"}
         there |= {"resourceVersion": str(self.version)} | metadata
         self.objects[namespace, name] = body(metadata=there, target=None)
-        return Changed(PARSE(self.objects[namespace, name]))
+        return Changed(self.stream.parse(self.objects[namespace, name]))
 
     async def report(self, *names: str, namespace: str = "shop") -> None:
         """Make Signals and let the watch tell of them."""
         for name in names:
-            await self.intake.take(self.store(name, namespace))
+            await self.stream.take(self.store(name, namespace))
 
     async def resume(self, room: int) -> None:
         """Let there be so much room, until nothing more is taken."""
         self.room = room
-        reading = asyncio.create_task(self.rest.run(self.left, self.intake.retake))
+        reading = asyncio.create_task(self.rest.run(self.left, self.stream.retake))
         await asyncio.sleep(3 * WAIT_SECONDS)
         reading.cancel()
         with suppress(asyncio.CancelledError):
@@ -96,7 +92,8 @@ class World:
         """All that was taken is safe."""
         for name, version in self.taken:
             namespace = next(namespace for namespace, known in self.objects if known == name)
-            self.intake.conclude(SignalRef(namespace, name, f"uid-{name}", 1, version), COUNTED)
+            ref = SignalRef(namespace, name, f"uid-{name}", 1, version)
+            self.stream.durable(replace(ARRIVAL, ref=ref), COUNTED)
 
     @property
     def names(self) -> list[str]:
@@ -105,6 +102,10 @@ class World:
     @property
     def checkpoint(self) -> int:
         return min(each.resource_version for each in self.progress.checkpoints().values())
+
+
+def missed() -> float:
+    return sample("stormfold_signals_missed_total", kind="Signal")
 
 
 @pytest.fixture
@@ -151,17 +152,16 @@ async def test_namespaces_are_taken_again_by_turns(world: World) -> None:
 
 async def test_edit_of_the_metadata_does_not_change_the_place_of_what_was_left(world: World) -> None:
     await world.report("a", "b")
-    await world.intake.take(world.store("a", labels={"team": "web"}))
+    await world.stream.take(world.store("a", labels={"team": "web"}))
     await world.resume(9)
     assert world.taken == [("a", 101), ("b", 102)]
 
 
 async def test_newer_occurrence_takes_the_place_of_the_one_that_was_left(world: World) -> None:
-    missed = MISSED.labels(kind="Signal")
-    before = missed._value.get()
+    before = missed()
     await world.report("a", "b")
-    await world.intake.take(world.store("a", generation=2))
-    assert missed._value.get() - before == 1
+    await world.stream.take(world.store("a", generation=2))
+    assert missed() - before == 1
     await world.resume(9)
     assert world.taken == [("b", 102), ("a", 103)]
     assert world.checkpoint == 101
@@ -172,27 +172,26 @@ async def test_change_that_the_watch_has_not_told_yet_waits_for_it(world: World)
     change = world.store("a", generation=2)
     await world.resume(9)
     assert world.names == []
-    await world.intake.take(change)
+    await world.stream.take(change)
     await world.resume(9)
     assert world.taken == [("b", 102), ("a", 103)]
 
 
 async def test_what_is_deleted_before_its_turn_holds_nothing_up(world: World) -> None:
-    missed = MISSED.labels(kind="Signal")
-    before = missed._value.get()
+    before = missed()
     await world.report("a", "b")
     del world.objects["shop", "a"]
     await world.resume(9)
     assert world.names == []  # the watch has yet to tell
-    await world.intake.take(Deleted("uid-a", 103))
+    await world.stream.take(Deleted("uid-a", 103))
     await world.resume(9)
-    assert (world.names, missed._value.get() - before, world.checkpoint) == (["b"], 1, 101)
+    assert (world.names, missed() - before, world.checkpoint) == (["b"], 1, 101)
 
 
 async def test_object_made_anew_under_the_same_name_is_not_taken_for_the_old_one(world: World) -> None:
     await world.report("a")
-    await world.intake.take(Deleted("uid-a", 102))
-    await world.intake.take(world.store("a", uid="uid-new"))
+    await world.stream.take(Deleted("uid-a", 102))
+    await world.stream.take(world.store("a", uid="uid-new"))
     await world.resume(9)
     assert world.taken == [("a", 102)]
 
@@ -209,7 +208,7 @@ async def test_namespace_that_runs_out_of_room_again_keeps_its_order(world: Worl
 async def test_api_server_that_fails_is_asked_again(world: World) -> None:
     await world.report("a")
     world.room, world.fails = 9, 1
-    reading = asyncio.create_task(world.rest.run(world.left, world.intake.retake))
+    reading = asyncio.create_task(world.rest.run(world.left, world.stream.retake))
     await eventually(lambda: world.names == ["a"], what="what was left is taken")
     reading.cancel()
     with suppress(asyncio.CancelledError):

@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.harness.resting import rest
-from tests.harness.values import SHOP, T0
+from tests.harness.signals import BODY, COUNTED, PARSE, REF, body
+from tests.harness.streams import Keeper, Records, signal_stream
+from tests.harness.values import NOBODY, SHOP, T0
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
 from stormfold.intake.checkpoint import ShardProgress
 from stormfold.intake.listwatch import Change, Changed, Deleted, Listed, Reached
-from stormfold.intake.signals import Seen, SignalIntake, SignalParser
+from stormfold.intake.signals import Seen
 from stormfold.kube.lease import Checkpoint
 from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
 
-PARSE = SignalParser("stormfold-system")
-BODY: dict[str, Any] = {
-    "metadata": {
-        "name": "web-0-down",
-        "namespace": "shop",
-        "uid": "uid-1",
-        "generation": 1,
-        "resourceVersion": "110",
-        "creationTimestamp": "2026-01-01T00:00:00Z",
-        "managedFields": [{"manager": "kubectl", "operation": "Update", "time": "2026-01-01T00:00:00Z"}],
-    },
-    "spec": {
-        "name": "PodDown",
-        "severity": "high",
-        "state": "Resolved",
-        "target": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "namespace": "shop"},
-        "labels": {"app": "web"},
-        "annotations": {"summary": "web is down"},
-        "source": "alertmanager",
-        "fingerprint": "f1",
-        "startsAt": "2026-01-01T00:00:00Z",
-    },
-}
-REF = SignalRef("shop", "web-0-down", "uid-1", 1, 110)
 ARRIVAL = Arrival(
     ref=REF,
     name="PodDown",
@@ -55,19 +31,8 @@ ARRIVAL = Arrival(
     source="alertmanager",
     seen_ms=T0,
     fingerprint="f1",
+    via=NOBODY,
 )
-
-
-def body(
-    *, metadata: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **spec: Any
-) -> dict[str, Any]:
-    """BODY with other fields; a spec field of None is taken away."""
-    made = copy.deepcopy(BODY)
-    made["metadata"] |= metadata or {}
-    made["spec"] = {key: value for key, value in (made["spec"] | spec).items() if value is not None}
-    if status is not None:
-        made["status"] = status
-    return made
 
 
 def test_signal_is_an_arrival() -> None:
@@ -244,7 +209,7 @@ def test_raised_generation_happened_when_it_came() -> None:
 
 
 class Shard:
-    """An intake that began at checkpoint 100, with what it has told."""
+    """A stream that began at checkpoint 100, with what it has told."""
 
     def __init__(self) -> None:
         self._shard = ShardProgress()
@@ -252,28 +217,26 @@ class Shard:
         self._shard.begun()
         self.progress = self._shard.of("shop")
         self.told: list[tuple[str, object]] = []
-        self.intake = SignalIntake(
-            self._shard,
-            submit=self._submit,
-            rest=rest(),
-            concluded=lambda ref, verdict: self.told.append(("concluded", (ref, verdict))),
-            kept=lambda seen: self.told.append(("kept", seen.uid)),
-            changed=lambda ref: self.told.append(("changed", ref.resource_version)),
-            deleted=lambda uid: self.told.append(("deleted", uid)),
-        )
+        self.records = Records()
+        self.full = ""
+        """The namespace for whose requests there is no room."""
+        self.stream = signal_stream(self._shard, folder=self, keeper=Keeper(self.told), records=self.records)
 
-    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> None:
+    async def submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
+        """As the folder."""
         self.told.append(("submitted", arrival.ref))
+        return self.full or None
+
+    def conclude(self, ref: SignalRef, verdict: Verdict) -> None:
+        """Say what has become of an occurrence."""
+        self.stream.durable(replace(ARRIVAL, ref=ref), verdict)
 
     async def take(self, *changes: Change[Seen]) -> list[tuple[str, object]]:
         """What is told of these changes."""
         self.told.clear()
         for change in changes:
-            await self.intake.take(change)
+            await self.stream.take(change)
         return list(self.told)
-
-
-COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted in RemediationRequest shop/storm-1")
 
 
 def version(number: int, **changes: Any) -> Seen:
@@ -296,8 +259,8 @@ async def test_new_signal_is_submitted_and_holds_the_checkpoint_until_it_is_safe
     shard = Shard()
     assert await shard.take(Changed(version(110))) == [("changed", 110), ("submitted", REF)]
     assert shard.progress.checkpoint().resource_version == 109
-    shard.intake.conclude(REF, COUNTED)
-    assert shard.told[2:] == [("concluded", (REF, COUNTED))]
+    shard.conclude(REF, COUNTED)
+    assert shard.told[2:] == [("durable", (REF, COUNTED))]
     assert shard.progress.checkpoint().resource_version == 110
 
 
@@ -307,7 +270,7 @@ async def test_signal_that_was_taken_is_not_submitted_again(again: Callable[[], 
     shard = Shard()
     await shard.take(Changed(version(110)))
     if safe:
-        shard.intake.conclude(REF, COUNTED)
+        shard.conclude(REF, COUNTED)
     assert await shard.take(Changed(again())) == [("changed", 120)]
     assert await shard.take(Listed([again()], 130, frozenset())) == [("changed", 120)]
 
@@ -315,9 +278,9 @@ async def test_signal_that_was_taken_is_not_submitted_again(again: Callable[[], 
 async def test_signal_that_was_edited_before_it_was_safe_is_concluded_as_it_is_now() -> None:
     shard = Shard()
     await shard.take(Changed(version(110)), Changed(edit_of_metadata()))
-    shard.intake.conclude(REF, COUNTED)
+    shard.conclude(REF, COUNTED)
     # Whoever deletes it names the version that is there.
-    assert shard.told[-1] == ("concluded", (replace(REF, resource_version=120), COUNTED))
+    assert shard.told[-1] == ("durable", (replace(REF, resource_version=120), COUNTED))
 
 
 async def test_raised_generation_is_submitted() -> None:
@@ -331,9 +294,9 @@ async def test_raised_generation_is_submitted() -> None:
 async def test_each_occurrence_of_one_signal_is_concluded_for_itself() -> None:
     shard = Shard()
     await shard.take(Changed(version(110)), Changed(version(120, metadata={"generation": 2})))
-    shard.intake.conclude(replace(REF, generation=2, resource_version=120), COUNTED)
+    shard.conclude(replace(REF, generation=2, resource_version=120), COUNTED)
     assert shard.progress.checkpoint().resource_version == 109
-    shard.intake.conclude(REF, COUNTED)
+    shard.conclude(REF, COUNTED)
     assert shard.progress.checkpoint().resource_version == 120
 
 
@@ -358,7 +321,11 @@ async def test_each_occurrence_of_one_signal_is_concluded_for_itself() -> None:
 )
 async def test_signal_found_at_start_is_submitted_unless_it_was_counted(found: Seen, submitted: bool) -> None:
     told = await Shard().take(Listed([found], 200, frozenset()))
-    assert told == ([("changed", 110), ("submitted", found.ref)] if submitted else [("kept", "uid-1")])
+    assert told == (
+        [("changed", 110), ("submitted", found.ref)]
+        if submitted
+        else [("keep", ("uid-1", "PodDown", found.created))]
+    )
 
 
 async def test_rejected_signal_without_its_mark_is_concluded_again_by_the_next_leader() -> None:
@@ -366,9 +333,9 @@ async def test_rejected_signal_without_its_mark_is_concluded_again_by_the_next_l
     seen = version(100, name=None)
     assert isinstance(seen.outcome, Verdict)
     told = await Shard().take(Listed([seen], 200, frozenset()))
-    assert told == [("concluded", (seen.ref, seen.outcome))]
+    assert told == [("durable", (seen.ref, seen.outcome))]
     marked = version(100, name=None, status={"phase": "Rejected", "observedGeneration": 1})
-    assert await Shard().take(Listed([marked], 200, frozenset())) == [("kept", "uid-1")]
+    assert await Shard().take(Listed([marked], 200, frozenset())) == [("keep", ("uid-1", None, T0 // 1000))]
 
 
 async def test_signal_counted_before_the_start_counts_again_when_it_is_raised() -> None:
@@ -383,7 +350,7 @@ async def test_rejected_signal_is_concluded_at_once() -> None:
     shard = Shard()
     seen = version(110, name=None)
     assert isinstance(seen.outcome, Verdict)
-    assert await shard.take(Changed(seen)) == [("changed", 110), ("concluded", (REF, seen.outcome))]
+    assert await shard.take(Changed(seen)) == [("changed", 110), ("durable", (REF, seen.outcome))]
     assert shard.progress.checkpoint().resource_version == 110
 
 
@@ -396,9 +363,9 @@ DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "1 signal, th
 async def test_signal_in_no_request_holds_the_checkpoint_until_its_status_says_why(verdict: Verdict) -> None:
     shard = Shard()
     await shard.take(Changed(version(110)), Reached(180))
-    shard.intake.conclude(REF, verdict)
+    shard.conclude(REF, verdict)
     assert shard.progress.checkpoint().resource_version == 109
-    shard.intake.marked(REF)
+    shard.stream.marked(REF)
     assert shard.progress.checkpoint().resource_version == 180
 
 
@@ -417,20 +384,20 @@ async def test_discarded_signal_holds_the_checkpoint_no_longer_than_it_could_be_
     shard = Shard()
     await shard.take(Changed(version(110)))
     if discarded_first:
-        shard.intake.conclude(REF, DISCARDED)
+        shard.conclude(REF, DISCARDED)
         assert shard.progress.checkpoint().resource_version == 109
     await shard.take(end)
     if not discarded_first:
         assert shard.progress.checkpoint().resource_version == 109
-        shard.intake.conclude(REF, DISCARDED)
+        shard.conclude(REF, DISCARDED)
     assert shard.progress.checkpoint().resource_version == checkpoint
 
 
 async def test_discarded_signal_whose_mark_is_refused_holds_the_checkpoint_no_longer() -> None:
     shard = Shard()
     await shard.take(Changed(version(110)))
-    shard.intake.conclude(REF, DISCARDED)
-    shard.intake.unmarkable(REF)
+    shard.conclude(REF, DISCARDED)
+    shard.stream.unmarkable(REF)
     assert shard.progress.checkpoint().resource_version == 110
 
 
@@ -439,24 +406,24 @@ async def test_signal_deleted_before_it_is_safe_still_holds_the_checkpoint() -> 
     assert await shard.take(Changed(version(110)), Deleted("uid-1", 120)) == [
         ("changed", 110),
         ("submitted", REF),
-        ("deleted", "uid-1"),
+        ("forget", "uid-1"),
     ]
     assert shard.progress.checkpoint().resource_version == 109
-    shard.intake.conclude(REF, COUNTED)
+    shard.conclude(REF, COUNTED)
     assert shard.progress.checkpoint().resource_version == 120
 
 
 async def test_signal_that_a_list_misses_is_gone() -> None:
     shard = Shard()
     await shard.take(Changed(version(110)))
-    assert await shard.take(Listed([], 130, frozenset(["uid-1"]))) == [("deleted", "uid-1")]
+    assert await shard.take(Listed([], 130, frozenset(["uid-1"]))) == [("forget", "uid-1")]
 
 
 async def test_checkpoint_follows_bookmarks() -> None:
     shard = Shard()
-    assert not shard.intake.listed
+    assert not shard.stream.listed
     await shard.take(Listed([], 150, frozenset()))
-    assert shard.intake.listed
+    assert shard.stream.listed
     assert shard.progress.checkpoint().resource_version == 150
     await shard.take(Reached(180))
     assert shard.progress.checkpoint().resource_version == 180
@@ -467,9 +434,51 @@ async def test_mark_of_an_older_generation_proves_nothing_of_the_newer() -> None
     await shard.take(Changed(version(110)), Changed(version(120, metadata={"generation": 2})))
     raised = replace(REF, generation=2, resource_version=120)
     for ref in (REF, raised):
-        shard.intake.conclude(ref, COUNTED)
+        shard.conclude(ref, COUNTED)
     shard.progress.kept(shard.progress.checkpoint())
-    shard.intake.marked(REF)
+    shard.stream.marked(REF)
     assert shard.progress.trim() == 119
-    shard.intake.marked(raised)
+    shard.stream.marked(raised)
     assert shard.progress.trim() == 120
+
+
+# --- what is told of itself
+
+
+async def test_arrival_comes_through_the_stream_that_read_it() -> None:
+    stream = Shard().stream
+    outcome = stream.parse(BODY).outcome
+    assert isinstance(outcome, Arrival)
+    assert outcome.via is stream
+    assert stream.leading
+    assert stream.current(outcome) is outcome
+
+
+WAITS_FOR_INFRA = (
+    "as many signals as may wait for requests in namespace infra: this one and those after it stay in the "
+    "cluster and are counted when there is room"
+)
+
+
+async def test_people_are_told_of_a_signal_that_is_rejected_or_waits_and_of_no_other() -> None:
+    shard = Shard()
+    raised = version(115, metadata={"generation": 2})
+    await shard.take(Changed(version(110)), Changed(raised))
+    shard.conclude(REF, COUNTED)
+    shard.conclude(raised.ref, DISCARDED)
+    assert shard.records.recorded == []
+    shard.full = "infra"
+    await shard.take(
+        Changed(version(120, metadata={"uid": "uid-2", "name": "first-to-wait"})),
+        Changed(version(130, metadata={"uid": "uid-3", "name": "second-to-wait"})),
+        Changed(version(140, metadata={"uid": "uid-4", "name": "nameless"}, name=None)),
+    )
+    assert shard.records.recorded == [
+        (
+            "first-to-wait",
+            "Warning",
+            "NoRoom",
+            WAITS_FOR_INFRA,
+        ),
+        ("nameless", "Warning", "InvalidSignal", "spec.name: Field required"),
+    ]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
-from tests.harness.folding import Nobody
 from tests.harness.values import ARRIVAL, cluster_version, version
 
 from stormfold.api.conditions import Reason
@@ -284,55 +283,47 @@ def test_limit_counts_the_storms_of_its_own_namespace() -> None:
 def test_router_retains_what_an_open_storm_holds_to_and_drops_it_after() -> None:
     before, after = cluster_version(groupBy=["name", "namespace", "source"]), cluster_version(generation=2)
     router = Router()
-    in_use: set[tuple[str, int]] = set()
-    router.in_use = lambda: in_use
     still_open = Open(frozenset([before.group(ARRIVAL).gid]))
-    router.update([before])
-    in_use.add(before.key)
-    router.update([after])
+    router.update([before], in_use=())
+    router.update([after], in_use={before.key})
     assert routed(router.route(ARRIVAL, still_open)).version == before
     assert routed(router.route(ARRIVAL, NOTHING_OPEN)).version == after
-    router.update([after])
+    router.update([after], in_use={before.key})
     assert routed(router.route(ARRIVAL, still_open)).version == before
-    in_use.clear()
-    router.update([after])
+    router.update([after], in_use=())
     assert routed(router.route(ARRIVAL, still_open)).version == after
 
 
 def test_router_takes_over_versions_that_it_never_saw_in_force() -> None:
     before = cluster_version()
     router = Router()
-    router.in_use = lambda: {before.key}
-    router.retain([before])
+    router.retain([before], in_use={before.key})
     assert routed(router.route(ARRIVAL, Open(frozenset([OF_DEFAULT.gid])))).version == before
 
 
 def test_version_in_force_is_not_retained_beside_itself() -> None:
     router = Router()
-    router.in_use = lambda: {DEFAULT.key}
-    router.update([DEFAULT])
-    router.retain([DEFAULT])
-    assert router._routing.retained == ()
+    router.update([DEFAULT], in_use={DEFAULT.key})
+    router.retain([DEFAULT], in_use={DEFAULT.key})
+    assert router.versions == (DEFAULT,)
 
 
 def test_router_needs_owners_as_long_as_a_version_in_force_or_retained_does() -> None:
     by_owner, by_name = cluster_version(groupBy=["namespace", "owner"]), cluster_version(generation=2)
     router = Router()
     assert not any(version.needs_owners for version in router.versions)
-    router.update([by_owner])
+    router.update([by_owner], in_use=())
     assert any(version.needs_owners for version in router.versions)
-    router.in_use = lambda: {by_owner.key}
-    router.update([by_name])
+    router.update([by_name], in_use={by_owner.key})
     assert any(version.needs_owners for version in router.versions)
-    router.in_use = set
-    router.update([by_name])
+    router.update([by_name], in_use=())
     assert not any(version.needs_owners for version in router.versions)
 
 
 def test_router_follows_namespaces() -> None:
     chosen = cluster_version(match={"namespaceSelector": {"matchLabels": {"team": "a"}}}, retention="3s")
     router = Router()
-    router.update([chosen])
+    router.update([chosen], in_use=())
     assert router.retention_ms(ARRIVAL) == DEFAULT_RETENTION_MS
     router.namespace_changed("shop", {"team": "a"})
     assert router.retention_ms(ARRIVAL) == 3_000
@@ -346,9 +337,9 @@ def test_router_follows_namespaces() -> None:
 
 
 def test_alert_whose_request_would_be_made_in_no_namespace_hears_so() -> None:
-    alert = replace(ARRIVAL, ref=AlertRef(Nobody(), 0, 0))
+    alert = replace(ARRIVAL, ref=AlertRef(0, 0))
     router = Router()
-    router.update([cluster_version(groupBy=["namespace"])])
+    router.update([cluster_version(groupBy=["namespace"])], in_use=())
     assert isinstance(router.route(alert, NOTHING_OPEN), Routed)
     router.absent.add("shop")
     assert router.route(alert, NOTHING_OPEN) == Verdict(
@@ -362,9 +353,9 @@ def test_alert_whose_request_would_be_made_in_no_namespace_hears_so() -> None:
 
 
 def test_alert_of_no_namespace_is_taken_where_the_policy_names_one_for_requests() -> None:
-    alert = replace(ARRIVAL, ref=AlertRef(Nobody(), 0, 0))
+    alert = replace(ARRIVAL, ref=AlertRef(0, 0))
     router = Router()
-    router.update([cluster_version("all", groupBy=["name"], requestNamespace="platform")])
+    router.update([cluster_version("all", groupBy=["name"], requestNamespace="platform")], in_use=())
     assert router.request_namespaces == {"platform"}
     router.absent.add("shop")
     assert isinstance(router.route(alert, NOTHING_OPEN), Routed)
@@ -395,11 +386,10 @@ def test_router_knows_the_labels_that_policies_in_force_and_retained_use() -> No
         },
     )
     used = {"node", "app.kubernetes.io/name", "team", "zone"}
-    router.update([first])
+    second = cluster_version(generation=2, groupBy=["labels.rack", "namespace"])
+    router.update([first], in_use=())
     assert router.labels_used == used
-    router.in_use = lambda: {first.key}
-    router.update([cluster_version(generation=2, groupBy=["labels.rack", "namespace"])])
+    router.update([second], in_use={first.key})
     assert router.labels_used == used | {"rack"}
-    router.in_use = set
-    router.update([cluster_version(generation=2, groupBy=["labels.rack", "namespace"])])
+    router.update([second], in_use=())
     assert router.labels_used == {"rack"}

@@ -3,68 +3,46 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.harness.values import ARRIVAL, POD, SHOP, SNAPSHOT, T0, cluster_version
+from tests.harness.request_bodies import GID, OPENING, POLICY, STORM, body, request
+from tests.harness.values import POD, SHOP, T0
 
 from stormfold.api.conditions import ConditionType, Reason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.resource import MAX_INT
-from stormfold.fold.holding import Continuation
-from stormfold.model.arrival import Target
+from stormfold.api.signal import SignalPhase
+from stormfold.fold.holding import Continuation, Held
+from stormfold.model.arrival import Target, Verdict
 from stormfold.model.storm import Detected, Seed, Snapshot
 from stormfold.policy.version import PolicyVersion
 from stormfold.request import rendering
 from stormfold.request.index import Request, RequestIndex, opening_of, seed_of, version_of
 from stormfold.request.writing import descends
 
-POLICY = cluster_version(groupBy=["name", "namespace", "labels.rack"], closeAfter="10m", priority=4)
-OPENING = POLICY.opening(POLICY.group(ARRIVAL), ARRIVAL)
-GID = OPENING.group.gid
-STORM = replace(SNAPSHOT, gid=GID, epoch=2, terms=POLICY.terms, latest_start_ms=T0 + 500)
-
-
-def body(
-    storm: Snapshot = STORM,
-    phase: RequestPhase | None = RequestPhase.OPEN,
-    *,
-    version: int = 10,
-    uid: str = "request-1",
-    remediation: str | None = None,
-) -> dict[str, Any]:
-    """A request as the API server gives it back; no phase: its status was never written."""
-    made = rendering.manifest(storm, OPENING)
-    made["metadata"] |= {"uid": uid, "resourceVersion": str(version), "generation": 1}
-    if phase is not None:
-        closed_for = Reason.QUIET_FOR_CLOSE_AFTER if phase is RequestPhase.CLOSED else None
-        status = rendering.status(
-            storm, phase, closed_for=closed_for, before=(), generation=1, now_ms=T0 + 11_000
-        )
-        made["status"] = {key: value for key, value in status.items() if value is not None}
-    if remediation is not None:
-        made.setdefault("status", {})["remediation"] = {"phase": remediation}
-    return made
-
-
-def request(
-    storm: Snapshot = STORM, phase: RequestPhase | None = RequestPhase.OPEN, **changes: Any
-) -> Request:
-    return Request.read(body(storm, phase, **changes))
-
 
 class Heard:
-    """An index, with what it has told."""
+    """An index, and who hears of it."""
 
     def __init__(self) -> None:
-        self.observed: list[tuple[str, int, int]] = []
+        self.versions: list[tuple[str, int, int]] = []
+        """Group hash, epoch and folded signals of each version that was observed."""
         self.looks: list[str] = []
-        self.index = RequestIndex(
-            observed=lambda seen: self.observed.append((seen.gid, seen.epoch, seen.folded)),
-            needs_look=self.looks.append,
-        )
+        """Groups that were to be looked at."""
+        self.index = RequestIndex(self)
+        self.index.subscribe(self)
+
+    def observed(self, request: Request) -> None:
+        """As who folds."""
+        self.versions.append((request.gid, request.epoch, request.folded))
+
+    def make_due(self, gids: Collection[str]) -> None:
+        """As the schedule."""
+        self.looks += gids
 
 
 @pytest.fixture
@@ -80,7 +58,7 @@ def test_observed_request_is_held_and_told(heard: Heard) -> None:
     assert heard.index.get(GID, 2) == request()
     assert heard.index.latest(GID) == request()
     assert list(heard.index.open_requests()) == [request()]
-    assert heard.observed == [(GID, 2, 7)]
+    assert heard.versions == [(GID, 2, 7)]
     assert heard.looks == []
 
 
@@ -101,27 +79,55 @@ def test_older_version_and_a_repeat_change_nothing(heard: Heard, later: int) -> 
     heard.index.observe(request(version=10))
     heard.index.observe(request(replace(STORM, folded=99), version=later))
     assert heard.index.get(GID, 2) == request(version=10)
-    assert heard.observed == [(GID, 2, 7)]
+    assert heard.versions == [(GID, 2, 7)]
 
 
-@pytest.mark.parametrize(("version", "known"), [(9, True), (10, True), (11, False)])
-def test_what_was_observed_is_known_before_it_is_read(heard: Heard, version: int, known: bool) -> None:
+@pytest.mark.parametrize(("version", "read"), [(9, False), (10, False), (11, True)])
+def test_only_a_newer_version_is_read(
+    heard: Heard, caplog: pytest.LogCaptureFixture, version: int, read: bool
+) -> None:
     heard.index.observe(request(version=10))
-    again = body()
-    again["metadata"]["resourceVersion"] = str(version)
-    assert heard.index.knows(again) is known
+    again = body(version=version)
+    again["status"]["phase"] = "Merged"  # which nobody who reads it understands
+    heard.index.seen(again)
+    assert [record.message for record in caplog.records] == NOT_UNDERSTOOD * read
 
 
-def test_request_of_another_storm_and_what_is_no_request_are_not_known(heard: Heard) -> None:
+NOT_UNDERSTOOD = ["RemediationRequest not understood, left alone"]
+
+
+def test_request_of_another_storm_is_read(heard: Heard) -> None:
     heard.index.observe(request(version=10))
-    assert not heard.index.knows(body(replace(STORM, epoch=3)))
-    assert not heard.index.knows({"metadata": {"resourceVersion": "1"}})
+    heard.index.seen(body(replace(STORM, epoch=3)))
+    assert heard.versions == [(GID, 2, 7), (GID, 3, 7)]
+
+
+def test_what_is_no_request_is_left_alone(heard: Heard, caplog: pytest.LogCaptureFixture) -> None:
+    nothing = {"metadata": {"resourceVersion": "1"}}
+    heard.index.seen(nothing)
+    heard.index.gone(nothing)
+    assert [record.message for record in caplog.records] == NOT_UNDERSTOOD * 2
+
+
+def test_request_whose_deletion_is_told_is_gone(heard: Heard) -> None:
+    heard.index.seen(body())
+    heard.index.gone(body(version=11))
+    assert heard.index.get(GID, 2) is None
+    assert heard.looks == [GID]
+
+
+def test_every_listener_hears_of_each_newer_version() -> None:
+    first, second = Heard(), Heard()
+    first.index.subscribe(second)
+    first.index.seen(body())
+    first.index.seen(body())
+    assert first.versions == second.versions == [(GID, 2, 7)]
 
 
 def test_newer_version_replaces_it(heard: Heard) -> None:
     heard.index.observe(request())
     heard.index.observe(request(replace(STORM, folded=9), version=11))
-    assert heard.observed == [(GID, 2, 7), (GID, 2, 9)]
+    assert heard.versions == [(GID, 2, 7), (GID, 2, 9)]
     assert heard.looks == []
 
 
@@ -519,3 +525,39 @@ def test_request_deleted_in_mid_storm_is_continued_from_what_it_said(heard: Hear
     continuation = heard.index.continuation(GID)
     assert continuation is not None
     assert continuation.seed == CONTINUED
+
+
+# --- what folding asks
+
+
+def test_position_is_how_much_the_request_of_an_epoch_holds(heard: Heard) -> None:
+    heard.index.observe(request(replace(STORM, origin="life-0:3")))
+    assert heard.index.position(GID, 2) == Held(2, "life-1", 7, "life-0:3")
+    assert heard.index.position(GID, 3) is None
+
+
+def test_signal_is_told_which_request_holds_it_and_how_long_it_is_kept(heard: Heard) -> None:
+    heard.index.observe(request())
+    assert heard.index.verdict(GID, 2) == Verdict(
+        SignalPhase.FOLDED,
+        Reason.COUNTED,
+        f"counted in RemediationRequest shop/{request().resource.metadata.name}",
+        "shop",
+        request().resource.metadata.name,
+        POLICY.spec.retention_ms,
+    )
+
+
+def test_signal_of_a_request_that_is_not_known_any_more_is_told_its_name(heard: Heard) -> None:
+    name = request(replace(STORM, epoch=1)).resource.metadata.name
+    assert heard.index.verdict(GID, 1) == Verdict(
+        SignalPhase.FOLDED, Reason.COUNTED, f"counted in RemediationRequest /{name}", "", name, 600_000
+    )
+    # What is known of a later one of its group says where it was, and how long its Signals are kept.
+    heard.index.observe(request())
+    told = heard.index.verdict(GID, 1)
+    assert (told.request_namespace, told.request_name, told.retention_ms) == (
+        "shop",
+        name,
+        POLICY.spec.retention_ms,
+    )

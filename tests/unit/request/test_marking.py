@@ -13,7 +13,7 @@ from stormfold.api.signal import SignalPhase
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import RefusedError
 from stormfold.model.arrival import SignalRef, Verdict
-from stormfold.request.marking import Marker
+from stormfold.request.marking import Mark, Marker
 
 
 def ref(name: str) -> SignalRef:
@@ -30,16 +30,30 @@ class Refusing:
             raise RefusedError("marking", 403, "Forbidden", "by admission")
 
 
+class Stream:
+    """Who took the Signals in, and hears of their marks."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+
+    def marked(self, ref: SignalRef) -> None:
+        """The mark is there."""
+        self.told.put_nowait(("marked", ref.name))
+
+    def unmarkable(self, ref: SignalRef) -> None:
+        """It never will be."""
+        self.told.put_nowait(("unmarkable", ref.name))
+
+
 async def test_marks_that_are_there_and_those_that_never_will_be_are_told_of() -> None:
-    told: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-    marker = Marker(
-        cast("KubeClient", Refusing()),
-        per_second=1000,
-        marked=lambda ref: told.put_nowait(("marked", ref.name)),
-        refused=lambda ref: told.put_nowait(("refused", ref.name)),
-    )
+    stream = Stream()
+    marker = Marker(cast("KubeClient", Refusing()), per_second=1000)
     for name in ("a-refused", "a-there"):
-        marker.offer(ref(name), Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, ""))
+        verdict = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "")
+        marker.offer(Mark(ref(name), verdict, stream))
     writing = asyncio.create_task(marker.run())
-    assert [await told.get(), await told.get()] == [("refused", "a-refused"), ("marked", "a-there")]
+    assert [await stream.told.get(), await stream.told.get()] == [
+        ("unmarkable", "a-refused"),
+        ("marked", "a-there"),
+    ]
     writing.cancel()

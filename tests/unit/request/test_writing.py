@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.harness.request_bodies import request
 from tests.harness.values import SNAPSHOT
-from tests.unit.request.test_index import request
 
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.model.storm import Snapshot

@@ -1,0 +1,222 @@
+"""Folder: arrivals in, and the word back to each, once, when a request holds it or none will.
+
+`queue` routes and keeps what waits, `storms` what is known of each group, `folding` puts batches into Redis.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from itertools import islice
+from typing import Protocol
+
+from stormfold.fold.folding import BATCH, Deadlines, Folding
+from stormfold.fold.holding import Held, Storm
+from stormfold.fold.queue import Queue
+from stormfold.fold.store import StormStore
+from stormfold.fold.storms import Requests, Storms
+from stormfold.model.arrival import Arrival, SignalRef, Verdict
+from stormfold.model.storm import Snapshot
+from stormfold.policy.router import Router
+from stormfold.policy.version import PolicyVersion
+
+TOLD = 1000
+"""How many of a group hear at once that its request cannot be written: the newest, for which somebody may wait."""
+
+
+class RequestView(Protocol):
+    """What the folder hears of a RemediationRequest."""
+
+    @property
+    def gid(self) -> str:
+        """The group's id."""
+
+    @property
+    def version(self) -> PolicyVersion:
+        """The policy as it was when the storm opened."""
+
+    @property
+    def namespace(self) -> str:
+        """Where it lies."""
+
+    @property
+    def overflow(self) -> bool:
+        """Whether it counts what is beyond limits.openStorms."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over for good."""
+
+    @property
+    def position(self) -> Held:
+        """How much of which incarnation it holds."""
+
+    @property
+    def since(self) -> dict[str, int]:
+        """Stream → the oldest resourceVersion that it has counted."""
+
+
+class Folder:
+    """Takes arrivals in and tells, once each, what became of them."""
+
+    def __init__(
+        self,
+        store: StormStore,
+        router: Router,
+        requests: Requests,
+        deadlines: Deadlines,
+        overflow_changed: asyncio.Event,
+    ) -> None:
+        """`overflow_changed` is set when an overflow storm has opened or gone."""
+        self.storms = Storms(requests, overflow_changed)
+        self._requests = requests
+        self._queue = Queue(router, self.storms)
+        self._folding = Folding(store, self._queue, self.storms, requests, deadlines)
+        self._submitted = 0
+
+    def parts(self) -> dict[str, Coroutine[None, None, None]]:
+        """What folds for ever, by name: one task for each partition."""
+        return self._folding.parts()
+
+    async def fold_next(self, number: int) -> bool:
+        """One step of the part of a partition: see `Folding.fold_next`."""
+        return await self._folding.fold_next(number)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits for its fold."""
+        return not any(storm.queued for storm in self.storms)
+
+    # --- signals in
+
+    def room(self, namespace: str) -> int:
+        """How many more signals are taken whose requests are made in the namespace."""
+        return self._queue.room(namespace)
+
+    async def submit(
+        self, arrival: Arrival, waits: Callable[[str], bool] = lambda namespace: False
+    ) -> str | None:
+        """Route an arrival and queue it, unless its request's namespace has no room, or others of it wait before:
+        then nothing is kept, and the namespace is given."""
+        refused = self._queue.take(arrival, waits)
+        self._queue.note()
+        self._submitted += 1
+        if self._submitted % BATCH == 0:
+            await asyncio.sleep(0)  # a long list must not keep the others from their turn
+        return refused
+
+    def offer(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
+        """Route and queue arrivals at once; gives those for which there is no room."""
+        refused = [arrival for arrival in arrivals if self._queue.take(arrival, lambda _: False) is not None]
+        self._queue.note()
+        return refused
+
+    # --- what Redis has
+
+    def adopt(self, gids: Iterable[str], requests: Iterable[RequestView]) -> None:
+        """Take over storms found at start: in Redis (`gids`), or as open requests."""
+        for gid in gids:
+            if not self.storms.is_open(gid):
+                self.storms.open(gid, None, "", overflow=False)
+        for request in requests:
+            known = self.storms.get(request.gid)
+            storm = self._open(request)
+            if known:
+                storm.reaches(known.since)  # that of its request, which was observed
+            self.look_again(request.gid)
+
+    def _open(self, request: RequestView) -> Storm:
+        return self.storms.open(request.gid, request.version, request.namespace, overflow=request.overflow)
+
+    def look_again(self, gid: str) -> None:
+        """Make sure that Redis still has the storm, and give it back if not."""
+        self._queue.look_again(gid)
+
+    def look_again_at_stale(self) -> None:
+        """Fold again what has waited too long, and what somebody else may have discarded."""
+        for gid in self.storms.stale():
+            self.look_again(gid)
+
+    def partition_lost(self, number: int) -> None:
+        """Redis has lost a partition: give its storms back."""
+        for gid in self.storms.of_partition(number):
+            self.look_again(gid)
+
+    def mistrust(self, request: RequestView, incarnation: str) -> None:
+        """What Redis has of the group does not descend from its request: replace it by what that says."""
+        storm = self.storms.get(request.gid) or self._open(request)
+        storm.distrusted = incarnation
+        self.look_again(request.gid)
+
+    def memory_full(self, full: bool) -> None:
+        """Stop folding while Redis has little memory left; the intake then fills up and waits."""
+        if full:
+            self._folding.memory.clear()
+        else:
+            self._folding.memory.set()
+
+    # --- words back
+
+    def observed(self, request: RequestView) -> None:
+        """A request was seen, whoever wrote it: what it holds is durable."""
+        held = request.position
+        storm = self.storms.get(request.gid)
+        if storm is None:
+            if request.closed:
+                return
+            storm = self._open(request)
+        if not request.closed and storm.epoch <= held.epoch:
+            storm.reaches(request.since)
+        verdict: Verdict | None = None
+        while storm.in_flight and storm.in_flight[0].is_in(held):
+            verdict = verdict or self._requests.verdict(storm.gid, held.epoch)
+            self._queue.release(storm.in_flight.popleft().routed, verdict)
+        self._queue.note()
+        if storm.in_flight:
+            storm.waits_since = time.monotonic()
+            life = storm.in_flight[0].life
+            if life.epoch <= held.epoch and life.incarnation != held.incarnation:
+                self.look_again(storm.gid)
+        if request.closed and storm.epoch <= held.epoch:
+            self.closed(storm.gid)
+
+    def delayed(self, gid: str, why: str, *, lasts: bool) -> None:
+        """The group's request cannot be written now. Whoever waits for it hears why; if that may last, people see it at
+        one of its Signals."""
+        storm = self.storms.get(gid)
+        shown: Arrival | None = None
+        for item in islice(reversed(storm.in_flight), TOLD) if storm else ():
+            arrival = item.routed.original
+            arrival.via.delayed(arrival, why)
+            if isinstance(arrival.ref, SignalRef):
+                shown = arrival
+        if shown and lasts:
+            shown.via.refused(shown, why)
+
+    def closed(self, gid: str) -> None:
+        """The storm's request is closed: the next signal opens the next epoch."""
+        storm = self.storms.get(gid)
+        if storm is None:
+            return
+        storm.forget()
+        storm.since.clear()
+        waiting = self._queue.take_back(storm)
+        if not storm.queued and not storm.in_flight:
+            self.storms.drop(storm)
+        self._queue.take_again(waiting)
+
+    def released(self, snapshot: Snapshot, verdict: Verdict) -> None:
+        """No request takes what the snapshot has counted: tell all that is in it, and forget the storm."""
+        storm = self.storms.get(snapshot.gid)
+        if storm is None:
+            return
+        told = [item for item in storm.in_flight if item.is_of(snapshot)]
+        storm.in_flight = deque(item for item in storm.in_flight if not item.is_of(snapshot))
+        verdict = storm.kept_as_it_says(verdict)
+        for item in told:
+            self._queue.release(item.routed, verdict)
+        self._queue.note()
+        if storm.incarnation in ("", snapshot.incarnation):
+            self.closed(snapshot.gid)
+        if storm.in_flight:
+            self.look_again(snapshot.gid)

@@ -1,0 +1,330 @@
+"""Folding: batches out of the queue, into Redis, and what its answers say of each signal.
+
+What has been folded stays in flight until its request holds it, so that it can be folded again when Redis turns out to
+have lost it: when the storm has another incarnation than the one it was folded into. Groups share nothing, and the Signals
+of one group are folded in the order of their resourceVersions: that is what makes `through` in a request's status enough
+to continue from.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
+from functools import cache
+from itertools import chain
+from typing import Protocol, TypeVar
+
+from prometheus_client import Counter, Histogram
+
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import SignalPhase
+from stormfold.fold.arguments import Fold
+from stormfold.fold.elsewhere import Elsewhere
+from stormfold.fold.errors import StoreError, StoreFullError
+from stormfold.fold.holding import NOT_SURE, InFlight, Life, Storm, Sureness, places
+from stormfold.fold.patience import until_done
+from stormfold.fold.queue import Queue
+from stormfold.fold.replies import Folded, FoldWord, Recalled
+from stormfold.fold.store import StormStore
+from stormfold.fold.storms import Requests, Storms
+from stormfold.model.arrival import Verdict
+from stormfold.model.group import PARTITIONS, Group, partition
+from stormfold.policy.routing import Routed
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+BATCH = 256
+"""The most signals in one call: what a script does without making other clients of Redis wait noticeably."""
+LINGER_SECONDS = 0.1
+"""How long a partition gathers signals, at least, before they are folded: a storm then costs few calls."""
+BEAT_SECONDS = 0.05
+"""All partitions fold by the beat of one clock: their calls then travel together (`fold.pipelining`)."""
+CLOSING_SECONDS = 0.1
+"""How long signals wait for a storm that is being closed before it is tried again."""
+DISCARDED_SECONDS = 1.0
+"""So long after a group is to be discarded by any replica, the others that hold its signals ask what became of it."""
+
+FOLDED = Counter("stormfold_signals_folded_total", "Signals that Redis has acknowledged, repeats included.")
+FOLD_SECONDS = Histogram(
+    "stormfold_fold_duration_seconds",
+    "One call of fold.lua, a batch for one partition.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+)
+FOLD_ERRORS = Counter(
+    "stormfold_fold_errors_total", "Calls of fold.lua that failed and are tried again.", ["reason"]
+)
+REFOLDED = Counter("stormfold_signals_refolded_total", "Signals folded again because Redis had lost them.")
+
+
+class Deadlines(Protocol):
+    """Who looks at storms when they are due."""
+
+    def expect(self, number: int, due_ms: int) -> None:
+        """A partition has something due then, Unix ms."""
+
+
+class Folding:
+    """Folds what is queued, one task a partition."""
+
+    def __init__(
+        self, store: StormStore, queue: Queue, storms: Storms, requests: Requests, deadlines: Deadlines
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._storms = storms
+        self._requests = requests
+        self._deadlines = deadlines
+        self._elsewhere = Elsewhere(store, storms, requests)
+        self.memory = asyncio.Event()
+        """Set while Redis has memory for more."""
+        self.memory.set()
+
+    def parts(self) -> dict[str, Coroutine[None, None, None]]:
+        """What folds for ever, by name."""
+        return {f"fold-{number}": self._run_lane(number) for number in range(PARTITIONS)}
+
+    async def _run_lane(self, number: int) -> None:
+        lane = self._queue.lanes[number]
+        full = False
+        while True:
+            await lane.work.wait()
+            if not full:
+                await asyncio.sleep(_linger_seconds(time.monotonic()))
+            await self.memory.wait()
+            full = await self.fold_next(number)
+
+    async def fold_next(self, number: int) -> bool:
+        """Fold the next batch of a partition, and look at what is to be looked at again; True if the batch was full.
+
+        Only one call for a partition may be under way: each group then keeps its order.
+        """
+        lane = self._queue.lanes[number]
+        lane.under_way = lane.take(BATCH, self._queue.readiness(lane))
+        again, lane.again = lane.again, set()
+        full = len(lane.under_way) == BATCH
+        if lane.under_way or again:
+            await self._fold_batch(number, lane.under_way, again)
+            lane.under_way = []
+        if not (lane.waiting or lane.again):
+            lane.work.clear()
+        return full
+
+    async def _fold_batch(self, number: int, taken: list[Routed], again: set[str]) -> None:
+        elsewhere = await self._answered(number, lambda: self._elsewhere.find(taken))
+        batches: dict[str, list[Routed]] = {gid: [] for gid in again if self._storms.is_open(gid)}
+        for place, routed in enumerate(taken):
+            # A group of which nothing stays is looked at all the same: it may have no storm.
+            batch = batches.setdefault(routed.group.gid, [])
+            if place in elsewhere.counted:
+                self._send_on(routed, *elsewhere.counted[place])
+            else:
+                batch.append(replace(routed, doubtful=True) if place in elsewhere.doubtful else routed)
+        closing = False
+        for gid in [gid for gid in batches if self._storms[gid].is_out_of_date]:
+            closing = await self._fold_again(number, gid, batches.pop(gid)) or closing
+        for gid, reply in (await self._fold(number, batches)).items():
+            if reply.word is FoldWord.LOST:
+                closing = await self._fold_again(number, gid, batches[gid]) or closing
+            else:
+                closing = self._note(gid, [InFlight(routed) for routed in batches[gid]], reply) or closing
+        if closing:
+            await asyncio.sleep(CLOSING_SECONDS)
+
+    def _send_on(self, routed: Routed, group: Group, known: Recalled) -> None:
+        """Let an alert go to the group that has counted it; if that storm is over, it is durable."""
+        self._storms[routed.group.gid].queued -= 1
+        if known.closed:
+            self._queue.release(routed, self._requests.verdict(group.gid, known.epoch))
+        else:
+            self._queue.give_back(routed)
+            self._queue.add(replace(routed, group=group, recalled=True))
+        self._queue.note()
+
+    async def _fold_again(self, number: int, gid: str, batch: list[Routed]) -> bool:
+        """Fold all that is in flight once more, in order and with a seed: Redis has lost the storm."""
+        items = [InFlight(routed) for routed in batch]
+        while storm := self._storms.get(gid):
+            request = self._requests.continuation(gid)
+            seed = request.seed if request else None
+            lost = list(storm.in_flight)
+            if lost:
+                log.warning("Redis lost a storm, folding it again", extra={"gid": gid, "signals": len(lost)})
+            REFOLDED.inc(len(lost))
+            storm.forget()
+            storm.in_flight.clear()
+            storm.queued += len(lost)
+            items = self._release_held(storm, lost + items)
+            sure = [item.is_surely_not_in(seed) for item in items]
+            for start in range(0, max(1, len(items)), BATCH):
+                piece = items[start : start + BATCH]
+                sureness = Sureness(places(sure[start : start + BATCH]), seed.origin if seed else "")
+                routed = [item.routed for item in piece]
+                reply = (await self._fold(number, {gid: routed}, sureness)).get(gid)
+                if reply is None:
+                    return False
+                if reply.word is FoldWord.LOST:
+                    items = items[start:]
+                    break
+                if reply.word is FoldWord.CLOSING:
+                    return self._note(gid, items[start:], reply)
+                self._note(gid, piece, reply)
+            else:
+                return False
+        return False
+
+    def _release_held(self, storm: Storm, items: list[InFlight]) -> list[InFlight]:
+        """Tell those that a request holds by now, and give the others."""
+        left = []
+        epoch_of = self._epoch_that_holds(storm.gid)
+        for item in items:
+            if epoch := epoch_of(item):
+                storm.queued -= 1
+                self._queue.release(item.routed, self._requests.verdict(storm.gid, epoch))
+            else:
+                left.append(item)
+        return left
+
+    def _epoch_that_holds(self, gid: str) -> Callable[[InFlight], int]:
+        """Which request holds an arrival by one of its lives, 0 for none; for as long as nothing is awaited."""
+        held = cache(lambda epoch: self._requests.position(gid, epoch))
+
+        def epoch_of(item: InFlight) -> int:
+            epochs = {life.epoch for life in item.lives}
+            return next((epoch for epoch in epochs if (held_ := held(epoch)) and item.is_in(held_)), 0)
+
+        return epoch_of
+
+    async def _fold(
+        self, number: int, batches: Mapping[str, list[Routed]], sureness: Sureness = NOT_SURE
+    ) -> dict[str, Folded]:
+        folds = [fold for gid, routed in batches.items() if (fold := self._prepared(gid, routed, sureness))]
+        if not folds:
+            return {}
+        # Of two leaders that overlap each may route such a signal to another group.
+        movable = [
+            routed.arrival
+            for routed in (chain.from_iterable(batches.values()) if self._storms.overflows else ())
+            if (routed.version.id, routed.group.request_namespace) in self._storms.overflows and routed.place
+        ]
+
+        async def call() -> list[Folded]:
+            while not all(arrival.via.leading for arrival in movable):  # noqa: ASYNC110 (the clock ends a Lease)
+                await asyncio.sleep(LINGER_SECONDS)
+            with FOLD_SECONDS.time():
+                # What some wait for may have become durable meanwhile, and Redis have lost it since.
+                renewed = [
+                    replace(fold, arrivals=[arrival.via.current(arrival) for arrival in fold.arrivals])
+                    for fold in folds
+                ]
+                return await self._store.fold(number, renewed, now_ms=int(time.time() * 1000))
+
+        replies = await self._answered(number, call)
+        return {fold.gid: reply for fold, reply in zip(folds, replies, strict=True)}
+
+    async def _answered(self, number: int, ask: Callable[[], Awaitable[T]]) -> T:
+        """What the store says to a step of folding, tried again until it answers."""
+
+        def failed(exc: StoreError, attempt: int) -> None:
+            FOLD_ERRORS.labels(reason="full" if isinstance(exc, StoreFullError) else "unavailable").inc()
+            if attempt == 0:
+                log.warning("fold failed, trying again", extra={"partition": number, "error": str(exc)})
+
+        return await until_done(ask, failed=failed)
+
+    def _prepared(self, gid: str, batch: list[Routed], sureness: Sureness) -> Fold | None:
+        storm = self._storms[gid]
+        request = None if storm.epoch else self._requests.continuation(gid)
+        if request and not request.seed.closed:
+            version, opening = request.version, request.opening
+        elif batch:
+            version = batch[0].version
+            opening = version.opening(batch[0].group, batch[0].arrival).encoded()
+        elif storm.version:
+            version, opening = storm.version, ""
+        else:
+            return None  # Redis alone knows this group: it is looked at when it is due
+        return Fold(
+            gid,
+            version.terms,
+            opening,
+            [routed.arrival for routed in batch],
+            sure=sureness.places,
+            basis=sureness.basis,
+            doubtful=places([routed.doubtful for routed in batch]),
+            known_epoch=storm.epoch,
+            known_folded=storm.folded,
+            known_incarnation=storm.incarnation,
+            distrusted=storm.distrusted,
+            seed=request.seed if request else None,
+        )
+
+    def _note(self, gid: str, batch: list[InFlight], reply: Folded) -> bool:
+        """Take in what fold said of one storm; True if its signals must wait until it is closed."""
+        storm = self._storms.get(gid)
+        if storm is None:
+            return False  # closed while we looked at it again
+        storm.queued -= len(batch)
+        if reply.word is FoldWord.CLOSING:
+            self._wait_for_closing(storm, [item.routed for item in batch])
+            return True
+        storm.distrusted = ""
+        if reply.open:
+            storm.epoch, storm.folded, storm.incarnation = reply.epoch, reply.folded, reply.incarnation
+        else:
+            storm.forget()
+        FOLDED.inc(len(batch))
+        if reply.due_ms:
+            self._deadlines.expect(partition(gid), reply.due_ms)
+        if storm.version and storm.version.terms.discard and not reply.written:
+            wait = storm.version.terms.within_ms / 1000 + DISCARDED_SECONDS
+            storm.discarded_by = min(storm.discarded_by, time.monotonic() + wait)
+        if batch and not storm.in_flight:
+            storm.waits_since = time.monotonic()
+        held = self._requests.position(gid, reply.epoch)
+        # What was durable before is in an earlier request, as long as the open storm has none.
+        durable_epoch = reply.epoch - (reply.open and held is None)
+        durable = max(reply.written, held.folded_of(reply.epoch, reply.incarnation) if held else 0)
+        verdict = cache(lambda epoch: self._requests.verdict(gid, epoch))
+        epoch_of = self._epoch_that_holds(gid)
+        for place, (item, ordinal) in enumerate(zip(batch, reply.ordinals, strict=True)):
+            routed = item.routed
+            if item.lives and (epoch := epoch_of(item)):
+                # The write of an earlier life has succeeded meanwhile: this life will not be written.
+                self._queue.release(routed, verdict(epoch))
+                continue
+            if place in reply.discarded:
+                self._queue.release(routed, storm.kept_as_it_says(_discarded(reply.discarded_as)))
+                continue
+            routed.original.via.folded(routed.original)
+            if ordinal > durable:
+                life = Life(reply.epoch, reply.incarnation, ordinal, place in reply.doubtful)
+                storm.in_flight.append(item.folded(life))
+            else:
+                self._queue.release(routed, verdict(reply.epoch if ordinal else durable_epoch))
+        self._queue.note()
+        if not reply.open and not storm.queued and not storm.in_flight:
+            self._storms.drop(storm)
+        return False
+
+    def _wait_for_closing(self, storm: Storm, batch: list[Routed]) -> None:
+        # What waits is routed anew: the next storm opens under the policies of its own time.
+        waiting = [self._queue.give_back(routed) for routed in batch] + self._queue.take_back(storm)
+        self._queue.take_again(waiting)
+
+
+def _linger_seconds(now: float) -> float:
+    """Until the first beat that is far enough away."""
+    return LINGER_SECONDS + BEAT_SECONDS - now % BEAT_SECONDS
+
+
+def encoded(verdict: Verdict) -> str:
+    """What Redis keeps of what a discarded group was told."""
+    return f"{verdict.phase.name}:{verdict.reason.name}"
+
+
+def _discarded(text: str) -> Verdict:
+    """What `encoded` wrote, for a signal of which only Redis knows that it was discarded."""
+    phase, _, reason = text.partition(":")
+    return Verdict(SignalPhase[phase], Reason[reason], "no request was made of its group")

@@ -1,0 +1,183 @@
+"""Queue: arrivals that wait for their fold, one lane a partition, within the share of their request's namespace."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import chain
+
+from prometheus_client import Gauge
+
+from stormfold.fold.holding import Storm
+from stormfold.fold.room import Room
+from stormfold.fold.storms import Storms
+from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.group import PARTITIONS, PolicyId, partition
+from stormfold.policy.router import Router
+from stormfold.policy.routing import Routed
+
+TURN = 32
+"""Signals that a group has in a batch before the next group has its turn."""
+MAX_HELD = 50_000
+"""The most signals that are kept here, half of them for one namespace: what is beyond waits where it came from. One with
+long texts counts as several: see `Arrival.places`."""
+
+HELD = Gauge("stormfold_signals_unsafe", "Signals taken in whose request does not hold them yet.")
+
+
+class Lane:
+    """What waits in one partition. One batch is under way at a time, so each group keeps its order; groups take turns."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, deque[Routed]] = {}
+        """gid → what waits, the group whose turn is next first."""
+        self.under_way: list[Routed] = []
+        """What is being folded."""
+        self.again: set[str] = set()
+        """Storms to be looked at even without a new signal."""
+        self.work = asyncio.Event()
+
+    def add(self, routed: Routed) -> None:
+        """Put an arrival behind those of its group."""
+        self.waiting.setdefault(routed.group.gid, deque()).append(routed)
+        self.work.set()
+
+    def put_in_order(self, gid: str) -> None:
+        """Put what waits of a group into the order of resourceVersions, as far as it has any."""
+
+        def version(routed: Routed) -> int:
+            return place.resource_version if (place := routed.place) else 0
+
+        self.waiting[gid] = deque(sorted(self.waiting[gid], key=version))
+
+    def take(self, limit: int, ready: Callable[[Routed], bool]) -> list[Routed]:
+        """The next arrivals, up to `TURN` of each group in its turn; of a group none behind one that is not ready."""
+        taken: list[Routed] = []
+        blocked: dict[str, deque[Routed]] = {}
+        while self.waiting and len(taken) < limit:
+            gid = next(iter(self.waiting))
+            waiting = self.waiting.pop(gid)
+            left = min(TURN, limit - len(taken))
+            while left and waiting and ready(waiting[0]):
+                taken.append(waiting.popleft())
+                left -= 1
+            if waiting:
+                (blocked if left else self.waiting)[gid] = waiting
+        self.waiting = blocked | self.waiting
+        return taken
+
+
+class Queue:
+    """Routes arrivals to their groups and keeps them until they are folded and durable.
+
+    There is room for so many and no more. It is shared out by the namespace of the request, which all signals of a group
+    have in common: where requests cannot be made, signals pile up, and another namespace must not wait for that.
+    """
+
+    def __init__(self, router: Router, storms: Storms) -> None:
+        self._router = router
+        self._storms = storms
+        self._room = Room(MAX_HELD)
+        self._held = 0
+        """How many arrivals are in the room."""
+        self.lanes = [Lane() for _ in range(PARTITIONS)]
+
+    def room(self, namespace: str) -> int:
+        """How many more signals are taken whose requests are made in the namespace."""
+        return self._room.left(namespace)
+
+    def take(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
+        """Route an arrival and queue it. Gives the namespace of its request if that has no room, or if others of it
+        wait before: then nothing is kept."""
+        routed = self._router.route(arrival, self._storms)
+        if isinstance(routed, Verdict):
+            arrival.via.durable(arrival, routed)
+            return None
+        namespace = routed.group.request_namespace
+        if waits(namespace) or not self._room.left(namespace):
+            return namespace
+        self.add(routed)
+        return None
+
+    def take_again(self, arrivals: Iterable[Arrival]) -> None:
+        """Route anew what has waited for a storm to close: the next one opens under the policies of its own time."""
+        overflows: dict[str, Lane] = {}
+        for arrival in arrivals:
+            routed = self._router.route(arrival, self._storms)
+            if isinstance(routed, Verdict):
+                arrival.via.durable(arrival, routed)
+                continue
+            self.add(routed)
+            if routed.group.overflow:
+                overflows[routed.group.gid] = self.lanes[routed.group.partition]
+        for gid, lane in overflows.items():
+            lane.put_in_order(gid)  # it has waited behind its own group's storm, while others came here
+        self.note()
+
+    def add(self, routed: Routed) -> None:
+        """Queue an arrival, also beyond what there is room for."""
+        group = routed.group
+        storm = self._storms.get(group.gid)
+        if storm is None:
+            storm = self._storms.open(
+                group.gid, routed.version, group.request_namespace, overflow=group.overflow
+            )
+        elif storm.version is None:
+            self._storms.name(storm, routed.version, group.request_namespace, overflow=group.overflow)
+        storm.queued += 1
+        if place := routed.place:
+            storm.reaches({place.stream: place.resource_version})
+        self._room.take(group.request_namespace, routed.original.places)
+        self._held += 1
+        self.lanes[group.partition].add(routed)
+
+    def take_back(self, storm: Storm) -> list[Arrival]:
+        """What waits of a storm's group; it is not queued any more."""
+        waiting = self.lanes[partition(storm.gid)].waiting.pop(storm.gid, ())
+        storm.queued -= len(waiting)
+        return [self.give_back(routed) for routed in waiting]
+
+    def give_back(self, routed: Routed) -> Arrival:
+        """The arrival as it came; its place is free."""
+        self._room.give(routed.group.request_namespace, routed.original.places)
+        self._held -= 1
+        return routed.original
+
+    def release(self, routed: Routed, verdict: Verdict) -> None:
+        """Say what has become of an arrival; its place is free."""
+        arrival = self.give_back(routed)
+        arrival.via.durable(arrival, verdict)
+
+    def look_again(self, gid: str) -> None:
+        """Make sure that Redis still has the storm, and give it back if not."""
+        if self._storms.is_open(gid):
+            lane = self.lanes[partition(gid)]
+            lane.again.add(gid)
+            lane.work.set()
+
+    def note(self) -> None:
+        """More or fewer are held than before; for many at once this is called once."""
+        HELD.set(self._held)
+
+    def readiness(self, lane: Lane) -> Callable[[Routed], bool]:
+        """Which arrivals of a lane may be folded now.
+
+        The overflow group comes last: what it has counted of a stream is taken to be all that is not in groups of their
+        own, so what came before and goes to those is folded before.
+        """
+        if not any(self._storms[gid].overflow for gid in lane.waiting):
+            return lambda routed: True
+        ahead: dict[tuple[PolicyId, str, str], int] = {}
+        for other in self.lanes:
+            for routed in (*other.under_way, *chain.from_iterable(other.waiting.values())):
+                if not routed.group.overflow and (place := routed.place):
+                    key = routed.version.id, routed.group.request_namespace, place.stream
+                    ahead[key] = min(place.resource_version, ahead.get(key, place.resource_version))
+
+        def ready(routed: Routed) -> bool:
+            place = routed.place
+            if not routed.group.overflow or place is None:
+                return True
+            first = ahead.get((routed.version.id, routed.group.request_namespace, place.stream))
+            return first is None or place.resource_version < first
+
+        return ready

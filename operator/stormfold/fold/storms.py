@@ -1,0 +1,175 @@
+"""Storms: what this process knows of the storms that are open, by group."""
+
+import asyncio
+import math
+import time
+from collections import Counter as Tally
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from prometheus_client import Gauge
+
+from stormfold.fold.holding import Continuation, Held, Storm
+from stormfold.model.arrival import Span, Verdict
+from stormfold.model.group import PolicyId, partition
+from stormfold.policy.routing import OpenStorms
+from stormfold.policy.version import PolicyVersion
+
+STALE_SECONDS = 10.0
+"""What is in flight for this long is folded again: nothing happens if Redis kept it."""
+
+OVERFLOWS = Gauge(
+    "stormfold_overflow_storms_open", "Storms that count what is beyond limits.openStorms of a policy."
+)
+OPEN_STORMS = Gauge("stormfold_storms_open", "Groups that have a storm or wait for one.")
+
+
+class Requests(Protocol):
+    """The RemediationRequests, as far as folding asks for them."""
+
+    def position(self, gid: str, epoch: int) -> Held | None:
+        """How much of which incarnation the request of that epoch holds."""
+
+    def continuation(self, gid: str) -> Continuation | None:
+        """What the group's latest request says, to continue from."""
+
+    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+        """What the group's requests that are closed have counted of a stream."""
+
+    def verdict(self, gid: str, epoch: int) -> Verdict:
+        """What a signal is told that the request of that epoch holds."""
+
+
+class Storms(OpenStorms):
+    """The storms that are open, or wait for their first fold; what routing asks of them."""
+
+    def __init__(self, requests: Requests, changed: asyncio.Event) -> None:
+        """`changed` is set when an overflow storm has opened or gone: a policy's condition says so."""
+        self._requests = requests
+        self._changed = changed
+        self._storms: dict[str, Storm] = {}
+        self._open: Tally[tuple[PolicyId, str]] = Tally()
+        self.overflows: set[tuple[PolicyId, str]] = set()
+        """Policy and namespace of each overflow storm that is open."""
+
+    def __getitem__(self, gid: str) -> Storm:
+        return self._storms[gid]
+
+    def __iter__(self) -> Iterator[Storm]:
+        return iter(list(self._storms.values()))
+
+    def get(self, gid: str) -> Storm | None:
+        """The group's storm, if it has one."""
+        return self._storms.get(gid)
+
+    # --- what routing asks
+
+    def is_open(self, gid: str) -> bool:
+        """Whether the group has a storm, or waits for one."""
+        return gid in self._storms
+
+    def open_count(self, policy: PolicyId, namespace: str) -> int:
+        """How many groups of a policy have one with its request in a namespace, without the overflow group."""
+        return self._open[policy, namespace]
+
+    def first(self, gid: str, stream: str) -> int | None:
+        """The lowest resourceVersion of a stream that went to the group's open storm, if that is known."""
+        storm = self._storms.get(gid)
+        return storm.since.get(stream) if storm else None
+
+    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+        """What the group's last storms that are closed have counted of a stream."""
+        return self._requests.closed_spans(gid, stream)
+
+    # --- what others ask
+
+    def overflows_of(self, policy: PolicyId) -> list[str]:
+        """The namespaces in which a policy has an overflow storm that is open, in alphabetical order."""
+        return sorted(namespace for version, namespace in self.overflows if version == policy)
+
+    def namespace_of(self, gid: str) -> str:
+        """Where the request of a group is made; empty if that is not known."""
+        storm = self._storms.get(gid)
+        return storm.namespace if storm else ""
+
+    def versions_in_use(self) -> set[tuple[str, int]]:
+        """(uid, generation) of the policies that open storms hold to."""
+        return {storm.version.key for storm in self._storms.values() if storm.version}
+
+    def can_become_durable(self) -> bool:
+        """Whether something is in flight that a request would hold; a group that waits for its threshold does not
+        count."""
+        return any(
+            storm.in_flight and storm.version and not storm.version.terms.discard
+            for storm in self._storms.values()
+        )
+
+    def in_flight(self) -> list[str]:
+        """Groups of which something is folded but not durable."""
+        return [storm.gid for storm in self._storms.values() if storm.in_flight]
+
+    def of_partition(self, number: int) -> list[str]:
+        """The groups of a partition."""
+        return [gid for gid in self._storms if partition(gid) == number]
+
+    def missing_in(self, gids: Collection[str]) -> set[str]:
+        """Groups that have a storm here, and none in Redis, which has those of `gids`."""
+        return {gid for gid, storm in self._storms.items() if storm.version} - set(gids)
+
+    def stale(self) -> list[str]:
+        """Groups with something that is in flight for too long, or that somebody else may have discarded. Each is named
+        once, until that is so anew."""
+        now, found = time.monotonic(), []
+        for storm in self._storms.values():
+            if storm.in_flight and (now - storm.waits_since > STALE_SECONDS or now > storm.discarded_by):
+                storm.waits_since, storm.discarded_by = now, math.inf
+                found.append(storm.gid)
+        return found
+
+    def count_since(self, since: Mapping[str, Mapping[str, int]]) -> None:
+        """Hear what storms in Redis have counted: gid → stream → the oldest resourceVersion. Routing asks for it, so
+        that whoever begins to take in must know."""
+        for gid, streams in since.items():
+            if storm := self._storms.get(gid):
+                storm.reaches(streams)
+
+    # --- opening and closing
+
+    def open(self, gid: str, version: PolicyVersion | None, namespace: str, *, overflow: bool) -> Storm:
+        """A storm of the group, under a version if that is known; what was known of one is replaced."""
+        known = self._storms.get(gid)
+        if known:
+            self.drop(known)
+        storm = self._storms[gid] = Storm(gid)
+        if version:
+            self.name(storm, version, namespace, overflow=overflow)
+        OPEN_STORMS.set(len(self._storms))
+        return storm
+
+    def name(self, storm: Storm, version: PolicyVersion, namespace: str, *, overflow: bool) -> None:
+        """The version of a storm, which was not known, and where its request is made."""
+        storm.version, storm.namespace, storm.overflow = version, namespace, overflow
+        if overflow:
+            self.overflows.add((version.id, namespace))
+            self._note_overflows()
+        else:
+            self._open[version.id, namespace] += 1
+
+    def drop(self, storm: Storm) -> None:
+        """The group has no storm any more."""
+        del self._storms[storm.gid]
+        OPEN_STORMS.set(len(self._storms))
+        if storm.version is None:
+            return
+        of = storm.version.id, storm.namespace
+        if storm.overflow:
+            self.overflows.discard(of)
+            self._note_overflows()
+            return
+        self._open[of] -= 1
+        if not self._open[of]:
+            del self._open[of]
+
+    def _note_overflows(self) -> None:
+        OVERFLOWS.set(len(self.overflows))
+        self._changed.set()

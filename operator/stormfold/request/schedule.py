@@ -1,0 +1,192 @@
+"""Schedule: which storms are due, and in which turn they are worked on.
+
+A storm is due by Redis' sorted set. Who folds says when a partition has something due; a sweep of all partitions each second
+finds what another replica left behind.
+
+What is due is claimed only when it can be worked on at once, and the namespaces take turns: so the thousandth storm of
+one delays the first of another by no more than a write, and a snapshot is as young as it can be. A namespace in which
+writes are slow or fail leaves as many slots free as it has, and one in which they only fail is tried with one storm a
+second.
+"""
+
+import asyncio
+import heapq
+import time
+from collections import Counter as Tally
+from collections.abc import Callable, Collection, Iterable
+
+from prometheus_client import Gauge
+
+from stormfold.fold.room import Room
+from stormfold.fold.store import CLAIM_MS, StormStore
+from stormfold.model.group import PARTITIONS, partition
+from stormfold.request.turns import Turns
+
+SWEEP_SECONDS = 1.0
+HINTED_MS = 2000
+"""How far ahead it is kept that a partition has something due; what lies farther ahead the sweep finds."""
+LOOK_MS = 50
+"""Looks at what is due are this far apart, and each takes all partitions together: a storm whose write is under way
+is due with every fold."""
+LOOK_SECONDS = 20e-6
+"""Looks are so much farther apart for each storm that waits for its turn: each is found again by every look."""
+STORMS_AT_ONCE = 16
+"""Storms that are worked on at the same time, half of them of one namespace."""
+STORMS_THROTTLED = 8
+"""The same while the API server answers by 429. Whoever is told to wait tries again by chance, whereas who waits here
+has a turn: so few of one namespace are tried beside another's."""
+FAILING = 8
+"""After so many failures, with no write between them, a namespace is tried with one storm each `RETRY_SECONDS`."""
+RETRY_SECONDS = 1.0
+"""When a storm is looked at again after the API server or Redis failed."""
+
+WAITING = Gauge("stormfold_storms_waiting", "Storms that are due and wait for their turn.")
+
+
+def now_ms() -> int:
+    """The operator's clock."""
+    return int(time.time() * 1000)
+
+
+class Schedule:
+    """What is due."""
+
+    def __init__(self, store: StormStore) -> None:
+        self._store = store
+        self._looks: list[int] = []
+        """When to look next, Unix ms, the earliest first; `_expected` says where."""
+        self._expected: dict[int, set[int]] = {}
+        self._changed = asyncio.Event()
+        self._next_look = 0.0
+        self._turns: Turns[str] = Turns()
+        """Group hashes that are due."""
+        self._waiting: set[str] = set()
+        """Those in `_turns`."""
+        self._busy: set[str] = set()
+        self._to_make_due: set[str] = set()
+        self._slots = Room(STORMS_AT_ONCE)
+        self._failures: Tally[str] = Tally()
+        """Namespace → failures since the last write there."""
+        self._next_try: dict[str, float] = {}
+        """When a namespace is tried again that is failing, by the monotonic clock."""
+
+    # --- what becomes due
+
+    def expect(self, number: int, due_ms: int) -> None:
+        """Partition `number` has something due at that time; what lies farther ahead the sweep finds."""
+        now = now_ms()
+        if due_ms - now >= HINTED_MS:
+            return
+        look = -(-max(due_ms, now) // LOOK_MS) * LOOK_MS
+        if look not in self._expected:
+            self._expected[look] = set()
+            heapq.heappush(self._looks, look)
+            self._changed.set()
+        self._expected[look].add(number)
+
+    def make_due(self, gids: Collection[str]) -> None:
+        """Look at these storms now."""
+        self._to_make_due.update(gids)
+        self._changed.set()
+
+    async def take_over(self) -> None:
+        """Look at once at what the last leader may have claimed: it is hidden for a while otherwise."""
+        for gids in (await self._store.due(range(PARTITIONS), now_ms=now_ms() + CLAIM_MS)).values():
+            self._to_make_due.update(gids)
+
+    def _can_be_made_due(self) -> set[str]:
+        # A storm that is being worked on gets its next deadline at the end of that: made due before, it would lose it.
+        return self._to_make_due - self._busy
+
+    async def tell_store(self) -> None:
+        """Make due in Redis what was to be."""
+        gids = self._can_be_made_due()
+        if not gids:
+            return
+        now = now_ms()
+        await self._store.hasten(gids, now_ms=now)
+        self._to_make_due -= gids
+        for gid in gids:
+            self.expect(partition(gid), now)
+
+    async def look(self) -> Collection[list[str]]:
+        """What is due in the partitions of which that was expected."""
+        now = now_ms()
+        if time.monotonic() < self._next_look:
+            return ()
+        numbers: set[int] = set()
+        while self._looks and self._looks[0] <= now:
+            numbers |= self._expected.pop(heapq.heappop(self._looks))
+        if not numbers:
+            return ()
+        due = await self._store.due(sorted(numbers), now_ms=now)
+        self._next_look = time.monotonic() + min(SWEEP_SECONDS, len(self._waiting) * LOOK_SECONDS)
+        return due.values()
+
+    async def pause(self, until: float) -> None:
+        """Wait until something is due, has ended or is to be made due, or until then by the monotonic clock."""
+        seconds = until - time.monotonic()
+        if self._looks:
+            next_look = self._looks[0] / 1000 - time.time()
+            seconds = min(seconds, max(next_look, self._next_look - time.monotonic()))
+        if self._can_be_made_due() or seconds <= 0:
+            return
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    # --- who has the next turn
+
+    def line_up(self, due: Iterable[list[str]], namespace_of: Callable[[str], str]) -> None:
+        """These storms are due: each waits for the turn of its request's namespace."""
+        for gids in due:
+            for gid in gids:
+                if gid not in self._waiting and gid not in self._busy:
+                    self._waiting.add(gid)
+                    self._turns.add(namespace_of(gid), gid)
+        WAITING.set(len(self._waiting))
+
+    def start(self, *, throttled: bool) -> dict[int, dict[str, str]]:
+        """Those that are worked on from now on: partition → group hash → namespace. `throttled` says whether the API
+        server asks for less."""
+        self._slots.places = STORMS_THROTTLED if throttled else STORMS_AT_ONCE
+        chosen: dict[int, dict[str, str]] = {}
+        # Thousands of namespaces may wait: they are not asked while there is no slot for any.
+        while self._slots.taken < self._slots.places and (following := self._turns.pop_if(self._may_start)):
+            namespace, gid = following
+            self._waiting.discard(gid)
+            self._busy.add(gid)
+            self._slots.take(namespace)
+            chosen.setdefault(partition(gid), {})[gid] = namespace
+        WAITING.set(len(self._waiting))
+        return chosen
+
+    def _may_start(self, namespace: str) -> bool:
+        """Whether a storm of the namespace may be worked on now, beside those that are."""
+        if self._failures[namespace] < FAILING:
+            return self._slots.left(namespace) > 0
+        return not self._slots.of(namespace) and time.monotonic() >= self._next_try[namespace]
+
+    def leave_slot(self, namespace: str) -> None:
+        """A storm of the namespace is not worked on any more."""
+        self._slots.give(namespace)
+        self._changed.set()
+
+    def end(self, gid: str) -> None:
+        """The storm may be due again."""
+        self._busy.discard(gid)
+        self._changed.set()
+
+    def written(self, namespace: str) -> int:
+        """A request of the namespace was written; gives after how many failures."""
+        self._next_try.pop(namespace, None)
+        return self._failures.pop(namespace, 0)
+
+    def failed(self, namespace: str) -> int:
+        """The API server did not take one of the namespace; gives how often in a row."""
+        self._failures[namespace] += 1
+        self._next_try[namespace] = time.monotonic() + RETRY_SECONDS
+        return self._failures[namespace]

@@ -1,0 +1,247 @@
+"""A folder on a real Redis, without streams and without an API server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from tests.harness.eventually import eventually
+from tests.harness.folding import CLUSTER, Group, signal
+from tests.harness.values import T0
+
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import SignalPhase
+from stormfold.api.stormpolicy import PolicySpec
+from stormfold.app import end_all
+from stormfold.fold.connection import Connection
+from stormfold.fold.folder import Folder
+from stormfold.fold.holding import Continuation, Held
+from stormfold.fold.store import StormStore
+from stormfold.model.arrival import AlertRef, Arrival, Span, Verdict
+from stormfold.model.group import PolicyId
+from stormfold.model.storm import Seed, Snapshot
+from stormfold.policy.router import Router
+from stormfold.policy.version import PolicyVersion
+
+POLICY = PolicyVersion(
+    PolicyId("StormPolicy", "shop", "all"), "policy-uid", 1, PolicySpec(group_by=("name",))
+)
+OTHERS = PolicyVersion(PolicyId("StormPolicy", "ops", "all"), "others-uid", 1, PolicySpec())
+"""That of another namespace."""
+GROUP = POLICY.group(signal(1))
+NOW = T0 * 2
+"""Later than the folder's clock will be, which is that of the machine: whatever there is, is due."""
+
+
+def alerts(first: int, last: int) -> list[Arrival]:
+    """The alerts with these numbers, which began at the same time."""
+    return [
+        replace(signal(number), ref=AlertRef(number, T0), fingerprint=f"alert-{number}")
+        for number in range(first, last + 1)
+    ]
+
+
+def number_of(arrival: Arrival) -> int:
+    """The resourceVersion, or the number of an alert."""
+    return arrival.ref.index if isinstance(arrival.ref, AlertRef) else arrival.ref.resource_version
+
+
+def counted_in(epoch: int) -> Verdict:
+    """What a signal is told that is in the request of that epoch."""
+    return Verdict(SignalPhase.FOLDED, Reason.COUNTED, f"storm {epoch}")
+
+
+NOTHING = Held(1, "", 0, "")
+"""What a request holds that says nothing yet."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A request, as a folder hears of it."""
+
+    position: Held = NOTHING
+    gid: str = GROUP.gid
+    version: PolicyVersion = POLICY
+    namespace: str = "shop"
+    overflow: bool = False
+    closed: bool = False
+    since: dict[str, int] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def folding(url: str) -> AsyncIterator[tuple[StormStore, Callable[[Folder], None]]]:
+    """A store on that Redis, and what lets a folder fold into it until the end."""
+    connection = Connection.from_url(url)
+    parts: set[asyncio.Task[None]] = set()
+
+    def let_fold(folder: Folder) -> None:
+        parts.update(asyncio.create_task(part, name=name) for name, part in folder.parts().items())
+
+    try:
+        yield StormStore(connection, cluster=CLUSTER), let_fold
+    finally:
+        await end_all(parts)
+        await connection.close()
+
+
+@dataclass(eq=False)
+class World:
+    """A folder, and all that it works with: the test says what requests hold. It is the source of what it submits."""
+
+    store: StormStore
+    policy: PolicyVersion = POLICY
+    requests: dict[str, Continuation] = field(default_factory=dict)
+    told: list[tuple[int, str]] = field(default_factory=list)
+    """(resourceVersion or number of an alert, message) in the order of the telling."""
+    folded_numbers: list[int] = field(default_factory=list)
+    """The same of what Redis has counted, or knew."""
+    expected: list[int] = field(default_factory=list)
+    """Partitions that have something due."""
+    held: Held | None = None
+    renewals: dict[int, Arrival] = field(default_factory=dict)
+    """resourceVersion → the signal as it is to be folded now."""
+
+    def __post_init__(self) -> None:
+        router = Router()
+        router.update([self.policy, OTHERS], in_use=())
+        self.folder = Folder(self.store, router, self, self, asyncio.Event())
+        self.group = Group(self.store, GROUP.gid, POLICY.terms)
+
+    # --- as the source of what it submits
+
+    leading = True
+
+    def current(self, arrival: Arrival) -> Arrival:
+        """As it is to be folded now."""
+        renewed = self.renewals.get(number_of(arrival))
+        return replace(renewed, via=self) if renewed else arrival
+
+    def folded(self, arrival: Arrival) -> None:
+        """Redis has counted it."""
+        self.folded_numbers.append(number_of(arrival))
+
+    def delayed(self, arrival: Arrival, why: str) -> None:
+        """Not of interest."""
+
+    def refused(self, arrival: Arrival, why: str) -> None:
+        """Not of interest."""
+
+    def durable(self, arrival: Arrival, verdict: Verdict) -> None:
+        """A request holds it."""
+        self.told.append((number_of(arrival), verdict.message))
+
+    # --- as the index of requests
+
+    def position(self, gid: str, epoch: int) -> Held | None:
+        """How much the request of that epoch holds."""
+        return self.held if self.held and self.held.epoch == epoch else None
+
+    def continuation(self, gid: str) -> Continuation | None:
+        """What the latest request says."""
+        return self.requests.get(gid)
+
+    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+        """Nothing is known of closed storms."""
+        return ()
+
+    def verdict(self, gid: str, epoch: int) -> Verdict:
+        """What a signal is told that is in the request of that epoch."""
+        return counted_in(epoch)
+
+    # --- as the schedule
+
+    def expect(self, number: int, due_ms: int) -> None:
+        """A partition has something due."""
+        self.expected.append(number)
+
+    # --- what a test does
+
+    def through(self, *arrivals: Arrival) -> list[Arrival]:
+        """The arrivals, as they come through this."""
+        return [replace(arrival, via=self) for arrival in arrivals]
+
+    async def take(
+        self, arrival: Arrival, waits: Callable[[str], bool] = lambda namespace: False
+    ) -> str | None:
+        """Hand a signal in, whether it is taken or not."""
+        return await self.folder.submit(replace(arrival, via=self), waits)
+
+    async def submit(self, *arrivals: Arrival) -> None:
+        """Hand signals in and wait until they are folded."""
+        for arrival in arrivals:
+            await self.take(arrival)
+        await self.idle()
+
+    async def idle(self) -> None:
+        """Wait until nothing waits for its fold."""
+        await eventually(lambda: self.folder.idle, what="all is folded")
+
+    async def storm(self) -> Snapshot | None:
+        """What Redis has."""
+        await self.store.hasten([GROUP.gid], now_ms=0)
+        storms = await self.store.claim(GROUP.partition, [GROUP.gid], now_ms=NOW)
+        return storms[0] if storms else None
+
+    async def counted(self) -> tuple[int, int]:
+        """Epoch and total of what Redis has, (0, 0) if nothing."""
+        storm = await self.storm()
+        return (storm.epoch, storm.total) if storm else (0, 0)
+
+    def request_says(self, seed: Seed) -> None:
+        """Let the index hold a request."""
+        opening = POLICY.opening(GROUP, signal(1)).encoded()
+        self.requests[GROUP.gid] = Continuation(seed, POLICY, opening)
+
+    async def life(self) -> str:
+        """The storm's incarnation in Redis."""
+        storm = await self.storm()
+        assert storm is not None
+        return storm.incarnation
+
+    def observe(self, epoch: int, folded: int, life: str, origin: str = "") -> None:
+        """Let the folder see that a request holds so much of that incarnation."""
+        self.held = Held(epoch, life, folded, origin)
+        self.folder.observed(View(self.held))
+
+    def mistrust(self, life: str) -> None:
+        """Let the folder know that what Redis has does not descend from the request."""
+        self.folder.mistrust(View(), life)
+
+    async def written(self, epoch: int, folded: int) -> None:
+        """Let the folder see that a request holds so much of what is in Redis."""
+        self.observe(epoch, folded, await self.life())
+
+    async def freeze(self) -> Snapshot:
+        """Begin to close the storm."""
+        storm = await self.storm()
+        assert storm is not None
+        _, frozen = await self.store.close(
+            storm, reason="MAX_DURATION_REACHED", expected_folded=None, now_ms=NOW
+        )
+        assert frozen is not None
+        return frozen
+
+
+def of_alerts(number: int, life: str) -> Seed:
+    """What a request says that holds so many alerts of a life."""
+    return Seed(
+        epoch=1,
+        closed=False,
+        incarnation=life,
+        total=number,
+        folded=number,
+        firing=number,
+        alerts=number,
+        latest_start_ms=T0,
+    )
+
+
+@asynccontextmanager
+async def running(url: str, policy: PolicyVersion = POLICY) -> AsyncIterator[World]:
+    """A world that folds into that Redis."""
+    async with folding(url) as (store, let_fold):
+        world = World(store, policy)
+        let_fold(world.folder)
+        yield world

@@ -1,0 +1,49 @@
+"""One group's RemediationRequests, as the API server gives them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tests.harness.values import ARRIVAL, SNAPSHOT, T0, cluster_version
+
+from stormfold.api.conditions import Reason
+from stormfold.api.remediationrequest import RequestPhase
+from stormfold.model.storm import Snapshot
+from stormfold.request import rendering
+from stormfold.request.index import Request
+
+POLICY = cluster_version(groupBy=["name", "namespace", "labels.rack"], closeAfter="10m", priority=4)
+OPENING = POLICY.opening(POLICY.group(ARRIVAL), ARRIVAL)
+GID = OPENING.group.gid
+STORM = replace(SNAPSHOT, gid=GID, epoch=2, terms=POLICY.terms, latest_start_ms=T0 + 500)
+"""The second storm of the group, as Redis has it."""
+
+
+def body(
+    storm: Snapshot = STORM,
+    phase: RequestPhase | None = RequestPhase.OPEN,
+    *,
+    version: int = 10,
+    uid: str = "request-1",
+    remediation: str | None = None,
+) -> dict[str, Any]:
+    """A request as the API server gives it back; no phase: its status was never written."""
+    made = rendering.manifest(storm, OPENING)
+    made["metadata"] |= {"uid": uid, "resourceVersion": str(version), "generation": 1}
+    if phase is not None:
+        closed_for = Reason.QUIET_FOR_CLOSE_AFTER if phase is RequestPhase.CLOSED else None
+        status = rendering.status(
+            storm, phase, closed_for=closed_for, before=(), generation=1, now_ms=T0 + 11_000
+        )
+        made["status"] = {key: value for key, value in status.items() if value is not None}
+    if remediation is not None:
+        made.setdefault("status", {})["remediation"] = {"phase": remediation}
+    return made
+
+
+def request(
+    storm: Snapshot = STORM, phase: RequestPhase | None = RequestPhase.OPEN, **changes: Any
+) -> Request:
+    """The same as the index holds it; `changes` are those of `body`."""
+    return Request.read(body(storm, phase, **changes))
