@@ -89,6 +89,11 @@ class Retention:
             del self._of_namespace[known.namespace]
         KEPT.set(len(self._kept))
 
+    @property
+    def ends(self) -> int:
+        """How many ends are remembered: those of Signals that are kept, and of some that are gone."""
+        return len(self._ends)
+
     def _end_at(self, uid: str, moment: float) -> None:
         self._until[uid] = moment
         heapq.heappush(self._ends, (moment, next(self._order), uid))
