@@ -195,7 +195,7 @@ def _target(config: Merged) -> Target:
         usable = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
     except ValueError:
         usable = False
-    if not usable or "@" in address.netloc:
+    if not usable or "@" in server:
         raise ClusterConfigError(f"{cluster.what}: server must be https://host:port or http://host:port")
     return Target(
         server,

@@ -92,8 +92,11 @@ def _proxy(name: str, url: str) -> Proxy:
     try:
         parts = urlsplit(url)
         port = parts.port or 80
-    except ValueError as exc:
-        raise ClusterConfigError(f"{name} is no URL of a proxy: {exc}") from exc
+    except ValueError:
+        raise _unreadable(name) from None
+    # An @ that comes so late ends a login: what seems to be host and port is a piece of it.
+    if "@" in parts.path + parts.query + parts.fragment:
+        raise _unreadable(name)
     if parts.scheme != "http" or not parts.hostname:
         raise ClusterConfigError(
             f"{name} names a proxy of the kind {parts.scheme or '(none)'}://, which stormfold does not know: "
@@ -104,3 +107,11 @@ def _proxy(name: str, url: str) -> Proxy:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         authorization = f"Basic {base64.b64encode(login.encode()).decode()}"
     return Proxy(parts.hostname, port, authorization)
+
+
+def _unreadable(name: str) -> ClusterConfigError:
+    """The words of the URL itself may be a piece of the password, and ours end in the log and in the pod's status."""
+    return ClusterConfigError(
+        f"{name} is no URL of a proxy: host or port cannot be read; "
+        "in a password, / ? # [ are written as %2F %3F %23 %5B"
+    )

@@ -158,6 +158,7 @@ REFUSED: list[Any] = [
     pytest.param({"server": ""}, {}, "server must be https://host:port or http://host:port", id="no server"),
     pytest.param({"server": "api:6443"}, {}, "server must be https://host:port", id="no scheme"),
     pytest.param({"server": "https://a:port"}, {}, "server must be https://host:port", id="no port"),
+    pytest.param({"server": "https://ann:55/x@a:1"}, {}, "server must be https://host:port", id="login"),
     pytest.param(
         {"insecure-skip-tls-verify": True, "certificate-authority": "ca"},
         {},

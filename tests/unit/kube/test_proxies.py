@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from traceback import format_exception
 from urllib.parse import urlsplit
 
 import pytest
@@ -103,3 +104,21 @@ def test_proxy_of_another_kind_is_refused_by_name(
 def test_password_of_a_proxy_is_not_shown() -> None:
     proxy = proxy_of(HTTPS, "http://ann:secret@proxy:3128", {})
     assert (repr(proxy), proxy and proxy.url) == ("Proxy(http://proxy:3128)", "http://proxy:3128")
+
+
+@pytest.mark.parametrize("variable", [True, False], ids=["HTTPS_PROXY", "proxy-url"])
+@pytest.mark.parametrize("scheme", ["http://", ""])
+@pytest.mark.parametrize(
+    "password", ["Pa55/word", "Pa55#word", "Pa55?word", "Pa55[word", "5555/word", "5555#word", "5555?word"]
+)
+def test_no_piece_of_a_password_with_an_unescaped_character_is_told(
+    password: str, scheme: str, variable: bool
+) -> None:
+    url = f"{scheme if variable else 'http://'}ann:{password}@proxy:3128"
+    with pytest.raises(ClusterConfigError) as refusal:
+        proxy_of(HTTPS, "" if variable else url, {"HTTPS_PROXY": url} if variable else {})
+    assert str(refusal.value) == (
+        f"{'HTTPS_PROXY' if variable else 'proxy-url'} is no URL of a proxy: host or port cannot be read; "
+        "in a password, / ? # [ are written as %2F %3F %23 %5B"
+    )
+    assert "55" not in "".join(format_exception(refusal.value))
