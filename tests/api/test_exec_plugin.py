@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,21 @@ def test_plugin_that_hangs_is_ended_with_all_that_it_has_started(
     hanging = plugin(tmp_path, "echo waiting for a browser >&2\nsleep 600 &\nwait")
     with pytest.raises(CredentialError, match=r"has not ended after 0\.5 s: waiting for a browser$"):
         hanging.fetch()
+
+
+def test_plugin_is_not_waited_for_by_what_has_left_its_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exec_plugin, "PLUGIN_SECONDS", 2)
+    pid = tmp_path / "pid"
+    daemon = f"setsid sh -c 'echo $$ > {pid}; exec sleep 60' &"
+    hanging = plugin(tmp_path, f"{daemon}\nuntil [ -s {pid} ]; do sleep 0.05; done\necho it stays >&2\nwait")
+    try:
+        with pytest.raises(CredentialError, match=r"has not ended after 2 s: it stays$"):
+            hanging.fetch()
+        assert Path(f"/proc/{int(pid.read_text())}/cmdline").read_bytes() == b"sleep\x0060\x00"
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 def test_plugin_is_told_what_it_asks_for_and_may_warn(tmp_path: Path) -> None:

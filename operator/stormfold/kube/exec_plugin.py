@@ -18,6 +18,8 @@ from stormfold.kube.tls import Pair
 VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 PLUGIN_SECONDS = 30.0
 """How long a plugin may take."""
+REST_SECONDS = 1.0
+"""How long is waited for the last words of a plugin that was killed."""
 WORDS = 400
 """Characters of what a plugin says on stderr that are told on; the last ones, where the error is."""
 
@@ -65,7 +67,7 @@ class ExecPlugin:
             except subprocess.TimeoutExpired as exc:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                _, err = process.communicate()
+                err = _rest_of(process)
                 raise CredentialError(
                     f"{self._name} has not ended after {PLUGIN_SECONDS:g} s{_words(err)}"
                 ) from exc
@@ -95,6 +97,14 @@ class ExecPlugin:
         if not isinstance(token, str | None) or not (token or pair):
             raise CredentialError(f"{self._name} printed neither a token nor a client certificate")
         return Credential(f"Bearer {token.strip()}" if token else "", pair, **end)
+
+
+def _rest_of(process: subprocess.Popen[bytes]) -> bytes:
+    """What a killed plugin said on stderr. What it started in another group may live and hold the pipes open."""
+    try:
+        return process.communicate(timeout=REST_SECONDS)[1]
+    except subprocess.TimeoutExpired as exc:
+        return exc.stderr or b""
 
 
 def _words(err: bytes) -> str:
