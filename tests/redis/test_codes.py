@@ -3,6 +3,7 @@ one behind a Sentinel and of a Cluster: the class says what to do, and what come
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.harness.folding import CLUSTER, GID
 from tests.harness.redis_proxy import RedisProxy
 from tests.unit.fold.test_errors import ANEW, ANSWERS
 
-from stormfold.demo.process import Server, free_port
+from stormfold.demo.process import Server, ServerError, free_port
 from stormfold.demo.valkey import Valkey, ValkeyCluster, embedded_valkey
 from stormfold.fold import keys
 from stormfold.fold.connection import Connection
@@ -179,6 +180,30 @@ async def test_server_that_takes_no_more_clients_is_asked_again() -> None:
         await first.close()
         await eventually(lambda: outcome(lambda it: it.check(), second), lambda error: error is None)
         await second.close()
+
+
+async def test_script_that_somebody_kills_is_run_again(server: Valkey) -> None:
+    server.command("CONFIG", "SET", "busy-reply-threshold", "1")
+    connection = Connection.from_url(server.url)
+
+    async def endless(connection: Connection) -> object:
+        async with connection.calling("reading"):
+            return await connection.client.execute_command("EVAL", "while true do end", "0")
+
+    running = asyncio.create_task(outcome(endless, connection))
+
+    async def killed() -> bool:
+        try:
+            return server.command("SCRIPT", "KILL") is not None
+        except ServerError:
+            return False
+
+    await eventually(killed, what="it runs, and is killed")
+    error = await running
+    assert type(error) is StoreUnavailableError
+    assert error.words.startswith("Script killed by user with SCRIPT KILL")
+    assert await outcome(script, connection) is None
+    await connection.close()
 
 
 async def test_connection_that_the_server_kills_is_made_again(redis: Valkey) -> None:

@@ -55,7 +55,7 @@ class StoreConfigError(StoreError):
 
 
 BY_CODE: Mapping[str, type[StoreError]] = {
-    # try again: these end by themselves, or somebody mends Redis while we wait
+    # try again: these end by themselves, or somebody fixes Redis while we wait
     "LOADING": StoreUnavailableError,
     "BUSY": StoreUnavailableError,
     "UNKILLABLE": StoreUnavailableError,
@@ -86,6 +86,7 @@ BY_CODE: Mapping[str, type[StoreError]] = {
 """Code of an error of Redis → what to do. Nothing else decides it."""
 BY_WORDS: Mapping[str, type[StoreError]] = {
     "max number of clients": StoreUnavailableError,
+    "Script killed by user with SCRIPT KILL": StoreUnavailableError,
     "The previous master is now a slave": StoreMovedError,
     "TTL exhausted": StoreMovedError,
 }

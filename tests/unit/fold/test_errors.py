@@ -33,6 +33,7 @@ ANSWERS = {
     "EXECABORT Transaction discarded because of previous errors.": AGAIN,
     "INPROG Failover already in progress": AGAIN,
     "ERR max number of clients reached": AGAIN,
+    "ERR Script killed by user with SCRIPT KILL. script: 4ca2, on @user_script:1.": AGAIN,
     "ERR max number of clients + cluster connections reached": AGAIN,
     "READONLY You can't write against a read only replica.": ANEW,
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.": ANEW,
