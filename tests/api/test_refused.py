@@ -222,3 +222,27 @@ async def test_namespaces_have_a_line_of_the_log_each(
     await eventually(failed, lambda times: times >= 20, within=30, what="all are tried again")
     lines = [line for line in process.log_lines() if "exceeded quota" in str(line.get("error"))]
     assert sorted(line["namespace"] for line in lines) == sorted([namespace, other])
+
+
+async def test_full_quota_is_told_once_though_an_open_request_goes_on(
+    api: Api, namespace: str, process: OperatorProcess
+) -> None:
+    scene = Scene(api, namespace, process)
+    await scene.policy(groupBy=["name"])
+    await scene.pods("Trouble", 2)
+    await scene.comes_to((1, "Settled", 2))
+    await quota(api, namespace)
+    await scene.signal("Refused", "pod-0")
+
+    async def failed() -> float:
+        return (await process.metrics()).total(FAILED, reason="api")
+
+    for number in range(2, 5):
+        before = await failed()
+        await eventually(failed, lambda times, before=before: times > before, what="it is refused again")
+        await scene.pods("Trouble", 1, first=number)
+        await scene.comes_to((1, "Settled", number + 1))
+    before = await failed()
+    await eventually(failed, lambda times: times > before, what="it is refused still")
+    said = [line for line in process.log_lines() if "requests of a namespace" in str(line)]
+    assert len(said) == 1, said

@@ -21,6 +21,7 @@ from stormfold.model.arrival import Verdict
 from stormfold.model.group import partition
 from stormfold.model.storm import Snapshot
 from stormfold.policy.router import Router
+from stormfold.request.absences import NAMESPACE_SECONDS, Absences
 from stormfold.request.deciding import Close, Discard, Finish, Wait, Write, decide
 from stormfold.request.index import Request, RequestIndex
 from stormfold.request.refusals import Refusals
@@ -31,8 +32,6 @@ log = logging.getLogger(__name__)
 
 COMPARISON_SECONDS = 5.0
 """How often the storms that are known here are compared with those that Redis has."""
-NAMESPACE_SECONDS = 60.0
-"""How long a request waits for its namespace to be made."""
 FULL = 0.9
 """The share of maxmemory at which the intake stops."""
 
@@ -89,8 +88,7 @@ class Reconciler:
         self._terminal_phases = frozenset(terminal_phases)
         self._router = router
         self._refusals = Refusals(folder)
-        self._absent: dict[str, int] = {}
-        """Namespaces that are not there → since when they were not, Unix ms."""
+        self._absences = Absences()
         self._missing: set[str] = set()
         """Groups whose storms Redis lacked at the last comparison."""
         self._next_comparison = 0.0
@@ -199,7 +197,7 @@ class Reconciler:
         """Whether the API server or Redis failed, so that it is to be tried again."""
         try:
             if await self._act(storm, known):
-                self._refusals.over(namespace, self._schedule.written(namespace))
+                self._schedule.written(namespace)
         except ApiError as exc:
             FAILED.labels(reason="api").inc()
             self._refusals.note(storm, namespace, exc, self._schedule.failed(namespace))
@@ -259,7 +257,7 @@ class Reconciler:
         outcome = await self._writer.write(storm, phase, closed_for=None, now_ms=now_ms())
         match outcome:
             case Outcome.WRITTEN:
-                self._absent.pop(self._namespace_of(storm.gid), None)
+                self._absences.over(self._namespace_of(storm.gid))
                 if storm.folded > storm.written:
                     LAG.observe(max(0, now_ms() - storm.arrived_ms) / 1000)
                 settled = phase is RequestPhase.SETTLED and not storm.settled
@@ -273,7 +271,7 @@ class Reconciler:
     async def _wait_for_namespace(self, storm: Snapshot) -> None:
         now = now_ms()
         # One that was being deleted for long may be made again at once.
-        absent = self._absent.setdefault(self._namespace_of(storm.gid), now)
+        absent = self._absences.since(self._namespace_of(storm.gid), now)
         if now < max(storm.opened_ms, absent) + NAMESPACE_SECONDS * 1000:
             await self._settle(storm, written=False, settled=False, deadline_ms=now + 1000)
             return
@@ -283,7 +281,7 @@ class Reconciler:
                 SignalPhase.REJECTED,
                 Reason.REQUEST_NAMESPACE_NOT_FOUND,
                 f"the namespace for the request was not there for {NAMESPACE_SECONDS:.0f} s; "
-                "create it, or mend requestNamespace of the policy",
+                "create it, or fix requestNamespace of the policy",
             ),
         )
 

@@ -14,6 +14,8 @@ LOG_SECONDS = 60.0
 """How often the log says of a namespace that its requests are not written."""
 LASTING = 8
 """After so many failures in a row, those of which the API server says that they may pass are told to people too."""
+LONGEST_WORDS = 1024
+"""The most characters of the API server's words that are told: an admission webhook may send a megabyte."""
 NAMESPACES = 10_000
 """The most namespaces of which it is known when they were logged."""
 
@@ -33,7 +35,10 @@ class Refusals:
             namespace = Opening.decoded(storm.opening).group.request_namespace
         name = f"{namespace}/{request_name(storm.gid, storm.epoch)}"
         if exc.status and not isinstance(exc, ConflictError | ThrottledError):
-            sentence = f"RemediationRequest {name} is not written: {exc.message}. Its signals are kept, and it is tried again"
+            sentence = (
+                f"RemediationRequest {name} is not written: {_cut(exc.message)}. "
+                "Its signals are kept, and it is tried again"
+            )
             lasts = isinstance(exc, RefusedError) or failures >= LASTING
             self._folder.delayed(storm.gid, sentence, lasts=lasts)
         now = time.monotonic()
@@ -45,10 +50,9 @@ class Refusals:
             del self._logged[next(iter(self._logged))]
         log.warning(
             "requests of a namespace are not written, trying again",
-            extra={"namespace": namespace, "request": name, "failures": failures, "error": str(exc)},
+            extra={"namespace": namespace, "request": name, "failures": failures, "error": _cut(str(exc))},
         )
 
-    def over(self, namespace: str, failures: int) -> None:
-        """A write in the namespace went well after so many failures."""
-        if failures and self._logged.pop(namespace, None) is not None:
-            log.info("requests of a namespace are written again", extra={"namespace": namespace})
+
+def _cut(words: str) -> str:
+    return words if len(words) <= LONGEST_WORDS else f"{words[: LONGEST_WORDS - 1]}…"

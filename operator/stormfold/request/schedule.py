@@ -180,10 +180,10 @@ class Schedule:
         self._busy.discard(gid)
         self._changed.set()
 
-    def written(self, namespace: str) -> int:
-        """A request of the namespace was written; gives after how many failures."""
+    def written(self, namespace: str) -> None:
+        """A request of the namespace was written."""
         self._next_try.pop(namespace, None)
-        return self._failures.pop(namespace, 0)
+        self._failures.pop(namespace, None)
 
     def failed(self, namespace: str) -> int:
         """The API server did not take one of the namespace; gives how often in a row."""
