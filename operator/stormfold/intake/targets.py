@@ -16,7 +16,8 @@ A scrape adds labels of its own, which say who was asked and not what the answer
 * With honorLabels a metric that has no `pod` gets that of its exporter: `KubeNodeNotReady` comes with the pod of
   kube-state-metrics. So a pod and a service are passed over where they, and `job`, hold the name of one of `EXPORTERS`,
   unless `instance` is missing: then the rule has chosen its labels, and means them. If `instance` is a URL, whoever was
-  scraped was asked for that one.
+  scraped was asked for that one. Those of `PROBING` are passed over by any job but those of `EXPORTERS` and cadvisor,
+  which tell of such a pod itself.
 * `kubernetes_<…>` are of whoever was scraped, too: they are passed over where the metric names another namespace.
 """
 
@@ -111,6 +112,8 @@ EXPORTERS = (
 """Exporters that tell of other things than themselves."""
 PROBERS = ("exporter", "blackbox", "probe")
 """What a pod or service is called that was asked for a URL."""
+PROBING = ("blackbox", "snmp-exporter")
+"""What a pod or service is called that was scraped for something else by a job of any name."""
 OF_NODES = frozenset(("node-exporter", "node-problem-detector", "kubelet"))
 """Those that tell of the node that they run on."""
 COLLECTORS = ("otel-collector", "opentelemetry-collector")
@@ -141,7 +144,8 @@ _OF_THE_SCRAPED = ("pod", "pod_name", "service", "kubernetes_pod_name", "kuberne
 _SAYS_WHO_WAS_SCRAPED = ("job", "kubernetes_name", "app_kubernetes_io_name")
 _IP_V4 = re.compile(r"[0-9.]+")
 _HOST_AND_PORT = re.compile(r"([^:]+)(:[0-9]{1,5})?")
-_USER = re.compile(r"(?<=://)[^/?#\s]*@")
+_LOGIN = re.compile(r"(?<=://)[^/?#\s]*@|^[^/?#\s:@]*:[^/?#\s]*@")
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
 def target_and_namespace(labels: dict[str, str]) -> tuple[Target | None, str | None]:
@@ -193,14 +197,14 @@ def _node_at(instance: str) -> Target | None:
 
 
 def _address(text: str) -> Target | None:
-    """What is at an address: without user and password, and cut if it is too long."""
-    shown = _USER.sub("", text.strip()[: 2 * MAX_ADDRESS])
+    """What is at an address: without user, password and query, and cut if it is too long."""
+    shown = _QUERY.sub("", _LOGIN.sub("", text.strip()))
     if not shown:
         return None
     if not shown.isprintable():
         shown = "".join(character if character.isprintable() else "\ufffd" for character in shown)
-    if len(shown) > MAX_ADDRESS or len(text) > 2 * MAX_ADDRESS:
-        digest = blake2b(text.encode(errors="replace"), digest_size=4).hexdigest()
+    if len(shown) > MAX_ADDRESS:
+        digest = blake2b(shown.encode(errors="replace"), digest_size=4).hexdigest()
         shown = f"{shown[: MAX_ADDRESS - len(digest) - 1]}…{digest}"
     return address_target(shown)
 
@@ -250,6 +254,10 @@ def _passed_over(labels: dict[str, str], exporter: str | None) -> Collection[str
         if any(exporter in labels.get(label, "") for label in ("k8s.pod.name", "k8s_pod_name")):
             over |= _OPENTELEMETRY
             collected = False
+    elif "instance" in labels and "cadvisor" not in labels.get("job", ""):
+        over.update(
+            label for label in _OF_THE_SCRAPED if any(word in labels.get(label, "") for word in PROBING)
+        )
     if "://" in labels.get("instance", ""):
         over.update(
             label for label in _OF_THE_SCRAPED if any(word in labels.get(label, "") for word in PROBERS)

@@ -266,6 +266,42 @@ def test_spellings_of_a_name_go_in_the_documented_order(name: str) -> None:
             "shop",
             id="a URL of a service that is named",
         ),
+        pytest.param(
+            {"job": "icmp", "pod": "blackbox-exporter-1", "instance": "10.1.0.7", "namespace": "monitoring"},
+            instance("10.1.0.7"),
+            "monitoring",
+            id="a ping of a host by a job that is called otherwise",
+        ),
+        pytest.param(
+            {
+                "job": "snmp",
+                "pod": "snmp-exporter-0",
+                "service": "snmp-exporter",
+                "instance": "switch-2",
+                **SHOP,
+            },
+            instance("switch-2"),
+            "shop",
+            id="a switch",
+        ),
+        pytest.param(
+            {"job": "icmp", "pod": "blackbox-exporter-1", **SHOP},
+            Target("v1", "Pod", "blackbox-exporter-1", "shop"),
+            "shop",
+            id="a rule that chose the exporter's pod",
+        ),
+        pytest.param(
+            {"job": "kube-state-metrics", "pod": "snmp-exporter-0", "instance": "10.0.0.9:8080", **SHOP},
+            Target("v1", "Pod", "snmp-exporter-0", "shop"),
+            "shop",
+            id="an exporter's pod, of which kube-state-metrics tells",
+        ),
+        pytest.param(
+            {"job": "kubernetes-cadvisor", "pod": "snmp-exporter-0", "instance": "worker-7", **SHOP},
+            Target("v1", "Pod", "snmp-exporter-0", "shop"),
+            "shop",
+            id="an exporter's container, which cadvisor measured",
+        ),
         # nodes
         pytest.param(
             {
@@ -362,6 +398,10 @@ def test_exporters_of_twelve_nodes_are_as_many_targets() -> None:
         pytest.param("https://monitor:s3cret@a.example/x", "https://a.example/x", id="a password"),
         pytest.param("https://s3cret@a.example", "https://a.example", id="a token"),
         pytest.param("redis://:s3cret@redis-0:6379", "redis://redis-0:6379", id="only a password"),
+        pytest.param("monitor:s3cret@db-1:9100", "db-1:9100", id="a password without a scheme"),
+        pytest.param("https://m:" + "s" * 600 + "@a.example/x", "https://a.example/x", id="a long password"),
+        pytest.param("https://a.example/x?token=s3cret#top", "https://a.example/x", id="a query"),
+        pytest.param("https://a.example/#s3cret", "https://a.example/", id="a fragment"),
         pytest.param("https://a.example/@b", "https://a.example/@b", id="a path with an at"),
         pytest.param("user@a.example", "user@a.example", id="an address of mail"),
         pytest.param("a\x1b[31mb\n", "a�[31mb", id="characters that a terminal obeys"),
