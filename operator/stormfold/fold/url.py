@@ -23,6 +23,15 @@ TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "
 """Files as PEM: whom to trust, our certificate, its key; `required`, `optional` or `none`; `true` or `false`."""
 SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 """What the Sentinels themselves ask for."""
+KNOWN_OPTIONS = frozenset(
+    (
+        *("db", "protocol", "client_name", "encoding", "encoding_errors", "decode_responses"),
+        *("max_connections", "health_check_interval", "timeout", "socket_timeout", "socket_connect_timeout"),
+        *("socket_keepalive", "retry_on_timeout", "ssl_ca_path", "ssl_ca_data", "ssl_min_version"),
+        *SENTINEL_OPTIONS,
+    )
+)
+"""Names of options that other clients take; they are told to people who use them here."""
 SCHEMES = {
     "redis": ("server", False),
     "rediss": ("server", True),
@@ -206,10 +215,10 @@ def _options(query: str, *, kind: str, tls: bool) -> dict[str, str]:
         if name in TLS_OPTIONS and not tls:
             raise _none(f"{name} is for TLS, and the URL begins without: write rediss")
         if name not in taken:
-            # Behind an unescaped & in the Sentinels' password comes a piece of it.
-            unknown = "an option" if "sentinel_password" in options else f"the option {name}"
+            # Behind an unescaped & or ? in a password comes a piece of it.
+            unknown = f"the option {name}" if name in KNOWN_OPTIONS else "an option that is not taken"
             known = f"it takes {', '.join(taken)}" if taken else "it takes none"
-            raise _none(f"it does not take {unknown}: {known}")
+            raise _none(f"it has {unknown}: {known}")
         if name in options:
             raise _none(f"it has the option {name} twice")
         options[name] = unquote(value)

@@ -127,11 +127,11 @@ async def test_url_says(url: str, says: RedisUrl) -> None:
         ("redis+sentinel://a:1/mymaster/zero", "the database behind the last / must be a number, such as 0"),
         (
             "redis://a/0?socket_timeout=5&health_check_interval=30",
-            "it does not take the option socket_timeout: it takes none",
+            "it has the option socket_timeout: it takes none",
         ),
         (
             "rediss://a?ssl_cert_reqs=none&db=1",
-            f"it does not take the option db: it takes {', '.join(TLS_OPTIONS)}",
+            f"it has the option db: it takes {', '.join(TLS_OPTIONS)}",
         ),
         (
             "redis://a?ssl_cert_reqs=none",
@@ -143,8 +143,9 @@ async def test_url_says(url: str, says: RedisUrl) -> None:
         ("rediss://a?ssl_ca_certs=/not/there.pem", "ssl_ca_certs names a file that is not there"),
         (
             "redis+sentinel://a:1/s?sentinel_password=s&ecret=1",
-            "it does not take an option: it takes sentinel_username, sentinel_password",
+            "it has an option that is not taken: it takes sentinel_username, sentinel_password",
         ),
+        ("redis://a/0?secret=1", "it has an option that is not taken: it takes none"),
         ("unix://run/redis.sock", "unix:// is followed by a path, not by a host"),
         ("unix://user:pass@/", "unix:// needs the path of a socket"),
     ],
