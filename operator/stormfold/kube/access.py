@@ -38,14 +38,12 @@ class Access:
         self.tls = target.tls
         """None: plain HTTP."""
         self.proxy = proxy
-        self.headers = target.headers
-        """What goes with each request beside the credentials."""
         self.credentials = Credentials(target.source)
 
     @classmethod
     def plain(cls, server: str) -> "Access":
         """Without TLS and credentials, as to a proxy on one's own machine that has them."""
-        return cls(Target(server, None, "", (), Fixed(NOTHING)))
+        return cls(Target(server, None, "", Fixed(NOTHING)))
 
     def session(
         self,
@@ -65,7 +63,7 @@ class Access:
                 limit=limit, ssl=self.tls.context(credential.pair) if self.tls else True
             ),
             # Without a type some proxies add one of theirs, and the discovery of the API server takes no other.
-            headers=[*self.headers, ("User-Agent", "stormfold"), ("Content-Type", "application/json")],
+            headers={"User-Agent": "stormfold", "Content-Type": "application/json"},
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=[self._authorize],
             proxy=proxy.url if proxy else None,
@@ -134,7 +132,6 @@ def _of_pod(environment: Mapping[str, str], folder: Path) -> Target | None:
         f"https://{f'[{host}]' if ':' in host else host}:{port}",
         Tls(ca=folder / "ca.crt"),
         "",
-        (),
         TokenFile(token),
     )
 

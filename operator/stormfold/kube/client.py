@@ -67,7 +67,7 @@ class KubeClient:
             access.server,
             tls=self._tls if access.tls else None,
             limit=CONNECTIONS,
-            headers=(("User-Agent", "stormfold"), *access.headers),
+            headers=(("User-Agent", "stormfold"),),
             proxy=access.proxy,
         )
         self._session = access.session(

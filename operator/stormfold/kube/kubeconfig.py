@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -31,9 +31,9 @@ USER_FIELDS = frozenset(
     (
         *("client-certificate", "client-certificate-data", "client-key", "client-key-data"),
         *("token", "tokenFile", "username", "password", "exec"),
-        *("as", "as-uid", "as-groups", "as-user-extra"),
     )
 )
+IMPERSONATION = frozenset(("as", "as-uid", "as-groups", "as-user-extra"))
 HARMLESS = frozenset(("extensions", "disable-compression"))
 """What changes nothing that we do."""
 
@@ -46,8 +46,6 @@ class Target:
     tls: Tls | None
     """None: plain HTTP."""
     proxy_url: str
-    headers: tuple[tuple[str, str], ...]
-    """Those of impersonation."""
     source: Source
 
 
@@ -187,6 +185,10 @@ def _target(config: Merged) -> Target:
                 raise ClusterConfigError(
                     f"{fields.what}: auth-provider is not supported: use a credential plugin (exec)"
                 )
+            if name in IMPERSONATION:
+                raise ClusterConfigError(
+                    f"{fields.what}: {name} is not supported: use credentials of that user"
+                )
             if name not in known | HARMLESS:
                 log.warning("kubeconfig: %s: %s is not known and has no effect", fields.what, name)
     server = cluster.text("server").rstrip("/")
@@ -201,7 +203,6 @@ def _target(config: Merged) -> Target:
         server,
         _tls(cluster, user) if address.scheme == "https" else None,
         cluster.text("proxy-url"),
-        tuple(_impersonation(user)),
         _source(cluster, user),
     )
 
@@ -226,7 +227,7 @@ def _tls(cluster: Fields, user: Fields) -> Tls:
 
 def _source(cluster: Fields, user: Fields) -> Source:
     """What goes before what is kubectl's order."""
-    token, token_file = user.text("token"), user.path("tokenFile")
+    token, token_file = user.text("token").strip(), user.path("tokenFile")
     name, password = user.text("username"), user.text("password")
     if (token or token_file) and name:
         raise ClusterConfigError(f"{user.what}: a token and username do not go together: leave one out")
@@ -279,22 +280,3 @@ def _told(cluster: Fields) -> dict[str, Any]:
         if extension.text("name") == "client.authentication.k8s.io/exec":
             told["config"] = extension.raw("extension")
     return {name: value for name, value in told.items() if value}
-
-
-def _impersonation(user: Fields) -> Iterator[tuple[str, str]]:
-    """The headers of `as`."""
-    name = user.text("as")
-    groups, uid = user.texts("as-groups"), user.text("as-uid")
-    extra = user.inner("as-user-extra", f"as-user-extra of {user.what}")
-    if not name:
-        if groups or uid or list(extra):
-            raise ClusterConfigError(f"{user.what}: as-groups, as-uid and as-user-extra need as")
-        return
-    yield "Impersonate-User", name
-    if uid:
-        yield "Impersonate-Uid", uid
-    for group in groups:
-        yield "Impersonate-Group", group
-    for key in extra:
-        for value in extra.texts(key):
-            yield f"Impersonate-Extra-{quote(key, safe='!#$&*+-.^_`|~')}", value

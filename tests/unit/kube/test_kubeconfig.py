@@ -44,6 +44,7 @@ def load(folder: Path, *configs: dict[str, Any] | str) -> kubeconfig.Target:
     [
         pytest.param({}, "", id="nobody"),
         pytest.param({"token": "t0k"}, "Bearer t0k", id="token"),
+        pytest.param({"token": "t0k\n"}, "Bearer t0k", id="token of several lines"),
         pytest.param(
             {"username": "ann", "password": "pass"}, "Basic YW5uOnBhc3M=", id="username and password"
         ),
@@ -61,35 +62,6 @@ def test_token_file_is_found_from_the_kubeconfig_and_goes_before_a_token(tmp_pat
     source = load(tmp_path, config({}, {"tokenFile": "token", "token": "old"})).source
     assert isinstance(source, TokenFile)
     assert source.fetch() == Credential("Bearer from-file")
-
-
-@pytest.mark.parametrize(
-    ("user", "headers"),
-    [
-        pytest.param({}, (), id="nobody else"),
-        pytest.param({"as": "bob"}, (("Impersonate-User", "bob"),), id="as"),
-        pytest.param(
-            {
-                "as": "bob",
-                "as-uid": "7",
-                "as-groups": ["dev", "ops"],
-                "as-user-extra": {"scopes": ["a", "b"], "example.org/team a": ["x"]},
-            },
-            (
-                ("Impersonate-User", "bob"),
-                ("Impersonate-Uid", "7"),
-                ("Impersonate-Group", "dev"),
-                ("Impersonate-Group", "ops"),
-                ("Impersonate-Extra-scopes", "a"),
-                ("Impersonate-Extra-scopes", "b"),
-                ("Impersonate-Extra-example.org%2Fteam%20a", "x"),
-            ),
-            id="with groups and more",
-        ),
-    ],
-)
-def test_as_whom_we_act(user: dict[str, Any], headers: tuple[tuple[str, str], ...], tmp_path: Path) -> None:
-    assert load(tmp_path, config({}, user)).headers == headers
 
 
 def test_plugin_is_read_with_all_that_it_is_told(tmp_path: Path) -> None:
@@ -179,7 +151,8 @@ REFUSED: list[Any] = [
     pytest.param(
         {}, {"token": "t", "username": "u"}, "a token and username do not go together", id="two logins"
     ),
-    pytest.param({}, {"as-groups": ["a"]}, "as-groups, as-uid and as-user-extra need as", id="groups alone"),
+    pytest.param({}, {"as": "bob"}, "as is not supported: use credentials of that user", id="as"),
+    pytest.param({}, {"as-groups": ["a"]}, "as-groups is not supported: use credentials of", id="as groups"),
     pytest.param(
         {}, {"auth-provider": {"name": "gcp"}}, "auth-provider is not supported: use a", id="provider"
     ),
