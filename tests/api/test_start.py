@@ -235,7 +235,7 @@ async def test_unknown_token_is_explained(
     kubeconfig = control_plane.write_kubeconfig(tmp_path / "stranger", token="unknown")
     assert await refusal_of(await operator(kubeconfig=kubeconfig, start=False)) == (
         f"stormfold ends: the API server at {control_plane.url} does not know our credentials: "
-        "mend KUBECONFIG or the service account"
+        "fix KUBECONFIG or the service account"
     )
 
 

@@ -10,7 +10,7 @@ ApiError
 ├── ConflictError         409: somebody else wrote: read again
 ├── AlreadyExistsError    409: there is one of that name: adopt it
 ├── NotFoundError         404: the object, its namespace or its kind is not there
-└── RefusedError          400, 403, 405, 413, 415, 422: will not mend itself by a repetition
+└── RefusedError          400, 403, 405, 413, 415, 422: a repetition does not help
 """
 
 from typing import Any

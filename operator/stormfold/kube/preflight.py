@@ -46,7 +46,7 @@ EVENT_RIGHTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (("", "events"
 
 
 class PreflightError(Exception):
-    """Something is missing; the message says what, and how to mend it."""
+    """Something is missing; the message says what, and how to fix it."""
 
 
 async def preflight(client: KubeClient, *, namespace: str) -> str:
@@ -67,7 +67,7 @@ async def preflight(client: KubeClient, *, namespace: str) -> str:
         kube_system = await client.get("/api/v1/namespaces/kube-system")
     except UnauthorizedError as exc:
         raise PreflightError(
-            f"the API server at {client.host} does not know our credentials: mend KUBECONFIG or the service account"
+            f"the API server at {client.host} does not know our credentials: fix KUBECONFIG or the service account"
         ) from exc
     except ApiUnavailableError as exc:
         raise PreflightError(
