@@ -325,7 +325,7 @@ def test_empty_labels_do_not_count_among_the_many() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "good"),
+    ("good", "bad"),
     [
         pytest.param(b'"pod": "web-0"', b'"pod": "web-0", "load": NaN', id="NaN"),
         pytest.param(b'"annotations": {', b'"values": {"B": -Infinity}, "annotations": {', id="infinity"),
@@ -334,10 +334,27 @@ def test_empty_labels_do_not_count_among_the_many() -> None:
         pytest.param(b'{"version"', b'\xef\xbb\xbf{"version"', id="a byte order mark"),
     ],
 )
-def test_body_that_is_nearly_json_is_read(bad: bytes, good: bytes) -> None:
+def test_body_that_is_nearly_json_is_refused(good: bytes, bad: bytes) -> None:
     text = payload(ALERT)
-    assert bad in text
-    assert parse(text.replace(bad, good, 1)).arrivals == [ARRIVAL]
+    assert good in text
+    with pytest.raises(BodyError, match="must be JSON in UTF-8") as caught:
+        parse(text.replace(good, bad, 1))
+    assert caught.value.reason is Reason.INVALID_BODY
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param("{" * 400_000, Reason.INVALID_BODY, id="as many signs as may be"),
+        pytest.param("{[" * 200_000 + "{", Reason.TOO_MANY_ALERTS, id="one more"),
+        pytest.param("," * 1_000_000, Reason.INVALID_BODY, id="as many commas as may be"),
+        pytest.param("," * 1_000_001, Reason.TOO_MANY_ALERTS, id="one comma more"),
+    ],
+)
+def test_signs_of_a_body_are_counted_before_it_is_read(text: str, reason: Reason) -> None:
+    with pytest.raises(BodyError) as caught:
+        parse(text.encode())
+    assert caught.value.reason is reason
 
 
 def test_large_body_is_read_a_piece_at_a_time() -> None:
