@@ -17,6 +17,8 @@ MAX_KEY = 128
 """Characters of a label's name."""
 MAX_VALUE = 256
 """Characters of a value."""
+TOO_DEEP = "(nested too deeply)"
+"""The text of a value that is nested in more than 254 lists or objects: it cannot be written as JSON."""
 KEPT_FIRST = ("alertname", "severity", "namespace")
 """Labels that are kept where there are too many, behind those that policies use."""
 
@@ -45,10 +47,13 @@ def texts(sent: Mapping[str, Any], known: dict[str, str]) -> dict[str, str]:
 
 
 def text_of(value: Any) -> str:
-    """A value of JSON as text; null is empty."""
+    """A value of JSON as text; null is empty, and what is nested too deeply is `TOO_DEEP`."""
     if isinstance(value, str):
         return value
-    return "" if value is None else orjson.dumps(value).decode()
+    try:
+        return "" if value is None else orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return TOO_DEEP
 
 
 def digest(text: str) -> str:

@@ -253,6 +253,33 @@ def test_label_that_is_no_text_is_taken_as_json_writes_it(value: Any, text: str)
     assert labels_of(with_labels(team=value)) == LABELS | {"team": text}
 
 
+def nested(depth: int) -> Any:
+    """So many lists, one within the other."""
+    value: Any = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("depth", "text"), [(254, "[" * 121), (255, "(nested too deeply)"), (300, "(nested too deeply)")]
+)
+def test_label_that_is_nested_too_deeply_has_a_text_for_it(depth: int, text: str) -> None:
+    assert labels_of(with_labels(team=nested(depth)))["team"].startswith(text)
+
+
+def test_alert_whose_name_and_fingerprint_are_nested_too_deeply_is_kept() -> None:
+    found = only(with_labels(alertname=nested(300)) | {"fingerprint": nested(300)})
+    assert isinstance(found, Arrival)
+    assert (found.name, found.fingerprint) == ("(nested too deeply)", "(nested too deeply)")
+    refused = only(with_labels(alertname=nested(300)) | {"startsAt": nested(300)})
+    assert isinstance(refused, Refusal)
+    assert (refused.name, refused.message) == (
+        "(nested too deeply)",
+        "startsAt: must be a time of RFC 3339, not a list",
+    )
+
+
 @pytest.mark.parametrize("labels", [{"team": None}, {"team": ""}, {"": "x"}])
 def test_label_that_is_empty_or_null_or_has_no_name_is_none(labels: dict[str, Any]) -> None:
     assert labels_of(ALERT | {"labels": LABELS | labels}) == LABELS
