@@ -121,12 +121,13 @@ def test_kind_without_namespaces_has_none(api_version: str, kind: str, namespace
     [
         pytest.param({}, 1, id="none"),
         pytest.param({"app": "web", "node": "worker-7"}, 1, id="few"),
-        pytest.param({f"label-{n:03}": "x" * 247 for n in range(64)}, 17, id="all long"),
+        pytest.param({f"label-{n:03}": "x" * 247 for n in range(64)}, 21, id="all long"),
+        pytest.param({f"{n:04}": "x" for n in range(64)}, 5, id="many and all short"),
         pytest.param(
-            {f"label-{n:03}": "\U0001f525" * 247 for n in range(64)}, 63, id="four bytes a character"
+            {f"label-{n:03}": "\U0001f525" * 247 for n in range(64)}, 67, id="four bytes a character"
         ),
         pytest.param({"é" * 100: ""}, 1, id="a name counts as well"),
     ],
 )
-def test_places_of_an_arrival_grow_with_its_texts(labels: dict[str, str], places: int) -> None:
+def test_places_of_an_arrival_grow_with_its_labels(labels: dict[str, str], places: int) -> None:
     assert replace(ARRIVAL, labels=labels).places == places
