@@ -16,15 +16,17 @@ MOST_MB = 180
 READ = """
 import sys
 from stormfold.intake.alertmanager import AlertParser, BodyError
+from stormfold.policy.router import Router
 
 def kilobytes(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 
 body = sys.stdin.buffer.read()
-AlertParser("ops")(b'{"version":"4","alerts":[{"status":"firing"}]}', waiter=None, now_ms=0)
+parser = AlertParser("ops", Router())
+parser(b'{"version":"4","alerts":[{"status":"firing"}]}', post=None, now_ms=0)
 before = kilobytes("VmRSS")
 try:
-    outcome = len(AlertParser("ops")(body, waiter=None, now_ms=0).refusals)
+    outcome = len(parser(body, post=None, now_ms=0).refusals)
 except BodyError as exc:
     outcome = exc.reason.value
 print(outcome, (kilobytes("VmHWM") - before) // 1024)
