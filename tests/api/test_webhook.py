@@ -14,7 +14,7 @@ import json
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import free_port
 from stormfold.fold.folder import Folder
 from stormfold.intake import webhook
+from stormfold.intake.alertmanager import AlertParser, Body, Shortened
 from stormfold.intake.enricher import Enricher
 from stormfold.intake.heads import MAX_BODY, PATH
 from stormfold.intake.webhook import Authorizer, Webhook, WebhookOptions
@@ -566,6 +567,49 @@ async def test_bytes_of_bodies_are_limited_and_given_back(monkeypatch: pytest.Mo
         assert (await it.post(GOOD + b" " * len(GOOD))).code == 429
         for _ in range(3):
             assert (await it.post(GOOD)).code == 200
+
+
+class Slow(Everybody):
+    """Says what somebody may do when the test lets it."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.may_answer = asyncio.Event()
+
+    async def may_post(self, caller: Caller, namespace: str) -> bool:
+        self.asked += 1
+        await self.may_answer.wait()
+        return True
+
+
+async def test_bytes_of_a_body_are_held_until_its_alerts_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "BYTES", 2 * len(GOOD))
+    slow = Slow()
+    async with served(authorizer=slow) as it:
+        it.behind.holds = True
+        first = it.post_later(GOOD)
+        await eventually(lambda: slow.asked == 1)
+        found = await it.post(GOOD)
+        assert (found.code, found.reason) == (429, "TooManyPostsOfCaller")
+        slow.may_answer.set()
+        await it.taken(1)
+        second = it.post_later(GOOD)
+        await it.taken(2)
+        it.behind.conclude(it.behind.arrivals)
+        assert [(await first).code, (await second).code] == [200, 200]
+
+
+async def test_body_that_is_not_parsed_in_time_is_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(*_: Any, **__: Any) -> Iterator[Body]:
+        while True:
+            yield Body([], [], 0, Shortened())
+
+    monkeypatch.setattr(AlertParser, "pieces", endless)
+    async with served(replace(OPTIONS, wait_seconds=0.3)) as it:
+        posts = [it.post_later(GOOD, Authorization=f"Bearer {token}") for token in ("first", "second")]
+        found = [await asyncio.wait_for(post, 5) for post in posts]
+        assert [(one.code, one.reason) for one in found] == [(503, "NotSafeInTime")] * 2
+        assert in_flight() == 0
 
 
 async def test_connections_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,6 +160,25 @@ class Shares:
             del self._taken[caller.name]
 
 
+class Held:
+    """Bytes of one body, out of the shares of its caller."""
+
+    def __init__(self, shares: Shares, caller: Caller) -> None:
+        self._shares = shares
+        self._caller = caller
+        self._number = 0
+
+    def take(self, number: int) -> None:
+        """Take so many more, or raise that there are no more."""
+        self._shares.take(self._caller, number)
+        self._number += number
+
+    def give(self) -> None:
+        """Give all back."""
+        self._shares.give(self._caller, self._number)
+        self._number = 0
+
+
 def no_room(refused: Sequence[Arrival]) -> RefusalError:
     """The answer to a post of which some alerts are not taken: it is to be sent again, and the others count once."""
     namespaces = sorted({arrival.namespace for arrival in refused})

@@ -31,6 +31,7 @@ from stormfold.intake.enricher import Enricher
 from stormfold.intake.heads import MAX_BODY, PATH, bearer_token, check_head, not_served, too_large
 from stormfold.intake.posts import (
     Answer,
+    Held,
     Post,
     RefusalError,
     Shares,
@@ -64,7 +65,7 @@ LINGER_SECONDS = 2.0
 CONNECTIONS = 1024
 """Sockets, at most; a further one is closed at once."""
 BYTES = 64 * 2**20
-"""Bytes of bodies that are being read or parsed, at most."""
+"""Bytes of bodies that are read, parsed or reviewed, and not yet offered to the folder, at most."""
 REVIEWS_OF_A_POST = 4
 """Namespaces of a post that are asked about at once."""
 NO_PLACE = frozenset((Reason.NAMESPACE_NOT_FOUND, Reason.REQUEST_NAMESPACE_NOT_FOUND))
@@ -309,10 +310,12 @@ class Webhook:
         try:
             async with asyncio.timeout(self._options.wait_seconds):
                 caller = await self._caller(token)
-            with self._under_way(caller):
-                body = await self._read(request, caller, post)
+            with self._under_way(caller) as held:
+                data = await self._read(request, held)
                 async with asyncio.timeout(self._options.wait_seconds):
-                    answer = await self._take(body, post, caller)
+                    body = await self._parsed(data, post)
+                    del data  # it may take a while until `held` ends
+                    answer = await self._take(body, post, caller, held)
         except TimeoutError:
             raise RefusalError(
                 503,
@@ -342,47 +345,49 @@ class Webhook:
         return caller
 
     @contextmanager
-    def _under_way(self, caller: Caller) -> Iterator[None]:
+    def _under_way(self, caller: Caller) -> Iterator[Held]:
         self._posts.take(caller, 1)
         IN_FLIGHT.inc()
+        held = Held(self._bytes, caller)
         try:
-            yield
+            yield held
         finally:
+            held.give()
             IN_FLIGHT.dec()
             self._posts.give(caller, 1)
 
-    async def _read(self, request: web.Request, caller: Caller, post: Post) -> Body:
-        """What the body says, if it is not too large and comes in time."""
+    async def _read(self, request: web.Request, held: Held) -> bytearray:
+        """The body, if it is not too large and comes in time."""
         data = bytearray()
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 async for part in request.content.iter_any():
                     if len(data) + len(part) > MAX_BODY:
                         raise too_large()
-                    self._bytes.take(caller, len(part))
+                    held.take(len(part))
                     data += part
-            return await self._parsed(data, post)
         except TimeoutError:
             raise RefusalError(
                 408, Reason.BODY_TOO_SLOW, f"the body did not come within {BODY_SECONDS:g} s"
             ) from None
         except web.RequestPayloadError as exc:
             raise RefusalError(400, Reason.INVALID_BODY, f"the body ends too early: {exc}") from None
+        return data
+
+    async def _parsed(self, data: bytearray, post: Post) -> Body:
+        """What the body says."""
+        try:
+            async with self._parsing:
+                pieces = self._parser.pieces(data, post=post, now_ms=int(time.time() * 1000))
+                body = next(pieces)
+                for _ in pieces:  # the same body, with more in it
+                    await asyncio.sleep(0)  # nobody waits longer than for a piece
         except BodyError as exc:
             code = 413 if exc.reason is Reason.TOO_MANY_ALERTS else 400
             raise RefusalError(code, exc.reason, exc.message) from None
-        finally:
-            self._bytes.give(caller, len(data))
-
-    async def _parsed(self, data: bytearray, post: Post) -> Body:
-        async with self._parsing:
-            pieces = self._parser.pieces(data, post=post, now_ms=int(time.time() * 1000))
-            body = next(pieces)
-            for _ in pieces:  # the same body, with more in it
-                await asyncio.sleep(0)  # nobody waits longer than for a piece
         return body
 
-    async def _take(self, body: Body, post: Post, caller: Caller) -> Answer:
+    async def _take(self, body: Body, post: Post, caller: Caller, held: Held) -> Answer:
         TRUNCATED.inc(body.truncated)
         SHORTENED.labels(how="cut").inc(body.shortened.labels_cut)
         SHORTENED.labels(how="left-out").inc(body.shortened.labels_left_out)
@@ -395,6 +400,7 @@ class Webhook:
         post.expect([index_of(arrival) for arrival in arrivals])
         try:
             refused = await self._offer(arrivals) if arrivals else []
+            held.give()  # from here on the folder counts what it holds
             RECEIVED.labels(source=SOURCE).inc(len(arrivals) - len(refused))
             if refused:
                 raise no_room(refused)
