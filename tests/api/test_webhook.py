@@ -515,7 +515,28 @@ async def test_rejected_alerts_are_logged_once_for_a_post(caplog: pytest.LogCapt
         )
         caplog.clear()
         assert (await it.post(GOOD, Authorization="Bearer nobody")).code == 403
-        assert caplog.records == [], "whoever has no right must not fill the log"
+        assert caplog.records == [], "who has no right must not fill the log"
+
+
+class OfShop(Everybody):
+    """Everybody may post for the namespace shop alone."""
+
+    async def may_post(self, caller: Caller, namespace: str) -> bool:
+        return namespace == "shop"
+
+
+async def test_alerts_without_a_right_are_logged_where_others_of_the_post_are_taken(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with served(authorizer=OfShop()) as it:
+        found = await it.post(body(alert(0), alert(1, namespace="ops")))
+        assert (found.code, found.json["accepted"]) == (200, 1)
+    (record,) = caplog.records
+    assert (record.message, record.__dict__["alerts"], record.__dict__["reasons"]) == (
+        "alerts rejected",
+        1,
+        {"NamespaceNotAllowed": 1},
+    )
 
 
 async def test_body_of_exactly_the_limit_is_taken() -> None:

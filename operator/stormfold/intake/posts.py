@@ -226,8 +226,7 @@ def named(refusals: list[Refusal], arrivals: list[Arrival]) -> list[Refusal]:
 
 
 def log_rejected(refusals: list[Refusal]) -> None:
-    """Say once for a post what of it is rejected. A want of rights is its sender's, and anybody could fill the log."""
-    refusals = [refusal for refusal in refusals if refusal.reason is not Reason.NAMESPACE_NOT_ALLOWED]
+    """Say once for a post which of its alerts are rejected."""
     if not refusals:
         return
     first, reasons = refusals[0], Tally(refusal.reason.value for refusal in refusals)

@@ -395,8 +395,10 @@ class Webhook:
         for reason, number in Tally(refusal.reason for refusal in refusals).items():
             REJECTED.labels(source=SOURCE, reason=reason.value).inc(number)
         if refusals and not arrivals:
-            log_rejected(refusals)
-            raise none_taken(refusals)
+            refusal = none_taken(refusals)
+            if refusal.answer.code != 403:  # anybody with a token could fill the log
+                log_rejected(refusals)
+            raise refusal
         post.expect([index_of(arrival) for arrival in arrivals])
         try:
             refused = await self._offer(arrivals) if arrivals else []
