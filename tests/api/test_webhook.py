@@ -294,6 +294,20 @@ async def test_post_that_takes_too_long_is_to_come_again() -> None:
         it.behind.conclude(it.behind.arrivals)
 
 
+async def test_post_that_takes_too_long_says_which_request_is_refused() -> None:
+    async with served(replace(OPTIONS, wait_seconds=0.3)) as it:
+        it.behind.holds = True
+        answers = []
+        for number in range(2):
+            answer = it.post_later(body(alert(2 * number), alert(2 * number + 1)))
+            first, second = (await it.taken(2 * number + 2))[-2:]
+            second.via.delayed(second, "x" * 5000)
+            it.behind.conclude([second] if number else [first])
+            answers.append((await answer).json["message"])
+        assert f" within 0.3 s: {'x' * 1023}…; " in answers[0]
+        assert " within 0.3 s; " in answers[1], "that request has been written since"
+
+
 async def test_post_without_alerts_is_taken() -> None:
     async with served() as it:
         found = await it.post(body())
@@ -719,7 +733,7 @@ async def test_post_of_a_client_that_has_gone_holds_nothing_but_itself() -> None
         await eventually(lambda: in_flight() == 0)
         post = arrival.via
         held = [value for value in gc.get_referents(post) if not isinstance(value, type)]
-        assert sorted(map(repr, held)) == sorted(map(repr, [False, None, 1, "", bytearray(), [], []]))
+        assert sorted(map(repr, held)) == sorted(map(repr, [False, None, 1, -1, "", bytearray(), [], []]))
 
 
 CHUNKED = head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")

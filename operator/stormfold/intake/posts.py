@@ -17,6 +17,8 @@ from stormfold.model.arrival import AlertRef, Arrival, Verdict
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 2
+MAX_DELAY = 1024
+"""Characters of what the API server says of a refused request: webhooks of others may answer at any length."""
 NAMED = 5
 """Namespaces that an answer names."""
 
@@ -28,7 +30,7 @@ class Post:
     waits, it only counts.
     """
 
-    __slots__ = ("_ack_folded", "_done", "_open", "_waiting", "delay", "discarded", "rejected")
+    __slots__ = ("_ack_folded", "_delayed", "_done", "_open", "_waiting", "delay", "discarded", "rejected")
 
     def __init__(self, *, ack_folded: bool) -> None:
         self._ack_folded = ack_folded
@@ -36,7 +38,9 @@ class Post:
         self._open = 0
         self._done: asyncio.Future[None] | None = None
         self.delay = ""
-        """Why a request was last not written for which it waits; empty: none was refused."""
+        """Why a request is not written for which it waits, at most `MAX_DELAY` characters; empty: none is refused."""
+        self._delayed = -1
+        """The alert of that request."""
         self.rejected: list[Refusal] = []
         self.discarded: list[Refusal] = []
 
@@ -78,7 +82,8 @@ class Post:
 
     def delayed(self, arrival: Arrival, why: str) -> None:
         """The request of one of them cannot be written now."""
-        self.delay = why
+        self.delay = why if len(why) <= MAX_DELAY else f"{why[: MAX_DELAY - 1]}…"
+        self._delayed = index_of(arrival)
 
     def refused(self, arrival: Arrival, why: str) -> None:
         """Nothing more: whoever waits was told."""
@@ -101,6 +106,8 @@ class Post:
         if index >= len(self._waiting) or not self._waiting[index]:
             return False
         self._waiting[index] = 0
+        if index == self._delayed:
+            self.delay, self._delayed = "", -1
         self._open -= 1
         if not self._open and self._done and not self._done.done():
             self._done.set_result(None)
