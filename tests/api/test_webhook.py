@@ -319,7 +319,15 @@ async def test_alerts_for_which_there_is_no_room_are_refused_and_the_others_take
         it.behind.room_for = lambda arrival: arrival.namespace != "shop"
         found = await it.post(body(alert(), alert(namespace="ops"), alert()))
         assert (found.code, found.reason, found.headers["Retry-After"]) == (503, "NoRoom", "2")
-        assert found.json["message"].startswith("2 alerts were not taken: as many signals of shop wait")
+        assert found.json["message"] == (
+            "2 alerts were not taken: the queue of namespace shop is full. "
+            "Send the post again; alerts that were taken are not counted twice."
+        )
+        it.behind.room_for = lambda arrival: False
+        one = (await it.post(body(alert()))).json["message"]
+        assert one.startswith("1 alert was not taken: the queue of namespace shop is full. ")
+        many = (await it.post(body(alert(), alert(namespace="ops")))).json["message"]
+        assert many.startswith("2 alerts were not taken: the queues of namespaces ops, shop are full. ")
         # Those of others count, whether or not the post is sent again.
         assert [arrival.namespace for arrival in it.behind.arrivals] == ["ops"]
 
@@ -464,7 +472,7 @@ async def test_sender_that_takes_us_for_an_alertmanager_is_told_which_setting_to
     async with served() as it:
         by_path = await it.request("POST", path, json.dumps([alert()]).encode())
         by_body = await it.post(json.dumps([alert()]).encode())
-    advice = "in that one set the url of webhook_configs to http://<stormfold>:8090/v1/alertmanager"
+    advice = "In that Alertmanager, set the url of webhook_configs to http://<stormfold>:8090/v1/alertmanager"
     assert (by_path.code, by_path.reason) == (404, "NoSuchEndpoint")
     assert advice in by_path.json["message"]
     assert (by_body.code, by_body.reason) == (400, "InvalidBody")
@@ -481,8 +489,8 @@ async def test_too_large_a_body_is_answered_with_what_to_change() -> None:
     async with served() as it:
         found = await it.post(b" " * (MAX_BODY + 1))
     assert found.json["message"] == (
-        "the body must have at most 8388608 bytes: let the sender group by more labels (group_by of "
-        "Alertmanager's route or of Grafana's notification policy), so that fewer alerts travel in one body"
+        "The body must have at most 8388608 bytes. Let the sender group by more labels, so that fewer alerts travel "
+        "in one body. Set group_by in Alertmanager's route or in Grafana's notification policy."
     )
 
 
@@ -1053,3 +1061,4 @@ async def test_api_server_that_does_not_answer_is_said(control_plane: ControlPla
     async with reviewed(control_plane, host=f"https://127.0.0.1:{free_port()}") as it:
         found = await it.post(GOOD)
         assert (found.code, found.reason, found.headers["Retry-After"]) == (503, "ReviewUnavailable", "2")
+        assert found.json["message"] == "The API server did not answer the review of the token or its rights."

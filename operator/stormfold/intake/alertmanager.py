@@ -43,9 +43,9 @@ MILLISECOND = timedelta(milliseconds=1)
 SHOWN = 64
 """Characters of a wrong value that a message shows."""
 FOR_ALERTMANAGER = (
-    "this is no Alertmanager: let Prometheus, vmalert or a ruler send to an Alertmanager, and in that one set the "
-    "url of webhook_configs to http://<stormfold>:8090/v1/alertmanager; in Grafana, the URL of a contact point "
-    "of type Webhook"
+    "This is no Alertmanager. Let Prometheus, vmalert or a ruler send to an Alertmanager. In that Alertmanager, set the "
+    "url of webhook_configs to http://<stormfold>:8090/v1/alertmanager. In Grafana, set it as the URL of a contact "
+    "point of type Webhook."
 )
 """What is said to a sender that takes us for an Alertmanager."""
 
@@ -202,7 +202,7 @@ def fingerprint_of(labels: dict[str, str]) -> str:
 def _alerts(body: bytes | bytearray) -> tuple[list[Any], int]:
     message = _message(body)
     if isinstance(message, list):
-        raise BodyError(Reason.INVALID_BODY, f"must be an object, and is a list: {FOR_ALERTMANAGER}")
+        raise BodyError(Reason.INVALID_BODY, f"The body must be an object, and is a list. {FOR_ALERTMANAGER}")
     if not isinstance(message, dict):
         raise BodyError(Reason.INVALID_BODY, "must be an object")
     version = message.get("version")

@@ -43,12 +43,12 @@ def too_large() -> RefusalError:
     return RefusalError(
         413,
         Reason.BODY_TOO_LARGE,
-        f"the body must have at most {MAX_BODY} bytes: let the sender group by more labels (group_by of Alertmanager's "
-        "route or of Grafana's notification policy), so that fewer alerts travel in one body",
+        f"The body must have at most {MAX_BODY} bytes. Let the sender group by more labels, so that fewer alerts travel "
+        "in one body. Set group_by in Alertmanager's route or in Grafana's notification policy.",
     )
 
 
 def not_served(path: str) -> str:
     """What is said at a path that is none of ours."""
-    only = f"only POST {PATH} is served"
-    return f"{only}: {FOR_ALERTMANAGER}" if path.rstrip("/").endswith(PATHS_OF_ALERTMANAGER) else only
+    only = f"Only POST {PATH} is served."
+    return f"{only} {FOR_ALERTMANAGER}" if path.rstrip("/").endswith(PATHS_OF_ALERTMANAGER) else only

@@ -1,4 +1,4 @@
-"""Labels of an alert, whatever its sender wrote there → text within bounds (pure).
+"""Labels of an alert as its sender wrote them → text within bounds (pure).
 
 No alert is lost for its labels: what is no text becomes text, what is too long is cut where everybody sees it, and what
 is too much is left out. Two texts that differ stay apart, also where both are cut: a digest of the whole ends them.

@@ -86,7 +86,7 @@ class Post:
         self._delayed = index_of(arrival)
 
     def refused(self, arrival: Arrival, why: str) -> None:
-        """Nothing more: whoever waits was told."""
+        """Nothing more: `delayed` has told the post."""
 
     def durable(self, arrival: Arrival, verdict: Verdict) -> None:
         """A request holds it, or none will."""
@@ -189,11 +189,14 @@ class Held:
 def no_room(refused: Sequence[Arrival]) -> RefusalError:
     """The answer to a post of which some alerts are not taken: it is to be sent again, and the others count once."""
     namespaces = sorted({arrival.namespace for arrival in refused})
+    alerts = "1 alert was" if len(refused) == 1 else f"{len(refused)} alerts were"
+    queues = "the queue of namespace" if len(namespaces) == 1 else "the queues of namespaces"
+    full = "is full" if len(namespaces) == 1 else "are full"
     return RefusalError(
         503,
         Reason.NO_ROOM,
-        f"{len(refused)} alerts were not taken: as many signals of {', '.join(namespaces[:NAMED])} wait for their "
-        "requests as may; the others were, and count once, however often they are posted",
+        f"{alerts} not taken: {queues} {', '.join(namespaces[:NAMED])} {full}. "
+        "Send the post again; alerts that were taken are not counted twice.",
     )
 
 

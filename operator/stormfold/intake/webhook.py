@@ -52,7 +52,7 @@ from stormfold.model.arrival import Arrival
 log = logging.getLogger(__name__)
 
 UNHEARD = logging.getLogger(f"{__name__}.http")
-"""Where aiohttp tells of what is no HTTP, with a traceback for each: whoever can connect could fill the log."""
+"""Where aiohttp logs what is no HTTP, with a traceback each: anybody who can connect could fill the log."""
 UNHEARD.disabled = True
 
 BODY_SECONDS = 5.0
@@ -69,7 +69,7 @@ BYTES = 64 * 2**20
 REVIEWS_OF_A_POST = 4
 """Namespaces of a post that are asked about at once."""
 NO_PLACE = frozenset((Reason.NAMESPACE_NOT_FOUND, Reason.REQUEST_NAMESPACE_NOT_FOUND))
-"""Reasons why there is no place for a request: whoever sets up the sender or the policies must mend it."""
+"""Reasons why there is no place for a request: labels of the sender or policies must be changed."""
 RELOAD_SECONDS = 5.0
 """How often the files are looked at."""
 STOP_SECONDS = 5.0
@@ -328,7 +328,7 @@ class Webhook:
             raise RefusalError(
                 503,
                 Reason.REVIEW_UNAVAILABLE,
-                "the API server does not say whose token it is or what it may",
+                "The API server did not answer the review of the token or its rights.",
             ) from exc
         return self._response(answer, began)
 
@@ -462,7 +462,7 @@ class Webhook:
         return [arrival for arrival in body.arrivals if arrival.namespace in allowed], refusals
 
 
-SECRET_HOLDER = Caller(b"", "whoever holds the shared secret")
+SECRET_HOLDER = Caller(b"", "the holder of the shared secret")
 """May speak for every namespace."""
 
 

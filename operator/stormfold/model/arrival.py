@@ -209,7 +209,7 @@ class Arrival:
         if isinstance(ref, SignalRef):
             text, end = f"{ref.uid}/{ref.generation}", f"{self.segment:x}"
         elif isinstance(ref, AlertRef):
-            # Whoever may post for one namespace must not be able to name an alert of another one.
+            # A sender for one namespace must not be able to name an alert of another one.
             text = f"{self.namespace}/{self.fingerprint}"
         else:
             text = ref.uid
