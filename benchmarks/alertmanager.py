@@ -17,13 +17,13 @@ import uvloop
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
-from stormfold.intake.alertmanager import AlertParser
-from stormfold.intake.heads import PATH
-from stormfold.intake.posts import Post
-from stormfold.intake.webhook import Webhook, WebhookOptions
 from stormfold.kube.reviews import Caller
 from stormfold.model.arrival import Arrival, Verdict
 from stormfold.policy.router import Router
+from stormfold.sources.alerts.heads import PATH
+from stormfold.sources.alerts.parser import AlertParser
+from stormfold.sources.alerts.posts import Post
+from stormfold.sources.alerts.webhook import Webhook, WebhookOptions
 
 ALERTS = 100
 POSTS = 200

@@ -31,7 +31,6 @@ from stormfold.fold.folder import Folder
 from stormfold.fold.folding import FOLD_ERRORS, FOLD_SECONDS
 from stormfold.fold.holding import Continuation, Held
 from stormfold.fold.store import StormStore
-from stormfold.intake.checkpoint import ShardProgress, Taken
 from stormfold.model.arrival import Arrival, SignalRef, Source, Span, Target, Verdict
 from stormfold.model.group import PARTITIONS, PolicyId
 from stormfold.model.storm import Snapshot
@@ -40,6 +39,7 @@ from stormfold.policy.version import PolicyVersion
 from stormfold.request.reconciler import Reconciler
 from stormfold.request.schedule import Schedule
 from stormfold.request.writing import Outcome
+from stormfold.sources.progress import ShardProgress, Taken
 
 POLICIES = 10
 """A policy has at most 10,000 storms open, so that 100,000 need ten."""

@@ -10,19 +10,20 @@ from tests.harness.values import NOBODY
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
+from stormfold.enrich.enricher import Enricher
+from stormfold.enrich.namespaces import Namespaces
+from stormfold.enrich.owners import Owners
 from stormfold.fold.connection import Connection
 from stormfold.fold.folder import Folder
 from stormfold.fold.holding import Continuation, Held
 from stormfold.fold.store import StormStore
-from stormfold.intake.checkpoint import ShardProgress
-from stormfold.intake.enricher import Enricher
-from stormfold.intake.namespaces import Namespaces
-from stormfold.intake.owners import Owners
-from stormfold.intake.signals import SignalParser, SignalStream
 from stormfold.kube.lease import Lease
 from stormfold.model.arrival import Arrival, SignalRef, Span, Verdict
 from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
+from stormfold.sources.progress import ShardProgress
+from stormfold.sources.signals.parser import SignalParser
+from stormfold.sources.signals.stream import SignalStream
 
 OPERATOR_NAMESPACE = "stormfold-system"
 PARSE = SignalParser(OPERATOR_NAMESPACE, NOBODY)

@@ -29,13 +29,13 @@ from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection
 from stormfold.fold.folder import Folder
 from stormfold.fold.folding import FOLDED
-from stormfold.handlers.startup import settings as our_settings
-from stormfold.intake.listwatch import ListWatch
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
+from stormfold.kube.listwatch import ListWatch
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import PolicyId
 from stormfold.policy.version import PolicyVersion
+from stormfold.watches.kopf_thread import settings as our_settings
 
 OURS, KOPF, TUNED = "own list and watch", "kopf as it comes", "kopf tuned"
 WAYS = (OURS, KOPF, TUNED)

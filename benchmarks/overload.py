@@ -32,10 +32,10 @@ from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection
 from stormfold.fold.queue import MAX_HELD
-from stormfold.intake.listwatch import Changed
 from stormfold.kube import paths
 from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
+from stormfold.kube.listwatch import Changed
 from stormfold.model.group import PolicyId
 from stormfold.policy.version import PolicyVersion
 

@@ -37,15 +37,15 @@ from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.connection import Connection
-from stormfold.intake.listwatch import Changed
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ConflictError
+from stormfold.kube.listwatch import Changed
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import PolicyId
 from stormfold.policy.version import PolicyVersion
-from stormfold.request.retention import DELETIONS_AT_ONCE
 from stormfold.request.schedule import STORMS_AT_ONCE
+from stormfold.sources.signals.retention import DELETIONS_AT_ONCE
 
 CREATES_AT_ONCE = 50
 SIGNALS = 3000

@@ -43,7 +43,7 @@ from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import free_port
 from stormfold.demo.valkey import Valkey
-from stormfold.intake.heads import PATH
+from stormfold.sources.alerts.heads import PATH
 
 ALERTS = 100
 """In a body."""

@@ -8,19 +8,15 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from stormfold.api.remediationrequest import RemediationRequest
+from stormfold.enrich.enricher import Enricher
+from stormfold.enrich.namespaces import Namespaces
+from stormfold.enrich.owners import Owners
 from stormfold.fold.connection import Connection
 from stormfold.fold.folder import Folder
 from stormfold.fold.patience import until_done
 from stormfold.fold.preflight import preflight
 from stormfold.fold.store import StormStore
 from stormfold.fold.writes import Writes
-from stormfold.handlers.startup import KopfThread, Listeners
-from stormfold.intake.enricher import Enricher
-from stormfold.intake.ingest import Ingest
-from stormfold.intake.namespaces import Namespaces
-from stormfold.intake.owners import Owners
-from stormfold.intake.policies import PolicyIntake
-from stormfold.intake.webhook import Webhook, WebhookOptions
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.recorder import Recorder
@@ -29,11 +25,15 @@ from stormfold.policy.router import Router
 from stormfold.probes import Probes
 from stormfold.readiness import Readiness
 from stormfold.request.index import RequestIndex
-from stormfold.request.keeping import SignalKeeper
 from stormfold.request.reconciler import Reconciler
 from stormfold.request.schedule import Schedule
 from stormfold.request.writing import RequestWriter
 from stormfold.settings import Settings
+from stormfold.sources.alerts.webhook import Webhook, WebhookOptions
+from stormfold.sources.ingest import Ingest
+from stormfold.sources.signals.keeping import SignalKeeper
+from stormfold.watches.kopf_thread import KopfThread, Listeners
+from stormfold.watches.policies import PolicyIntake
 
 log = logging.getLogger(__name__)
 

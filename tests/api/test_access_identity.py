@@ -20,10 +20,10 @@ from tests.harness.kubeconfigs import V1, kubeconfig
 
 from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
-from stormfold.handlers.session import session_of
 from stormfold.kube.access import Access, find_access
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiUnavailableError
+from stormfold.watches.session import session_of
 
 # --- who we are, as the API server sees it
 

@@ -20,19 +20,20 @@ from tests.harness.streams import Leading
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.demo.controlplane import ControlPlane
+from stormfold.enrich.enricher import Enricher
+from stormfold.enrich.namespaces import Namespaces
+from stormfold.enrich.owners import Owners
 from stormfold.fold.folder import Folder
-from stormfold.intake import events
-from stormfold.intake.checkpoint import ShardProgress
-from stormfold.intake.enricher import Enricher
-from stormfold.intake.events import EventStream, EventWatch
-from stormfold.intake.namespaces import Namespaces
-from stormfold.intake.owners import Owners
 from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
 from stormfold.kube.lease import Lease
 from stormfold.model.arrival import Arrival, EventRef, Verdict
 from stormfold.model.segment import segment
 from stormfold.policy.router import Router
+from stormfold.sources.events import watch
+from stormfold.sources.events.stream import EventStream
+from stormfold.sources.events.watch import EventWatch
+from stormfold.sources.progress import ShardProgress
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 LIST = r"/api/v1/events\?fieldSelector=type(!|%21)(=|%3D)Normal&limit="
@@ -255,7 +256,7 @@ async def test_missing_right_is_named_in_the_log_and_waited_for(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(events, "RIGHTS_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "RIGHTS_SECONDS", 0.1)
     rights = MANIFESTS / "components" / "events" / "rbac.yaml"
     await kubectl("delete", "--ignore-not-found", "-f", str(rights))
     await kubectl("apply", "-f", str(MANIFESTS / "base" / "rbac.yaml"))

@@ -17,7 +17,7 @@ from tests.harness.operator import OperatorProcess
 from tests.harness.scene import rows
 from tests.harness.team import Team
 
-from stormfold.intake.heads import MAX_BODY
+from stormfold.sources.alerts.heads import MAX_BODY
 
 BODIES = 8
 LIMIT_MB = 400

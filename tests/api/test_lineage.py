@@ -21,9 +21,9 @@ from tests.harness.workloads import Workloads
 from stormfold.api.conditions import Reason
 from stormfold.app import end_all
 from stormfold.demo.controlplane import ControlPlane
-from stormfold.intake import owners as owners_module
-from stormfold.intake.lineage import GROUPS
-from stormfold.intake.owners import Owners
+from stormfold.enrich import owners as owners_module
+from stormfold.enrich.owner_graph import GROUPS
+from stormfold.enrich.owners import Owners
 from stormfold.kube import paging
 from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient

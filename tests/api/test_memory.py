@@ -244,7 +244,7 @@ async def test_listed_signals_beyond_what_is_kept_at_once_are_read_again_and_cou
     held = api_proxy.hold("GET", again)
     process = await operator(
         kubeconfig=api_proxy.kubeconfig(tmp_path / "proxied"),
-        constants={"stormfold.intake.listwatch.LISTED_PLACES": 116},
+        constants={"stormfold.kube.listwatch.LISTED_PLACES": 116},
         ready=False,
     )
     await eventually(held.arrived.is_set, within=60, what="the first is read again")

@@ -26,10 +26,10 @@ FASTER = 20
 QUIET_SECONDS = 300 / FASTER
 CONSTANTS = {
     "stormfold.kube.client.IDLE_SECONDS": 5,
-    "stormfold.intake.listwatch.WATCH_SECONDS": 3,
-    "stormfold.intake.listwatch.FRESH_SECONDS": 6,
-    "stormfold.handlers.startup.WATCH_SECONDS": 3,
-    "stormfold.handlers.startup.IDLE_SECONDS": 5,
+    "stormfold.kube.listwatch.WATCH_SECONDS": 3,
+    "stormfold.kube.listwatch.FRESH_SECONDS": 6,
+    "stormfold.watches.kopf_thread.WATCH_SECONDS": 3,
+    "stormfold.watches.kopf_thread.IDLE_SECONDS": 5,
 }
 WATCHED = ("signals", "events", "remediationrequests", "stormpolicies", "clusterstormpolicies", "namespaces")
 LOOK_SECONDS = 0.1

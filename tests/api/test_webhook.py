@@ -31,17 +31,17 @@ from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import free_port
+from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
-from stormfold.intake import webhook
-from stormfold.intake.alertmanager import AlertParser, Body, Shortened
-from stormfold.intake.enricher import Enricher
-from stormfold.intake.heads import MAX_BODY, PATH
-from stormfold.intake.webhook import Authorizer, Webhook, WebhookOptions
 from stormfold.kube.access import Access, find_access
 from stormfold.kube.client import KubeClient
 from stormfold.kube.reviews import Caller, Reviews
 from stormfold.model.arrival import Arrival, Verdict
 from stormfold.policy.router import Router
+from stormfold.sources.alerts import webhook
+from stormfold.sources.alerts.heads import MAX_BODY, PATH
+from stormfold.sources.alerts.parser import AlertParser, Body, Shortened
+from stormfold.sources.alerts.webhook import Authorizer, Webhook, WebhookOptions
 
 COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
 NO_POLICY = Verdict(SignalPhase.REJECTED, Reason.NO_POLICY_MATCHES, "no policy governs it")

@@ -10,8 +10,8 @@ from tests.harness.values import NOBODY
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
-from stormfold.intake.signals import SignalParser
 from stormfold.model.arrival import SignalRef, Verdict
+from stormfold.sources.signals.parser import SignalParser
 
 PARSE = SignalParser(OPERATOR_NAMESPACE, NOBODY)
 BODY: dict[str, Any] = {

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from stormfold.intake.checkpoint import ShardProgress
-from stormfold.intake.enricher import Enricher
-from stormfold.intake.events import EventStream
-from stormfold.intake.namespaces import Namespaces
-from stormfold.intake.owners import Owners
-from stormfold.intake.signals import SignalStream
+from stormfold.enrich.enricher import Enricher
+from stormfold.enrich.namespaces import Namespaces
+from stormfold.enrich.owners import Owners
 from stormfold.kube.lease import Lease
 from stormfold.kube.recorder import About
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
 from stormfold.policy.router import Router
+from stormfold.sources.events.stream import EventStream
+from stormfold.sources.progress import ShardProgress
+from stormfold.sources.signals.stream import SignalStream
 
 NAMESPACES = ("shop", "ops", "bank", "default", "stormfold-system")
 """Those whose labels are known."""

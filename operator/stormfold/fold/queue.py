@@ -7,8 +7,8 @@ from itertools import chain
 
 from prometheus_client import Gauge
 
+from stormfold.fairness import FairShare
 from stormfold.fold.holding import Storm
-from stormfold.fold.room import Room
 from stormfold.fold.storms import Storms
 from stormfold.model.arrival import Arrival, Verdict
 from stormfold.model.group import PARTITIONS, PolicyId, partition
@@ -76,7 +76,7 @@ class Queue:
     def __init__(self, router: Router, storms: Storms) -> None:
         self._router = router
         self._storms = storms
-        self._room = Room(MAX_HELD)
+        self._room = FairShare(MAX_HELD)
         self._held = 0
         """How many arrivals are in the room."""
         self.lanes = [Lane() for _ in range(PARTITIONS)]

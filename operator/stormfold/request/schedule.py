@@ -17,10 +17,9 @@ from collections.abc import Callable, Collection, Iterable
 
 from prometheus_client import Gauge
 
-from stormfold.fold.room import Room
+from stormfold.fairness import FairQueue, FairShare
 from stormfold.fold.store import CLAIM_MS, StormStore
 from stormfold.model.group import PARTITIONS, partition
-from stormfold.request.turns import Turns
 
 SWEEP_SECONDS = 1.0
 HINTED_MS = 2000
@@ -58,13 +57,13 @@ class Schedule:
         self._expected: dict[int, set[int]] = {}
         self._changed = asyncio.Event()
         self._next_look = 0.0
-        self._turns: Turns[str] = Turns()
+        self._turns: FairQueue[str] = FairQueue()
         """Group hashes that are due."""
         self._waiting: set[str] = set()
         """Those in `_turns`."""
         self._busy: set[str] = set()
         self._to_make_due: set[str] = set()
-        self._slots = Room(STORMS_AT_ONCE)
+        self._slots = FairShare(STORMS_AT_ONCE)
         self._failures: Tally[str] = Tally()
         """Namespace → failures since the last write there."""
         self._next_try: dict[str, float] = {}

@@ -12,7 +12,7 @@ from tests.harness.values import ARRIVAL, NODE, POD, SHOP, SNAPSHOT, T0, cluster
 
 from stormfold.api.conditions import Condition, ConditionStatus, Reason
 from stormfold.api.remediationrequest import RemediationRequest, RequestPhase
-from stormfold.intake.lineage import identity
+from stormfold.enrich.owner_graph import identity
 from stormfold.model.storm import Detected, Snapshot
 from stormfold.request.rendering import closed_conditions, manifest, status
 

@@ -1,0 +1,1 @@
+"""What an arrival does not say itself: its namespace's labels, its target's owner and node."""

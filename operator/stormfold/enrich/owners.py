@@ -1,0 +1,196 @@
+"""Owners: the top controller and the node of an arrival's target, watched only while a policy groups by one of them.
+
+Without the rights of `manifests/components/owners`, all of them or none, nothing is watched and both are None: a part
+of a chain would end at another object than the whole, and split a storm. A log line, a metric and the conditions of the
+policies concerned say so.
+"""
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+from prometheus_client import Counter, Gauge
+
+from stormfold.api.conditions import Reason
+from stormfold.enrich.owner_graph import GROUPS, Lineage, MemberParser
+from stormfold.kube import paths
+from stormfold.kube.client import TABLE, KubeClient
+from stormfold.kube.errors import ApiError
+from stormfold.kube.listwatch import Changed, Deleted, Listed, ListWatch
+from stormfold.kube.preflight import denied_owner_rights
+from stormfold.model.arrival import Arrival
+from stormfold.policy.validation import Fault
+from stormfold.policy.version import PolicyVersion
+
+log = logging.getLogger(__name__)
+
+FIRST_LISTS_SECONDS = 10.0
+"""How long arrivals wait, from when a policy first wants owners, until all kinds have been listed."""
+RIGHTS_SECONDS = 10.0
+"""How often rights that we do not have are asked for again."""
+
+OBJECTS = Gauge("stormfold_owner_objects", "Objects by which owners are found.", ["state"])
+RESOLVED = Counter(
+    "stormfold_owners_resolved_total", "Owners looked up, by whether one was found.", ["outcome"]
+)
+RIGHTS_DENIED = Gauge("stormfold_owner_rights_denied", "Rights that owners need and that we do not have.")
+
+
+class _UnwantedError(Exception):
+    """Ends the watches."""
+
+
+class Owners:
+    """Fills in `owner` and `node` of arrivals."""
+
+    def __init__(self, client: KubeClient, policies_changed: asyncio.Event) -> None:
+        """`policies_changed` is set when rights were found missing, or came: `caveat` says something else then."""
+        self._client = client
+        self._policies_changed = policies_changed
+        self._wanted = asyncio.Event()
+        self._unwanted = asyncio.Event()
+        self._settled = asyncio.Event()
+        """Set when all has been listed, or when it is known that nothing can be: nobody need wait."""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing."""
+        self._lineage = Lineage()
+        self._unlisted = set(GROUPS)
+        self._denied: list[str] = []
+        self._expect_lists()
+
+    def _expect_lists(self) -> None:
+        self._settled.clear()
+        self._deadline = time.monotonic() + FIRST_LISTS_SECONDS
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a policy groups by owner or node."""
+        return self._wanted.is_set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether owners can be told: all kinds have been listed."""
+        return not self._unlisted
+
+    def want(self, wanted: bool) -> None:
+        """Whether a policy, in force or retained, groups by owner or node; what is not wanted is forgotten."""
+        if wanted and not self._wanted.is_set():
+            self._deadline = time.monotonic() + FIRST_LISTS_SECONDS
+            self._unwanted.clear()
+            self._wanted.set()
+        elif not wanted and self._wanted.is_set():
+            self._wanted.clear()
+            self._unwanted.set()
+            self._settled.set()
+
+    def caveat(self, version: PolicyVersion) -> Fault | None:
+        """What a policy that is in force must be told."""
+        if not version.needs_owners or not self._denied:
+            return None
+        return Fault(
+            Reason.OWNERS_NOT_READABLE,
+            "the policy is in force, but owner and node are null for all its signals: RBAC denies "
+            f"{', '.join(self._denied)}; apply manifests/components/owners",
+        )
+
+    async def resolve(self, arrival: Arrival) -> Arrival:
+        """The arrival with its owner and node, or as it is if nobody wants them; waits for the first lists."""
+        target = arrival.target
+        if target is None or not self._wanted.is_set():
+            return arrival
+        if not self._settled.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._deadline - time.monotonic()):
+                    await self._settled.wait()
+        owner = self._lineage.owner_of(target, arrival.namespace) if self.ready else None
+        node = (
+            self._lineage.node_of(target, arrival.namespace) if self.ready or target.kind == "Node" else None
+        )
+        RESOLVED.labels(outcome="found" if owner else "unknown").inc()
+        return replace(arrival, owner=owner, node=node)
+
+    async def run(self) -> None:
+        """Watch for ever, while wanted."""
+        while True:
+            await self._wanted.wait()
+            self._expect_lists()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._end_when_unwanted(), name="owners-unwanted")
+                    await self._obtain_rights()
+                    for kind in GROUPS:
+                        group.create_task(self._follow(kind), name=f"owners-{kind}")
+            except* _UnwantedError:
+                log.info("no policy groups by owner or node any more")
+            self._begin()
+            self._count()
+            RIGHTS_DENIED.set(0)
+
+    async def _end_when_unwanted(self) -> None:
+        await self._unwanted.wait()
+        raise _UnwantedError
+
+    async def _obtain_rights(self) -> None:
+        """Return when we have all rights; while we have not, arrivals do not wait."""
+        while True:
+            try:
+                denied = await denied_owner_rights(self._client)
+            except ApiError as exc:
+                log.warning("own rights not read, trying again", extra={"error": str(exc)})
+                await asyncio.sleep(1)
+                continue
+            if denied != self._denied:
+                self._note_denied(denied)
+            if not denied:
+                return
+            self._settled.set()
+            await asyncio.sleep(RIGHTS_SECONDS)
+
+    def _note_denied(self, denied: list[str]) -> None:
+        self._denied = denied
+        RIGHTS_DENIED.set(len(denied))
+        if denied:
+            log.error(
+                "owner and node are null for all signals: apply manifests/components/owners",
+                extra={"denied": denied},
+            )
+        else:
+            log.info("the rights to read owners were granted")
+            self._expect_lists()
+        self._policies_changed.set()
+
+    async def _follow(self, kind: str) -> None:
+        watch = ListWatch(
+            self._client,
+            paths.built_in(GROUPS[kind], f"{kind.lower()}s"),
+            kind=kind,
+            parse=MemberParser(kind),
+            accept=TABLE,
+        )
+        try:
+            async for change in watch.changes():
+                match change:
+                    case Listed():
+                        for uid in change.gone:
+                            self._lineage.remove(uid)
+                        async for item in change.each():
+                            self._lineage.add(item)
+                        self._unlisted.discard(kind)
+                        if self.ready:
+                            self._settled.set()
+                    case Changed(item):
+                        self._lineage.add(item)
+                    case Deleted(uid, _):
+                        self._lineage.remove(uid)
+                self._count()
+        finally:
+            watch.end()
+
+    def _count(self) -> None:
+        there, gone = self._lineage.counts
+        OBJECTS.labels(state="there").set(there)
+        OBJECTS.labels(state="gone").set(gone)

@@ -1,1 +1,0 @@
-"""First room: signals come in and become arrivals."""

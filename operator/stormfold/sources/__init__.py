@@ -1,0 +1,1 @@
+"""First room: signals come in and become arrivals: Signals, Events, and alerts."""

@@ -1,0 +1,264 @@
+"""What becomes of a post: its alerts are waited for, its room is shared out, and its answer says what each came to."""
+
+import asyncio
+import logging
+from collections import Counter as Tally
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import SignalPhase
+from stormfold.kube.reviews import Caller
+from stormfold.model.arrival import AlertRef, Arrival, Verdict
+from stormfold.sources.alerts.parser import SOURCE, Refusal, Shortened
+from stormfold.sources.signals.stream import DISCARDED, REJECTED
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 2
+MAX_DELAY = 1024
+"""Characters of what the API server says of a refused request: webhooks of others may answer at any length."""
+NAMED = 5
+"""Namespaces that an answer names."""
+
+
+class Post:
+    """Waits for the alerts of one body: what they come through.
+
+    Arrivals may hold it for longer than anybody waits: it keeps no more than a flag for each alert, and once nobody
+    waits, it only counts.
+    """
+
+    __slots__ = ("_ack_folded", "_delayed", "_done", "_open", "_waiting", "delay", "discarded", "rejected")
+
+    def __init__(self, *, ack_folded: bool) -> None:
+        self._ack_folded = ack_folded
+        self._waiting = bytearray()
+        self._open = 0
+        self._done: asyncio.Future[None] | None = None
+        self.delay = ""
+        """Why a request is not written for which it waits, at most `MAX_DELAY` characters; empty: none is refused."""
+        self._delayed = -1
+        """The alert of that request."""
+        self.rejected: list[Refusal] = []
+        self.discarded: list[Refusal] = []
+
+    def expect(self, indices: Collection[int]) -> None:
+        """These alerts are submitted next."""
+        self._waiting = bytearray(max(indices, default=-1) + 1)
+        for index in indices:
+            self._waiting[index] = 1
+        self._open = len(indices)
+
+    async def wait(self) -> None:
+        """Wait until every alert is taken; once this has ended, nothing more is noted."""
+        if self._open:
+            self._done = asyncio.get_running_loop().create_future()
+        try:
+            if self._done:
+                await self._done
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Nobody waits any longer."""
+        self._done = None
+        self._waiting = bytearray()
+
+    @property
+    def leading(self) -> bool:
+        """Every replica takes alerts."""
+        return True
+
+    def current(self, arrival: Arrival) -> Arrival:
+        """The same: an alert stays what it was when it came."""
+        return arrival
+
+    def folded(self, arrival: Arrival) -> None:
+        """Redis has counted it, or knew it."""
+        if self._ack_folded:
+            self._take(index_of(arrival))
+
+    def delayed(self, arrival: Arrival, why: str) -> None:
+        """The request of one of them cannot be written now."""
+        self.delay = why if len(why) <= MAX_DELAY else f"{why[: MAX_DELAY - 1]}…"
+        self._delayed = index_of(arrival)
+
+    def refused(self, arrival: Arrival, why: str) -> None:
+        """Nothing more: `delayed` has told the post."""
+
+    def durable(self, arrival: Arrival, verdict: Verdict) -> None:
+        """A request holds it, or none will."""
+        index = index_of(arrival)
+        notes = None
+        if verdict.phase is SignalPhase.REJECTED:
+            REJECTED.labels(source=SOURCE, reason=verdict.reason.value).inc()
+            notes = self.rejected
+        elif verdict.phase is SignalPhase.DISCARDED:
+            DISCARDED.labels(source=SOURCE, reason=verdict.reason.value).inc()
+            notes = self.discarded
+        if self._take(index) and notes is not None:
+            notes.append(Refusal(index, verdict.reason, verdict.message))
+
+    def _take(self, index: int) -> bool:
+        """Whether somebody waits for it and had not been told."""
+        if index >= len(self._waiting) or not self._waiting[index]:
+            return False
+        self._waiting[index] = 0
+        if index == self._delayed:
+            self.delay, self._delayed = "", -1
+        self._open -= 1
+        if not self._open and self._done and not self._done.done():
+            self._done.set_result(None)
+        return True
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is answered."""
+
+    code: int
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class RefusalError(Exception):
+    """The post is not taken."""
+
+    def __init__(self, code: int, reason: Reason, message: str, **more: Any) -> None:
+        super().__init__(message)
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if code in (429, 503) else {}
+        if code == 401:
+            headers["WWW-Authenticate"] = 'Bearer realm="stormfold"'
+        self.answer = Answer(code, {"reason": reason.value, "message": message, **more}, headers)
+
+
+class Shares:
+    """So much there is of something, and half of it for one caller, whatever number of tokens that one has."""
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most = most
+        self._share = max(1, most // 2)
+        self._what = what
+        self._total = 0
+        self._taken: Tally[str] = Tally()
+
+    def take(self, caller: Caller, number: int) -> None:
+        """Take so many, or raise that there are no more."""
+        if self._total + number > self._most:
+            raise RefusalError(
+                503, Reason.TOO_MANY_POSTS, f"more than {self._most} {self._what} would be under way"
+            )
+        if self._taken[caller.name] + number > self._share:
+            raise RefusalError(
+                429,
+                Reason.TOO_MANY_POSTS_OF_CALLER,
+                f"more than {self._share} {self._what} of {caller.name} would be under way",
+            )
+        self._total += number
+        self._taken[caller.name] += number
+
+    def give(self, caller: Caller, number: int) -> None:
+        """Give back what was taken."""
+        self._total -= number
+        self._taken[caller.name] -= number
+        if not self._taken[caller.name]:
+            del self._taken[caller.name]
+
+
+class Held:
+    """Bytes of one body, out of the shares of its caller."""
+
+    def __init__(self, shares: Shares, caller: Caller) -> None:
+        self._shares = shares
+        self._caller = caller
+        self._number = 0
+
+    def take(self, number: int) -> None:
+        """Take so many more, or raise that there are no more."""
+        self._shares.take(self._caller, number)
+        self._number += number
+
+    def give(self) -> None:
+        """Give all back."""
+        self._shares.give(self._caller, self._number)
+        self._number = 0
+
+
+def no_room(refused: Sequence[Arrival]) -> RefusalError:
+    """The answer to a post of which some alerts are not taken: it is to be sent again, and the others count once."""
+    namespaces = sorted({arrival.namespace for arrival in refused})
+    alerts = "1 alert was" if len(refused) == 1 else f"{len(refused)} alerts were"
+    queues = "the queue of namespace" if len(namespaces) == 1 else "the queues of namespaces"
+    full = "is full" if len(namespaces) == 1 else "are full"
+    return RefusalError(
+        503,
+        Reason.NO_ROOM,
+        f"{alerts} not taken: {queues} {', '.join(namespaces[:NAMED])} {full}. "
+        "Send the post again; alerts that were taken are not counted twice.",
+    )
+
+
+def none_taken(refusals: list[Refusal]) -> RefusalError:
+    """What is said to a body of which no alert is taken: 403 if it is for want of rights alone."""
+    rejected = [listed(refusal) for refusal in refusals]
+    if all(refusal.reason is Reason.NAMESPACE_NOT_ALLOWED for refusal in refusals):
+        return RefusalError(
+            403, Reason.NAMESPACE_NOT_ALLOWED, refusals[0].message, accepted=0, rejected=rejected
+        )
+    return RefusalError(
+        400,
+        Reason.NO_ALERT_USABLE,
+        f"no alert of {len(refusals)} can be used; the first: {refusals[0].message}",
+        accepted=0,
+        rejected=rejected,
+    )
+
+
+def listed(refusal: Refusal) -> dict[str, Any]:
+    """An alert that is in no request, as the answer lists it."""
+    return {"index": refusal.index, "reason": refusal.reason.value, "message": refusal.message}
+
+
+def index_of(arrival: Arrival) -> int:
+    """Its index in the body."""
+    assert isinstance(arrival.ref, AlertRef)
+    return arrival.ref.index
+
+
+def named(refusals: list[Refusal], arrivals: list[Arrival]) -> list[Refusal]:
+    """The refusals with the names of their alerts."""
+    if not refusals:
+        return refusals
+    names = {index_of(arrival): arrival.name for arrival in arrivals}
+    return [replace(refusal, name=names[refusal.index]) for refusal in refusals]
+
+
+def log_rejected(refusals: list[Refusal]) -> None:
+    """Say once for a post which of its alerts are rejected."""
+    if not refusals:
+        return
+    first, reasons = refusals[0], Tally(refusal.reason.value for refusal in refusals)
+    log.warning(
+        "alerts rejected",
+        extra={
+            "alerts": len(refusals),
+            "reasons": dict(reasons),
+            "alertname": first.name,
+            "error": first.message,
+        },
+    )
+
+
+def shortened(what: Shortened) -> dict[str, dict[str, int]]:
+    """What the answer says of labels that were cut or left out; nothing if there were none."""
+    if not what.alerts:
+        return {}
+    return {
+        "shortened": {
+            "alerts": what.alerts,
+            "labelsCut": what.labels_cut,
+            "labelsLeftOut": what.labels_left_out,
+        }
+    }

@@ -1,0 +1,246 @@
+"""Signals: resources → arrivals, each occurrence once."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from prometheus_client import Counter, Gauge
+
+from stormfold.api.conditions import Reason
+from stormfold.api.resource import API_VERSION
+from stormfold.api.signal import Signal, SignalPhase
+from stormfold.enrich.enricher import Enricher
+from stormfold.fold.folder import Folder
+from stormfold.kube import paths
+from stormfold.kube.client import KubeClient
+from stormfold.kube.lease import Lease
+from stormfold.kube.listwatch import Change, Listed
+from stormfold.kube.recorder import About, Recorder
+from stormfold.model.arrival import Arrival, SignalRef, Verdict
+from stormfold.sources.backlog import MISSED, Left, Rest
+from stormfold.sources.changes import take_apart
+from stormfold.sources.progress import ShardProgress, Taken
+from stormfold.sources.signals.parser import Seen, SignalParser
+
+RECEIVED = Counter(
+    "stormfold_signals_received_total",
+    "Occurrences of signals taken in, each once; alerts each time that they are posted.",
+    ["source"],
+)
+REJECTED = Counter(
+    "stormfold_signals_rejected_total", "Signals that cannot be counted.", ["source", "reason"]
+)
+DISCARDED = Counter(
+    "stormfold_signals_discarded_total",
+    "Signals whose group made no request; alerts each time that they are posted.",
+    ["source", "reason"],
+)
+RECEIVED_SIGNALS = RECEIVED.labels(source="signal")
+LIVE = Gauge("stormfold_signals_live", "Signal resources in the cluster.")
+
+
+class Keeper(Protocol):
+    """Who looks after Signals that are taken in: their marks, and their deletion."""
+
+    def durable(self, ref: SignalRef, verdict: Verdict, stream: "SignalStream") -> None:
+        """Where an occurrence went. `stream` hears whether that is marked."""
+
+    def keep(self, ref: SignalRef, arrival: Arrival | None, created: int) -> None:
+        """It was counted before this process began. `created` is in Unix seconds."""
+
+    def changed(self, ref: SignalRef) -> None:
+        """A Signal has a newer version."""
+
+    def forget(self, uid: str) -> None:
+        """A Signal is gone."""
+
+
+class SignalStream:
+    """The Signals of a shard: tells new occurrences from what was counted, and keeps the progress of the shard."""
+
+    def __init__(
+        self,
+        progress: ShardProgress,
+        lease: Lease,
+        *,
+        client: KubeClient,
+        operator_namespace: str,
+        enricher: Enricher,
+        folder: Folder,
+        keeper: Keeper,
+        recorder: Recorder,
+    ) -> None:
+        """What the folder has no room for goes to the `rest`, until `retake`."""
+        self._progress = progress
+        self._lease = lease
+        self._enricher = enricher
+        self._folder = folder
+        self._keeper = keeper
+        self._recorder = recorder
+        self.parse = SignalParser(operator_namespace, self)
+        self.rest: Rest[Seen] = Rest(
+            client,
+            kind="Signal",
+            collection=lambda namespace: paths.collection(Signal.plural, namespace),
+            parse=self.parse,
+        )
+        self._taken: dict[str, Taken] = {}
+        """uid → its latest occurrence."""
+        self._waiting: dict[tuple[str, int], Taken] = {}
+        """(uid, generation) → an occurrence that is not safe yet."""
+        self._live = 0
+        self.listed = False
+        """Whether the first list has been taken in."""
+
+    async def take(self, change: Change[Seen]) -> None:
+        """Take in one change of the collection."""
+        await take_apart(change, self._progress, take=self._take_item, forget=self._forget)
+        self.listed = self.listed or isinstance(change, Listed)
+        if len(self._taken) != self._live:
+            LIVE.inc(len(self._taken) - self._live)
+            self._live = len(self._taken)
+
+    def _forget(self, uid: str) -> None:
+        taken = self._taken.pop(uid, None)
+        if taken:
+            self._leave(uid, taken)
+        self._drop_left(uid)
+        self._keeper.forget(uid)
+
+    def _leave(self, uid: str, taken: Taken) -> None:
+        """The occurrence is gone: whatever became of it, nothing is left that could say so."""
+        taken.gone = True
+        if (uid, taken.generation) not in self._waiting:
+            taken.safe = True
+
+    def _drop_left(self, uid: str) -> None:
+        """Nobody can read any more what was left of a Signal."""
+        if left := self.rest.drop(uid):
+            self._waiting.pop((uid, left.generation)).safe = True
+            MISSED.labels(kind="Signal").inc()
+
+    async def _take_item(self, seen: Seen) -> None:
+        ref = seen.ref
+        progress = self._progress.of(ref.namespace)
+        before = self._taken.get(ref.uid)
+        if before and ref.generation <= before.generation:
+            before.marked = before.marked or seen.marked
+            before.edited_version = ref.resource_version
+            self._keeper.changed(ref)
+            return
+        if before is None and progress.counted_before(
+            ref.resource_version,
+            generation=ref.generation,
+            created=seen.created,
+            edited=seen.edited,
+            marked=seen.marked,
+        ):
+            self._taken[ref.uid] = progress.meet(
+                ref.resource_version, generation=ref.generation, created=seen.created, marked=seen.marked
+            )
+            if isinstance(seen.outcome, Verdict) and not seen.marked:
+                # The last leader may have been killed before its status could say so.
+                self._tell(ref, seen.outcome)
+            else:
+                arrival = None if isinstance(seen.outcome, Verdict) else seen.outcome
+                self._keeper.keep(ref, arrival, seen.created)
+            return
+        if before:
+            self._leave(ref.uid, before)
+            self._drop_left(ref.uid)
+        taken = progress.take(ref.resource_version, generation=ref.generation, created=seen.created)
+        self._taken[ref.uid] = self._waiting[ref.uid, ref.generation] = taken
+        self._keeper.changed(ref)
+        if isinstance(seen.outcome, Verdict):
+            # What is wrong with it the next leader sees as well.
+            taken.safe = True
+            self._conclude(ref, seen.outcome)
+            return
+        RECEIVED_SIGNALS.inc()
+        namespace = await self._submit(seen.outcome, self.rest.waits)
+        if namespace is not None:
+            left = Left(ref.uid, ref.namespace, ref.name, ref.generation, ref.resource_version)
+            if self.rest.leave(namespace, left):
+                self._say_that_it_waits(ref, namespace)
+
+    async def retake(self, left: Left, seen: Seen) -> None:
+        """Take what was left, under the resourceVersion under which it was left: that is its place in its group."""
+        ref = replace(seen.ref, resource_version=left.resource_version)
+        if isinstance(seen.outcome, Verdict):
+            self._conclude(ref, seen.outcome)
+            return
+        namespace = await self._submit(replace(seen.outcome, ref=ref), self.rest.others_wait)
+        if namespace is not None:
+            self.rest.leave(namespace, left)
+            if self._waiting[left.uid, left.generation].gone:
+                self._drop_left(left.uid)
+
+    @property
+    def leading(self) -> bool:
+        """Whether the shard's Lease is ours."""
+        return self._lease.leading
+
+    def current(self, arrival: Arrival) -> Arrival:
+        """The same: of a Signal, an occurrence stays what it is."""
+        return arrival
+
+    def folded(self, arrival: Arrival) -> None:
+        """Nothing: a Signal is safe only once its request holds it."""
+
+    def delayed(self, arrival: Arrival, why: str) -> None:
+        """Nothing: a Signal waits in the cluster for as long as it takes."""
+
+    def refused(self, arrival: Arrival, why: str) -> None:
+        """An Event at it says why its request cannot be written."""
+        assert isinstance(arrival.ref, SignalRef)
+        self._recorder.record_once(_about(arrival.ref), "Warning", Reason.REQUEST_REFUSED, why)
+
+    def durable(self, arrival: Arrival, verdict: Verdict) -> None:
+        """A request holds it, or none will."""
+        assert isinstance(arrival.ref, SignalRef)
+        self._conclude(arrival.ref, verdict)
+
+    def _conclude(self, ref: SignalRef, verdict: Verdict) -> None:
+        """Its request holds an occurrence: it is safe. Or none does: it is safe once its status says why, or cannot."""
+        taken = self._waiting.pop((ref.uid, ref.generation))
+        taken.safe = taken.safe or taken.gone or verdict.phase is SignalPhase.FOLDED
+        if verdict.phase is SignalPhase.REJECTED:
+            REJECTED.labels(source="signal", reason=verdict.reason.value).inc()
+        elif verdict.phase is SignalPhase.DISCARDED:
+            DISCARDED.labels(source="signal", reason=verdict.reason.value).inc()
+        if taken.edited_version:
+            ref = replace(ref, resource_version=taken.edited_version)
+        self._tell(ref, verdict)
+
+    def _tell(self, ref: SignalRef, verdict: Verdict) -> None:
+        self._keeper.durable(ref, verdict, self)
+        if verdict.phase is SignalPhase.REJECTED:
+            self._recorder.record_once(_about(ref), "Warning", verdict.reason, verdict.message)
+
+    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
+        return await self._folder.submit(await self._enricher.enriched(arrival), waits)
+
+    def _say_that_it_waits(self, ref: SignalRef, namespace: str) -> None:
+        self._recorder.record_once(
+            _about(ref),
+            "Warning",
+            Reason.NO_ROOM,
+            f"as many signals as may wait for requests in namespace {namespace}: this one and those after it stay in "
+            "the cluster and are counted when there is room",
+        )
+
+    def marked(self, ref: SignalRef) -> None:
+        """The Signal's status now says where this occurrence went."""
+        taken = self._taken.get(ref.uid)
+        if taken and taken.generation == ref.generation:
+            taken.marked = taken.safe = True
+
+    def unmarkable(self, ref: SignalRef) -> None:
+        """The API server refuses the mark for good: the checkpoint must not wait for it."""
+        taken = self._taken.get(ref.uid)
+        if taken and taken.generation == ref.generation:
+            taken.safe = True
+
+
+def _about(ref: SignalRef) -> About:
+    return About(API_VERSION, "Signal", ref.name, ref.namespace, ref.uid)

@@ -1,0 +1,256 @@
+"""Policies in: resources → PolicyVersions in force, and a condition on each that says whether it is."""
+
+import asyncio
+import logging
+from bisect import insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import Gauge
+from pydantic import ValidationError
+
+from stormfold.api.conditions import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    Reason,
+    set_condition,
+)
+from stormfold.api.resource import API_VERSION, ObjectMeta, identity_of
+from stormfold.api.stormpolicy import ClusterStormPolicy, PolicySpec, PolicyStatus, StormPolicy
+from stormfold.enrich.owners import Owners
+from stormfold.fold.storms import Storms
+from stormfold.kube import paths
+from stormfold.kube.client import KubeClient
+from stormfold.kube.errors import ApiError, ConflictError, NotFoundError
+from stormfold.kube.recorder import About, Recorder
+from stormfold.model.group import PolicyId
+from stormfold.policy.router import Router
+from stormfold.policy.validation import Fault, faults
+from stormfold.policy.version import PolicyVersion
+from stormfold.sources.ingest import Ingest
+
+log = logging.getLogger(__name__)
+
+RESYNC_SECONDS = 60.0
+"""How often policies are read without an event: deletions may be missed while disconnected."""
+GATHER_SECONDS = 0.1
+"""How long events are gathered: `kubectl apply` of many policies is one change."""
+NAMED = 5
+"""Namespaces that a message names."""
+Kind = type[StormPolicy] | type[ClusterStormPolicy]
+KINDS: tuple[Kind, ...] = (StormPolicy, ClusterStormPolicy)
+MAX_POLICIES = 50
+"""StormPolicies of a namespace that are in force at once: each may be asked about each of its signals, and whoever may
+write there must not make everybody's signals wait. ClusterStormPolicies are the administrators'."""
+IN_FORCE = Fault(Reason.VALID, "the policy is in force")
+
+BEYOND = Fault(
+    Reason.TOO_MANY_POLICIES,
+    f"the namespace has {MAX_POLICIES} policies that go before this one: merge some, or delete them",
+)
+
+POLICIES = Gauge("stormfold_policies", "Policies by whether they are in force.", ["accepted"])
+
+
+def examined(kind: str, body: dict[str, Any]) -> tuple[PolicyVersion | None, list[Fault]]:
+    """The policy as a version, and what is wrong with it; a version with faults must not be put in force."""
+    metadata = ObjectMeta.model_validate(identity_of(body["metadata"]))
+    identity = PolicyId(kind, metadata.namespace, metadata.name)
+    try:
+        spec = PolicySpec.model_validate(body.get("spec") or {})
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return None, [Fault(Reason.INVALID_SPEC, f"{where}: {first['msg']}")]
+    return PolicyVersion(identity, metadata.uid, metadata.generation, spec), faults(identity, spec)
+
+
+@dataclass(slots=True)
+class Policy:
+    """What is kept of a policy resource: whoever may write one may write a megabyte into its metadata."""
+
+    kind: Kind
+    metadata: ObjectMeta
+    status: PolicyStatus
+    version: PolicyVersion | None
+    """None: it is not to be put in force."""
+    faults: list[Fault]
+
+    @classmethod
+    def read(cls, kind: Kind, body: dict[str, Any]) -> "Policy":
+        """The policy of an API object."""
+        version, wrong = examined(kind.__name__, body)
+        metadata = ObjectMeta.model_validate(identity_of(body["metadata"]))
+        status = PolicyStatus.model_validate(body.get("status") or {})
+        return cls(kind, metadata, status, None if wrong else version, wrong)
+
+
+class Accepted:
+    """The policies that are to be put in force: of a namespace's own, those that go before all its others."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[Policy]] = {}
+
+    def add(self, policy: Policy) -> None:
+        """Take in one that may be put in force; of too many, the one that goes last is not."""
+        version = policy.version
+        if version is None:
+            return
+        namespace = version.id.namespace
+        ours = self._of.setdefault(namespace, [])
+        insort(ours, policy, key=_precedence)
+        if namespace and len(ours) > MAX_POLICIES:
+            last = ours.pop()
+            last.version = None
+            last.faults.append(BEYOND)
+
+    @property
+    def versions(self) -> list[PolicyVersion]:
+        """Their versions."""
+        return [policy.version for ours in self._of.values() for policy in ours if policy.version]
+
+
+def _precedence(policy: Policy) -> tuple[bool, int, str]:
+    assert policy.version is not None
+    return policy.version.precedence
+
+
+class PolicyIntake:
+    """Reads all policies whenever one may have changed."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        recorder: Recorder,
+        *,
+        router: Router,
+        owners: Owners,
+        storms: Storms,
+        ingest: Ingest,
+        changed: asyncio.Event,
+    ) -> None:
+        """`changed` is set when some policy may have changed, or what is to be said of one."""
+        self._client = client
+        self._recorder = recorder
+        self._router = router
+        self._owners = owners
+        self._storms = storms
+        self._ingest = ingest
+        self._changed = changed
+
+    def changed(self) -> None:
+        """Some policy may have changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Follow changes for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(RESYNC_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            await asyncio.sleep(GATHER_SECONDS)
+            self._changed.clear()
+            try:
+                await self.sync()
+            except ApiError as exc:
+                log.warning("policies not read, trying again", extra={"error": str(exc)})
+                self._changed.set()
+                await asyncio.sleep(1)
+
+    async def sync(self) -> None:
+        """Read all policies, put the accepted ones in force, then write what each one's status should say."""
+        found: list[Policy] = []
+        accepted = Accepted()
+        for kind in KINDS:
+
+            def read(body: dict[str, Any], kind: Kind = kind) -> Policy:
+                policy = Policy.read(kind, body)
+                accepted.add(policy)
+                return policy
+
+            policies, _ = await self._client.list_all(paths.collection(kind.plural), read)
+            found += policies
+        versions = accepted.versions
+        self._router.update(versions, self._storms.versions_in_use())
+        in_use = self._router.versions
+        self._owners.want(any(version.needs_owners for version in in_use))
+        self._ingest.want_events(any(version.takes_events for version in in_use))
+        POLICIES.labels(accepted="true").set(len(versions))
+        POLICIES.labels(accepted="false").set(len(found) - len(versions))
+        if not self._ingest.leading:
+            return
+        for policy in found:
+            caveat = self._owners.caveat(policy.version) if policy.version and not policy.faults else None
+            await self._report(policy, caveat or IN_FORCE)
+
+    async def _report(self, policy: "Policy", in_force: Fault) -> None:
+        kind, metadata, wrong, before = policy.kind, policy.metadata, policy.faults, policy.status
+        fault = wrong[0] if wrong else None
+        now = datetime.now(UTC).replace(microsecond=0)
+        accepted = Condition(
+            type=ConditionType.ACCEPTED,
+            status=ConditionStatus.FALSE if fault else ConditionStatus.TRUE,
+            reason=fault.reason if fault else in_force.reason,
+            message="; ".join(w.message for w in wrong)[:2000] if wrong else in_force.message,
+            observed_generation=metadata.generation,
+            last_transition_time=now,
+        )
+        overflow = overflowing(
+            self._storms.overflows_of(PolicyId(kind.__name__, metadata.namespace, metadata.name))
+        )
+        overflowed = Condition(
+            type=ConditionType.OVERFLOWED,
+            status=ConditionStatus.FALSE
+            if overflow.reason is Reason.OPEN_STORMS_WITHIN_LIMIT
+            else ConditionStatus.TRUE,
+            reason=overflow.reason,
+            message=overflow.message,
+            observed_generation=metadata.generation,
+            last_transition_time=now,
+        )
+        after = PolicyStatus(
+            observed_generation=metadata.generation,
+            conditions=set_condition(set_condition(before.conditions, accepted), overflowed),
+        )
+        if after == before:
+            return
+        patch = {"metadata": {"resourceVersion": metadata.resource_version}, "status": after.manifest()}
+        try:
+            await self._client.merge_patch(
+                paths.status(kind.plural, metadata.name, metadata.namespace), patch
+            )
+        except (ConflictError, NotFoundError):
+            self._changed.set()
+            return
+        about = About(API_VERSION, kind.__name__, metadata.name, metadata.namespace, metadata.uid)
+        if overflowed.status is ConditionStatus.TRUE and overflowed.reason not in {
+            c.reason for c in before.conditions
+        }:
+            log.warning(
+                "policy has more groups than openStorms",
+                extra={"policy": metadata.name, "namespace": metadata.namespace},
+            )
+            self._recorder.record(about, "Warning", overflow.reason, overflow.message)
+        if fault:
+            log.warning(
+                "policy not accepted",
+                extra={"policy": metadata.name, "namespace": metadata.namespace, "reason": fault.reason},
+            )
+            self._recorder.record(about, "Warning", fault.reason, accepted.message)
+
+
+def overflowing(namespaces: Sequence[str]) -> Fault:
+    """What is to be said of a policy that has an overflow storm in these namespaces."""
+    if not namespaces:
+        return Fault(Reason.OPEN_STORMS_WITHIN_LIMIT, "each group has a request of its own")
+    more = f" and {len(namespaces) - NAMED} more" if len(namespaces) > NAMED else ""
+    return Fault(
+        Reason.OPEN_STORMS_REACHED,
+        f"more groups than limits.openStorms in {', '.join(namespaces[:NAMED])}{more}: new ones are counted together in "
+        "one request there, whose spec.overflow is true, until that is closed",
+    )

@@ -1,0 +1,290 @@
+"""The checkpoint stays below what is not safe and never goes back; nothing is forgotten that cannot prove itself."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from tests.harness.values import BANK, SHOP
+
+from stormfold.kube.lease import Checkpoint
+from stormfold.sources.progress import (
+    CREATION_MARGIN_SECONDS,
+    SWEEP,
+    Progress,
+    Reading,
+    ShardProgress,
+    Taken,
+)
+
+T = 1_767_225_600
+"""A creation time, Unix seconds."""
+
+
+class Reader(Progress):
+    """The only segment of a shard that is read change by change."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.reading = Reading()
+        super().__init__(self.reading, checkpoint)
+
+    def reach(self, resource_version: int) -> None:
+        self.reading.resource_version = max(self.reading.resource_version, resource_version)
+
+    def take(self, resource_version: int, *, generation: int, created: int) -> Taken:
+        taken = super().take(resource_version, generation=generation, created=created)
+        self.reach(resource_version)
+        return taken
+
+
+def begun(version: int = 100, created_before: int = 0) -> Reader:
+    progress = Reader(Checkpoint(version, created_before))
+    progress.reading.beginning = False
+    return progress
+
+
+def test_checkpoint_begins_where_the_last_leader_left_it() -> None:
+    progress = begun(100, T)
+    assert progress.checkpoint() == Checkpoint(100, T)
+    assert progress.trim() == progress.kept_version == 100
+
+
+def test_checkpoint_is_just_below_the_first_that_is_not_safe() -> None:
+    progress = begun()
+    first, second = (progress.take(version, generation=1, created=T) for version in (110, 120))
+    progress.reach(130)
+    assert progress.checkpoint() == Checkpoint(109, 0)
+    second.safe = True
+    assert progress.checkpoint() == Checkpoint(109, 0)
+    first.safe = True
+    assert progress.checkpoint() == Checkpoint(130, T - CREATION_MARGIN_SECONDS)
+
+
+def test_older_list_does_not_take_the_checkpoint_back() -> None:
+    progress = begun()
+    progress.reach(200)
+    progress.reach(150)
+    assert progress.checkpoint().resource_version == 200
+
+
+def test_creation_time_of_the_checkpoint_never_goes_back() -> None:
+    progress = begun()
+    for version, created in ((110, T), (120, T - 3_600)):
+        progress.take(version, generation=1, created=created).safe = True
+    assert progress.checkpoint() == Checkpoint(120, T - CREATION_MARGIN_SECONDS)
+
+
+def prove_nothing(taken: Taken) -> None:
+    pass
+
+
+def mark(taken: Taken) -> None:
+    taken.marked = True
+
+
+def remove(taken: Taken) -> None:
+    taken.gone = True
+
+
+@pytest.mark.parametrize(
+    ("generation", "created", "prove", "trimmed"),
+    [
+        pytest.param(1, T, prove_nothing, 109, id="no proof"),
+        pytest.param(1, T, mark, 200, id="its mark"),
+        pytest.param(1, T, remove, 200, id="it is gone"),
+        pytest.param(1, T - 1, prove_nothing, 200, id="created before the checkpoint's time"),
+        pytest.param(2, T - 1, prove_nothing, 109, id="a raised generation is no older for its creation"),
+        pytest.param(2, T - 1, mark, 200, id="a raised generation with a mark"),
+    ],
+)
+def test_id_is_kept_until_the_signal_proves_that_it_was_counted(
+    generation: int, created: int, prove: object, trimmed: int
+) -> None:
+    progress = begun()
+    taken = progress.take(110, generation=generation, created=created)
+    taken.safe = True
+    progress.kept(Checkpoint(200, T))
+    assert callable(prove)
+    prove(taken)
+    assert progress.trim() == trimmed
+
+
+def test_id_of_what_is_not_safe_is_kept_though_it_is_gone() -> None:
+    progress = begun()
+    progress.take(110, generation=1, created=T).gone = True
+    progress.kept(Checkpoint(109, 0))
+    assert progress.trim() == 109
+
+
+def test_ids_above_the_kept_checkpoint_are_kept() -> None:
+    progress = begun()
+    taken = progress.take(110, generation=1, created=T)
+    taken.safe = taken.marked = True
+    assert progress.checkpoint().resource_version == 110
+    assert progress.trim() == 100
+
+
+def test_redis_forgets_nothing_before_the_first_list_is_taken_in() -> None:
+    progress = Reader(Checkpoint(100, T))
+    assert progress.trim() == 0
+    progress.reading.beginning = False
+    assert progress.trim() == 100
+
+
+# An edit has raised its resourceVersion above the one under which Redis has its id.
+@pytest.mark.parametrize("counted", [True, False], ids=["counted before", "taken again"])
+def test_redis_forgets_nothing_while_something_met_at_start_may_be_mistaken_for_new(counted: bool) -> None:
+    progress = Reader(Checkpoint(100))
+    note = progress.meet if counted else progress.take
+    taken = note(105, generation=1, created=T)
+    progress.reading.beginning = False
+    progress.kept(Checkpoint(200, T))
+    taken.safe = True
+    assert progress.trim() == 0
+    progress.kept(Checkpoint(200, T + 1))
+    assert progress.trim() == 200
+
+
+def test_what_is_safe_does_not_pile_up_behind_what_never_is() -> None:
+    progress = begun()
+    stuck = progress.take(110, generation=1, created=T)
+    for version in range(111, 111 + 3 * SWEEP):
+        progress.take(version, generation=1, created=T + version).safe = True
+    assert len(progress._unsafe) <= SWEEP + 1
+    assert progress.checkpoint() == Checkpoint(109, 0)
+    stuck.safe = True
+    assert progress.checkpoint() == Checkpoint(version, T + version - CREATION_MARGIN_SECONDS)
+
+
+def test_proven_ids_do_not_pile_up_behind_one_that_must_be_kept() -> None:
+    progress = begun()
+    progress.take(110, generation=2, created=T).safe = True
+    for version in range(111, 111 + 5 * SWEEP):
+        taken = progress.take(version, generation=2, created=T)
+        taken.safe = taken.gone = True
+        progress.kept(progress.checkpoint())
+        assert progress.trim() == 109
+    assert len(progress._unproven) <= SWEEP + 1
+
+
+@pytest.mark.parametrize(
+    ("version", "generation", "created", "wrote", "counted"),
+    [
+        pytest.param(100, 1, T, (False, False), True, id="at the checkpoint"),
+        pytest.param(101, 1, T, (False, False), False, id="above it"),
+        pytest.param(101, 1, T, (True, True), True, id="above it, marked"),
+        pytest.param(101, 1, T - 1, (True, False), True, id="above it, created before its time, then edited"),
+        pytest.param(101, 1, T - 1, (False, False), False, id="above it, created by a clock that is behind"),
+        pytest.param(101, 2, T - 1, (True, False), False, id="above it, a raised generation"),
+        pytest.param(101, 2, T - 1, (True, True), True, id="above it, a raised generation, marked"),
+    ],
+)
+def test_signal_met_at_start_was_counted_or_not(
+    version: int, generation: int, created: int, wrote: tuple[bool, bool], counted: bool
+) -> None:
+    edited, marked = wrote  # to the Signal, after its creation
+    found = begun(100, T).counted_before(
+        version, generation=generation, created=created, edited=edited, marked=marked
+    )
+    assert found == counted
+
+
+def test_segments_that_have_nothing_unsafe_do_not_wait_for_one_that_has() -> None:
+    shard = ShardProgress((SHOP, BANK))
+    shard.begin({SHOP: Checkpoint(100, T), BANK: Checkpoint(90, T)})
+    assert shard.trim() == {}, "before the first list is taken in"
+    shard.begun()
+    shop = shard.of("shop").take(110, generation=1, created=T)
+    shard.reach(120)
+    assert shard.checkpoints() == {SHOP: Checkpoint(109, T), BANK: Checkpoint(120, T)}
+    assert shard.trim() == shard.kept_versions() == {SHOP: 100, BANK: 90}
+    shop.safe = shop.marked = True
+    shard.kept(shard.checkpoints())
+    assert shard.kept_versions() == {SHOP: 120, BANK: 120}
+
+
+class Shard(RuleBasedStateMachine):
+    """Signals that are taken, become safe, are marked and deleted in any order, with renewals in between."""
+
+    waiting = Bundle("waiting")
+    safe = Bundle("safe")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.progress = begun(10)
+        self.progress._sweep_at = 3
+        self.read = 10
+        self.all: list[Taken] = []
+        self.last = Checkpoint(10)
+        self.trimmed = 10
+
+    @rule(target=waiting, step=st.integers(1, 3), generation=st.integers(1, 2), age=st.integers(0, 60))
+    def take(self, step: int, generation: int, age: int) -> Taken:
+        self.read += step
+        taken = self.progress.take(self.read, generation=generation, created=T + 3 * self.read - age)
+        self.all.append(taken)
+        return taken
+
+    @rule(step=st.integers(0, 5))
+    def reach(self, step: int) -> None:
+        self.read += step
+        self.progress.reach(self.read)
+
+    @rule(target=safe, taken=consumes(waiting))
+    def make_safe(self, taken: Taken) -> Taken:
+        taken.safe = True
+        return taken
+
+    @rule(taken=safe)
+    def mark(self, taken: Taken) -> None:
+        taken.marked = True
+
+    @rule(taken=st.one_of(safe, waiting))
+    def delete(self, taken: Taken) -> None:
+        taken.gone = True
+
+    @rule(target=waiting)
+    def renew(self) -> object:
+        self.progress.kept(self.progress.checkpoint())
+        return multiple()
+
+    @invariant()
+    def checkpoint_passes_nothing_unsafe_and_never_goes_back(self) -> None:
+        checkpoint = self.progress.checkpoint()
+        unsafe = [taken for taken in self.all if not taken.safe]
+        below = min((taken.resource_version - 1 for taken in unsafe), default=self.read)
+        assert checkpoint.resource_version == below
+        assert checkpoint.resource_version >= self.last.resource_version
+        assert checkpoint.created_before >= self.last.created_before
+        self.last = checkpoint
+
+    @invariant()
+    def nothing_is_trimmed_that_is_unsafe_unkept_or_unproven(self) -> None:
+        trim = self.progress.trim()
+        assert self.trimmed <= trim <= self.progress.kept_version <= self.last.resource_version
+        kept = self.progress._kept
+        for taken in self.all:
+            if taken.resource_version <= trim:
+                proven = taken.generation == 1 and taken.created < kept.created_before
+                assert taken.safe
+                assert taken.gone or taken.marked or proven
+        self.trimmed = trim
+
+    @invariant()
+    def restart_takes_all_that_is_not_safe(self) -> None:
+        successor = Reader(self.progress._kept)
+        for taken in self.all:
+            if not taken.safe and not taken.marked and taken.resource_version > self.progress.kept_version:
+                assert not successor.counted_before(
+                    taken.resource_version,
+                    generation=taken.generation,
+                    # A signal created late bears a late time: `age` is what clocks may differ by.
+                    created=max(taken.created, self.progress._kept.created_before),
+                    edited=True,
+                    marked=False,
+                )
+
+
+TestShard = Shard.TestCase
+TestShard.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -1,0 +1,484 @@
+"""Signal resources become arrivals, or a reason why not; each occurrence is taken once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.harness.signals import BODY, COUNTED, PARSE, REF, body
+from tests.harness.streams import Keeper, Records, signal_stream
+from tests.harness.values import NOBODY, SHOP, T0
+
+from stormfold.api.conditions import Reason
+from stormfold.api.signal import Severity, SignalPhase
+from stormfold.kube.lease import Checkpoint
+from stormfold.kube.listwatch import Change, Changed, Deleted, Listed, Reached
+from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
+from stormfold.sources.progress import ShardProgress
+from stormfold.sources.signals.parser import Seen
+
+ARRIVAL = Arrival(
+    ref=REF,
+    name="PodDown",
+    namespace="shop",
+    severity=Severity.HIGH,
+    firing=False,
+    target=Target("apps/v1", "Deployment", "web", "shop"),
+    labels={"app": "web"},
+    source="alertmanager",
+    seen_ms=T0,
+    fingerprint="f1",
+    via=NOBODY,
+)
+
+
+def test_signal_is_an_arrival() -> None:
+    assert PARSE(BODY) == Seen(REF, T0 // 1000, edited=False, marked=False, outcome=ARRIVAL)
+
+
+def test_signal_that_says_only_its_name_is_an_arrival() -> None:
+    bare = body(metadata={}) | {"spec": {"name": "PodDown"}}
+    assert PARSE(bare).outcome == replace(
+        ARRIVAL,
+        severity=Severity.UNKNOWN,
+        firing=True,
+        target=None,
+        labels={},
+        source="",
+        fingerprint="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("namespace", "target_namespace", "speaks_for"),
+    [
+        pytest.param("shop", None, "shop", id="its own if the target names none"),
+        pytest.param("shop", "", "shop", id="its own if the target's is empty"),
+        pytest.param("shop", "shop", "shop", id="its own"),
+        pytest.param("stormfold-system", "shop", "shop", id="another, from the operator's"),
+        pytest.param("stormfold-system", None, "stormfold-system", id="the operator's"),
+    ],
+)
+def test_signal_speaks_for_a_namespace(namespace: str, target_namespace: str | None, speaks_for: str) -> None:
+    target = {"kind": "Pod", "name": "web-0"}
+    if target_namespace is not None:
+        target["namespace"] = target_namespace
+    outcome = PARSE(body(metadata={"namespace": namespace}, target=target)).outcome
+    assert isinstance(outcome, Arrival)
+    assert outcome.namespace == speaks_for
+
+
+@pytest.mark.parametrize(
+    ("namespace", "target_namespace", "speaks_for"),
+    [
+        pytest.param("shop", "shop", "shop", id="its own"),
+        pytest.param("stormfold-system", "shop", "shop", id="another, from the operator's"),
+    ],
+)
+def test_node_has_no_namespace_but_the_signal_speaks_for_the_one_that_is_named(
+    namespace: str, target_namespace: str, speaks_for: str
+) -> None:
+    target = {"kind": "Node", "name": "worker-3", "namespace": target_namespace}
+    outcome = PARSE(body(metadata={"namespace": namespace}, target=target)).outcome
+    assert isinstance(outcome, Arrival)
+    assert (outcome.namespace, outcome.target) == (speaks_for, Target("v1", "Node", "worker-3"))
+
+
+def in_minutes(minutes: float) -> str:
+    return (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "message"),
+    [
+        pytest.param({"name": None}, Reason.INVALID_SIGNAL, "spec.name: Field required", id="no name"),
+        pytest.param(
+            {"name": ""},
+            Reason.INVALID_SIGNAL,
+            "spec.name: String should have at least 1 character",
+            id="an empty name",
+        ),
+        pytest.param(
+            {"severity": "page"},
+            Reason.INVALID_SIGNAL,
+            "spec.severity: Input should be 'critical', 'high', 'warning', 'info' or 'unknown'",
+            id="a severity of the future",
+        ),
+        pytest.param(
+            {"target": {"kind": "Pod"}},
+            Reason.INVALID_SIGNAL,
+            "spec.target.name: Field required",
+            id="a target without a name",
+        ),
+        pytest.param(
+            {"labels": {"a": 1}},
+            Reason.INVALID_SIGNAL,
+            "spec.labels.a: Input should be a valid string",
+            id="a label that is no text",
+        ),
+        pytest.param(
+            {"startsAt": "2026-01-01T00:00:00"},
+            Reason.INVALID_SIGNAL,
+            "spec.startsAt: Input should have timezone info",
+            id="a time without a zone",
+        ),
+        pytest.param(
+            {"target": {"kind": "Pod", "name": "p", "namespace": "ops"}},
+            Reason.TARGET_IN_OTHER_NAMESPACE,
+            "spec.target.namespace: 'ops' must be 'shop', the Signal's own namespace; "
+            "only Signals in 'stormfold-system' may speak for others",
+            id="another namespace's target",
+        ),
+        pytest.param(
+            {"startsAt": "2999-01-01T00:00:00Z"},
+            Reason.STARTS_IN_FUTURE,
+            "spec.startsAt: 2999-01-01T00:00:00+00:00 must not lie more than 5 minutes ahead",
+            id="far in the future",
+        ),
+    ],
+)
+def test_signal_that_cannot_be_counted_is_rejected(
+    spec: dict[str, Any], reason: Reason, message: str
+) -> None:
+    verdict = Verdict(SignalPhase.REJECTED, reason, message)
+    assert PARSE(body(**spec)) == Seen(REF, T0 // 1000, edited=False, marked=False, outcome=verdict)
+
+
+def test_signal_without_a_spec_is_rejected() -> None:
+    empty = {"metadata": BODY["metadata"]}
+    assert PARSE(empty).outcome == Verdict(
+        SignalPhase.REJECTED, Reason.INVALID_SIGNAL, "spec.name: Field required"
+    )
+
+
+def test_message_of_a_rejection_fits_into_a_status() -> None:
+    outcome = PARSE(body(target={"kind": "K", "name": "n", "namespace": "n" * 63})).outcome
+    assert isinstance(outcome, Verdict)
+    assert len(outcome.message) <= 1024
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(4.5, True), (5.5, False)])
+def test_clocks_may_differ_by_five_minutes(ahead: float, taken: bool) -> None:
+    assert isinstance(PARSE(body(startsAt=in_minutes(ahead))).outcome, Arrival) == taken
+
+
+@pytest.mark.parametrize(
+    ("generation", "status", "marked"),
+    [
+        pytest.param(1, None, False, id="no status"),
+        pytest.param(1, {}, False, id="an empty status"),
+        pytest.param(1, {"phase": "Folded", "observedGeneration": 1}, True, id="its mark"),
+        pytest.param(2, {"phase": "Folded", "observedGeneration": 1}, False, id="an older mark"),
+        pytest.param(2, {"phase": "Rejected", "observedGeneration": 2}, True, id="the mark of a raised one"),
+        pytest.param(1, {"observedGeneration": 1}, False, id="no phase"),
+        pytest.param(1, {"phase": "Folded"}, False, id="no generation"),
+    ],
+)
+def test_mark_is_of_the_generation(generation: int, status: dict[str, Any] | None, marked: bool) -> None:
+    assert PARSE(body(metadata={"generation": generation}, status=status)).marked == marked
+
+
+WRITE: dict[str, Any] = BODY["metadata"]["managedFields"][0]
+
+
+@pytest.mark.parametrize(
+    ("writes", "edited"),
+    [
+        pytest.param([WRITE], False, id="only its creation"),
+        pytest.param([WRITE | {"time": "2026-01-01T00:00:01Z"}], True, id="the creator wrote again"),
+        pytest.param([WRITE, WRITE | {"manager": "other"}], True, id="somebody else wrote"),
+        pytest.param([], True, id="nobody says"),
+    ],
+)
+def test_signal_was_edited_or_not(writes: list[dict[str, Any]], edited: bool) -> None:
+    assert PARSE(body(metadata={"managedFields": writes})).edited == edited
+
+
+def test_raised_generation_happened_when_it_came() -> None:
+    before = int(datetime.now(UTC).timestamp() * 1000)
+    raised = PARSE(body(metadata={"generation": 2}))
+    assert isinstance(raised.outcome, Arrival)
+    assert before <= raised.outcome.seen_ms <= int(datetime.now(UTC).timestamp() * 1000)
+    assert raised.created == T0 // 1000
+
+
+# --- each occurrence once
+
+
+class Shard:
+    """A stream that began at checkpoint 100, with what it has told."""
+
+    def __init__(self) -> None:
+        self._shard = ShardProgress()
+        self._shard.begin({SHOP: Checkpoint(100, T0 // 1000 - 60)})
+        self._shard.begun()
+        self.progress = self._shard.of("shop")
+        self.told: list[tuple[str, object]] = []
+        self.records = Records()
+        self.full = ""
+        """The namespace for whose requests there is no room."""
+        self.stream = signal_stream(self._shard, folder=self, keeper=Keeper(self.told), records=self.records)
+
+    async def submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
+        """As the folder."""
+        self.told.append(("submitted", arrival.ref))
+        return self.full or None
+
+    def conclude(self, ref: SignalRef, verdict: Verdict) -> None:
+        """Say what has become of an occurrence."""
+        self.stream.durable(replace(ARRIVAL, ref=ref), verdict)
+
+    async def take(self, *changes: Change[Seen]) -> list[tuple[str, object]]:
+        """What is told of these changes."""
+        self.told.clear()
+        for change in changes:
+            await self.stream.take(change)
+        return list(self.told)
+
+
+def version(number: int, **changes: Any) -> Seen:
+    metadata = changes.pop("metadata", {}) | {"resourceVersion": str(number)}
+    return PARSE(body(metadata=metadata, **changes))
+
+
+OLD = {"creationTimestamp": "2025-12-31T23:00:00Z"}
+
+
+def edit_of_metadata() -> Seen:
+    return version(120, metadata={"labels": {"a": "b"}})
+
+
+def own_mark() -> Seen:
+    return version(120, status={"phase": "Folded", "observedGeneration": 1})
+
+
+async def test_new_signal_is_submitted_and_holds_the_checkpoint_until_it_is_safe() -> None:
+    shard = Shard()
+    assert await shard.take(Changed(version(110))) == [("changed", 110), ("submitted", REF)]
+    assert shard.progress.checkpoint().resource_version == 109
+    shard.conclude(REF, COUNTED)
+    assert shard.told[2:] == [("durable", (REF, COUNTED))]
+    assert shard.progress.checkpoint().resource_version == 110
+
+
+@pytest.mark.parametrize("again", [edit_of_metadata, own_mark])
+@pytest.mark.parametrize("safe", [True, False])
+async def test_signal_that_was_taken_is_not_submitted_again(again: Callable[[], Seen], safe: bool) -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)))
+    if safe:
+        shard.conclude(REF, COUNTED)
+    assert await shard.take(Changed(again())) == [("changed", 120)]
+    assert await shard.take(Listed([again()], 130, frozenset())) == [("changed", 120)]
+
+
+async def test_signal_that_was_edited_before_it_was_safe_is_concluded_as_it_is_now() -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)), Changed(edit_of_metadata()))
+    shard.conclude(REF, COUNTED)
+    # Whoever deletes it names the version that is there.
+    assert shard.told[-1] == ("durable", (replace(REF, resource_version=120), COUNTED))
+
+
+async def test_raised_generation_is_submitted() -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)))
+    told = await shard.take(Changed(version(120, metadata={"generation": 2})))
+    assert told == [("changed", 120), ("submitted", replace(REF, generation=2, resource_version=120))]
+    assert shard.progress.checkpoint().resource_version == 109
+
+
+async def test_each_occurrence_of_one_signal_is_concluded_for_itself() -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)), Changed(version(120, metadata={"generation": 2})))
+    shard.conclude(replace(REF, generation=2, resource_version=120), COUNTED)
+    assert shard.progress.checkpoint().resource_version == 109
+    shard.conclude(REF, COUNTED)
+    assert shard.progress.checkpoint().resource_version == 120
+
+
+@pytest.mark.parametrize(
+    ("found", "submitted"),
+    [
+        pytest.param(version(100), False, id="at the checkpoint"),
+        pytest.param(version(110), True, id="above it"),
+        pytest.param(own_mark(), False, id="above it, with its mark"),
+        pytest.param(version(110, metadata=OLD), False, id="above it, created long before and edited"),
+        pytest.param(
+            version(110, metadata=OLD | {"managedFields": [WRITE | {"time": OLD["creationTimestamp"]}]}),
+            True,
+            id="above it, created long before and not edited",
+        ),
+        pytest.param(
+            version(110, metadata=OLD | {"generation": 2}),
+            True,
+            id="above it, created long before and raised",
+        ),
+    ],
+)
+async def test_signal_found_at_start_is_submitted_unless_it_was_counted(found: Seen, submitted: bool) -> None:
+    told = await Shard().take(Listed([found], 200, frozenset()))
+    assert told == (
+        [("changed", 110), ("submitted", found.ref)]
+        if submitted
+        else [("keep", ("uid-1", "PodDown", found.created))]
+    )
+
+
+async def test_rejected_signal_without_its_mark_is_concluded_again_by_the_next_leader() -> None:
+    """The last one may have been killed between the checkpoint and the mark."""
+    seen = version(100, name=None)
+    assert isinstance(seen.outcome, Verdict)
+    told = await Shard().take(Listed([seen], 200, frozenset()))
+    assert told == [("durable", (seen.ref, seen.outcome))]
+    marked = version(100, name=None, status={"phase": "Rejected", "observedGeneration": 1})
+    assert await Shard().take(Listed([marked], 200, frozenset())) == [("keep", ("uid-1", None, T0 // 1000))]
+
+
+async def test_signal_counted_before_the_start_counts_again_when_it_is_raised() -> None:
+    shard = Shard()
+    await shard.take(Listed([version(90)], 100, frozenset()))
+    assert await shard.take(Changed(edit_of_metadata())) == [("changed", 120)]
+    told = await shard.take(Changed(version(130, metadata={"generation": 2})))
+    assert [word for word, _ in told] == ["changed", "submitted"]
+
+
+async def test_rejected_signal_is_concluded_at_once() -> None:
+    shard = Shard()
+    seen = version(110, name=None)
+    assert isinstance(seen.outcome, Verdict)
+    assert await shard.take(Changed(seen)) == [("changed", 110), ("durable", (REF, seen.outcome))]
+    assert shard.progress.checkpoint().resource_version == 110
+
+
+DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "1 signal, threshold 5 within 60 s")
+
+
+@pytest.mark.parametrize(
+    "verdict", [DISCARDED, Verdict(SignalPhase.REJECTED, Reason.REQUEST_NAMESPACE_NOT_FOUND, "")]
+)
+async def test_signal_in_no_request_holds_the_checkpoint_until_its_status_says_why(verdict: Verdict) -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)), Reached(180))
+    shard.conclude(REF, verdict)
+    assert shard.progress.checkpoint().resource_version == 109
+    shard.stream.marked(REF)
+    assert shard.progress.checkpoint().resource_version == 180
+
+
+@pytest.mark.parametrize(
+    ("end", "checkpoint"),
+    [
+        pytest.param(Deleted("uid-1", 180), 180, id="it is deleted"),
+        pytest.param(Listed([], 180, frozenset(["uid-1"])), 180, id="a list misses it"),
+        pytest.param(Changed(version(180, metadata={"generation": 2})), 179, id="it is raised"),
+    ],
+)
+@pytest.mark.parametrize("discarded_first", [True, False])
+async def test_discarded_signal_holds_the_checkpoint_no_longer_than_it_could_be_marked(
+    end: Change[Seen], checkpoint: int, discarded_first: bool
+) -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)))
+    if discarded_first:
+        shard.conclude(REF, DISCARDED)
+        assert shard.progress.checkpoint().resource_version == 109
+    await shard.take(end)
+    if not discarded_first:
+        assert shard.progress.checkpoint().resource_version == 109
+        shard.conclude(REF, DISCARDED)
+    assert shard.progress.checkpoint().resource_version == checkpoint
+
+
+async def test_discarded_signal_whose_mark_is_refused_holds_the_checkpoint_no_longer() -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)))
+    shard.conclude(REF, DISCARDED)
+    shard.stream.unmarkable(REF)
+    assert shard.progress.checkpoint().resource_version == 110
+
+
+async def test_signal_deleted_before_it_is_safe_still_holds_the_checkpoint() -> None:
+    shard = Shard()
+    assert await shard.take(Changed(version(110)), Deleted("uid-1", 120)) == [
+        ("changed", 110),
+        ("submitted", REF),
+        ("forget", "uid-1"),
+    ]
+    assert shard.progress.checkpoint().resource_version == 109
+    shard.conclude(REF, COUNTED)
+    assert shard.progress.checkpoint().resource_version == 120
+
+
+async def test_signal_that_a_list_misses_is_gone() -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)))
+    assert await shard.take(Listed([], 130, frozenset(["uid-1"]))) == [("forget", "uid-1")]
+
+
+async def test_checkpoint_follows_bookmarks() -> None:
+    shard = Shard()
+    assert not shard.stream.listed
+    await shard.take(Listed([], 150, frozenset()))
+    assert shard.stream.listed
+    assert shard.progress.checkpoint().resource_version == 150
+    await shard.take(Reached(180))
+    assert shard.progress.checkpoint().resource_version == 180
+
+
+async def test_mark_of_an_older_generation_proves_nothing_of_the_newer() -> None:
+    shard = Shard()
+    await shard.take(Changed(version(110)), Changed(version(120, metadata={"generation": 2})))
+    raised = replace(REF, generation=2, resource_version=120)
+    for ref in (REF, raised):
+        shard.conclude(ref, COUNTED)
+    shard.progress.kept(shard.progress.checkpoint())
+    shard.stream.marked(REF)
+    assert shard.progress.trim() == 119
+    shard.stream.marked(raised)
+    assert shard.progress.trim() == 120
+
+
+# --- what is told of itself
+
+
+async def test_arrival_comes_through_the_stream_that_read_it() -> None:
+    stream = Shard().stream
+    outcome = stream.parse(BODY).outcome
+    assert isinstance(outcome, Arrival)
+    assert outcome.via is stream
+    assert stream.leading
+    assert stream.current(outcome) is outcome
+
+
+WAITS_FOR_INFRA = (
+    "as many signals as may wait for requests in namespace infra: this one and those after it stay in the "
+    "cluster and are counted when there is room"
+)
+
+
+async def test_people_are_told_of_a_signal_that_is_rejected_or_waits_and_of_no_other() -> None:
+    shard = Shard()
+    raised = version(115, metadata={"generation": 2})
+    await shard.take(Changed(version(110)), Changed(raised))
+    shard.conclude(REF, COUNTED)
+    shard.conclude(raised.ref, DISCARDED)
+    assert shard.records.recorded == []
+    shard.full = "infra"
+    await shard.take(
+        Changed(version(120, metadata={"uid": "uid-2", "name": "first-to-wait"})),
+        Changed(version(130, metadata={"uid": "uid-3", "name": "second-to-wait"})),
+        Changed(version(140, metadata={"uid": "uid-4", "name": "nameless"}, name=None)),
+    )
+    assert shard.records.recorded == [
+        (
+            "first-to-wait",
+            "Warning",
+            "NoRoom",
+            WAITS_FOR_INFRA,
+        ),
+        ("nameless", "Warning", "InvalidSignal", "spec.name: Field required"),
+    ]

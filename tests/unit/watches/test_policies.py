@@ -1,0 +1,119 @@
+"""A policy resource is a version that may be put in force, or has faults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.harness.values import cluster_version, version
+
+from stormfold.api.conditions import Reason
+from stormfold.api.resource import ObjectMeta
+from stormfold.api.stormpolicy import PolicyStatus, StormPolicy
+from stormfold.policy.validation import Fault
+from stormfold.policy.version import PolicyVersion
+from stormfold.watches.policies import BEYOND, MAX_POLICIES, Accepted, Policy, examined, overflowing
+
+METADATA = {"name": "own", "namespace": "shop", "uid": "uid-own", "generation": 3}
+
+
+def test_policy_that_makes_sense_is_a_version() -> None:
+    body = {"metadata": METADATA, "spec": {"priority": 5}}
+    assert examined("StormPolicy", body) == (version(generation=3, priority=5), [])
+
+
+def test_policy_that_makes_no_sense_is_a_version_with_faults() -> None:
+    body = {"metadata": METADATA, "spec": {"closeAfter": "1s"}}
+    found, wrong = examined("StormPolicy", body)
+    assert found == version(generation=3, closeAfter="1s")
+    assert [fault.reason for fault in wrong] == [Reason.IDLE_LONGER_THAN_CLOSE_AFTER]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"groupBy": []}, "groupBy: Tuple should have at least 1 item after validation, not 0"),
+        ({"window": {"idle": "1 minute"}}, "window.idle: String should match pattern"),
+        ({"belowThreshold": "Ignore"}, "belowThreshold: Input should be 'Request' or 'Discard'"),
+    ],
+)
+def test_policy_that_cannot_be_read_is_no_version(spec: dict[str, Any], message: str) -> None:
+    found, wrong = examined("StormPolicy", {"metadata": METADATA, "spec": spec})
+    assert found is None
+    assert [fault.reason for fault in wrong] == [Reason.INVALID_SPEC]
+    assert wrong[0].message.startswith(message)
+
+
+def test_field_of_a_newer_crd_is_left_alone() -> None:
+    assert examined("StormPolicy", {"metadata": METADATA, "spec": {"silence": True}}) == (
+        version(generation=3),
+        list[Fault](),
+    )
+
+
+def policy(version: PolicyVersion) -> Policy:
+    """The policy that a version is of."""
+    return Policy(StormPolicy, ObjectMeta(name=version.id.name), PolicyStatus(), version, [])
+
+
+def beyond(versions: list[PolicyVersion]) -> set[str]:
+    """The names of those that are not put in force since too many go before them."""
+    policies = [policy(version) for version in versions]
+    accepted = Accepted()
+    for each in policies:
+        accepted.add(each)
+    refused = {each.metadata.name for each in policies if [f.reason for f in each.faults] == [BEYOND.reason]}
+    in_force = {version.id.name for version in accepted.versions}
+    assert in_force | refused == {each.metadata.name for each in policies}
+    assert not in_force & refused
+    return refused
+
+
+def test_namespace_has_so_many_policies_in_force_and_those_that_go_first_are_it() -> None:
+    flood = [version(name=f"p-{number:03}", priority=number) for number in range(MAX_POLICIES + 2)]
+    others = [
+        version(namespace="other", name="one"),
+        *(cluster_version(name=f"c-{number}") for number in range(MAX_POLICIES + 2)),
+    ]
+    assert beyond([*flood, *others]) == {"p-000", "p-001"}
+    assert beyond([*others, *reversed(flood)]) == {"p-000", "p-001"}
+    assert beyond(flood[2:] + others) == set()
+
+
+def test_no_more_is_kept_of_a_policy_than_what_it_says() -> None:
+    large = {"annotations": {"notes": "x" * 200_000}, "managedFields": [{"manager": "y" * 200_000}]}
+    read = Policy.read(StormPolicy, {"metadata": METADATA | large, "spec": {"priority": 5}})
+    assert read == Policy.read(StormPolicy, {"metadata": METADATA, "spec": {"priority": 5}})
+    assert read.version == version(generation=3, priority=5)
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "finding"),
+    [
+        pytest.param(
+            [],
+            Fault(Reason.OPEN_STORMS_WITHIN_LIMIT, "each group has a request of its own"),
+            id="nowhere",
+        ),
+        pytest.param(
+            ["ops", "shop"],
+            Fault(
+                Reason.OPEN_STORMS_REACHED,
+                "more groups than limits.openStorms in ops, shop: new ones are counted together in one request there, "
+                "whose spec.overflow is true, until that is closed",
+            ),
+            id="in some namespaces",
+        ),
+        pytest.param(
+            list("abcdefg"),
+            Fault(
+                Reason.OPEN_STORMS_REACHED,
+                "more groups than limits.openStorms in a, b, c, d, e and 2 more: new ones are counted together in one "
+                "request there, whose spec.overflow is true, until that is closed",
+            ),
+            id="in many",
+        ),
+    ],
+)
+def test_policy_says_where_it_has_more_groups_than_storms(namespaces: list[str], finding: Fault) -> None:
+    assert overflowing(namespaces) == finding
