@@ -1,4 +1,4 @@
-"""What was set up wrongly: a new pod names it in one line of its log and in its last words, and works once it is mended."""
+"""What was set up wrongly: a new pod names it in one line of its log and in its last words, and works once it is fixed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.harness.team import Team
 
 SECRET = "stormfold-redis"
 Damage = Callable[[Cluster], AbstractAsyncContextManager[None]]
-"""Breaks something of what is installed, and mends it in the end."""
+"""Breaks something of what is installed, and fixes it in the end."""
 
 
 async def patch(cluster: Cluster, kind: str, name: str, change: Manifest) -> None:
@@ -87,8 +87,8 @@ async def container(cluster: Cluster) -> Manifest:
     [
         pytest.param(
             wrong_password,
-            "asking Redis who it is: Redis refused the credentials (invalid username-password pair or user is "
-            "disabled.); mend user and password in STORMFOLD_REDIS_URL",
+            "asking Redis who it is: Redis refused the credentials (WRONGPASS invalid username-password pair or user is "
+            "disabled.); fix user and password in STORMFOLD_REDIS_URL",
             id="wrong password of Redis",
         ),
         pytest.param(
@@ -109,7 +109,7 @@ async def container(cluster: Cluster) -> Manifest:
         ),
     ],
 )
-async def test_pod_says_what_is_wrong_and_works_once_it_is_mended(
+async def test_pod_says_what_is_wrong_and_works_once_it_is_fixed(
     damage: Damage, says: str, cluster: Cluster, team: Team
 ) -> None:
     async with damage(cluster):

@@ -46,15 +46,22 @@ def redis(name: str) -> dict[str, Any]:
     container = {"name": "redis", "image": os.environ["VALKEY_IMAGE"], "command": ["valkey-server"]}
     container["args"] = ["--protected-mode", "no", "--maxmemory-policy", "noeviction", "--save", ""]
     container["readinessProbe"] = {"tcpSocket": {"port": 6379}, "periodSeconds": 1}
-    pod = {
-        "metadata": {"name": "redis", "namespace": name, "labels": labels},
-        "spec": {"containers": [container]},
+    # A Deployment: a pod that belongs to nobody would keep its node from being drained.
+    deployment = {
+        "metadata": {"name": "redis", "namespace": name},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
     }
     service = {
         "metadata": {"name": "redis", "namespace": name},
         "spec": {"selector": labels, "ports": [{"port": 6379}]},
     }
-    items = [{"apiVersion": "v1", "kind": "Pod", **pod}, {"apiVersion": "v1", "kind": "Service", **service}]
+    items = [
+        {"apiVersion": "apps/v1", "kind": "Deployment", **deployment},
+        {"apiVersion": "v1", "kind": "Service", **service},
+    ]
     return {"apiVersion": "v1", "kind": "List", "items": items}
 
 
@@ -88,7 +95,7 @@ async def test_chart_is_installed_upgraded_and_rolled_back_in_a_storm_and_uninst
     team = await new_team()
     own = await new_namespace()
     await kubectl("apply", "-f", "-", stdin=json.dumps(redis(own)))
-    await kubectl("-n", own, "wait", "--for=condition=Ready", "pod/redis", "--timeout=60s")
+    await kubectl("-n", own, "wait", "--for=condition=Available", "deployment/redis", "--timeout=60s")
     url = f"redis://redis.{own}:6379/0"
     await kubectl("-n", SYSTEM, "create", "secret", "generic", "own-redis", f"--from-literal=url={url}")
     ha = {**images, "replicas": 2, "redis": {"existingSecret": "own-redis"}, "valkey": {"enabled": False}}
