@@ -1,4 +1,5 @@
-"""Measures the named parts, or all: `python -m benchmarks [part …]`. `--page` only writes page and plots anew."""
+"""Measures the named parts, or all: `python -m benchmarks [part …]`. `--page` only writes page and plots
+anew."""
 
 from __future__ import annotations
 

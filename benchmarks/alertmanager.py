@@ -1,7 +1,9 @@
-"""What an alert costs from the socket to its arrival and back: CPU of the serving process, bodies of 100 alerts.
+"""What an alert costs from the socket to its arrival and back: CPU of the serving process, bodies of 100
+alerts.
 
-The client is a process of its own; what comes behind the webhook concludes each alert at once. Reading alone, without
-HTTP, is measured too. CPU times grow when other work shares the cores, so the best of several rounds counts.
+The client is a process of its own; what comes behind the webhook concludes each alert at once. Reading alone,
+without HTTP, is measured too. CPU times grow when other work shares the cores, so the best of several rounds
+counts.
 """
 
 from __future__ import annotations

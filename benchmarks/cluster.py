@@ -1,4 +1,5 @@
-"""What parts measure that need an API server: the operator as its own process, a client, and who used how much CPU."""
+"""What parts measure that need an API server: the operator as its own process, a client, and who used how
+much CPU."""
 
 from __future__ import annotations
 

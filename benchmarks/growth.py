@@ -1,4 +1,5 @@
-"""The part `growth`: what a signal costs, from a thousand to a million of them, with more storms, replicas and servers."""
+"""The part `growth`: what a signal costs, from a thousand to a million of them, with more storms, replicas
+and servers."""
 
 from __future__ import annotations
 
@@ -49,8 +50,8 @@ ACTIVE = 100
 CHUNK = 1000
 """Signals that are made at once."""
 UNDER_WAY = 20_000
-"""Signals that are not safe yet, at most: with more, a busy machine takes longer than a signal may wait before it is
-folded again."""
+"""Signals that are not safe yet, at most: with more, a busy machine takes longer than a signal may wait
+before it is folded again."""
 CHECKPOINT_SECONDS = 1.0
 SAFE_SECONDS = 120.0
 LABELS = {"container": "api", "job": "kube-state-metrics", "team": "payments"}
@@ -140,7 +141,8 @@ class Written(NamedTuple):
 
 
 class Requests:
-    """In the place of the API server and what is known of it: each write is done at once, and each replica hears of it."""
+    """In the place of the API server and what is known of it: each write is done at once, and each replica
+    hears of it."""
 
     remediation_phase = None
     throttled = False
@@ -188,7 +190,8 @@ class Requests:
 
 
 class Replicas:
-    """Folders and reconcilers that share Redis, and this process: what they use is compared, not how fast they are."""
+    """Folders and reconcilers that share Redis, and this process: what they use is compared, not how fast
+    they are."""
 
     def __init__(self, connections: Sequence[Connection]) -> None:
         self.progress = ShardProgress()
@@ -391,8 +394,8 @@ AT = 100_000
 BESIDE = 3
 """Rounds before and after a case that it is held against."""
 LIMIT_SECONDS = 250
-"""What would end later by what the tenth of it took is left out, unless BENCH_SECONDS says another time. All cases take some
-twenty minutes."""
+"""What would end later by what the tenth of it took is left out, unless BENCH_SECONDS says another time. All
+cases take some twenty minutes."""
 
 
 @dataclass(frozen=True)
@@ -405,7 +408,8 @@ class Case:
 
     @property
     def tenth(self) -> Case:
-        """By which it is foreseen how long this one takes: a tenth of the signals, or of the storms if each has but one."""
+        """By which it is foreseen how long this one takes: a tenth of the signals, or of the storms if each
+        has but one."""
         load = self.load
         if load.storms == load.signals:
             return replace(self, load=replace(load, storms=load.storms // 10))
@@ -441,7 +445,8 @@ REPLICAS = {
 
 
 def order() -> list[Case]:
-    """Each case as often as it is measured: rounds of all small ones, then the most telling first, while there is time.
+    """Each case as often as it is measured: rounds of all small ones, then the most telling first, while
+    there is time.
 
     What a large case is held against comes right before and after it, too (see `ratio`).
     """
@@ -511,7 +516,8 @@ def described(case: Case) -> str:
     load = case.load
     turns = f", {ACTIVE} at a time" if load.waves else ""
     replicas = f", {case.replicas} replicas" if case.replicas > 1 else ""
-    return f"{load.signals:,} signals of {load.storms:,} storms{turns}{replicas}{', Cluster' if case.cluster else ''}"
+    where = ", Cluster" if case.cluster else ""
+    return f"{load.signals:,} signals of {load.storms:,} storms{turns}{replicas}{where}"
 
 
 Costs = Mapping[Case, Sequence[Cost]]
@@ -524,8 +530,8 @@ def median(costs: Costs, case: Case, what: str = "us") -> float | None:
 
 
 def ratio(costs: Costs, case: Case, base: Case) -> float | None:
-    """How many times more a signal costs than in the rounds of the base right before and after it: a machine becomes slower
-    and faster in these minutes by more than what is looked for."""
+    """How many times more a signal costs than in the rounds of the base right before and after it: a machine
+    becomes slower and faster in these minutes by more than what is looked for."""
     of, bases = costs.get(case), costs.get(base)
     if not of or not bases:
         return None
@@ -584,8 +590,11 @@ HEAD = (
     "retries",
 )
 NOTE = (
-    "A thousand signals give each of 100 storms ten, and some 20 to a call. Ten thousand come at once, since so many may be under way, and fill the calls. Of more, some come as others "
-    "become safe: about as many to a call, however many there are. *To the first* is to rounds of the first case right before and after, since machines become slower and faster by more than that. What has no figures was left out, since it would not have ended in time; nothing is extrapolated."
+    "A thousand signals give each of 100 storms ten, and some 20 to a call. Ten thousand come at once, since "
+    "so many may be under way, and fill the calls. Of more, some come as others "
+    "become safe: about as many to a call, however many there are. *To the first* is to rounds of the first "
+    "case right before and after, since machines become slower and faster by more than that. What has no "
+    "figures was left out, since it would not have ended in time; nothing is extrapolated."
 )
 
 
@@ -607,7 +616,8 @@ def tables(costs: Costs) -> list[Table]:
             f"CPU of a signal, {AT:,} of them, by the storms that are open at once",
             ("", *HEAD),
             by_storms,
-            "All storms take turns, so that the more there are the fewer signals of one are folded, and written, together: "
+            "All storms take turns, so that the more there are the fewer signals of one are folded, and "
+            "written, together: "
             "with 100,000 a signal is a storm.",
         ),
         Table(
@@ -656,7 +666,7 @@ writing requests, marks, retention, kopf, and what replicas hear of each other's
 making the arrivals, and all that the servers used.
 
 With 100 storms, each grows with the signals. With 10 signals a storm, 100 storms at a time get all of theirs: the storms grow with the signals, to 100,000 that are open.
-"""
+"""  # noqa: E501
 AIMS = (
     Aim("few_storms_ratio", "CPU of a signal, 10⁶ to 10³ of them, in 100 storms", "times", at_most=1.2),
     Aim(

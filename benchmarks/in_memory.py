@@ -1,4 +1,5 @@
-"""The stream of Signals and the folder of the operator in this process, on a real Redis and without an API server."""
+"""The stream of Signals and the folder of the operator in this process, on a real Redis and without an API
+server."""
 
 from __future__ import annotations
 
@@ -87,8 +88,8 @@ class NoRecorder:
 
 
 def folder_of(connection: Connection, version: PolicyVersion) -> Folder:
-    """The folder as the operator has it, under one policy; what is folded stays in flight, since nobody writes
-    requests."""
+    """The folder as the operator has it, under one policy; what is folded stays in flight, since nobody
+    writes requests."""
     router = Router()
     router.update([version], in_use=())
     store = StormStore(connection, cluster="bench")
@@ -96,7 +97,8 @@ def folder_of(connection: Connection, version: PolicyVersion) -> Folder:
 
 
 def stream_of(folder: Folder, namespaces: Iterable[str]) -> SignalStream:
-    """The stream of the Signals of these namespaces; what the folder has no room for is left, and not read again."""
+    """The stream of the Signals of these namespaces; what the folder has no room for is left, and not read
+    again."""
     no_client = cast("Any", None)
     router = Router()
     router.namespaces_listed({namespace: {} for namespace in namespaces})

@@ -290,8 +290,10 @@ def reckon(runs: dict[str, list[Run]]) -> Measured:
                     "times ours",
                 ),
                 rows,
-                f"Medians of {ROUNDS} rounds, in each of which every way has its turn: {LIVE:,} Signals created {CREATES_AT_ONCE} at once "
-                f"while it watches, and a start with {THERE:,} that are there. Both include parsing, routing and the folds in batches.",
+                f"Medians of {ROUNDS} rounds, in each of which every way has its turn: {LIVE:,} Signals "
+                f"created {CREATES_AT_ONCE} at once "
+                f"while it watches, and a start with {THERE:,} that are there. Both include parsing, routing "
+                f"and the folds in batches.",
             )
         ],
         plots=[
@@ -319,7 +321,7 @@ ABOUT = """
 The same Signals of a real kube-apiserver go to the same folder (`fold.folder`, on Valkey), once from our list and watch and once from an `@kopf.on.event` handler that parses them with our parser
 and submits them, each in a process of its own. kopf runs twice: as it comes, and tuned (our settings of it, by which it makes no diffs, and workers that end at once). Our way also keeps the books of the checkpoint.
 Not in these figures: kopf's queues have no bound, and it does not notice what was deleted while it was disconnected.
-"""
+"""  # noqa: E501
 AIMS = (
     Aim(
         "cpu_ratio_live",

@@ -1,7 +1,9 @@
-"""What a flood costs others, and the operator: the delay of another namespace's requests, and memory at the limit.
+"""What a flood costs others, and the operator: the delay of another namespace's requests, and memory at the
+limit.
 
-Runs on servers of its own, like `benchmarks/signals.py`. A probe is the first signal of a group, from its creation to
-its request; beside a flood, the API server itself is slow for everybody, so that a part of the delay is its own.
+Runs on servers of its own, like `benchmarks/signals.py`. A probe is the first signal of a group, from its
+creation to its request; beside a flood, the API server itself is slow for everybody, so that a part of the
+delay is its own.
 """
 
 from __future__ import annotations
@@ -131,7 +133,8 @@ class Scene:
 
 
 async def fill(valkey: Valkey) -> dict[str, float]:
-    """Memory of what is held, and of what is held back, as namespace after namespace waits below a threshold."""
+    """Memory of what is held, and of what is held back, as namespace after namespace waits below a
+    threshold."""
     connection = Connection.from_url(valkey.url)
     waiting = PolicySpec(
         below_threshold=BelowThreshold.DISCARD, threshold=Threshold(signals=100_000, within="6h")

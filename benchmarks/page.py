@@ -14,7 +14,7 @@ HEAD = """\
 
 `make bench` measures all parts in at most {limit} s, `make bench PART={first}` one. In that time `growth` leaves out its largest cases: `make bench PART=growth BENCH_SECONDS=900` gives it more. What is below took {took:.0f} s. Each part was measured when and where it says, on servers of its own,
 with the ways that it compares interleaved in one run. Ratios are what to go by; times are of that machine, which also ran the servers and the load.
-"""
+"""  # noqa: E501
 
 
 def read(folder: Path) -> list[Result]:
@@ -74,8 +74,10 @@ def _where(machine: Json, took_seconds: float) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     commit = f"commit {machine['commit']}" + (" with changes" if machine["changed"] else "")
     return (
-        f"*{machine['date'][:16].replace('T', ' ')} UTC, {commit}, in {took_seconds:.0f} s; {machine['cores']} cores of "
-        f"{machine['cpu']}, {machine['memory_mb'] // 1024} GB, load before {machine['load_before']}; {versions}.*"
+        f"*{machine['date'][:16].replace('T', ' ')} UTC, {commit}, in {took_seconds:.0f} s; "
+        f"{machine['cores']} cores of "
+        f"{machine['cpu']}, {machine['memory_mb'] // 1024} GB, load before {machine['load_before']}; "
+        f"{versions}.*"
     )
 
 

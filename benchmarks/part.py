@@ -1,4 +1,5 @@
-"""What the parts give and the page shows: figures, aims, tables, plots. All of it goes through JSON and back."""
+"""What the parts give and the page shows: figures, aims, tables, plots. All of it goes through JSON and
+back."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The other ways to keep a storm in Redis, as somebody would write them who knows Redis.
 
-All of them share the client, the connection and its pipelining with stormfold (`fold.pipelining`). None does what
-fold.lua does besides counting: knowing a signal that comes twice, windows, thresholds, deadlines, a safe end.
+All of them share the client, the connection and its pipelining with stormfold (`fold.pipelining`). None does
+what fold.lua does besides counting: knowing a signal that comes twice, windows, thresholds, deadlines, a safe
+end.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ for a = 1, #ARGV, 5 do
 end
 redis.call('SET', KEYS[1], cjson.encode(request))
 return storm.alertCount
-"""
+"""  # noqa: E501
 METADATA_LUA = """#!lua
 -- KEYS[1] what is known of a storm as JSON; ARGV five for each signal: kind, namespace, name, when, severity.
 local storm = cjson.decode(redis.call('GET', KEYS[1]))
@@ -76,8 +77,9 @@ def moment(ms: int) -> str:
 def request(storm: Storm, resources: int) -> Json:
     """The whole request as a Kubernetes object: about 30 KB at 25 resources.
 
-    Its metadata with managedFields, what the first alert said, the webhook body that it came in, and of each resource
-    what its own alert said: the parts, and about the shares, of such objects where they were kept in Redis.
+    Its metadata with managedFields, what the first alert said, the webhook body that it came in, and of each
+    resource what its own alert said: the parts, and about the shares, of such objects where they were kept in
+    Redis.
     """
     pods = storm.pods(max(resources, PAYLOAD_ALERTS))
     spec = {
@@ -149,7 +151,8 @@ def alert(storm: Storm, pod: str) -> Json:
         },
         "annotations": {
             "summary": "Pod is crash looping.",
-            "description": f"Pod {storm.namespace}/{pod} (api) is in waiting state (reason: CrashLoopBackOff).",
+            "description": f"Pod {storm.namespace}/{pod} (api) is in waiting state (reason: "
+            f"CrashLoopBackOff).",
             "runbook_url": f"https://runbooks.example.org/kubernetes/{TROUBLE.lower()}",
         },
         "startsAt": "2026-01-01T00:00:00.000Z",
@@ -218,7 +221,8 @@ def fields_of(arrival: Arrival) -> tuple[str, str, str, str, str]:
 class GetModifySet:
     """GET, change the object in the client, SET; `loads` and `dumps` are those of a JSON library.
 
-    Without WATCH, as it was done: with it, a signal costs another round trip, and two writers of one storm retry.
+    Without WATCH, as it was done: with it, a signal costs another round trip, and two writers of one storm
+    retry.
     """
 
     commands: Sequence[str] = ("get", "set")

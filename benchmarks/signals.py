@@ -1,4 +1,5 @@
-"""The part `signals`: what a storm of Signals costs the operator, the API server, etcd and Valkey, and how soon it is known."""
+"""The part `signals`: what a storm of Signals costs the operator, the API server, etcd and Valkey, and how
+soon it is known."""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ LOOK_SECONDS = 0.01
 EXACT_LOOK_SECONDS = 0.05
 """Each look costs the operator some 2 ms of CPU."""
 LIFE_LOOK_SECONDS = 0.5
-"""The same for the life of a few Signals, where it does not matter when they are exact, and each look would."""
+"""The same for the life of a few Signals, where it does not matter when they are exact, and each look
+would."""
 FOLDED_IN_MEMORY = 5000
 WRITES = 1000
 BURST = 150
@@ -184,7 +186,8 @@ class Probes:
 
 @dataclass(frozen=True)
 class Round:
-    """What one storm cost; `cpu` is µs a Signal by who used it, until the last was acknowledged or, with the operator, exact."""
+    """What one storm cost; `cpu` is µs a Signal by who used it, until the last was acknowledged or, with the
+    operator, exact."""
 
     groups: int
     watched: bool
@@ -259,7 +262,8 @@ class Scene:
         )
 
     async def at_rest(self) -> None:
-        """Wait until the operator has done with all that came before: its start, and Signals that were there."""
+        """Wait until the operator has done with all that came before: its start, and Signals that were
+        there."""
 
         async def rests() -> bool:
             used = sum(self.operator.cpu_seconds().values())
@@ -317,7 +321,8 @@ def watch_redis(valkey: Valkey) -> None:
 
 
 def what_held_redis_up(valkey: Valkey) -> dict[str, float]:
-    """Since `watch_redis`: scripts, those that were slow and the slowest of them, and what the latency monitor noted."""
+    """Since `watch_redis`: scripts, those that were slow and the slowest of them, and what the latency
+    monitor noted."""
     slow: Any = valkey.command("SLOWLOG", "GET", -1)
     latest: Any = valkey.command("LATENCY", "LATEST")
     return {
@@ -355,7 +360,8 @@ async def measure_life(scene: Scene, namespace: str, *, marked: bool) -> dict[st
 
 
 def deletion(client: KubeClient, namespace: str) -> Any:
-    """Deletes exactly the version of a Signal that was read, as retention does; of one that was marked since, the next."""
+    """Deletes exactly the version of a Signal that was read, as retention does; of one that was marked since,
+    the next."""
 
     async def delete(item: dict[str, Any]) -> None:
         metadata = item["metadata"]
@@ -372,7 +378,8 @@ def deletion(client: KubeClient, namespace: str) -> Any:
 
 
 async def measure_fold(valkey: Valkey, signals: int, batch: int) -> float:
-    """Our own CPU from an event of the watch to its acknowledged fold, in batches of that many; µs a signal."""
+    """Our own CPU from an event of the watch to its acknowledged fold, in batches of that many; µs a
+    signal."""
     connection = Connection.from_url(valkey.url)
     folder = folder_of(connection, VERSION)
     stream = stream_of(folder, ["fold"])
@@ -416,7 +423,8 @@ def as_stored(manifest: dict[str, Any], version: int) -> dict[str, Any]:
 
 
 async def measure_writes(client: KubeClient, count: int) -> dict[str, float]:
-    """Client CPU of a status patch and of a deletion, by the client and as many at once as in the operator."""
+    """Client CPU of a status patch and of a deletion, by the client and as many at once as in the
+    operator."""
     namespace = "writes"
     await make_namespace(client, namespace)
     path = paths.collection(Signal.plural, namespace)
@@ -549,7 +557,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def creates_ratio(scene: Scene, groups: int) -> float:
-    """Creates a second beside the operator to those without it: the median over the rounds, each of which has both."""
+    """Creates a second beside the operator to those without it: the median over the rounds, each of which has
+    both."""
     both = zip(scene.of(groups, watched=True), scene.of(GROUPS[0], watched=False), strict=True)
     return statistics.median(one.creates_per_second / other.creates_per_second for one, other in both)
 
@@ -627,7 +636,10 @@ def tables(figures: Mapping[str, float], scene: Scene, lives: Lives) -> list[Tab
         ],
         ["that restart until it is ready", joined(figures, "s", "restart_seconds")],
         [
-            f"SLOWLOG of the storms above: {figures['scripts']:,.0f} scripts, of them longer than {SLOW_MS} ms; the slowest",
+            (
+                f"SLOWLOG of the storms above: {figures['scripts']:,.0f} scripts, of them longer than "
+                f"{SLOW_MS} ms; the slowest"
+            ),
             f"{figures['slow_commands']:,.0f}; {figures['slowest_command_ms']:.1f} ms",
         ],
         [
@@ -649,14 +661,17 @@ def tables(figures: Mapping[str, float], scene: Scene, lives: Lives) -> list[Tab
                 "scripts a Signal",
             ),
             storms,
-            f"Medians of {len(scene.of(GROUPS[0], watched=True))} rounds that take turns. CPU is that of a Signal, until the last create was acknowledged or, beside the operator, everything was exact. "
-            f"The lag is that of every {PROBED}th Signal, from the acknowledgement of its create until Redis has counted it.",
+            f"Medians of {len(scene.of(GROUPS[0], watched=True))} rounds that take turns. CPU is that of a "
+            f"Signal, until the last create was acknowledged or, beside the operator, everything was exact. "
+            f"The lag is that of every {PROBED}th Signal, from the acknowledgement of its create until Redis "
+            f"has counted it.",
         ),
         Table(
             "µs of CPU for the life of a Signal: created, counted, deleted",
             ("", *WHO),
             lifetimes,
-            f"{BURSTS} bursts of {BURST} Signals of {GROUPS[0]} groups, {LIVES} times; the client deletes them as retention does. With marks, each Signal's status says where it went.",
+            f"{BURSTS} bursts of {BURST} Signals of {GROUPS[0]} groups, {LIVES} times; the client deletes "
+            f"them as retention does. With marks, each Signal's status says where it went.",
         ),
         Table("Single steps", ("", "measured"), steps),
     ]
@@ -692,10 +707,19 @@ of its own. All of them share the machine, so that creates beside the operator a
 
 For orientation, a Go controller (controller-runtime) that did the same in memory, on a machine of this kind: 0.37 ms of its CPU a Signal without marks and 1.17 ms with them, 44 to 51 MB,
 exact 1.0 to 1.2 s after the last create. It was not part of these runs.
-"""
-NO_CORE_LEFT = "creates at full speed take both cores of the machine by themselves, so that whatever runs beside them waits, and slows them"
-SPREAD = "no step stands out any more ([profile](profile.md)): reading and taking in a Signal is a quarter of it, and so is writing requests"
-ONCE_A_SECOND = "a request is written once a second at most, so that the last signals of some of 20 wait nearly as long; the rest is their fold and the write"
+"""  # noqa: E501
+NO_CORE_LEFT = (
+    "creates at full speed take both cores of the machine by themselves, so that "
+    "whatever runs beside them waits, and slows them"
+)
+SPREAD = (
+    "no step stands out any more ([profile](profile.md)): reading and taking in a "
+    "Signal is a quarter of it, and so is writing requests"
+)
+ONCE_A_SECOND = (
+    "a request is written once a second at most, so that the last signals of some of "
+    "20 wait nearly as long; the rest is their fold and the write"
+)
 AIMS = (
     Aim(
         "exact_seconds_20",

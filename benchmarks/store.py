@@ -181,7 +181,8 @@ class Course:
     """Signals in a round."""
     signals: Iterator[tuple[Storm, Arrival]] = field(init=False)
     rounds: list[dict[str, float]] = field(default_factory=list)
-    """µs a signal: `client`, `redis` (all that the server used), `commands` (what it says its commands took), `wall`."""
+    """µs a signal: `client`, `redis` (all that the server used), `commands` (what it says its commands took),
+    `wall`."""
 
     def __post_init__(self) -> None:
         self.signals = endless(self.of, RESOURCES)
@@ -571,13 +572,15 @@ def tables(
                 "faster, times",
             ),
             per_signal,
-            f"Medians of {ROUNDS} rounds, in each of which every way has its turn; the ratios are to the first row, in the same round.",
+            f"Medians of {ROUNDS} rounds, in each of which every way has its turn; the ratios are to the "
+            f"first row, in the same round.",
         ),
         Table(
             "Bytes of a storm, by its resources",
             ("form", *(f"{size:,}" for size in SIZES), "less at 25"),
             of_storm,
-            "`MEMORY USAGE` of all its keys on Valkey. stormfold lists up to `limits.resources` (here as many as there are, at most 100) and counts the rest by a HyperLogLog.",
+            "`MEMORY USAGE` of all its keys on Valkey. stormfold lists up to `limits.resources` (here as "
+            "many as there are, at most 100) and counts the rest by a HyperLogLog.",
         ),
         Table(
             f"{FEW:,} and {MANY:,} open storms of {RESOURCES} resources after churn, in a {MAXMEMORY} server",
@@ -591,7 +594,9 @@ def tables(
                 "resident to used",
             ),
             whole,
-            f"Every storm grows in {len(GROWTH)} writes; {CHURNS} times a third of all ends and others grow. Only a server built with jemalloc knows its fragmentation; the embedded Valkey is not. An almost empty server is resident with more than it uses.",
+            f"Every storm grows in {len(GROWTH)} writes; {CHURNS} times a third of all ends and others grow. "
+            f"Only a server built with jemalloc knows its fragmentation; the embedded Valkey is not. An "
+            f"almost empty server is resident with more than it uses.",
         ),
     ]
 
@@ -605,9 +610,10 @@ The same signals about storms of {RESOURCES} pods go to the same server ({MAXMEM
 * stormfold's `fold.lua`, one signal a call, and in batches as the operator sends them. It alone also knows signals that come twice, windows, thresholds, deadlines and lost storms.
 
 A batch of the other scripts, for fairness, is one call for each storm with all its signals, and the calls travel together. Redis CPU is all that the server used, network included.
-"""
+"""  # noqa: E501
 IN_LUA = (
-    "one SADD, HMGET and HSET a storm, which count nothing, take half as much with 10 storms and a quarter with 100; of ours the arguments are a quarter to a third, "
+    "one SADD, HMGET and HSET a storm, which count nothing, take half as much with 10 storms and a quarter "
+    "with 100; of ours the arguments are a quarter to a third, "
     "the ids a fifth to a quarter, reading and writing storms a fifth to a third (decision 0026)"
 )
 AIMS = (
@@ -643,7 +649,8 @@ AIMS = (
         "faster than get-modify-set, one signal a call (claimed elsewhere: 7.8)",
         "times",
         at_least=8,
-        reason="a call costs the client alone some 150 µs whatever it carries, and an eighth of get-modify-set by orjson is less; "
+        reason="a call costs the client alone some 150 µs whatever it carries, and an eighth of "
+        "get-modify-set by orjson is less; "
         "signals of a storm travel in batches",
     ),
     Aim("storms_10000_mb", "10,000 open storms, all that the server uses", "MB", at_most=32),

@@ -1,4 +1,5 @@
-"""The storms of the part `store`: groups, the pods that they affect, and signals about them, always the same."""
+"""The storms of the part `store`: groups, the pods that they affect, and signals about them, always the
+same."""
 
 from __future__ import annotations
 

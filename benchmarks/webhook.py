@@ -1,9 +1,11 @@
-"""What the webhook takes: alerts from a socket to their RemediationRequests, and beside it a real Alertmanager's API.
+"""What the webhook takes: alerts from a socket to their RemediationRequests, and beside it a real
+Alertmanager's API.
 
-One replica with Valkey on the same machine; the alerts come from a process of its own, in bodies of 100 of one group
-each, as a pair of Alertmanagers would post them with a token each. Each phase posts every body once: when all are new, and when all are known. Then the
-same alerts go, in bodies of 100, to `/api/v2/alerts` of an Alertmanager that has nobody to notify. CPU is counted from
-the first post to the last answer. All share the cores, so the table ends with who used how much of the machine.
+One replica with Valkey on the same machine; the alerts come from a process of its own, in bodies of 100 of
+one group each, as a pair of Alertmanagers would post them with a token each. Each phase posts every body
+once: when all are new, and when all are known. Then the same alerts go, in bodies of 100, to `/api/v2/alerts`
+of an Alertmanager that has nobody to notify. CPU is counted from the first post to the last answer. All share
+the cores, so the table ends with who used how much of the machine.
 """
 
 from __future__ import annotations
@@ -240,12 +242,14 @@ class Row:
         return (
             f"{self.name:34} {figures['alerts_per_second']:>8,} {next(iter(cpu.values())):>7} "
             f"{figures['alerts_per_second_of_cpu']:>8,} {cpu.get('valkey-server', '–'):>7} "
-            f"{figures['answer_p50_ms']:>8,} {figures['answer_p99_ms']:>8,} {figures['refused_posts']:>5}  {shares}"
+            f"{figures['answer_p50_ms']:>8,} {figures['answer_p99_ms']:>8,} {figures['refused_posts']:>5}  "
+            f"{shares}"
         )
 
 
 HEAD = (
-    f"{'':34} {'alerts/s':>8} {'CPU µs':>7} {'alerts/s':>8} {'Redis':>7} {'answer':>8} {'answer':>8} {'again':>5}  share of the machine\n"
+    f"{'':34} {'alerts/s':>8} {'CPU µs':>7} {'alerts/s':>8} {'Redis':>7} {'answer':>8} {'answer':>8} "
+    f"{'again':>5}  share of the machine\n"
     f"{'':34} {'':8} {'/alert':>7} {'/core':>8} {'µs/al.':>7} {'p50 ms':>8} {'p99 ms':>8}"
 )
 
@@ -365,8 +369,10 @@ def measure_part(say: Say) -> Measured:
         *("answer p50 ms", "answer p99 ms", "posted again", "shares of the machine"),
     )
     note = (
-        f"{POSTS * ALERTS:,} alerts of {GROUPS} groups in bodies of {ALERTS}, {CONNECTIONS} posts at once. Without what "
-        f"comes behind the webhook, serving takes {serving:.1f} µs an alert, {reading:.1f} of them to read it."
+        f"{POSTS * ALERTS:,} alerts of {GROUPS} groups in bodies of {ALERTS}, {CONNECTIONS} posts at once. "
+        f"Without what "
+        f"comes behind the webhook, serving takes {serving:.1f} µs an alert, {reading:.1f} of them to read "
+        f"it."
     )
     return Measured(
         figures={
@@ -384,14 +390,15 @@ def measure_part(say: Say) -> Measured:
 ABOUT = """
 Alerts go from a socket to their requests and back, with both ways to acknowledge (`STORMFOLD_WEBHOOK_ACK`), first when all are new and then when all are known. The same alerts then go to
 `/api/v2/alerts` of a real Alertmanager that has nobody to notify. The load is a process of its own; all share the cores.
-"""
+"""  # noqa: E501
 AIMS = (
     Aim(
         "alerts_per_core",
         "new alerts a second and core of the operator's CPU, ack: request",
         "",
         at_least=20_000,
-        reason="machines differ by half: on one on which Alertmanager takes 16,461 it was 22,409 (2026-11-24)",
+        reason="machines differ by half: on one on which Alertmanager takes 16,461 it was 22,409 "
+        "(2026-11-24)",
     ),
     Aim("per_core_ratio", "the same to what Alertmanager takes", "times", at_least=1),
     Aim(
@@ -399,7 +406,8 @@ AIMS = (
         "new alerts a second by the clock, to what Alertmanager takes",
         "times",
         at_least=1,
-        reason="a replica is one process and has one core, of which Redis and the writes take their part; Alertmanager has both. "
+        reason="a replica is one process and has one core, of which Redis and the writes take their part; "
+        "Alertmanager has both. "
         "The last answers of the run, too, wait for a write of their requests",
     ),
 )

@@ -321,8 +321,14 @@ def values_page(head: str) -> str:
             head,
             "# Values of the chart",
             "",
-            "How to install it: [install.md](install.md#with-helm). A value that is not in this table, or has",
-            "another type, is an error that names it. stormfold is installed once in a cluster, as one release.",
+            (
+                "How to install it: [install.md](install.md#with-helm). A value that is not in this table, "
+                "or has"
+            ),
+            (
+                "another type, is an error that names it. stormfold is installed once in a cluster, as one "
+                "release."
+            ),
             "",
             "| value | default | what |",
             "|---|---|---|",

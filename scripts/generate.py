@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes what is generated from the code: crds/, the tables in docs/, and what the Helm chart has of both and of manifests/.
-With --check, only says what would change."""
+"""Writes what is generated from the code: crds/, the tables in docs/, and what the Helm chart has of both and
+of manifests/. With --check, only says what would change."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def metrics_page() -> str:
 def settings_page() -> str:
     """docs/settings.md: every setting, its default, and what it does."""
     rows = [
-        f"| `STORMFOLD_{name.upper()}` | `--{name.replace('_', '-')}` | {_kind(field.annotation)} | {_default(field)} | "
+        f"| `STORMFOLD_{name.upper()}` | `--{name.replace('_', '-')}` | {_kind(field.annotation)} | "
+        f"{_default(field)} | "
         f"{' '.join((field.description or '').split())} |"
         for name, field in Settings.model_fields.items()
     ]

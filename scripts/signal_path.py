@@ -1,8 +1,10 @@
-"""Counts the functions that a Signal passes from the watch to its written request: `python scripts/signal_path.py`.
+"""Counts the functions that a Signal passes from the watch to its written request: `python
+scripts/signal_path.py`.
 
-The operator runs in this process, on an API server and a Valkey of its own, and `sys.setprofile` sees its calls. A function
-is on the Signal's way if an argument is the Signal, or holds it: as it was read, as an arrival, in a batch, as the snapshot of
-its storm, or as the request that is written for it. `--list` prints them in the order of their first call.
+The operator runs in this process, on an API server and a Valkey of its own, and `sys.setprofile` sees its
+calls. A function is on the Signal's way if an argument is the Signal, or holds it: as it was read, as an
+arrival, in a batch, as the snapshot of its storm, or as the request that is written for it. `--list` prints
+them in the order of their first call.
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ CARRIERS = frozenset(
 
 
 class Calls:
-    """The package's functions, in this thread, that are given what carries the Signal, in the order of their first call."""
+    """The package's functions, in this thread, that are given what carries the Signal, in the order of their
+    first call."""
 
     def __init__(self) -> None:
         self.there: dict[CodeType, None] = {}
@@ -110,7 +113,8 @@ def named(code: CodeType) -> str:
 
 
 def passed_in_app() -> int:
-    """How many callables `app.py` passes on or attaches: lambdas, and functions and methods that are named and not called."""
+    """How many callables `app.py` passes on or attaches: lambdas, and functions and methods that are named
+    and not called."""
     tree = ast.parse(APP.read_text())
     methods = {
         node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)

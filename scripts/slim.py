@@ -1,9 +1,11 @@
 """Cut an installed stormfold down to what the operator needs to run: `python slim.py VENV`, in place.
 
 - Shared libraries lose what only a debugger or a linker reads.
-- Tests, type stubs, C sources and what a wheel brings compiled go; time zones too, since the base has the system's.
-- Other people's modules are compiled, without docstrings, and their source goes: in a traceback their lines have a
-  number and no text. stormfold keeps its source, since descriptions of settings and fields are read from it.
+- Tests, type stubs, C sources and what a wheel brings compiled go; time zones too, since the base has the
+  system's.
+- Other people's modules are compiled, without docstrings, and their source goes: in a traceback their lines
+  have a number and no text. stormfold keeps its source, since descriptions of settings and fields are read
+  from it.
 """
 
 import ast
@@ -46,7 +48,8 @@ def slim(venv: Path) -> None:
 
 
 def mapped_part(library: bytes) -> bytes:
-    """A shared library as far as its program headers reach, which is all that the loader maps, and no sections."""
+    """A shared library as far as its program headers reach, which is all that the loader maps, and no
+    sections."""
     if not library.startswith(ELF64):
         return library
     (table,) = struct.unpack_from("<Q", library, 32)

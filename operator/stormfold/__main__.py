@@ -1,7 +1,7 @@
 """The command `stormfold`, and `python -m stormfold`.
 
-The first process of a container does not die of a SIGTERM for which it has no handler, so there is one before the
-imports, which take a second or two. Nothing is in hand until the operator sets its own.
+The first process of a container does not die of a SIGTERM for which it has no handler, so there is one before
+the imports, which take a second or two. Nothing is in hand until the operator sets its own.
 """
 
 import signal

@@ -39,7 +39,8 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
 TOLD = 1000
-"""How many of a group hear at once that its request cannot be written: the newest, for which somebody may wait."""
+"""How many of a group hear at once that its request cannot be written: the newest, for which somebody may
+wait."""
 CANCEL_SECONDS = 0.2
 """How long a part may take to end before it is told again."""
 
@@ -172,7 +173,8 @@ class App:
         return {name: asyncio.create_task(part, name=name) for name, part in parts.items()}
 
     async def _load(self) -> None:
-        """Read what every replica must know before it folds or writes anything; Redis may refuse for a while."""
+        """Read what every replica must know before it folds or writes anything; Redis may refuse for a
+        while."""
         await until_done(lambda: preflight(self._connection, self._store))
         await until_done(self._store.check_owner)
         namespaces, _ = await self._client.list_all(

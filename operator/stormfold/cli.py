@@ -47,7 +47,8 @@ TERMINATION_LOG_BYTES = 4096
 
 
 def main() -> None:
-    """Run the command line; exits with 0, 1 (it ended with an error) or 2 (it was called or set up wrongly)."""
+    """Run the command line; exits with 0, 1 (it ended with an error) or 2 (it was called or set up
+    wrongly)."""
     parser = argparse.ArgumentParser(
         prog="stormfold", description="Folds storms of signals into one RemediationRequest each."
     )
@@ -126,12 +127,12 @@ def run(arguments: list[str]) -> int:
 
 
 def keep_what_is_imported() -> None:
-    """Garbage is looked for in what comes from now on: the packages are hundreds of thousands of objects that stay, and to look
-    through them again and again was a third of what an alert cost.
+    """Garbage is looked for in what comes from now on: the packages are hundreds of thousands of objects that
+    stay, and to look through them again and again was a third of what an alert cost.
 
-    What is kept of signals and requests has no cycles, but there may be millions of objects of it: to look through all of
-    them took 0.12 s for 20,000 signals under way, and a tenth of what a signal cost. So that is done ten times less often
-    than Python would.
+    What is kept of signals and requests has no cycles, but there may be millions of objects of it: to look
+    through all of them took 0.12 s for 20,000 signals under way, and a tenth of what a signal cost. So that
+    is done ten times less often than Python would.
     """
     gc.collect()
     gc.freeze()
@@ -148,7 +149,8 @@ def refuse(reasons: Iterable[str]) -> int:
 
 
 def say_last(message: str) -> None:
-    """Leave the message where the kubelet takes a container's last words from; elsewhere there is no such file."""
+    """Leave the message where the kubelet takes a container's last words from; elsewhere there is no such
+    file."""
     with suppress(OSError):
         if TERMINATION_LOG.is_file():
             TERMINATION_LOG.write_bytes(message.encode()[:TERMINATION_LOG_BYTES])
@@ -158,7 +160,8 @@ async def operate(settings: Settings) -> None:
     """Check what is needed, then run until told to stop."""
     if not settings.redis_is_named:
         raise StoreConfigError(
-            f"STORMFOLD_REDIS_URL is not set: create the Secret stormfold-redis with the key url in namespace "
+            f"STORMFOLD_REDIS_URL is not set: create the Secret stormfold-redis with the key url in "
+            f"namespace "
             f"{settings.namespace} (docs/install.md)"
         )
     connection = Connection.from_url(settings.redis_url)

@@ -1,4 +1,5 @@
-"""Fairness: how namespaces share what there is too little of: places by `FairShare`, and turns by `FairQueue`."""
+"""Fairness: how namespaces share what there is too little of: places by `FairShare`, and turns by
+`FairQueue`."""
 
 import math
 from collections import Counter as Tally
@@ -10,10 +11,11 @@ T = TypeVar("T")
 
 
 class FairShare:
-    """So many places. The first namespace that wants all gets half of the places, the next one half of what is then left, and so on.
+    """So many places. The first namespace that wants all gets half of the places, the next one half of what
+    is then left, and so on.
 
-    So there is always some room for one that has nothing yet, without a figure for each and without a place that
-    stays empty for its sake alone.
+    So there is always some room for one that has nothing yet, without a figure for each and without a place
+    that stays empty for its sake alone.
     """
 
     def __init__(self, places: int) -> None:

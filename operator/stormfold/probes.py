@@ -16,7 +16,8 @@ Info("stormfold_build", "Which stormfold this is.").info({"version": __version__
 
 
 UNHEARD = logging.getLogger(f"{__name__}.http")
-"""Where aiohttp tells of what is no HTTP, with a traceback for each: whoever can connect could fill the log."""
+"""Where aiohttp tells of what is no HTTP, with a traceback for each: whoever can connect could fill the
+log."""
 UNHEARD.disabled = True
 
 

@@ -1,4 +1,5 @@
-"""Settings: each from an environment variable `STORMFOLD_…` or a flag of `stormfold run`; read here and nowhere else."""
+"""Settings: each from an environment variable `STORMFOLD_…` or a flag of `stormfold run`; read here and
+nowhere else."""
 
 import os
 import socket
@@ -28,15 +29,18 @@ class Settings(BaseSettings):
     )
 
     redis_url: Annotated[str, Field(min_length=1)] = "redis://127.0.0.1:6379/0"
-    """Where Redis or Valkey is: redis://, rediss:// (TLS), redis+cluster:// or redis+sentinel://host:port,…/service/db. Each form
-    and its options: docs/install.md."""
+    """Where Redis or Valkey is: redis://, rediss:// (TLS), redis+cluster:// or
+    redis+sentinel://host:port,…/service/db. Each form and its options: docs/install.md."""
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "stormfold-system"
-    """The operator's own namespace: its Lease lies there, and Signals in it may speak for other namespaces."""
+    """The operator's own namespace: its Lease lies there, and Signals in it may speak for other
+    namespaces."""
     identity: Annotated[str, Field(min_length=1, max_length=253)] = Field(default_factory=default_identity)
-    """The name under which the Lease is held; by default POD_NAME, or host and process id. Must differ between replicas."""
+    """The name under which the Lease is held; by default POD_NAME, or host and process id. Must differ
+    between replicas."""
     shards: Annotated[int, Field(ge=1, le=16)] = 1
-    """Among how many ingest shards the namespaces are divided, each led by one replica; the same for all replicas. More than 1
-    helps only if one replica cannot keep up with the Signals, and there are as many replicas."""
+    """Among how many ingest shards the namespaces are divided, each led by one replica; the same for all
+    replicas. More than 1 helps only if one replica cannot keep up with the Signals, and there are as many
+    replicas."""
     http_host: str = ""
     """Address for /livez, /readyz and /metrics; empty: all, IPv6 and IPv4."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
@@ -46,31 +50,36 @@ class Settings(BaseSettings):
     webhook_port: Annotated[int, Field(ge=0, le=65535)] = 8090
     """Port to which Alertmanager posts, at /v1/alertmanager."""
     webhook_ack: Literal["request", "redis"] = "request"
-    """When a post is answered by 200: once the RemediationRequest holds its alerts, or as soon as Redis does. With redis, alerts
-    that were answered are lost if Redis is emptied before the request is written."""
+    """When a post is answered by 200: once the RemediationRequest holds its alerts, or as soon as Redis does.
+    With redis, alerts that were answered are lost if Redis is emptied before the request is written."""
     webhook_wait_seconds: Annotated[float, Field(gt=0, le=300)] = 8.0
-    """How long a post may wait for that before it is answered by 503; Alertmanager itself gives up after 10 s or more."""
+    """How long a post may wait for that before it is answered by 503; Alertmanager itself gives up after 10 s
+    or more."""
     webhook_posts: Annotated[int, Field(ge=2, le=100_000)] = 512
-    """How many posts may be under way at once; half of them for one user. Beyond that the answer is 503, or 429."""
+    """How many posts may be under way at once; half of them for one user. Beyond that the answer is 503, or
+    429."""
     webhook_audience: Annotated[str, Field(max_length=1024)] = ""
     """What bearer tokens must be made for; empty: for the API server."""
     webhook_secret_file: str = ""
-    """File with a shared secret of at least 16 characters: whoever sends it as the bearer token may speak for every namespace.
-    Read again when it changes."""
+    """File with a shared secret of at least 16 characters: whoever sends it as the bearer token may speak for
+    every namespace. Read again when it changes."""
     webhook_tls_cert_file: str = ""
-    """File with the webhook's certificate and its chain, as PEM; empty: no TLS. Read again when it changes."""
+    """File with the webhook's certificate and its chain, as PEM; empty: no TLS. Read again when it
+    changes."""
     webhook_tls_key_file: Annotated[str, Field(validate_default=True)] = ""
     """File with the key of the certificate, as PEM, without a passphrase."""
     marks_per_second: Annotated[int, Field(ge=1, le=1000)] = 20
     """How many Signals a second get a status that says where they went."""
     signals_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """How many counted Signals a namespace keeps at most, whatever its policy's retention; the oldest go first."""
+    """How many counted Signals a namespace keeps at most, whatever its policy's retention; the oldest go
+    first."""
     terminal_phases: frozenset[str] = frozenset(
         ("Succeeded", "Completed", "Failed", "Cancelled", "TimedOut", "Skipped", "Aborted")
     )
     """Phases of status.remediation that close a storm, as a JSON list. Any other phase leaves it open."""
     grace_seconds: Annotated[float, Field(ge=0, le=600)] = 20.0
-    """How long SIGTERM waits for what was taken in to be written; keep it below terminationGracePeriodSeconds."""
+    """How long SIGTERM waits for what was taken in to be written; keep it below
+    terminationGracePeriodSeconds."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least severe messages that are logged."""
 
@@ -85,5 +94,6 @@ class Settings(BaseSettings):
 
     @property
     def redis_is_named(self) -> bool:
-        """Whether somebody said where Redis is; the default address is for one's own machine, and no pod has it there."""
+        """Whether somebody said where Redis is; the default address is for one's own machine, and no pod has
+        it there."""
         return "redis_url" in self.model_fields_set or "KUBERNETES_SERVICE_HOST" not in os.environ

@@ -44,7 +44,8 @@ LONGEST = (
     ),
     *("test_consumers", "test_policies", "test_standby", "test_deploy"),
 )
-"""The files that take 20 s and more, longest first: they are begun first, so that no worker is alone in the end."""
+"""The files that take 20 s and more, longest first: they are begun first, so that no worker is alone in the
+end."""
 
 _number = itertools.count(1)
 
@@ -208,7 +209,8 @@ def alertmanager_program(request: pytest.FixtureRequest) -> Path:
 
 
 def had(find: Callable[[], Path]) -> Path:
-    """What `find` gives. Where it cannot be had the test is left out and says why; where it is required, it fails."""
+    """What `find` gives. Where it cannot be had the test is left out and says why; where it is required, it
+    fails."""
     try:
         return find()
     except programs.MissingProgramError as error:
@@ -234,7 +236,8 @@ class NewAlertmanager(Protocol):
 async def alertmanager(
     request: pytest.FixtureRequest, alertmanager_program: Path, tmp_path: Path
 ) -> AsyncIterator[NewAlertmanager]:
-    """Starts Alertmanagers, and stops them with the test; what each one logged last is shown when it fails."""
+    """Starts Alertmanagers, and stops them with the test; what each one logged last is shown when it
+    fails."""
     made: list[Alertmanager] = []
 
     async def make(

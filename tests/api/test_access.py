@@ -1,4 +1,5 @@
-"""The one way to the API server: found, gone and believed as kubectl does, by our requests, our watches and kopf's."""
+"""The one way to the API server: found, gone and believed as kubectl does, by our requests, our watches and
+kopf's."""
 
 from __future__ import annotations
 
@@ -287,6 +288,7 @@ async def test_proxy_that_refuses_is_named(control_plane: ControlPlane, tmp_path
             with pytest.raises(ApiUnavailableError) as failure:
                 await client.get("/version")
     assert failure.value.message == (
-        f"no answer from https://{SERVED}: the proxy http://127.0.0.1:{port} does not connect to {SERVED}:443: "
+        f"no answer from https://{SERVED}: the proxy http://127.0.0.1:{port} does not connect to "
+        f"{SERVED}:443: "
         "HTTP/1.1 407 Proxy Authentication Required"
     )

@@ -35,7 +35,8 @@ def openssl(folder: Path, *arguments: str) -> None:
 def certificate(
     folder: Path, name: str, subject: str, ca: str | None = None, more: str = ""
 ) -> tuple[Path, Path]:
-    """Make `<name>.crt` and `<name>.key`, by itself or by an authority; without an authority key identifier."""
+    """Make `<name>.crt` and `<name>.key`, by itself or by an authority; without an authority key
+    identifier."""
     extensions = folder / f"{name}.ext"
     extensions.write_text(more + "\nauthorityKeyIdentifier=none\n")
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")

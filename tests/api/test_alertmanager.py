@@ -31,7 +31,8 @@ on_the_current_one = pytest.mark.parametrize("alertmanager_program", ["current"]
 
 @dataclass(frozen=True)
 class Front:
-    """What the fixture `front` gives: two replicas, and a team whose policy makes one storm of all alerts of a name."""
+    """What the fixture `front` gives: two replicas, and a team whose policy makes one storm of all alerts of
+    a name."""
 
     replicas: tuple[OperatorProcess, OperatorProcess]
     team: Team
@@ -62,7 +63,8 @@ class Front:
         )
 
     async def come_to(self, total: int, *, firing: int | None = None, resolved: int = 0) -> None:
-        """Wait until there is one request with these counts, and none beside it; what is not resolved fires."""
+        """Wait until there is one request with these counts, and none beside it; what is not resolved
+        fires."""
         firing = total - resolved if firing is None else firing
         expected = [(1, total, firing, resolved, "False" if firing else "True")]
         await eventually(
@@ -254,7 +256,8 @@ async def test_request_is_open_while_alerts_fire_and_closes_when_they_have_resol
     await come_to(front, *held)
     if loses:
         valkey.command("FLUSHALL")
-    # Signals that fire close for quiet: so long the alerts fire beyond closeAfter, and are repeated all the time.
+    # Signals that fire close for quiet: so long the alerts fire beyond closeAfter, and are repeated all the
+    # time.
     await front.team.report("signals", 3)
     await come_to(front, 1, "Closed", "True", "QuietForCloseAfter", 3, name="signals")
     await delivered_again(sender, bodies=NODES * 2)

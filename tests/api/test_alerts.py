@@ -1,4 +1,5 @@
-"""Alerts from the webhook to the request: what is answered when, and what is counted, whatever breaks meanwhile."""
+"""Alerts from the webhook to the request: what is answered when, and what is counted, whatever breaks
+meanwhile."""
 
 from __future__ import annotations
 
@@ -598,7 +599,8 @@ async def test_policy_whose_requests_have_no_namespace_is_named_and_foreign_name
         ["RequestNamespaceNotFound"],
     )
     assert answer["rejected"][0]["message"] == (
-        f"ClusterStormPolicy/all makes its requests in namespace '{sender.namespace}-not-there', which does not "
+        f"ClusterStormPolicy/all makes its requests in namespace '{sender.namespace}-not-there', which does "
+        f"not "
         "exist: create it, or change requestNamespace"
     )
     await cluster_policy(sender, "all", groupBy=["name"], requestNamespace=sender.namespace)

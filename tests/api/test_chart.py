@@ -157,7 +157,8 @@ async def test_objects_carry_the_labels_of_the_chart(helm: Helm) -> None:
         ),
         pytest.param(
             {"valkey": {"enabled": False}},
-            "redis.existingSecret is not set, and valkey.enabled is false: name the Secret whose key `url` says where "
+            "redis.existingSecret is not set, and valkey.enabled is false: name the Secret whose key `url` "
+            "says where "
             "Redis is",
             id="what belongs together",
         ),

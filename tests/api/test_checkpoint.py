@@ -1,4 +1,5 @@
-"""How far everything is safe, and what proves that a Signal was counted: the checkpoint, its id in Redis, its mark."""
+"""How far everything is safe, and what proves that a Signal was counted: the checkpoint, its id in Redis, its
+mark."""
 
 from __future__ import annotations
 

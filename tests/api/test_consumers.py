@@ -172,5 +172,6 @@ async def test_events_tell_the_life_of_a_storm_that_its_consumer_finished(scene:
     assert messages == {
         "StormOpened": "2 signals on 2 resources",
         "StormSettled": "2 signals on 2 resources",
-        "StormClosed": "2 signals on 2 resources: the consumer reported a terminal phase in status.remediation",
+        "StormClosed": "2 signals on 2 resources: the consumer reported a terminal phase in "
+        "status.remediation",
     }

@@ -1,4 +1,5 @@
-"""`make deploy` and `make undeploy`, that is `scripts/deploy`, against an API server. Nothing here runs pods."""
+"""`make deploy` and `make undeploy`, that is `scripts/deploy`, against an API server. Nothing here runs
+pods."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ def cluster() -> Iterator[ControlPlane]:
 
 @pytest.fixture
 async def own_api(cluster: ControlPlane) -> AsyncIterator[Api]:
-    """A client of it; no test finds the password of another, which nobody takes away with its namespace here."""
+    """A client of it; no test finds the password of another, which nobody takes away with its namespace
+    here."""
     async with Api(cluster) as client:
         with contextlib.suppress(ApiError):
             await client.request("DELETE", SECRET)
@@ -74,7 +76,8 @@ async def deploy(verb: str, kubeconfig: Path, **environment: str) -> tuple[int, 
 
 
 def surroundings(kubeconfig: Path, environment: dict[str, str]) -> dict[str, str]:
-    """The environment of scripts/deploy; kubectl's cache is beside the kubeconfig, as ports are used again."""
+    """The environment of scripts/deploy; kubectl's cache is beside the kubeconfig, as ports are used
+    again."""
     return {
         "PATH": os.environ["PATH"],
         "KUBECONFIG": str(kubeconfig),
@@ -218,19 +221,24 @@ async def test_purge_asks_first_and_leaves_nothing(cluster: ControlPlane, own_ap
     ("message", "advice"),
     [
         pytest.param(
-            'pods "stormfold-7d9c" is forbidden: failed quota: compute: must specify limits.cpu for: stormfold',
-            f"stormfold: a ResourceQuota of {NAMESPACE} asks for limits or requests that the manifests leave out: "
+            'pods "stormfold-7d9c" is forbidden: failed quota: compute: must specify limits.cpu for: '
+            "stormfold",
+            f"stormfold: a ResourceQuota of {NAMESPACE} asks for limits or requests that the manifests leave "
+            f"out: "
             'set them in an overlay (docs/install.md, "Quotas")',
             id="quota that asks for limits",
         ),
         pytest.param(
-            'pods "stormfold-7d9c" is forbidden: exceeded quota: pods, requested: pods=1, used: pods=5, limited: pods=5',
-            f"stormfold: a ResourceQuota of {NAMESPACE} has no room for the pods: raise it, or set less in an overlay "
+            'pods "stormfold-7d9c" is forbidden: exceeded quota: pods, requested: pods=1, used: pods=5, '
+            "limited: pods=5",
+            f"stormfold: a ResourceQuota of {NAMESPACE} has no room for the pods: raise it, or set less in "
+            f"an overlay "
             '(docs/install.md, "Quotas")',
             id="quota that is full",
         ),
         pytest.param(
-            'pods "stormfold-7d9c" is forbidden: unable to validate against any security context constraint: [runAsUser]',
+            'pods "stormfold-7d9c" is forbidden: unable to validate against any security context constraint: '
+            "[runAsUser]",
             "stormfold: OpenShift gives no such user id: add manifests/components/openshift to an overlay",
             id="security context constraints",
         ),

@@ -1,4 +1,5 @@
-"""Events that are met late, by a whole operator: they count, and the request says that they are of long ago."""
+"""Events that are met late, by a whole operator: they count, and the request says that they are of long
+ago."""
 
 from __future__ import annotations
 

@@ -34,7 +34,8 @@ async def heard(reader: asyncio.StreamReader) -> bytes:
 
 
 class Server:
-    """Counts its connections and what it has heard on each; unless told otherwise it answers whatever comes."""
+    """Counts its connections and what it has heard on each; unless told otherwise it answers whatever
+    comes."""
 
     def __init__(self, talk: Talk | None = None) -> None:
         self._talk = talk or self.answer

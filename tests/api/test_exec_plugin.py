@@ -48,7 +48,8 @@ def printing(status: Any, version: str = V1) -> str:
         ),
         pytest.param(
             printing({"token": "t"}, "client.authentication.k8s.io/v1beta1"),
-            "printed an ExecCredential of client.authentication.k8s.io/v1beta1, and its apiVersion in the kubeconfig "
+            "printed an ExecCredential of client.authentication.k8s.io/v1beta1, and its apiVersion in the "
+            "kubeconfig "
             f"is {V1}",
             id="other version",
         ),

@@ -1,4 +1,5 @@
-"""Fairness: what one namespace sends, or cannot have written, does not delay another's request by more than 2 s."""
+"""Fairness: what one namespace sends, or cannot have written, does not delay another's request by more than 2
+s."""
 
 from __future__ import annotations
 
@@ -22,14 +23,15 @@ FLOOD = 1_000
 FLOODS_AT_ONCE = 20
 """Creates under way."""
 CALLS = 4
-"""From a signal to its request: a line of the watch, two writes, and our list. A flood makes the API server slow for
-everybody, which is not ours to mend: what it takes for so many calls is not counted."""
+"""From a signal to its request: a line of the watch, two writes, and our list. A flood makes the API server
+slow for everybody, which is not ours to mend: what it takes for so many calls is not counted."""
 DELAY_SECONDS = 2.0
 WRITES_A_SECOND = 5.0
 STORMS = 20
 THROTTLED_SECONDS = 25.0
-"""Within this a namespace has its request while another one's storms take all that the API server allows. Its turn comes at
-once, but whom the API server tells to wait for a second is chance: for each of two writes it may be told so several times."""
+"""Within this a namespace has its request while another one's storms take all that the API server allows. Its
+turn comes at once, but whom the API server tells to wait for a second is chance: for each of two writes it
+may be told so several times."""
 MEMORY_MB = 40.0
 """By this much the operator may grow meanwhile."""
 ROOM = 400
@@ -38,8 +40,8 @@ SMALL_ROOM = {"stormfold.fold.queue.MAX_HELD": ROOM}
 
 
 async def probed(team: Team, name: str) -> tuple[float, float]:
-    """How long the first signal of a group takes from its creation to its request, and how long its creation took, in
-    seconds."""
+    """How long the first signal of a group takes from its creation to its request, and how long its creation
+    took, in seconds."""
     began = time.monotonic()
     await team.report(name, 1)
     created = time.monotonic()

@@ -1,4 +1,5 @@
-"""What people write who may write little, and mean harm: it harms nobody but them, and says no more than it must."""
+"""What people write who may write little, and mean harm: it harms nobody but them, and says no more than it
+must."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""SIGKILL at every step of a signal's way: one request a storm, every signal counted once, whatever was lost."""
+"""SIGKILL at every step of a signal's way: one request a storm, every signal counted once, whatever was
+lost."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ LOSSES = ("kept", "emptied")
 """Of Redis. First kept: what was counted twice there would be gone once it is emptied."""
 
 STEPS = [
-    # (a storm's first signals, or later ones?, policy, steps; a script that is held holds up the others: it is last)
+    # (a storm's first signals, or later ones?, policy, steps; a script that is held holds up the others: it
+    # is last)
     pytest.param(True, {}, {"create": create, "fold": script(FOLD)}, id="new: create and fold"),
     pytest.param(
         True, {}, {"patch": call("PATCH", REQUEST), "settle": script(SETTLE)}, id="new: patch and settle"

@@ -1,4 +1,5 @@
-"""Bodies of 8 MiB, eight at once: all alerts are counted, readiness stays, and memory keeps away from the limit."""
+"""Bodies of 8 MiB, eight at once: all alerts are counted, readiness stays, and memory keeps away from the
+limit."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ PROBE_SECONDS = 5.0
 
 
 def large_body(namespace: str, number: int) -> tuple[bytes, int]:
-    """A body that is just within the limit, as the alerts of kube-prometheus look; and how many alerts it has."""
+    """A body that is just within the limit, as the alerts of kube-prometheus look; and how many alerts it
+    has."""
     text = '{"version":"4","alerts":['
     parts, size = [], len(text) + 2
     while True:
@@ -43,7 +45,8 @@ def large_body(namespace: str, number: int) -> tuple[bytes, int]:
                     "prometheus": "monitoring/k8s",
                 },
                 "annotations": {
-                    "description": f"Pod {namespace}/{pod} has been in a non-ready state for longer than 15 minutes.",
+                    "description": f"Pod {namespace}/{pod} has been in a non-ready state for longer than 15 "
+                    f"minutes.",
                     "runbook_url": "https://runbooks.example.org/runbooks/kubernetes/kubepodnotready",
                     "values": "x" * 1200,
                 },

@@ -1,7 +1,8 @@
 """Large objects, met at start and as they come: the operator stays small and ready, and counts them all.
 
 Each runs under a memory cgroup of what is shipped as the limit. Where none can be made,
-`test_operator_runs_under_the_shipped_limit` says so; that the peak stays below `PEAK_MB` is asserted all the same.
+`test_operator_runs_under_the_shipped_limit` says so; that the peak stays below `PEAK_MB` is asserted all the
+same.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ OPEN_STORMS = 40
 
 
 async def all_counted(operator: OperatorProcess, folded: int) -> None:
-    """Wait until so many signals are in requests and none waits for one; to list large requests would slow them."""
+    """Wait until so many signals are in requests and none waits for one; to list large requests would slow
+    them."""
 
     async def state() -> tuple[bool, float]:
         metrics = await operator.metrics()

@@ -1,4 +1,5 @@
-"""Policies: which one governs a signal, what becomes of storms when it changes, and what a bad one is told."""
+"""Policies: which one governs a signal, what becomes of storms when it changes, and what a bad one is
+told."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ async def test_storm_goes_on_under_the_policy_that_opened_it_and_the_next_one_fo
     await scene.comes_to((1, "Closed", 7))
     await scene.pods("Trouble", 3, labels={"app": "web"})
     await scene.requests_come_to(
-        "group status.phase status.signals.total spec.policyRef.generation status.conditions.StormDetected.status",
+        "group status.phase status.signals.total spec.policyRef.generation "
+        "status.conditions.StormDetected.status",
         [
             (("Trouble", scene.namespace), "Closed", 7, 1, "True"),
             (("Trouble", "web"), "Settled", 3, 2, "False"),

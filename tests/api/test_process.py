@@ -1,4 +1,5 @@
-"""Each setting of where the operator lives: whom it is, what it connects to, where it answers, how it ends."""
+"""Each setting of where the operator lives: whom it is, what it connects to, where it answers, how it
+ends."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from stormfold.demo.valkey import Valkey
 
 
 def nobody(number: int) -> Any:
-    """What asking for a user's name gives if there is no such user, as with the ids that OpenShift gives pods."""
+    """What asking for a user's name gives if there is no such user, as with the ids that OpenShift gives
+    pods."""
     raise KeyError(f"getpwuid(): uid not found: {number}")
 
 

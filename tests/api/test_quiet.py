@@ -1,7 +1,8 @@
 """Nothing happens for long: the leader stays ready, and nothing is logged or listed anew.
 
-The control plane's etcd sends no progress notifications, as that of any API server that was not set up by kubeadm. So a
-quiet watch says nothing at all. Time runs `FASTER`: the constants of the watches are that much smaller.
+The control plane's etcd sends no progress notifications, as that of any API server that was not set up by
+kubeadm. So a quiet watch says nothing at all. Time runs `FASTER`: the constants of the watches are that much
+smaller.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ def used(events: list[dict[str, Any]]) -> set[str]:
 
 
 def right(event: dict[str, Any]) -> str:
-    """The right that a request needs, `verb group/resource/subresource`; of a path that is no object, the path."""
+    """The right that a request needs, `verb group/resource/subresource`; of a path that is no object, the
+    path."""
     reference = event.get("objectRef")
     if reference is None or "resource" not in reference:
         return f"{event['verb']} {event['requestURI'].partition('?')[0]}"

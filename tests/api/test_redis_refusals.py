@@ -1,4 +1,5 @@
-"""Redis refuses for a while, or has moved: nothing ends, the probes say so in Redis' words, and the counts are exact."""
+"""Redis refuses for a while, or has moved: nothing ends, the probes say so in Redis' words, and the counts
+are exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The API server refuses our requests for long: people read why in its words, and when it is over nothing is lost."""
+"""The API server refuses our requests for long: people read why in its words, and when it is over nothing is
+lost."""
 
 from __future__ import annotations
 

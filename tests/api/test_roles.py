@@ -1,4 +1,5 @@
-"""What the roles for people allow, bound to them by hand: the controller that aggregates roles is not in this tier."""
+"""What the roles for people allow, bound to them by hand: the controller that aggregates roles is not in this
+tier."""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ async def allowed(api: Api, user: str, resources: tuple[str, ...], namespace: st
 async def comes_to(
     api: Api, user: str, resources: tuple[str, ...], namespace: str, may: dict[str, set[str]]
 ) -> None:
-    """Wait until the user may do this and nothing else: the API server hears of its own bindings by a watch."""
+    """Wait until the user may do this and nothing else: the API server hears of its own bindings by a
+    watch."""
     await eventually(
         lambda: allowed(api, user, resources, namespace),
         lambda found: found == may,

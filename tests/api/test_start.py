@@ -20,7 +20,8 @@ from stormfold.demo.process import free_port
 from stormfold.demo.valkey import Valkey
 
 QUICKLY = 60.0
-"""Seconds. It takes 2, and 7 where a connection times out; only a machine that is busy otherwise needs more."""
+"""Seconds. It takes 2, and 7 where a connection times out; only a machine that is busy otherwise needs
+more."""
 
 
 async def end_of(process: OperatorProcess) -> tuple[int, list[str]]:
@@ -95,7 +96,8 @@ async def test_list_that_is_no_json_is_explained(operator: NewOperator) -> None:
         ),
         pytest.param(
             "redis://127.0.0.1:port",
-            "STORMFOLD_REDIS_URL is not a URL of Redis: its host, port or options cannot be read; in a password, "
+            "STORMFOLD_REDIS_URL is not a URL of Redis: its host, port or options cannot be read; in a "
+            "password, "
             "/ ? # [ and the like are written as %2F %3F %23 %5B",
             id="no port",
         ),

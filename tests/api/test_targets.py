@@ -1,4 +1,5 @@
-"""What alerts are about, from the webhook to the request: names of OpenTelemetry, and what is no Kubernetes object."""
+"""What alerts are about, from the webhook to the request: names of OpenTelemetry, and what is no Kubernetes
+object."""
 
 from __future__ import annotations
 

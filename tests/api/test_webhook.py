@@ -1,7 +1,7 @@
 """The webhook on a real socket: who may post, how much, what is answered, and who does it no harm.
 
-What comes behind it is stood in for by `Behind`; whose token it is and what its owner may do, the API server says where
-a test asks for it.
+What comes behind it is stood in for by `Behind`; whose token it is and what its owner may do, the API server
+says where a test asks for it.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def body(*alerts: Any, **changes: Any) -> bytes:
 
 
 class Behind:
-    """What comes behind the webhook, as its enricher, its folder and the process that it serves in: it takes arrivals
-    and, unless told to hold them, concludes each as counted."""
+    """What comes behind the webhook, as its enricher, its folder and the process that it serves in: it takes
+    arrivals and, unless told to hold them, concludes each as counted."""
 
     def __init__(self) -> None:
         self.arrivals: list[Arrival] = []
@@ -489,7 +489,8 @@ async def test_too_large_a_body_is_answered_with_what_to_change() -> None:
     async with served() as it:
         found = await it.post(b" " * (MAX_BODY + 1))
     assert found.json["message"] == (
-        "The body must have at most 8388608 bytes. Let the sender group by more labels, so that fewer alerts travel "
+        "The body must have at most 8388608 bytes. Let the sender group by more labels, so that fewer alerts "
+        "travel "
         "in one body. Set group_by in Alertmanager's route or in Grafana's notification policy."
     )
 

@@ -1,7 +1,7 @@
 """Chaos: whatever breaks, one request per storm, and every signal counted once.
 
-`make chaos` starts a real API server, a real Redis and three operators, sends a seeded stream of signals through both
-ways in, breaks everything meanwhile, and then compares what was sent with what the requests say.
+`make chaos` starts a real API server, a real Redis and three operators, sends a seeded stream of signals
+through both ways in, breaks everything meanwhile, and then compares what was sent with what the requests say.
 
 | module | what |
 |---|---|

@@ -30,13 +30,13 @@ from stormfold.kube.lease import Checkpoints
 
 LOOK_SECONDS = 0.5
 TAKEN_SECONDS = 240.0
-"""Within this after the end of the stream every post must have been answered by 200: a bound for a machine that does
-much else, not what to expect."""
+"""Within this after the end of the stream every post must have been answered by 200: a bound for a machine
+that does much else, not what to expect."""
 AGREE_SECONDS = 120.0
 """The same, after that, until the books must agree; plus what a clock is wrong by."""
 LEADERLESS_SECONDS = 45.0
-"""Redis that is emptied so long before a new leader begins, or after, may make Signals count once more that were edited
-and are above the checkpoint."""
+"""Redis that is emptied so long before a new leader begins, or after, may make Signals count once more that
+were edited and are above the checkpoint."""
 LISTED_SECONDS = 30.0
 """Within this a new leader has read all Signals, although the API server may be away at first."""
 CALM_SECONDS = 2.0

@@ -1,8 +1,10 @@
-"""Books: what was sent, what the requests say, and whether the two agree. Pure: who reads and writes is elsewhere.
+"""Books: what was sent, what the requests say, and whether the two agree. Pure: who reads and writes is
+elsewhere.
 
-Signals are compared pod by pod, so that one that is lost and another that counts twice do not make it even. Of alerts a
-request may say that so many of them may count twice (`repeats`): no more may be too many, and none may be missing. An alert that
-was answered as discarded must be in none, unless Redis has lost something since it was sent.
+Signals are compared pod by pod, so that one that is lost and another that counts twice do not make it even.
+Of alerts a request may say that so many of them may count twice (`repeats`): no more may be too many, and
+none may be missing. An alert that was answered as discarded must be in none, unless Redis has lost something
+since it was sent.
 """
 
 from __future__ import annotations
@@ -79,8 +81,8 @@ class Account:
     repeats: int
     """Alerts of which the requests say that they may count twice."""
     edited: int
-    """Signals and Events counted once more by a known edge: they were edited, or happened again, while nobody led and Redis
-    was emptied."""
+    """Signals and Events counted once more by a known edge: they were edited, or happened again, while nobody
+    led and Redis was emptied."""
     storms: int
     requests: int
     """As many as there are storms, unless something is wrong."""
@@ -113,8 +115,8 @@ class Ledger:
     history: list[Entry] = field(default_factory=list)
 
     def account(self, group: str, last_loss: float = -math.inf) -> Account:
-        """Compare. What was sent before `last_loss` and answered as discarded may have been lost, folded again, and
-        counted."""
+        """Compare. What was sent before `last_loss` and answered as discarded may have been lost, folded
+        again, and counted."""
         sent, counted = Counter(one.pod for one in self.sent), Counter[str]()
         problems = list(self.problems)
         for shown in self.requests.values():
@@ -176,7 +178,8 @@ class Books:
         self._specs: dict[str, Any] = {}
         self._edits: list[tuple[float, int, Occurrence]] = []
         self._leaders: list[tuple[Checkpoints, float]] = []
-        """Of each that began while Redis lost something: the checkpoints, and when it had read all at the latest."""
+        """Of each that began while Redis lost something: the checkpoints, and when it had read all at the
+        latest."""
         self._strangers: set[str] = set()
 
     def page(self, name: str) -> str:
@@ -194,7 +197,8 @@ class Books:
         self.ledgers[occurrence.group.page].told.setdefault(occurrence, set()).add(discarded)
 
     def edited(self, occurrence: Occurrence, resource_version: int, at: float) -> None:
-        """The metadata of a Signal were edited, or the count of an Event raised, which raised it to that resourceVersion."""
+        """The metadata of a Signal were edited, or the count of an Event raised, which raised it to that
+        resourceVersion."""
         self._edits.append((at, resource_version, occurrence))
         for leader in self._leaders:
             self._allow(leader, self._edits[-1])
@@ -210,8 +214,8 @@ class Books:
     def led_anew(self, checkpoints: Checkpoints, listed_at: float) -> None:
         """A new leader began, and Redis lost something about that time, while the checkpoints were these.
 
-        What is above the checkpoint for no other reason than an edit may count once more (docs/decisions/0001).
-        `listed_at` is when the leader has read all Signals at the latest.
+        What is above the checkpoint for no other reason than an edit may count once more
+        (docs/decisions/0001). `listed_at` is when the leader has read all Signals at the latest.
         """
         self._leaders.append((checkpoints, listed_at))
         for edit in self._edits:
@@ -257,7 +261,8 @@ class Books:
             ledger.history.append(
                 Entry(
                     at,
-                    f"epoch {shown.epoch} {shown.phase or 'made'}: total {shown.total}, folded {shown.folded}, "
+                    f"epoch {shown.epoch} {shown.phase or 'made'}: total {shown.total}, folded "
+                    f"{shown.folded}, "
                     f"repeats {shown.repeats}, life {shown.life}",
                 )
             )

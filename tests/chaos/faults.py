@@ -1,4 +1,5 @@
-"""Faults: what breaks, when, and for how long. A seed makes a schedule; each fault is bounded, and mended by itself.
+"""Faults: what breaks, when, and for how long. A seed makes a schedule; each fault is bounded, and mended by
+itself.
 
 Faults on the same subject wait for each other; those on different ones overlap as they fall.
 """
@@ -27,8 +28,9 @@ from tests.harness.api_proxy import Rule
 from stormfold.demo.valkey import Valkey
 
 REDIS, API = "redis", "api"
-"""Subjects beside the operators. Whoever deletes a request holds `REDIS` until it is there again: it is made of what
-Redis and the running operators know of it, and a known edge is that they lose that in the same moment."""
+"""Subjects beside the operators. Whoever deletes a request holds `REDIS` until it is there again: it is made
+of what Redis and the running operators know of it, and a known edge is that they lose that in the same
+moment."""
 REMADE_SECONDS = 20.0
 """Within this a deleted request must be there again."""
 
@@ -489,7 +491,8 @@ class RequestsDeleted(Fault):
         return found.get("g") == life and int(found.get("t", 0)) + int(found.get("n", 0)) >= shown.folded
 
     async def _delete(self, world: World, books: Books, metadata: dict[str, str]) -> None:
-        path = f"/apis/stormfold.dev/v1alpha1/namespaces/{metadata['namespace']}/remediationrequests/{metadata['name']}"
+        of_namespace = f"/apis/stormfold.dev/v1alpha1/namespaces/{metadata['namespace']}"
+        path = f"{of_namespace}/remediationrequests/{metadata['name']}"
         just_this = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         try:
             # As it was read: a request that has been closed meanwhile would stay away, and rightly.

@@ -54,10 +54,13 @@ class Result:
         clock = f", a clock {self.clock_offset:+.0f} s" if self.clock_offset else ""
         return (
             f"seed {self.seed}: {'NOT AS IT MUST BE' if self.wrong else 'ok'} in {self.seconds:.0f} s: "
-            f"{self.total('sent')} signals, {self.total('counted')} counted, {self.total('discarded')} discarded, "
-            f"{self.total('lost')} lost, {self.total('twice')} twice, {self.total('repeats')} said to be unsure, "
+            f"{self.total('sent')} signals, {self.total('counted')} counted, {self.total('discarded')} "
+            f"discarded, "
+            f"{self.total('lost')} lost, {self.total('twice')} twice, {self.total('repeats')} said to be "
+            f"unsure, "
             f"{self.total('edited')} by a known edge while nobody led; {self.total('requests')} requests of "
-            f"{self.total('storms')} storms; {self.faults.total()} faults{clock}; worst delay {self.worst_delay:.1f} s"
+            f"{self.total('storms')} storms; {self.faults.total()} faults{clock}; worst delay "
+            f"{self.worst_delay:.1f} s"
         )
 
 

@@ -163,7 +163,8 @@ class Sender:
         await asyncio.sleep(max(0.0, at - self.world.seconds))
 
     async def _insist(self, call: Callable[[], Coroutine[Any, Any, Manifest]]) -> Manifest | None:
-        """What the API server answers, tried again while it is away; None if the object is there, or gone, already."""
+        """What the API server answers, tried again while it is away; None if the object is there, or gone,
+        already."""
         attempt = 0
         while True:
             try:
@@ -222,7 +223,8 @@ class Sender:
             self.books.edited(occurrence, version, self.world.seconds)
 
     async def _raise(self, move: Raise) -> None:
-        """Only once it is safe: of two changes between two reads the operator sees the last (docs/decisions/0001)."""
+        """Only once it is safe: of two changes between two reads the operator sees the last
+        (docs/decisions/0001)."""
         version = self._versions.get((move.group.name, move.number))
         if version is None or above(self.checkpoints, Occurrence(move.group, move.number), version):
             return
@@ -347,7 +349,8 @@ class Sender:
     async def _remediate(self, move: Remediate) -> None:
         for shown in list(self.books.ledgers[move.group.page].requests.values()):
             if shown.phase in {"Open", "Settled"}:
-                path = f"/apis/stormfold.dev/v1alpha1/namespaces/{move.group.home}/remediationrequests/{shown.name}/status"
+                of_namespace = f"/apis/stormfold.dev/v1alpha1/namespaces/{move.group.home}"
+                path = f"{of_namespace}/remediationrequests/{shown.name}/status"
                 change = {"status": {"remediation": {"phase": move.phase, "message": f"{time.time():.3f}"}}}
                 await self._insist(
                     lambda path=path, change=change: self.world.api.request(

@@ -1,4 +1,5 @@
-"""Stores: Redis in its three forms, where operators find it, and what can be done to each. All calls block."""
+"""Stores: Redis in its three forms, where operators find it, and what can be done to each. All calls
+block."""
 
 from __future__ import annotations
 
@@ -161,7 +162,8 @@ class WithSentinel(Store):
         config.write_text(
             f"port {self._port}\nbind 127.0.0.1\ndir {self._folder}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {self._primary.port} 1\n"
-            f"sentinel down-after-milliseconds {SERVICE} {DOWN_MS}\nsentinel failover-timeout {SERVICE} 2000\n"
+            f"sentinel down-after-milliseconds {SERVICE} {DOWN_MS}\nsentinel failover-timeout {SERVICE} "
+            f"2000\n"
         )
         self._sentinel = Server(
             "sentinel", [embedded_valkey(), config, "--sentinel"], self._folder / "sentinel.log"
@@ -186,8 +188,8 @@ class WithSentinel(Store):
         return [self._primary]
 
     def fail_over(self, *, down: float, tail: float) -> None:
-        """Kill the primary; the replica takes its place, without what was written in the last `tail` seconds, and the
-        other one comes back as its replica after `down`."""
+        """Kill the primary; the replica takes its place, without what was written in the last `tail` seconds,
+        and the other one comes back as its replica after `down`."""
         until = time.monotonic() + tail
         while time.monotonic() < until:
             # It tries again each second, and is then told what it missed.

@@ -1,7 +1,7 @@
 """Stream: what is sent, and when. A seed makes a plan, the same one each time; nothing is sent here.
 
-A plan counts `Occurrence`s: each is to be counted once, in a request of its group, under its pod. Times are seconds from
-the beginning.
+A plan counts `Occurrence`s: each is to be counted once, in a request of its group, under its pod. Times are
+seconds from the beginning.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ ENDING = (0.15, 1.0)
 EVENTS = 120
 """Kubernetes Events; most occur more than once."""
 MOST_ALERTS = 2_000
-"""Of a group. The alerts of up to 4,096 are known one by one; what is beyond is estimated, and not what this is about."""
+"""Of a group. The alerts of up to 4,096 are known one by one; what is beyond is estimated, and not what this
+is about."""
 PORTION_SECONDS = 0.25
 """Signals of a burst that are created together."""
 
@@ -48,7 +49,8 @@ class Law(Enum):
     TEAM = auto()
     """A StormPolicy: storms close when they are quiet."""
     BRISK = auto()
-    """A StormPolicy: storms close although signals come, and Signals are deleted soon after they were counted."""
+    """A StormPolicy: storms close although signals come, and Signals are deleted soon after they were
+    counted."""
     DISCARD = auto()
     """A StormPolicy: what stays below the threshold makes no request."""
     CLUSTER = auto()
@@ -128,7 +130,8 @@ class Occurrence:
     number: int
     way: Way = Way.SIGNALS
     repeat: int = 0
-    """A Signal whose spec was changed, an alert that fires anew, or an Event that happens again, is a further occurrence."""
+    """A Signal whose spec was changed, an alert that fires anew, or an Event that happens again, is a further
+    occurrence."""
 
     @property
     def pod(self) -> str:
@@ -279,7 +282,8 @@ def _signals(dice: random.Random, group: Group, count: int, seconds: float) -> I
             for one in numbers:
                 if group.law is not Law.MANY and dice.random() < 0.04:
                     yield Touch(at + dice.uniform(0.1, 8.0), group, one)
-                # Of a Signal that was Discarded and then raised, the status would tell of the second occurrence only.
+                # Of a Signal that was Discarded and then raised, the status would tell of the second
+                # occurrence only.
                 told = group.law in {Law.TEAM, Law.CLUSTER} and one not in resolved
                 if told and dice.random() < 0.04:
                     yield Raise(at + dice.uniform(4.0, 10.0), group, one)

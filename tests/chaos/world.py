@@ -1,4 +1,5 @@
-"""World: an API server, a Redis and three operators, each behind a proxy; and who starts the operators again."""
+"""World: an API server, a Redis and three operators, each behind a proxy; and who starts the operators
+again."""
 
 from __future__ import annotations
 
@@ -161,7 +162,8 @@ class World:
 async def running(
     binaries: Binaries, folder: Path, store: Store, *, shards: int = 1, clock_offset: float = 0.0
 ) -> AsyncIterator[World]:
-    """A world of its own, with its policies in force; the clock of the last operator is wrong by `clock_offset`."""
+    """A world of its own, with its policies in force; the clock of the last operator is wrong by
+    `clock_offset`."""
     async with AsyncExitStack() as stack:
         control_plane = await begin(stack, binaries)
         stack.callback(store.stop)

@@ -1,4 +1,5 @@
-"""The cluster as these tests see it: a kubeconfig, a way to load an image, and what `scripts/deploy` put there."""
+"""The cluster as these tests see it: a kubeconfig, a way to load an image, and what `scripts/deploy` put
+there."""
 
 from __future__ import annotations
 

@@ -1,12 +1,15 @@
 """The end-to-end tier: stormfold as `make deploy` leaves it on a cluster with real nodes.
 
-`make e2e` makes the cluster and the images and ends with `pytest tests/e2e`. These come from it by the environment:
-`E2E_KUBECONFIG`; `E2E_LOAD`, a command that takes an image to the nodes; `IMAGE` and `VALKEY_IMAGE`, the images; `E2E_LOGS`,
-the folder for what is kept of a failed test. `E2E_KEEP=1 make e2e` keeps the cluster and prints them, to run pytest alone.
+`make e2e` makes the cluster and the images and ends with `pytest tests/e2e`. These come from it by the
+environment: `E2E_KUBECONFIG`; `E2E_LOAD`, a command that takes an image to the nodes; `IMAGE` and
+`VALKEY_IMAGE`, the images; `E2E_LOGS`, the folder for what is kept of a failed test. `E2E_KEEP=1 make e2e`
+keeps the cluster and prints them, to run pytest alone.
 
-A test asks for `cluster` if it leaves the installation as it is, for `changing` if it does not: the next test finds it
-deployed anew. It finds the overlay `standalone` unless its marker `overlay` names another one. `namespace` is a fresh one, `team` (tests/harness/team.py) has one with a policy of a quick storm in force,
-`api` is the fast client, `cluster.kubectl` is kubectl as administrator, `cluster.user(…)` is kubectl as somebody else.
+A test asks for `cluster` if it leaves the installation as it is, for `changing` if it does not: the next test
+finds it deployed anew. It finds the overlay `standalone` unless its marker `overlay` names another one.
+`namespace` is a fresh one, `team` (tests/harness/team.py) has one with a policy of a quick storm in force,
+`api` is the fast client, `cluster.kubectl` is kubectl as administrator, `cluster.user(…)` is kubectl as
+somebody else.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ from tests.harness.team import POLICY, Team
 
 HERE = Path(__file__).parent
 TEST_SECONDS = 300
-"""How long a test may take, with an installation before it: longer than in other tiers, since pods start and end."""
+"""How long a test may take, with an installation before it: longer than in other tiers, since pods start and
+end."""
 
 _kept: list[Path] = []
 _number = itertools.count(1)
@@ -92,7 +96,8 @@ def whole_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 @pytest.fixture
 async def cluster(request: pytest.FixtureRequest, whole_cluster: Cluster) -> Cluster:
-    """The overlay that the test's marker names, with its components, is deployed and ready; else it is standalone."""
+    """The overlay that the test's marker names, with its components, is deployed and ready; else it is
+    standalone."""
     marker = request.node.get_closest_marker("overlay")
     await whole_cluster.be_as_deployed(*(marker.args if marker else ()))
     return whole_cluster
@@ -145,7 +150,8 @@ NewTeam = Callable[..., Awaitable[Team]]
 
 @pytest.fixture
 def new_team(cluster: Cluster, api: Api, new_namespace: NewNamespace) -> NewTeam:
-    """Makes a team with a policy, which differs from the quick one as its arguments say, once it is in force."""
+    """Makes a team with a policy, which differs from the quick one as its arguments say, once it is in
+    force."""
 
     async def make(**spec: object) -> Team:
         team = Team(api, await new_namespace())

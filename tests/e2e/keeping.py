@@ -13,7 +13,8 @@ READINGS = {
     "events.txt": "get events -A --sort-by=.lastTimestamp",
     "nodes.txt": "describe nodes",
     "stormfold-system.txt": "describe all,persistentvolumeclaims -n stormfold-system",
-    "stormfold-system.yaml": "get all,leases,persistentvolumeclaims,networkpolicies -n stormfold-system -o yaml",
+    "stormfold-system.yaml": "get all,leases,persistentvolumeclaims,networkpolicies -n stormfold-system -o "
+    "yaml",
     "stormfold.yaml": (
         "get namespaces,signals,remediationrequests,stormpolicies,clusterstormpolicies,crds -A -o yaml"
     ),

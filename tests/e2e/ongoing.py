@@ -18,7 +18,8 @@ PODS = 10
 
 @asynccontextmanager
 async def going_on(team: Team, api: Api, name: str) -> AsyncIterator[None]:
-    """Signals of a name come all the while. It fails as soon as there are two requests or a count goes back."""
+    """Signals of a name come all the while. It fails as soon as there are two requests or a count goes
+    back."""
     ended = asyncio.Event()
 
     async def report() -> None:

@@ -1,4 +1,5 @@
-"""A pod that posts alerts to the webhook, as its ServiceAccount; it runs the operator's image, which has Python."""
+"""A pod that posts alerts to the webhook, as its ServiceAccount; it runs the operator's image, which has
+Python."""
 
 from __future__ import annotations
 
@@ -47,8 +48,8 @@ posts = json.load(sys.stdin)
 with ThreadPoolExecutor(len(posts)) as pool:
     json.dump([*pool.map(post, posts)], sys.stdout)
 """
-"""Posts all (URL, body) of stdin at once, and prints what was answered to each. Like Alertmanager it tries again after a
-5xx, and when nobody answers."""
+"""Posts all (URL, body) of stdin at once, and prints what was answered to each. Like Alertmanager it tries
+again after a 5xx, and when nobody answers."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Poster:
     namespace: str
 
     async def post(self, bodies: Iterable[Sequence[Alert]], *hosts: str) -> list[Answer]:
-        """Post each body to the webhook of each host, all at once, and give the answers in that order; no host: the Service."""
+        """Post each body to the webhook of each host, all at once, and give the answers in that order; no
+        host: the Service."""
         return await self.send(
             (f"http://{host}:8090{PATH}", body(alerts)) for alerts in bodies for host in hosts or (SERVICE,)
         )
@@ -89,7 +91,8 @@ class Poster:
 
 
 def body(alerts: Sequence[Alert]) -> Manifest:
-    """What Alertmanager posts, as far as it is read; without a fingerprint, an alert is known by its labels."""
+    """What Alertmanager posts, as far as it is read; without a fingerprint, an alert is known by its
+    labels."""
     said = [
         {
             "status": "firing" if alert.ends_at is None else "resolved",

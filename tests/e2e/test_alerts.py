@@ -103,7 +103,8 @@ def alertmanager_image() -> None:
 
 @asynccontextmanager
 async def ready_made(cluster: Cluster) -> AsyncIterator[str]:
-    """An Alertmanager with the ready-made files, set up as docs/install.md says; the URL at which it takes alerts."""
+    """An Alertmanager with the ready-made files, set up as docs/install.md says; the URL at which it takes
+    alerts."""
     alertmanager_image()
     cluster.load(ALERTMANAGER_IMAGE)
     kubectl, access = cluster.kubectl, str(READY_MADE / "access.yaml")
@@ -173,7 +174,8 @@ async def test_alertmanager_with_the_ready_made_files_makes_one_request_and_says
 
 @asynccontextmanager
 async def alerts_going_on(team: Team, sender: Poster, *hosts: str) -> AsyncIterator[list[Answer]]:
-    """Alerts about ten pods are posted all the while; what was answered to bodies of ten, and at the end exact counts."""
+    """Alerts about ten pods are posted all the while; what was answered to bodies of ten, and at the end
+    exact counts."""
     ended = asyncio.Event()
     answers: list[Answer] = []
 

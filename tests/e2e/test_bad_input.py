@@ -1,4 +1,5 @@
-"""What was set up wrongly: a new pod names it in one line of its log and in its last words, and works once it is fixed."""
+"""What was set up wrongly: a new pod names it in one line of its log and in its last words, and works once it
+is fixed."""
 
 from __future__ import annotations
 
@@ -87,7 +88,8 @@ async def container(cluster: Cluster) -> Manifest:
     [
         pytest.param(
             wrong_password,
-            "asking Redis who it is: Redis refused the credentials (WRONGPASS invalid username-password pair or user is "
+            "asking Redis who it is: Redis refused the credentials (WRONGPASS invalid username-password pair "
+            "or user is "
             "disabled.); fix user and password in STORMFOLD_REDIS_URL",
             id="wrong password of Redis",
         ),

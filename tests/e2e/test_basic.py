@@ -29,7 +29,7 @@ signal.stormfold.dev/checkout-crash-pz4mb   KubePodCrashLooping   critical   Fol
 
 NAME                                                        PHASE   STORM   SIGNALS   RESOURCES   SEVERITY   LAST SEEN   AGE
 remediationrequest.stormfold.dev/storm-################-1   Open    True    5         5           critical   *           *
-"""
+"""  # noqa: E501
 """`kubectl get sig,rreq`: # stands for the group's id, * for an age."""
 EXPLAINED = """\
 GROUP:      stormfold.dev
@@ -121,7 +121,8 @@ async def test_user_without_rights_is_refused(cluster: Cluster, namespace: str) 
     who = f'User "system:serviceaccount:{namespace}:visitor"'
     assert refused.value.stderr == (
         'Error from server (Forbidden): error when creating "STDIN": signals.stormfold.dev is forbidden: '
-        f'{who} cannot create resource "signals" in API group "stormfold.dev" in the namespace "{namespace}"\n'
+        f'{who} cannot create resource "signals" in API group "stormfold.dev" in the namespace '
+        f'"{namespace}"\n'
     )
 
 

@@ -1,4 +1,5 @@
-"""The Helm chart on a cluster with nodes: installed, checked by `helm test`, upgraded and rolled back in a storm, uninstalled."""
+"""The Helm chart on a cluster with nodes: installed, checked by `helm test`, upgraded and rolled back in a
+storm, uninstalled."""
 
 from __future__ import annotations
 

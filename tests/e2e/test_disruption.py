@@ -1,4 +1,5 @@
-"""Pods, a node and Redis go away in mid-storm: each storm has one request all the while, and its counts are exact."""
+"""Pods, a node and Redis go away in mid-storm: each storm has one request all the while, and its counts are
+exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Events as a real kubelet writes them: an image that cannot be pulled is one storm, by reason or by image."""
+"""Events as a real kubelet writes them: an image that cannot be pulled is one storm, by reason or by
+image."""
 
 from __future__ import annotations
 
@@ -20,13 +21,15 @@ NO_REGISTRY = "127.0.0.1:1"
 """Nothing listens there on any node, so that each pull fails at once and always with the same message."""
 TERMS = {"window": {"idle": "30s"}}
 SEVERAL = 4
-"""So often each pod has failed on average when its Deployment is deleted: some Events have a count above 1 by then."""
+"""So often each pod has failed on average when its Deployment is deleted: some Events have a count above 1 by
+then."""
 FAILING_SECONDS = 150.0
 
 
 @pytest.fixture
 async def watched(cluster: Cluster) -> AsyncIterator[Cluster]:
-    """The cluster, with the component `events` beside what is deployed, until the policies of the test are gone."""
+    """The cluster, with the component `events` beside what is deployed, until the policies of the test are
+    gone."""
     await cluster.kubectl("apply", "-f", str(RIGHTS))
     yield cluster
     await cluster.kubectl("delete", "stormpolicies", "--all", "--all-namespaces")
@@ -57,7 +60,8 @@ async def warnings(api: Api, namespace: str) -> Sequence[Manifest]:
 
 
 async def fail(cluster: Cluster, api: Api, team: Team, images: Sequence[str]) -> Sequence[Manifest]:
-    """Twenty Deployments with these images in turn fail for a while and are deleted; the Events that are left."""
+    """Twenty Deployments with these images in turn fail for a while and are deleted; the Events that are
+    left."""
     names = [f"app-{number}" for number in range(DEPLOYMENTS)]
     manifests = [
         deployment(team.namespace, name, images[number % len(images)]) for number, name in enumerate(names)

@@ -32,7 +32,7 @@ stormfold: kept, so that a new `make deploy` goes on where this one ended:
   the kinds with all their objects; the roles stormfold-view, -edit and -consumer
   the namespace {SYSTEM} with its Lease (up to which Signal everything is counted), the Secret stormfold-redis and Valkey's volume
 PURGE=1 deletes these too
-"""
+"""  # noqa: E501
 
 
 def named(item: Manifest) -> str:

@@ -28,7 +28,8 @@ def rights(whole_cluster: Cluster) -> Iterator[None]:
 
 
 async def grouping_by(key: str, cluster: Cluster, new_team: NewTeam) -> Team:
-    """A team that groups by owner or node, once the operator sees pods: where it found no right to, it asks again later."""
+    """A team that groups by owner or node, once the operator sees pods: where it found no right to, it asks
+    again later."""
     team = await new_team(groupBy=[key])
     await eventually(
         cluster.metrics,

@@ -81,10 +81,11 @@ def config(
 
 
 class Alertmanager:
-    """One Alertmanager process with a folder of its own for configuration, data and log; `start` and `stop` it.
+    """One Alertmanager process with a folder of its own for configuration, data and log; `start` and `stop`
+    it.
 
-    With `cluster` it listens for others, and with `peer` it joins one that does. A member of a cluster leaves it to the
-    one before it for `peer_timeout` to send, so it sends nothing where that one succeeds.
+    With `cluster` it listens for others, and with `peer` it joins one that does. A member of a cluster leaves
+    it to the one before it for `peer_timeout` to send, so it sends nothing where that one succeeds.
     """
 
     def __init__(
@@ -177,7 +178,8 @@ class Alertmanager:
         )
 
     async def looks(self) -> int:
-        """How often it has looked into its notes whether a group needs a notification, and did or did not send one."""
+        """How often it has looked into its notes whether a group needs a notification, and did or did not
+        send one."""
         return int((await self.metrics()).total("alertmanager_nflog_queries_total"))
 
     async def _ready_or_ended(self) -> bool:

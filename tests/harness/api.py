@@ -37,7 +37,8 @@ KINDS: dict[str, tuple[str, str]] = {
 
 
 class ApiError(AssertionError):
-    """The API server refused; `status` is the HTTP status, `reason` and the message are those of its Status."""
+    """The API server refused; `status` is the HTTP status, `reason` and the message are those of its
+    Status."""
 
     def __init__(self, status: int, answer: Mapping[str, Any]) -> None:
         super().__init__(f"{status} {answer.get('reason')}: {answer.get('message')}")
@@ -82,7 +83,8 @@ class Api:
         content_type: str = "application/json",
         **query: str,
     ) -> Manifest:
-        """What the API server answered; 429 with a Retry-After is no answer yet, as for every Kubernetes client.
+        """What the API server answered; 429 with a Retry-After is no answer yet, as for every Kubernetes
+        client.
 
         A body of bytes is sent as it is.
 
@@ -94,7 +96,8 @@ class Api:
             sent = {"data": body} if isinstance(body, bytes) else {"json": body}
             async with self._session.request(method, path, headers=headers, params=query, **sent) as response:
                 answer: Manifest = read_json(await response.read())
-            # Common while the server makes the storage of a new kind ready, also after its CRD is Established.
+            # Common while the server makes the storage of a new kind ready, also after its CRD is
+            # Established.
             if response.status == 429 and "Retry-After" in response.headers:
                 await asyncio.sleep(float(response.headers["Retry-After"]) / 4)
             elif response.status >= 400:

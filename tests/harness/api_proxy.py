@@ -1,8 +1,8 @@
 """A reverse proxy in front of the API server that misbehaves on demand.
 
-It takes plain HTTP on loopback, adds the administrator's token where the client sends none, and forwards over TLS.
-Watches pass line by line, without buffering. Rules are asked in the order in which they were made; one that has
-been used up is passed over.
+It takes plain HTTP on loopback, adds the administrator's token where the client sends none, and forwards over
+TLS. Watches pass line by line, without buffering. Rules are asked in the order in which they were made; one
+that has been used up is passed over.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ HOP_BY_HOP = {"connection", "host", "keep-alive", "transfer-encoding", "content-
 
 @dataclass
 class Rule:
-    """What happens to the requests that match, and how often it still will; `hits` counts how often it did."""
+    """What happens to the requests that match, and how often it still will; `hits` counts how often it
+    did."""
 
     method: str
     path: re.Pattern[str]
@@ -107,7 +108,8 @@ class Watch:
 
 
 class ApiProxy:
-    """See the module. Paths in rules are regular expressions, searched in path and query; method `*` is any."""
+    """See the module. Paths in rules are regular expressions, searched in path and query; method `*` is
+    any."""
 
     def __init__(self, control_plane: ControlPlane) -> None:
         self._control_plane = control_plane
@@ -140,7 +142,8 @@ class ApiProxy:
         times: int | None = 1,
         when: When = "before",
     ) -> Rule:
-        """Answer in the server's place; with `after`, the server did its work and the client hears otherwise."""
+        """Answer in the server's place; with `after`, the server did its work and the client hears
+        otherwise."""
         text = json.dumps({"kind": "Status", "apiVersion": "v1", "code": status, **(answer or {})}).encode()
         sent = {"Content-Type": "application/json", **(headers or {})}
         rule = Rule(method, re.compile(path), body, times, when, answer=(status, sent, text))
@@ -241,7 +244,8 @@ class ApiProxy:
                 watch.pump.cancel()
             await runner.cleanup()
             await self._upstream.close()
-            # aiohttp does not wait for TLS connections that it cuts off: their sockets close some rounds later.
+            # aiohttp does not wait for TLS connections that it cuts off: their sockets close some rounds
+            # later.
             await eventually(
                 lambda: all(one.fileno() == -1 for one in self._sockets), what="all sockets are closed"
             )
@@ -284,7 +288,8 @@ class ApiProxy:
                             return await self._watch(request, path, upstream)
                         text = await upstream.read()
                     finally:
-                        # A connection that is not read to its end would be closed in TLS' own time, later than the loop.
+                        # A connection that is not read to its end would be closed in TLS' own time, later
+                        # than the loop.
                         if upstream.connection is not None and upstream.connection.transport is not None:
                             upstream.connection.transport.abort()
                     passed = {k: v for k, v in upstream.headers.items() if k.lower() not in HOP_BY_HOP}

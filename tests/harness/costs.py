@@ -12,7 +12,8 @@ from stormfold.demo.valkey import Valkey
 RECORDED = Path(__file__).parents[2] / "benchmarks" / "guard.json"
 
 ALLOCATOR = 0.1
-"""This share more a storm may take by chance: its keys get chunks that happen to be free, and those may be larger."""
+"""This share more a storm may take by chance: its keys get chunks that happen to be free, and those may be
+larger."""
 
 
 def hold(**counted: int) -> None:

@@ -88,7 +88,8 @@ async def folding(url: str) -> AsyncIterator[tuple[StormStore, Callable[[Folder]
 
 @dataclass(eq=False)
 class World:
-    """A folder, and all that it works with: the test says what requests hold. It is the source of what it submits."""
+    """A folder, and all that it works with: the test says what requests hold. It is the source of what it
+    submits."""
 
     store: StormStore
     policy: PolicyVersion = POLICY

@@ -1,4 +1,5 @@
-"""What stands between the operator and the API server: an address of its own, as of a tunnel, or a forward proxy."""
+"""What stands between the operator and the API server: an address of its own, as of a tunnel, or a forward
+proxy."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ async def tunnel(backend: int, host: str = "127.0.0.2") -> AsyncIterator[Forward
 
 @asynccontextmanager
 async def forward_proxy(backend: int) -> AsyncIterator[Forward]:
-    """Takes CONNECT for any name, all of which it finds at that port of 127.0.0.1; anything else is refused."""
+    """Takes CONNECT for any name, all of which it finds at that port of 127.0.0.1; anything else is
+    refused."""
     async with _listening(Forward("127.0.0.1"), backend, proxy=True) as made:
         yield made
 

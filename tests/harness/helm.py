@@ -32,7 +32,8 @@ class HelmError(AssertionError):
 
 
 class Helm:
-    """`await helm("list")` gives what it printed; without a kubeconfig it can only lint, render and package."""
+    """`await helm("list")` gives what it printed; without a kubeconfig it can only lint, render and
+    package."""
 
     def __init__(self, folder: Path, kubeconfig: Path | None = None) -> None:
         """`folder` is for Helm's own files, so that nobody's configuration is read or written."""

@@ -1,4 +1,5 @@
-"""How the long programs of the Makefile are called: by numbers and words in the environment; and how they end."""
+"""How the long programs of the Makefile are called: by numbers and words in the environment; and how they
+end."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def whole_number(name: str, default: int) -> int:
 
 
 def word(name: str, words: Sequence[str]) -> str:
-    """One of the words, the first unless the environment says another; exits with all of them if it is none."""
+    """One of the words, the first unless the environment says another; exits with all of them if it is
+    none."""
     text = os.environ.get(name) or words[0]
     if text not in words:
         sys.exit(f"{name}={text}: it must be one of {', '.join(words)}")

@@ -19,7 +19,8 @@ class Kubectl(kubectl.Kubectl):
         super().__init__(refuse_foreign(kubeconfig))
 
     async def may(self, user: str, verb: str, what: str, *where: str) -> bool:
-        """Whether a user has a right, as the API server knows now; `where` is `-A`, or `-n` and a namespace."""
+        """Whether a user has a right, as the API server knows now; `where` is `-A`, or `-n` and a
+        namespace."""
         try:
             await self("auth", "can-i", verb, what, *where, f"--as={user}")
         except KubectlError:

@@ -1,8 +1,8 @@
 """The operator as its own process.
 
-Two thirds of what a start costs is the import of packages. So a server that has imported them, once for each worker,
-forks each operator. That `python -m stormfold run` does the same from nothing is left to the command line's tests, the
-demo and the end-to-end tier.
+Two thirds of what a start costs is the import of packages. So a server that has imported them, once for each
+worker, forks each operator. That `python -m stormfold run` does the same from nothing is left to the command
+line's tests, the demo and the end-to-end tier.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def become_the_operator(
 
 
 def set_clock_wrong(offset: float) -> None:
-    """Make the wall clock of this process so many seconds fast, or slow below 0; the monotonic one stays right."""
+    """Make the wall clock of this process so many seconds fast, or slow below 0; the monotonic one stays
+    right."""
     right = time.time
 
     class WrongDatetime(datetime):
@@ -102,9 +103,10 @@ class Metrics:
 class OperatorProcess:
     """`stormfold run` with a log file and a port of its own.
 
-    `environment` is added to the settings; a value of None takes a variable away. It takes alerts at `webhook_url`, with
-    a `webhook_token_file` also from whoever has the token in it. Its clock is `clock_offset` seconds fast. `constants`,
-    by their path, have other values: limits that are too far away to be reached in a test.
+    `environment` is added to the settings; a value of None takes a variable away. It takes alerts at
+    `webhook_url`, with a `webhook_token_file` also from whoever has the token in it. Its clock is
+    `clock_offset` seconds fast. `constants`, by their path, have other values: limits that are too far away
+    to be reached in a test.
     """
 
     def __init__(
@@ -154,7 +156,8 @@ class OperatorProcess:
         return self._process is not None and self._process.exitcode is None
 
     async def start(self, *, ready: bool = True) -> None:
-        """Start it, again or for the first time, and wait until `/readyz` says 200 unless `ready` is False."""
+        """Start it, again or for the first time, and wait until `/readyz` says 200 unless `ready` is
+        False."""
         assert not self.running, "the operator is running already"
         self._process = FORKS.Process(
             target=become_the_operator,
@@ -218,7 +221,8 @@ class OperatorProcess:
         return Metrics.parse((await self.get("/metrics"))[1])
 
     async def obeys(self, policies: int, *, within: float = READY_SECONDS) -> None:
-        """Wait until so many policies are in force in this process; their status tells it of the leader only."""
+        """Wait until so many policies are in force in this process; their status tells it of the leader
+        only."""
 
         async def in_force() -> float:
             return (await self.metrics()).total("stormfold_policies", accepted="true")

@@ -1,9 +1,11 @@
-"""Programs of others that tests use: two Alertmanagers, Helm, actionlint, promtool, and the Prometheus operator's CRDs.
+"""Programs of others that tests use: two Alertmanagers, Helm, actionlint, promtool, and the Prometheus
+operator's CRDs.
 
-The current Alertmanager, Helm and actionlint are built from their Go modules, once, into the cache; `go/go.mod` names the
-versions and `go/go.sum` the checksums. The older Alertmanager is Debian's and must be installed, since it reads files at fixed places. promtool is Debian's
-too, but its package need only be unpacked, which takes no root and starts no service. `python -m tests.harness.programs`
-makes what can be made, and says what is missing.
+The current Alertmanager, Helm and actionlint are built from their Go modules, once, into the cache;
+`go/go.mod` names the versions and `go/go.sum` the checksums. The older Alertmanager is Debian's and must be
+installed, since it reads files at fixed places. promtool is Debian's too, but its package need only be
+unpacked, which takes no root and starts no service. `python -m tests.harness.programs` makes what can be
+made, and says what is missing.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ def debian_alertmanager() -> Path:
     if found := shutil.which("prometheus-alertmanager"):
         return Path(found)
     raise MissingProgramError(
-        "prometheus-alertmanager is not on PATH: `RUNLEVEL=1 apt-get install prometheus-alertmanager` installs it "
+        "prometheus-alertmanager is not on PATH: `RUNLEVEL=1 apt-get install prometheus-alertmanager` "
+        "installs it "
         "and starts no service"
     )
 
@@ -78,9 +81,9 @@ def debian_alertmanager() -> Path:
 def current_alertmanager(progress: Progress = to_stderr) -> Path:
     """The Alertmanager that `go/go.mod` names.
 
-    Its archive on the module proxy is that of the source, without the built pages of the web interface, and a program
-    that embeds a missing folder does not compile. So it gets one page that says so; nothing else differs from a
-    released one.
+    Its archive on the module proxy is that of the source, without the built pages of the web interface, and a
+    program that embeds a missing folder does not compile. So it gets one page that says so; nothing else
+    differs from a released one.
 
     Raises:
         BuildError: `go` is missing, too old, or failed.
@@ -126,7 +129,8 @@ def _built(
     minutes: int,
     progress: Progress,
 ) -> Path:
-    """A program, built from a copy of its module; `stamp` sets a variable, `added` are files that the copy lacks."""
+    """A program, built from a copy of its module; `stamp` sets a variable, `added` are files that the copy
+    lacks."""
     name, version = Path(package).name, module_version(module)
     flags = ["-v", "-trimpath", "-ldflags", f"-s -w{f' -X {stamp}' if stamp else ''}"]
     checksums = [

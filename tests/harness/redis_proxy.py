@@ -1,6 +1,7 @@
 """A TCP proxy in front of Redis that holds, delays, refuses and cuts single commands on demand.
 
-It reads RESP 2 and 3 just well enough to see whole commands and whole replies, and passes their bytes on unchanged.
+It reads RESP 2 and 3 just well enough to see whole commands and whole replies, and passes their bytes on
+unchanged.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ class RedisProxy:
         when: When = "before",
         times: int | None = 1,
     ) -> Rule:
-        """Let the command wait until `release()`; `arrived` is set when it is there. Later ones queue behind it."""
+        """Let the command wait until `release()`; `arrived` is set when it is there. Later ones queue behind
+        it."""
         return self._add(Rule(command, containing, times, when, released=asyncio.Event()))
 
     def delay(
@@ -125,7 +127,8 @@ class RedisProxy:
         return self._add(Rule(command, containing, times, "after", reply=reply))
 
     def move(self, port: int) -> None:
-        """Pass new connections on to another server, as a name or a Service does; those that are open stay."""
+        """Pass new connections on to another server, as a name or a Service does; those that are open
+        stay."""
         self._behind = port
 
     def remove(self, rule: Rule) -> None:

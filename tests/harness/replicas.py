@@ -1,4 +1,5 @@
-"""Replicas: real folders, indexes and writers of requests on one Redis and one API server, driven step by step.
+"""Replicas: real folders, indexes and writers of requests on one Redis and one API server, driven step by
+step.
 
 A test says when a replica folds, when it hears of requests and what it writes. So every order of these steps
 can be tried, in milliseconds, where processes would have to be stopped and slowed down.
@@ -283,7 +284,8 @@ class Replica:
             await folding
 
     async def sweep(self, fenced: dict[int, int]) -> None:
-        """Look whether Redis has lost the partition, and for what has waited too long, as `Reconciler` does."""
+        """Look whether Redis has lost the partition, and for what has waited too long, as `Reconciler`
+        does."""
         self._clock.passed_ms += int(STALE_SECONDS * 1000) + 1
         number = self.group.partition
         if number in (await self.store.sweep(now_ms=self._clock.unix_ms(), led=fenced)).lost:
@@ -316,7 +318,8 @@ class Replica:
     async def write(
         self, storm: Snapshot, known: Request | None, *, noted: bool, trim: dict[int, int]
     ) -> bool:
-        """Write the snapshot into its request; unless it is `noted`, the replica dies before Redis hears of it.
+        """Write the snapshot into its request; unless it is `noted`, the replica dies before Redis hears of
+        it.
 
         False if it is not written, most often because the request holds something that the snapshot does not.
         """

@@ -39,7 +39,8 @@ def rows(manifests: Sequence[Manifest], paths: str) -> list[tuple[Any, ...]]:
 
 
 class Scene:
-    """Everything is made in `namespace` unless another one is named; what it makes of the cluster it takes away."""
+    """Everything is made in `namespace` unless another one is named; what it makes of the cluster it takes
+    away."""
 
     def __init__(self, api: Api, namespace: str, operator: OperatorProcess) -> None:
         self.api = api

@@ -16,7 +16,8 @@ from stormfold.kube.lease import Checkpoint, checkpoints_of
 from stormfold.model.segment import segment
 
 Step = Callable[[Stage, str, When], ApiRule | RedisRule]
-"""Makes the rule that holds the step of a storm: stage, name of the storm, before or after the server's work."""
+"""Makes the rule that holds the step of a storm: stage, name of the storm, before or after the server's
+work."""
 
 LEASE = "/leases/stormfold-ingest-0"
 REQUEST = r"/namespaces/{namespace}/remediationrequests/storm-{gid}-1/status"

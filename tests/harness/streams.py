@@ -1,4 +1,5 @@
-"""Streams of Signals and Events without a cluster: their parts that are real, and doubles of those that do I/O."""
+"""Streams of Signals and Events without a cluster: their parts that are real, and doubles of those that do
+I/O."""
 
 from __future__ import annotations
 

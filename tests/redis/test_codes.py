@@ -1,5 +1,6 @@
-"""Every answer with which Redis refuses, to a script, to commands in a pipeline and to a command alone, of one server, of
-one behind a Sentinel and of a Cluster: the class says what to do, and what comes next goes well."""
+"""Every answer with which Redis refuses, to a script, to commands in a pipeline and to a command alone, of
+one server, of one behind a Sentinel and of a Cluster: the class says what to do, and what comes next goes
+well."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ async def sentinel(folder: Path) -> AsyncIterator[tuple[str, list[RedisProxy]]]:
             port = free_port()
             config = folder / "sentinel.conf"
             config.write_text(
-                f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor storms 127.0.0.1 {proxy.port} 1\n"
+                f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor storms 127.0.0.1 {proxy.port} "
+                f"1\n"
             )
             process = Server("sentinel", [embedded_valkey(), config, "--sentinel"], folder / "sentinel.log")
             try:

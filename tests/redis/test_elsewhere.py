@@ -1,4 +1,5 @@
-"""Alerts that are posted again when their own group and the overflow group of its policy have changed places."""
+"""Alerts that are posted again when their own group and the overflow group of its policy have changed
+places."""
 
 from __future__ import annotations
 

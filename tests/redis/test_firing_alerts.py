@@ -1,4 +1,5 @@
-"""Alerts that fire, through losses of Redis: none is forgotten while it fires, and none holds its request for ever."""
+"""Alerts that fire, through losses of Redis: none is forgotten while it fires, and none holds its request for
+ever."""
 
 from __future__ import annotations
 

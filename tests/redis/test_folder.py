@@ -269,7 +269,8 @@ async def test_alert_that_the_write_of_an_earlier_life_holds_is_safe_and_not_cou
     assert world.told == [(number, "storm 1") for number in (1, 2, 3, 4)]
     world.mistrust(life)
     storm = await eventually(world.storm, lambda seen: seen is not None and seen.incarnation != life)
-    # The fifth is surely not in the request. Of the sixth nobody knows whether another replica had counted it before.
+    # The fifth is surely not in the request. Of the sixth nobody knows whether another replica had counted it
+    # before.
     assert (storm.total, storm.repeats, storm.origin) == (6, 1, f"{before}:4")
     await world.written(1, 6)
     assert [number for number, _ in world.told] == [1, 2, 3, 4, 5, 6]

@@ -1,4 +1,5 @@
-"""Signals of one group through two replicas, in any interleaving: each counts once, whatever is lost or late."""
+"""Signals of one group through two replicas, in any interleaving: each counts once, whatever is lost or
+late."""
 
 from __future__ import annotations
 

@@ -70,7 +70,8 @@ async def test_storm_of_alerts_alone_leaves_the_floor_of_the_signals_before_it(r
 async def test_signals_of_a_storm_that_another_replica_put_back_to_its_closed_request_go_first(
     world: World,
 ) -> None:
-    """The other replica knew that the request was closed before these were counted; this one has not heard of it."""
+    """The other replica knew that the request was closed before these were counted; this one has not heard of
+    it."""
     await world.submit(*signals(1, 3))
     closed = Seed(epoch=1, closed=True, incarnation="another", folded=1, through={SHOP: 1})
     await world.group.fold(seed=closed, distrusted=await world.life())

@@ -1,4 +1,5 @@
-"""What Redis must be able to do is found out at start: one line names the command or the feature that is missing."""
+"""What Redis must be able to do is found out at start: one line names the command or the feature that is
+missing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Alerts of one group through two replicas, in any interleaving: none is lost, and each counts once.
 
-Where Redis is emptied, an alert from before may count twice: then the request says so, and of how many. A group
-below its threshold is discarded: who posts its alerts is told so, and then they are in no request.
+Where Redis is emptied, an alert from before may count twice: then the request says so, and of how many. A
+group below its threshold is discarded: who posts its alerts is told so, and then they are in no request.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ class Alerts(TwoReplicas):
             self.run(replica.discard(storm, heard=told))
 
     def write(self, who: int, storm: Snapshot, known: Request | None, *, noted: bool) -> bool:
-        """A request is made at once: until then Redis is not emptied, nor the group discarded by another one."""
+        """A request is made at once: until then Redis is not emptied, nor the group discarded by another
+        one."""
         if self.threshold > 1 and storm.epoch not in self.requests.read():
             storm_key = keys.storm(self.group.partition, self.group.gid)
             life = fields_of(self.servers.primary, storm_key).get("g")

@@ -1,4 +1,5 @@
-"""A real Sentinel: it names the primary, wants a password of its own, and names another when the first is gone."""
+"""A real Sentinel: it names the primary, wants a password of its own, and names another when the first is
+gone."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def sentinel(binary: Path, primary: Valkey, folder: Path) -> Iterator[str]:
     server = Server("sentinel", [binary, config, "--sentinel"], folder / "sentinel.log")
     login = f":{quote(PASSWORD, safe='')}@"
     try:
-        yield f"redis+sentinel://{login}127.0.0.1:{port}/storms/0?sentinel_password={quote(OF_SENTINEL, safe='')}"
+        password = quote(OF_SENTINEL, safe="")
+        yield f"redis+sentinel://{login}127.0.0.1:{port}/storms/0?sentinel_password={password}"
     finally:
         server.kill()
 

@@ -30,7 +30,8 @@ STEPS = 12
 
 
 def some(chance: Random, newest: int) -> list[Arrival]:
-    """Signals of two segments in any order, each once: mostly new ones, some come again and some are edited."""
+    """Signals of two segments in any order, each once: mostly new ones, some come again and some are
+    edited."""
     chosen: list[Arrival] = []
     for number in chance.sample(range(max(1, newest - 8), newest + 12), chance.randint(2, 9)):
         namespace = chance.choice(["shop", "shop", "bank"])

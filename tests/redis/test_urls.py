@@ -140,7 +140,8 @@ async def test_url_of_a_sentinel(server: Valkey, server_binary: Path, tmp_path: 
         )
         assert await told(f"redis+sentinel://{at}/others/0") == (
             f"asking Redis who it is: no Sentinel names a primary 'others' that is up ({at}: knows none): "
-            "check the addresses of the Sentinels, the service's name and sentinel_password in STORMFOLD_REDIS_URL"
+            "check the addresses of the Sentinels, the service's name and sentinel_password in "
+            "STORMFOLD_REDIS_URL"
         )
         assert "the database behind the last / must be a number" in await told(
             f"redis+sentinel://{at}/storms/zero"

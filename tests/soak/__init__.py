@@ -1,8 +1,8 @@
 """Soak: at half of what the machine takes, nothing grows.
 
-`make soak` starts a real API server, a real Valkey and two operators, measures how many Signals a second they take, and
-then sends half as many for ten minutes, and alerts besides. Storms open and close, Signals are deleted by their
-retention: what is not the same at the end as in the middle leaks.
+`make soak` starts a real API server, a real Valkey and two operators, measures how many Signals a second they
+take, and then sends half as many for ten minutes, and alerts besides. Storms open and close, Signals are
+deleted by their retention: what is not the same at the end as in the middle leaks.
 
 | module | what |
 |---|---|

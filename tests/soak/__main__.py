@@ -28,14 +28,16 @@ from stormfold.demo.building import ensure_binaries
 CREATING_SECONDS = 60.0
 """Of Signals at full speed; the capacity is what this and the counting and deleting of them all took."""
 WARM_SECONDS = 60.0
-"""Of the steady stream before anything is compared: several storms of each group, and several times the retention."""
+"""Of the steady stream before anything is compared: several storms of each group, and several times the
+retention."""
 DRAINED_SECONDS = 180.0
 """Within this what the first minute has left over must be counted and deleted."""
 CLOSED_SECONDS = 60.0
 """Within this after that every storm must be over."""
 LOOK_SECONDS = 2.0
 KEEP_SECONDS = 20.0
-"""How long closed requests are left: nobody else deletes them, and each makes the API server and all watches hold more."""
+"""How long closed requests are left: nobody else deletes them, and each makes the API server and all watches
+hold more."""
 
 
 async def look(world: World, counts: Counts) -> None:
@@ -75,7 +77,8 @@ class Soak:
     alert_rate: float = 0.0
     samples: list[Sample] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
-    """Operators that ended by themselves while there were samples: what they used before says nothing any more."""
+    """Operators that ended by themselves while there were samples: what they used before says nothing any
+    more."""
     ended_before: int = 0
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
@@ -119,7 +122,8 @@ async def tell(run: Soak, sender: Sender, console: Console) -> None:
         await asyncio.sleep(60)
         last = run.samples[-1]
         console.print(
-            f"{minute} of {run.minutes:g} minutes: {sender.created:,} Signals and {sender.posted:,} alerts sent, "
+            f"{minute} of {run.minutes:g} minutes: {sender.created:,} Signals and {sender.posted:,} alerts "
+            f"sent, "
             f"{last['open storms']:.0f} storms open",
             highlight=False,
             soft_wrap=True,

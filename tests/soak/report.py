@@ -20,8 +20,8 @@ Sample = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Figure:
-    """What is sampled; `slack` may be there at the end beyond the middle, even if it is more than `GROWTH` allows. None: it
-    is shown and not judged."""
+    """What is sampled; `slack` may be there at the end beyond the middle, even if it is more than `GROWTH`
+    allows. None: it is shown and not judged."""
 
     name: str
     unit: str

@@ -16,14 +16,15 @@ from tests.soak.world import OPERATORS, World
 EVERY_SECONDS = 2.0
 MB = 2**20
 CONNECTIONS = 8
-"""To the API server more or less, by how many calls were under way at once in the last minutes: each is kept for a while."""
+"""To the API server more or less, by how many calls were under way at once in the last minutes: each is kept
+for a while."""
 
 
 def figures(per_second: float) -> Sequence[Figure]:
     """All that is sampled. A second of the stream may be more under way at the end.
 
-    Signals that are there are counted ones that wait for their deletion, as many as the API server leaves over at this moment;
-    that each is deleted is seen at the end.
+    Signals that are there are counted ones that wait for their deletion, as many as the API server leaves
+    over at this moment; that each is deleted is seen at the end.
     """
     of_operators = [
         figure

@@ -46,7 +46,8 @@ class Sender:
         return time.monotonic() - self._began
 
     async def create(self, seconds: float, *, per_second: float | None = None) -> float:
-        """Create Signals for so long, as fast as they are taken unless a rate is given; how many a second it was."""
+        """Create Signals for so long, as fast as they are taken unless a rate is given; how many a second it
+        was."""
         began, before = time.monotonic(), self.created
         due = began
 

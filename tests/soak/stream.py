@@ -9,7 +9,8 @@ from typing import Any
 Manifest = dict[str, Any]
 
 PERIOD_SECONDS = 12.0
-"""Each group has one storm in this time: it comes for half of it, and is then quiet for longer than `closeAfter`."""
+"""Each group has one storm in this time: it comes for half of it, and is then quiet for longer than
+`closeAfter`."""
 PODS = 20
 WIDE_PODS = 60
 """Of every tenth group: more than are listed."""

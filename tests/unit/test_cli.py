@@ -94,7 +94,8 @@ def test_pod_without_its_secret_says_so_in_one_line() -> None:
     (line,) = ended.stderr.splitlines()
     assert ended.returncode == 1
     assert json.loads(line)["message"] == (
-        "stormfold ends: STORMFOLD_REDIS_URL is not set: create the Secret stormfold-redis with the key url in "
+        "stormfold ends: STORMFOLD_REDIS_URL is not set: create the Secret stormfold-redis with the key url "
+        "in "
         "namespace stormfold-system (docs/install.md)"
     )
 

@@ -25,7 +25,8 @@ async def work():
 signal.signal(signal.SIGINT, signal.default_int_handler)
 invocation.run(lambda: asyncio.run(work()))
 """
-"""Takes SIGINT as if it ran in a terminal: a shell lets what it starts in the background ignore it, and these tests may run there."""
+"""Takes SIGINT as if it ran in a terminal: a shell lets what it starts in the background ignore it, and these
+tests may run there."""
 
 
 @pytest.mark.parametrize("ends_it", [signal.SIGTERM, signal.SIGINT])

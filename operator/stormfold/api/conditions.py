@@ -71,8 +71,8 @@ def set_condition(conditions: Iterable[Condition], new: Condition) -> tuple[Cond
 
 
 class Reason(StrEnum):
-    """Every reason that a condition, an Event, the status of a Signal or an answer to Alertmanager can give; `where`
-    it appears, and its `meaning`."""
+    """Every reason that a condition, an Event, the status of a Signal or an answer to Alertmanager can give;
+    `where` it appears, and its `meaning`."""
 
     where: str
     meaning: str
@@ -97,7 +97,10 @@ class Reason(StrEnum):
     BELOW_THRESHOLD = (
         "BelowThreshold",
         "StormDetected is False; Signal is Discarded",
-        "The group stayed below the threshold. It has a request if `belowThreshold` is Request, none if it is Discard.",
+        (
+            "The group stayed below the threshold. It has a request if `belowThreshold` is Request, none if "
+            "it is Discard."
+        ),
     )
     QUIET = (
         "Quiet",
@@ -118,13 +121,19 @@ class Reason(StrEnum):
     INSTANCES_NOT_TRACKED = (
         "InstancesNotTracked",
         "Recovered is Unknown",
-        "There are more instances than are tracked, or Redis lost them, so nobody can say whether all are resolved.",
+        (
+            "There are more instances than are tracked, or Redis lost them, so nobody can say whether all "
+            "are resolved."
+        ),
     )
     WITHIN_LIMIT = ("WithinLimit", "Truncated is False", "`status.affectedResources` lists every target.")
     RESOURCE_LIMIT_REACHED = (
         "ResourceLimitReached",
         "Truncated is True",
-        "There are more targets than `limits.resources`: those with the most signals are listed, all are counted.",
+        (
+            "There are more targets than `limits.resources`: those with the most signals are listed, all are "
+            "counted."
+        ),
     )
     NOT_CLOSED = (
         "NotClosed",
@@ -134,7 +143,10 @@ class Reason(StrEnum):
     ALERTS_FIRING = (
         "AlertsFiring",
         "Closed is False",
-        "Alerts still fire and hold the request open. `closeAfter` begins when all have resolved; `window.maxDuration` ends it in any case.",
+        (
+            "Alerts still fire and hold the request open. `closeAfter` begins when all have resolved; "
+            "`window.maxDuration` ends it in any case."
+        ),
     )
     REMEDIATION_FINISHED = (
         "RemediationFinished",
@@ -160,7 +172,10 @@ class Reason(StrEnum):
     ALERTS_MAY_REPEAT = (
         "AlertsMayRepeat",
         "Exact is False",
-        "Redis lost which alerts were counted. Alerts that began before that and came again are counted, perhaps twice.",
+        (
+            "Redis lost which alerts were counted. Alerts that began before that and came again are counted, "
+            "perhaps twice."
+        ),
     )
     ALERTS_ESTIMATED = (
         "AlertsEstimated",
@@ -170,7 +185,10 @@ class Reason(StrEnum):
     ALERTS_LEFT_OUT = (
         "AlertsLeftOut",
         "Exact is False",
-        "The sender says that it left alerts out of a post (`truncatedAlerts`). Set `max_alerts` in its receiver to 0.",
+        (
+            "The sender says that it left alerts out of a post (`truncatedAlerts`). Set `max_alerts` in its "
+            "receiver to 0."
+        ),
     )
     STORM_OPENED = ("StormOpened", "Event of a RemediationRequest", "The request was made.")
     STORM_SETTLED = ("StormSettled", "Event of a RemediationRequest", "No signal came for `window.idle`.")
@@ -188,7 +206,10 @@ class Reason(StrEnum):
     TARGET_IN_OTHER_NAMESPACE = (
         "TargetInOtherNamespace",
         "Signal is Rejected",
-        "The target is in another namespace than the Signal, and only Signals in the operator's own one may name such.",
+        (
+            "The target is in another namespace than the Signal, and only Signals in the operator's own one "
+            "may name such."
+        ),
     )
     STARTS_IN_FUTURE = (
         "StartsInFuture",
@@ -198,7 +219,10 @@ class Reason(StrEnum):
     NO_POLICY_MATCHES = (
         "NoPolicyMatches",
         "Signal is Rejected",
-        "No accepted policy governs the signal. A ClusterStormPolicy with an empty `match` governs all but Kubernetes Events.",
+        (
+            "No accepted policy governs the signal. A ClusterStormPolicy with an empty `match` governs all "
+            "but Kubernetes Events."
+        ),
     )
     INVALID_SIGNAL = (
         "InvalidSignal",
@@ -213,7 +237,10 @@ class Reason(StrEnum):
     REQUEST_REFUSED = (
         "RequestRefused",
         "Event of a Signal",
-        "The API server does not take the request of its group; the message has its words. The signals are kept, and it is tried again.",
+        (
+            "The API server does not take the request of its group; the message has its words. The signals "
+            "are kept, and it is tried again."
+        ),
     )
     NAMESPACE_NOT_FOUND = (
         "NamespaceNotFound",
@@ -238,7 +265,10 @@ class Reason(StrEnum):
     INVALID_BODY = (
         "InvalidBody",
         "Webhook answers 400",
-        "The body is not what Alertmanager's or Grafana's webhook sends: JSON, an object with `version` and a list of `alerts`.",
+        (
+            "The body is not what Alertmanager's or Grafana's webhook sends: JSON, an object with `version` "
+            "and a list of `alerts`."
+        ),
     )
     UNSUPPORTED_PAYLOAD_VERSION = (
         "UnsupportedPayloadVersion",
@@ -258,13 +288,19 @@ class Reason(StrEnum):
     NO_SUCH_ENDPOINT = (
         "NoSuchEndpoint",
         "Webhook answers 404 or 405",
-        "Alerts are taken by POST to /v1/alertmanager and nowhere else. Prometheus and vmalert send to an Alertmanager.",
+        (
+            "Alerts are taken by POST to /v1/alertmanager and nowhere else. Prometheus and vmalert send to "
+            "an Alertmanager."
+        ),
     )
     BODY_TOO_SLOW = ("BodyTooSlow", "Webhook answers 408", "The body did not come in time.")
     BODY_TOO_LARGE = (
         "BodyTooLarge",
         "Webhook answers 413",
-        "The body is larger than the webhook takes: more labels in `group_by` of the sender's route make it smaller.",
+        (
+            "The body is larger than the webhook takes: more labels in `group_by` of the sender's route make "
+            "it smaller."
+        ),
     )
     TOO_MANY_ALERTS = (
         "TooManyAlerts",
@@ -300,12 +336,18 @@ class Reason(StrEnum):
     NO_ROOM = (
         "NoRoom",
         "Webhook answers 503; Event of a Signal",
-        "As many signals of the namespace wait for requests as may. Signals are counted later, alerts when posted again.",
+        (
+            "As many signals of the namespace wait for requests as may. Signals are counted later, alerts "
+            "when posted again."
+        ),
     )
     NOT_SAFE_IN_TIME = (
         "NotSafeInTime",
         "Webhook answers 503",
-        "Not all alerts were in a request in time. They may well be soon; posted again, they are counted once.",
+        (
+            "Not all alerts were in a request in time. They may well be soon; posted again, they are counted "
+            "once."
+        ),
     )
     VALID = ("Valid", "Accepted is True", "The policy is in force.")
     OPEN_STORMS_WITHIN_LIMIT = (
@@ -316,12 +358,18 @@ class Reason(StrEnum):
     OPEN_STORMS_REACHED = (
         "OpenStormsReached",
         "Overflowed is True",
-        "There were more groups than `limits.openStorms`: further ones share a request, whose `spec.overflow` is true.",
+        (
+            "There were more groups than `limits.openStorms`: further ones share a request, whose "
+            "`spec.overflow` is true."
+        ),
     )
     OWNERS_NOT_READABLE = (
         "OwnersNotReadable",
         "Accepted is True",
-        "The policy is in force, but groups by owner or node, which are null while RBAC keeps stormfold from reading them.",
+        (
+            "The policy is in force, but groups by owner or node, which are null while RBAC keeps stormfold "
+            "from reading them."
+        ),
     )
     TOO_MANY_POLICIES = (
         "TooManyPolicies",
@@ -331,7 +379,10 @@ class Reason(StrEnum):
     INVALID_SPEC = (
         "InvalidSpec",
         "Accepted is False",
-        "The spec cannot be read, perhaps since it is older than the CRD; the message says which field is at fault.",
+        (
+            "The spec cannot be read, perhaps since it is older than the CRD; the message says which field "
+            "is at fault."
+        ),
     )
     GLOB_MATCHES_NOTHING = (
         "GlobMatchesNothing",
@@ -376,7 +427,10 @@ class Reason(StrEnum):
     REQUEST_NAMESPACE_MISSING = (
         "RequestNamespaceMissing",
         "Accepted is False",
-        "A ClusterStormPolicy whose `groupBy` does not contain `namespace` must say in `requestNamespace` where requests go.",
+        (
+            "A ClusterStormPolicy whose `groupBy` does not contain `namespace` must say in "
+            "`requestNamespace` where requests go."
+        ),
     )
 
 
@@ -385,10 +439,16 @@ def reasons_page() -> str:
     rows = [f"| `{reason}` | {reason.where} | {reason.meaning} |" for reason in sorted(Reason)]
     return "\n".join(
         [
-            "<!-- Generated from operator/stormfold/api/conditions.py: change it there, then run `make generate`. -->",
+            (
+                "<!-- Generated from operator/stormfold/api/conditions.py: change it there, then run `make "
+                "generate`. -->"
+            ),
             "# Reasons",
             "",
-            "The `reason` of a condition, of an Event, of a Signal's status, and of an answer to Alertmanager.",
+            (
+                "The `reason` of a condition, of an Event, of a Signal's status, and of an answer to "
+                "Alertmanager."
+            ),
             "",
             "| reason | where | meaning |",
             "|---|---|---|",

@@ -23,7 +23,8 @@ Schema = dict[str, Any]
 
 _RULES = "x-kubernetes-validations"
 _ORDER = (
-    "description type format enum default pattern minLength maxLength minimum maximum minItems maxItems items maxProperties "
+    "description type format enum default pattern minLength maxLength minimum maximum minItems maxItems "
+    "items maxProperties "
     "additionalProperties required properties x-kubernetes-list-type x-kubernetes-list-map-keys "
     f"x-kubernetes-preserve-unknown-fields {_RULES}"
 ).split()

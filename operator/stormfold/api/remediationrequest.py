@@ -19,7 +19,8 @@ class GroupValue(ApiModel):
     key: Annotated[str, Field(min_length=1, max_length=320)]
     """The entry of the policy's groupBy."""
     value: Annotated[str, Field(max_length=384)] | None = None
-    """The value. Absent: the signals had no such label. An owner may have up to 381 characters, all else 256."""
+    """The value. Absent: the signals had no such label. An owner may have up to 381 characters, all else
+    256."""
 
 
 class PolicyKind(StrEnum):
@@ -117,7 +118,8 @@ SegmentVersions = Annotated[
 
 
 class Continuation(ApiModel):
-    """What the storm is continued from if Redis loses it. For stormfold alone: it may change in any release."""
+    """What the storm is continued from if Redis loses it. For stormfold alone: it may change in any
+    release."""
 
     incarnation: Annotated[str, Field(pattern="^[A-Za-z0-9_-]*$", max_length=32)] = ""
     """The life of the storm in Redis whose numbers these are."""
@@ -130,8 +132,8 @@ class Continuation(ApiModel):
     repeats: Count = 0
     """How many of them may have been counted before."""
     latest_start_ms: Count = 0
-    """The latest startsAt of an alert that was counted, in this storm or an earlier one, as Unix milliseconds: what
-    starts later was not."""
+    """The latest startsAt of an alert that was counted, in this storm or an earlier one, as Unix
+    milliseconds: what starts later was not."""
     firing_alerts: Count = 0
     """How many of the instances that fire are alerts of a webhook."""
     left_out: Count = 0
@@ -148,7 +150,8 @@ class AffectedResource(ApiModel):
     api_version: Annotated[str, Field(max_length=100)] = "v1"
     """API group and version of the object. Empty for an Instance."""
     kind: Annotated[str, Field(min_length=1, max_length=63)]
-    """Kind of the object. Instance: it is no Kubernetes object but an address, such as the target of a probe."""
+    """Kind of the object. Instance: it is no Kubernetes object but an address, such as the target of a
+    probe."""
     namespace: Namespace | None = None
     """Namespace of the object, if it has one."""
     name: Name
@@ -212,8 +215,8 @@ class RemediationRequestStatus(ApiModel):
     """When the storm goes on to its next phase by itself."""
     conditions: Conditions = ()
     """StormDetected: the threshold was reached. Settled: quiet. Recovered: nothing fires any more. Truncated:
-    the list of resources is not complete. Closed: over for good. Exact: each signal is known to count once, and
-    no sender has left alerts out."""
+    the list of resources is not complete. Closed: over for good. Exact: each signal is known to count once,
+    and no sender has left alerts out."""
     continuation: Continuation | None = None
     """What the storm is continued from if Redis loses it. For stormfold alone."""
     remediation: Remediation | None = None

@@ -70,8 +70,8 @@ IDENTITY = (
 
 
 def identity_of(metadata: dict[str, Any]) -> dict[str, Any]:
-    """What an object's metadata say of which object it is. The rest may be a megabyte: whoever may write the object may
-    write as many annotations, labels and managedFields."""
+    """What an object's metadata say of which object it is. The rest may be a megabyte: whoever may write the
+    object may write as many annotations, labels and managedFields."""
     return {key: metadata[key] for key in IDENTITY if key in metadata}
 
 

@@ -61,8 +61,9 @@ class Target(ApiModel):
     name: Name
     """Name of the object."""
     namespace: Namespace | None = None
-    """Namespace of the object; leave it out for one that has none, such as a Node. A signal speaks for its own namespace only: one
-    that names another is Rejected, unless it lies in the namespace of the operator."""
+    """Namespace of the object; leave it out for one that has none, such as a Node. A signal speaks for its
+    own namespace only: one that names another is Rejected, unless it lies in the namespace of the
+    operator."""
 
 
 class SignalSpec(ApiModel):

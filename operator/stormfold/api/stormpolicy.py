@@ -23,7 +23,10 @@ GroupKey = Annotated[
         json_schema_extra=cel(
             (
                 "self.matches('^(name|namespace|severity|source|target[.](kind|name|owner)|owner|node|labels[.].+)$')",
-                "must be one of name, namespace, severity, source, target.kind, target.name, target.owner, owner, node, or labels.<key> with a key",
+                (
+                    "must be one of name, namespace, severity, source, target.kind, target.name, "
+                    "target.owner, owner, node, or labels.<key> with a key"
+                ),
                 "",
             )
         ),
@@ -51,7 +54,10 @@ class SelectorExpression(ApiModel):
                 ".values",
             ),
             (
-                "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || size(self.values) == 0",
+                (
+                    "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || "
+                    "size(self.values) == 0"
+                ),
                 "values may not be set when operator is Exists or DoesNotExist",
                 ".values",
             ),
@@ -79,8 +85,8 @@ class Selector(ApiModel):
 
 
 class Match(ApiModel):
-    """Which signals a policy governs. What is left out matches everything, but Kubernetes Events only match if
-    sources is given; what is given must all hold."""
+    """Which signals a policy governs. What is left out matches everything, but Kubernetes Events only match
+    if sources is given; what is given must all hold."""
 
     names: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=253)], ...],
@@ -142,8 +148,8 @@ class Limits(ApiModel):
     """How many affected resources a request lists, with exact counts. Beyond that they are only counted,
     approximately."""
     open_storms: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """How many storms of this policy may be open at once, in each namespace in which it makes requests. Further groups
-    share one overflow request there."""
+    """How many storms of this policy may be open at once, in each namespace in which it makes requests.
+    Further groups share one overflow request there."""
 
 
 class BelowThreshold(StrEnum):
@@ -207,9 +213,9 @@ class PolicySpec(ApiModel):
     )
     """Signals that agree in all of these belong to one storm: name, namespace, severity, source, target.kind,
     target.name, owner, node, or labels.<key>. What a signal does not have is a value of its own. owner, or
-    target.owner, is the top controller of the target, such as Deployment/shop/web for a pod of it, and the target
-    itself if it has none; node is the node of the target. They are null where that is not known, as of a pod that
-    was gone before stormfold saw it and whose name does not tell."""
+    target.owner, is the top controller of the target, such as Deployment/shop/web for a pod of it, and the
+    target itself if it has none; node is the node of the target. They are null where that is not known, as of
+    a pod that was gone before stormfold saw it and whose name does not tell."""
     threshold: Threshold = Field(default_factory=Threshold)
     """From when on a group of signals is a storm."""
     hold: Duration = "1s"
@@ -221,8 +227,8 @@ class PolicySpec(ApiModel):
     window: Window = Field(default_factory=Window)
     """When a storm is over."""
     close_after: Duration = "15m"
-    """A request without a signal for this long is Closed, unless alerts in it still fire; the next signal opens
-    another one."""
+    """A request without a signal for this long is Closed, unless alerts in it still fire; the next signal
+    opens another one."""
     retention: Duration = "10m"
     """How long a Signal is kept after it was counted."""
     limits: Limits = Field(default_factory=Limits)
@@ -230,9 +236,9 @@ class PolicySpec(ApiModel):
     severity_map: Annotated[dict[Annotated[str, Field(max_length=63)], Severity], Field(max_length=32)] = (
         Field(default_factory=dict)
     )
-    """Severity that a signal states, and the one to use instead. The key may also be a word of the source's own, such as P0,
-    sev1 or page, that an alert has in its label severity: exactly so, or else in other case. A word that is not mapped
-    counts as unknown."""
+    """Severity that a signal states, and the one to use instead. The key may also be a word of the source's
+    own, such as P0, sev1 or page, that an alert has in its label severity: exactly so, or else in other case.
+    A word that is not mapped counts as unknown."""
     request_namespace: (
         Annotated[str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] | None
     ) = None
@@ -261,8 +267,8 @@ class PolicyStatus(ApiModel):
     observed_generation: Count | None = None
     """Generation of the spec that this status is about."""
     conditions: Conditions = ()
-    """Accepted: whether the policy is in force, and if not, why. Overflowed: whether there are more groups than
-    limits.openStorms, so that some share a request."""
+    """Accepted: whether the policy is in force, and if not, why. Overflowed: whether there are more groups
+    than limits.openStorms, so that some share a request."""
 
 
 class StormPolicy(Resource):

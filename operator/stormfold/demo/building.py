@@ -80,7 +80,8 @@ def ensure_binaries(progress: Progress = to_stderr) -> Binaries:
 
     def build(scratch: Path) -> None:
         progress(
-            f"building etcd and kube-apiserver {version} from source, once: 5 to 10 minutes on two cores, and this machine "
+            f"building etcd and kube-apiserver {version} from source, once: 5 to 10 minutes on two cores, "
+            f"and this machine "
             f"has {os.cpu_count()}; faster: KUBEBUILDER_ASSETS (`setup-envtest use -p path`) or CLUSTER=kind"
         )
         _build(scratch, progress)
@@ -207,7 +208,8 @@ def go_program() -> str:
     wanted = f"Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer"
     if go is None:
         raise BuildError(
-            f"`go` is not on PATH: install {wanted} (https://go.dev/dl), or use CLUSTER=kind or CLUSTER=current"
+            f"`go` is not on PATH: install {wanted} (https://go.dev/dl), or use CLUSTER=kind or "
+            f"CLUSTER=current"
         )
     answer = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False)
     number = re.match(r"go(\d+)\.(\d+)", answer.stdout.strip())

@@ -1,7 +1,7 @@
 """A real Kubernetes API of one's own: etcd and kube-apiserver as child processes on loopback.
 
-There is no controller manager, scheduler or kubelet: namespaces can be made but never finish their deletion, pods
-do not run, and service accounts exist only where somebody makes them. All calls block; in asyncio use
+There is no controller manager, scheduler or kubelet: namespaces can be made but never finish their deletion,
+pods do not run, and service accounts exist only where somebody makes them. All calls block; in asyncio use
 `asyncio.to_thread`.
 """
 
@@ -35,8 +35,8 @@ AUDIT_POLICY = {
 class ControlPlane:
     """etcd and kube-apiserver with a data folder of their own; `with` starts and removes them.
 
-    `users` are further identities, a name to its RBAC groups; each gets a token in `tokens`. The user `admin` may do
-    everything. `apiserver_args` are appended to the command line of kube-apiserver, so they win.
+    `users` are further identities, a name to its RBAC groups; each gets a token in `tokens`. The user `admin`
+    may do everything. `apiserver_args` are appended to the command line of kube-apiserver, so they win.
     """
 
     def __init__(
@@ -100,7 +100,8 @@ class ControlPlane:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def start_apiserver(self) -> None:
-        """Start kube-apiserver, again or for the first time, at the same address; returns when it is ready."""
+        """Start kube-apiserver, again or for the first time, at the same address; returns when it is
+        ready."""
         binary = self._binaries.kube_apiserver
         self._apiserver = Server(
             "kube-apiserver", [binary, *self._apiserver_flags()], self.directory / "kube-apiserver.log"
@@ -136,7 +137,8 @@ class ControlPlane:
         return json.loads(text) if text.startswith(b"{") else text.decode()
 
     def service_account_token(self, namespace: str, name: str) -> str:
-        """A token, valid for a day, of an existing service account: what a pod under that account would hold."""
+        """A token, valid for a day, of an existing service account: what a pod under that account would
+        hold."""
         asked = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",

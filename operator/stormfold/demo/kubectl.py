@@ -28,7 +28,8 @@ def kubectl_path() -> str:
 
 
 class KubectlError(RuntimeError):
-    """kubectl ended with an error; the message is its command line and its stderr, the latter also in `stderr`."""
+    """kubectl ended with an error; the message is its command line and its stderr, the latter also in
+    `stderr`."""
 
     def __init__(self, arguments: tuple[str, ...], stderr: str) -> None:
         super().__init__(f"kubectl {' '.join(arguments)}: {stderr.strip()}")
@@ -36,7 +37,8 @@ class KubectlError(RuntimeError):
 
 
 class Kubectl:
-    """`await kubectl("get", "signals", "-A")` gives what it printed; None as kubeconfig: as kubectl finds it."""
+    """`await kubectl("get", "signals", "-A")` gives what it printed; None as kubeconfig: as kubectl finds
+    it."""
 
     def __init__(self, kubeconfig: Path | None = None) -> None:
         self.kubeconfig = kubeconfig

@@ -1,4 +1,5 @@
-"""Servers as child processes: a loopback port, a log file, a start that is waited for, an end by process id."""
+"""Servers as child processes: a loopback port, a log file, a start that is waited for, an end by process
+id."""
 
 from __future__ import annotations
 
@@ -43,9 +44,9 @@ class ServerError(RuntimeError):
 def free_port() -> int:
     """A loopback TCP port that nothing listens on, kept for whoever asked, also while its server is away.
 
-    A socket that has SO_REUSEADDR and does not listen is in nobody's way who sets it too, as servers do; to whoever
-    looks for a port, in this process or another, it is in use. So no two servers that start at the same time get the
-    same port.
+    A socket that has SO_REUSEADDR and does not listen is in nobody's way who sets it too, as servers do; to
+    whoever looks for a port, in this process or another, it is in use. So no two servers that start at the
+    same time get the same port.
     """
     while True:
         port = random.choice(PORTS)  # noqa: S311 - a port, not a secret

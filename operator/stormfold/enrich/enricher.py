@@ -1,4 +1,5 @@
-"""Enricher: what an arrival does not say itself: the labels of its namespace, and its target's owner and node."""
+"""Enricher: what an arrival does not say itself: the labels of its namespace, and its target's owner and
+node."""
 
 from collections.abc import Sequence
 
@@ -23,7 +24,8 @@ class Enricher:
         return await self._owners.resolve(arrival)
 
     async def all_enriched(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
-        """The same for the alerts of a post, once those namespaces are known too in which their requests may be made."""
+        """The same for the alerts of a post, once those namespaces are known too in which their requests may
+        be made."""
         await self._namespaces.know(
             {arrival.namespace for arrival in arrivals} | self._router.request_namespaces
         )

@@ -1,4 +1,5 @@
-"""Namespaces that the watch has not told of: asked for one by one, so that an alert of one that is not there hears so."""
+"""Namespaces that the watch has not told of: asked for one by one, so that an alert of one that is not there
+hears so."""
 
 import asyncio
 import logging
@@ -28,7 +29,8 @@ class Namespaces:
         """Absent namespaces → when that was said, by the monotonic clock, the oldest first."""
 
     async def know(self, names: Iterable[str]) -> None:
-        """Make the router know of each of them what its labels are, or that it is absent. Tries until it is known."""
+        """Make the router know of each of them what its labels are, or that it is absent. Tries until it is
+        known."""
         self._forget()
         unknown = [
             name for name in names if name not in self._asked and not self._router.knows_namespace(name)

@@ -1,4 +1,5 @@
-"""Lineage: what controls what, and which pod is on which node; of objects that are there, and of those that have gone.
+"""Lineage: what controls what, and which pod is on which node; of objects that are there, and of those that
+have gone.
 
 | of the target | its owner |
 |---|---|
@@ -7,9 +8,9 @@
 | it was never seen, and no such controller is known, or several disagree | none, as for a target whose name says nothing |
 | its kind is none of those watched | itself: nobody reads who controls it |
 
-A chain is followed by uid, since names are used again. It ends where the next object is of a kind that is not watched,
-with what the last one says of it. No I/O: `owners.py` feeds it.
-"""
+A chain is followed by uid, since names are used again. It ends where the next object is of a kind that is not
+watched, with what the last one says of it. No I/O: `owners.py` feeds it.
+"""  # noqa: E501
 
 import re
 import sys
@@ -23,9 +24,11 @@ from stormfold.kube.listwatch import version_number
 from stormfold.model.arrival import Target
 
 REMEMBERED = 20_000
-"""How many objects are remembered that have gone, 14 MB at most: the latest, and those that were asked for."""
+"""How many objects are remembered that have gone, 14 MB at most: the latest, and those that were asked
+for."""
 LONGEST_KIND, LONGEST_NAME = 63, 253
-"""Kubernetes bounds what objects are called, but not what an ownerReference says: one beyond these names nothing."""
+"""Kubernetes bounds what objects are called, but not what an ownerReference says: one beyond these names
+nothing."""
 DEPTH = 8
 """The longest chain that is followed; Kubernetes' own have three objects."""
 
@@ -205,7 +208,8 @@ class Lineage:
             return identity(*last.key)
         known = above.uid in self._there or above.uid in self._gone
         if not known and GROUPS.get(above.kind) == above.group:
-            # It went before we saw it, or its watch is behind; what it was named after tells more than itself.
+            # It went before we saw it, or its watch is behind; what it was named after tells more than
+            # itself.
             owner = self._owner_by_name(above.kind, last.namespace, above.name)
             if owner:
                 return owner
@@ -243,6 +247,7 @@ def _can_be_there(reference: dict[str, Any]) -> bool:
 
 
 def _is_watched(target: Target) -> bool:
-    """Whether it is of a watched kind. Signals need not say `apiVersion`: it is v1 then, which is the core group's."""
+    """Whether it is of a watched kind. Signals need not say `apiVersion`: it is v1 then, which is the core
+    group's."""
     group = target.api_version.rpartition("/")[0]
     return target.kind in GROUPS and group in {"", GROUPS[target.kind]}

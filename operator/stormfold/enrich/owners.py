@@ -1,8 +1,9 @@
-"""Owners: the top controller and the node of an arrival's target, watched only while a policy groups by one of them.
+"""Owners: the top controller and the node of an arrival's target, watched only while a policy groups by one
+of them.
 
-Without the rights of `manifests/components/owners`, all of them or none, nothing is watched and both are None: a part
-of a chain would end at another object than the whole, and split a storm. A log line, a metric and the conditions of the
-policies concerned say so.
+Without the rights of `manifests/components/owners`, all of them or none, nothing is watched and both are
+None: a part of a chain would end at another object than the whole, and split a storm. A log line, a metric
+and the conditions of the policies concerned say so.
 """
 
 import asyncio
@@ -46,7 +47,8 @@ class Owners:
     """Fills in `owner` and `node` of arrivals."""
 
     def __init__(self, client: KubeClient, policies_changed: asyncio.Event) -> None:
-        """`policies_changed` is set when rights were found missing, or came: `caveat` says something else then."""
+        """`policies_changed` is set when rights were found missing, or came: `caveat` says something else
+        then."""
         self._client = client
         self._policies_changed = policies_changed
         self._wanted = asyncio.Event()
@@ -77,7 +79,8 @@ class Owners:
         return not self._unlisted
 
     def want(self, wanted: bool) -> None:
-        """Whether a policy, in force or retained, groups by owner or node; what is not wanted is forgotten."""
+        """Whether a policy, in force or retained, groups by owner or node; what is not wanted is
+        forgotten."""
         if wanted and not self._wanted.is_set():
             self._deadline = time.monotonic() + FIRST_LISTS_SECONDS
             self._unwanted.clear()
@@ -98,7 +101,8 @@ class Owners:
         )
 
     async def resolve(self, arrival: Arrival) -> Arrival:
-        """The arrival with its owner and node, or as it is if nobody wants them; waits for the first lists."""
+        """The arrival with its owner and node, or as it is if nobody wants them; waits for the first
+        lists."""
         target = arrival.target
         if target is None or not self._wanted.is_set():
             return arrival

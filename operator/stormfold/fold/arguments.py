@@ -24,7 +24,8 @@ class Fold:
     arrivals: Sequence[Arrival]
     """Signals, and Events, in the order of their resourceVersions."""
     sure: frozenset[int] = frozenset()
-    """Places of those of which the caller is sure that no request holds them, if the storm has `basis` as origin."""
+    """Places of those of which the caller is sure that no request holds them, if the storm has `basis` as
+    origin."""
     basis: str = ""
     doubtful: frozenset[int] = frozenset()
     """Places of alerts that another group may have counted."""
@@ -98,7 +99,8 @@ def _each_args(fold: Fold) -> list[str | int]:
 def sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
     """The sum of Signals as fold.lua's header says, and in short each of them.
 
-    None if there are other arrivals among them, or one comes twice; and of one alone, whose sum is no shorter.
+    None if there are other arrivals among them, or one comes twice; and of one alone, whose sum is no
+    shorter.
     """
     if len(arrivals) < 2:
         return None
@@ -150,7 +152,8 @@ def sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
 
 
 def seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | int | dict[str, int]]:
-    """What a storm that goes on from its request begins with in Redis: its fields, and its resources as `rs`."""
+    """What a storm that goes on from its request begins with in Redis: its fields, and its resources as
+    `rs`."""
     # An alert that began later than all that were counted is none of them, whatever anybody's clock says.
     lost = {"la": seed.latest_start_ms, "ls": seed.latest_start_ms} if seed.latest_start_ms else {}
     if seed.closed:

@@ -1,4 +1,5 @@
-"""One way in to Redis, Valkey, Sentinel and Cluster, and what is checked at the door. `url` tells the forms of the URL."""
+"""One way in to Redis, Valkey, Sentinel and Cluster, and what is checked at the door. `url` tells the forms
+of the URL."""
 
 import asyncio
 import re
@@ -28,7 +29,8 @@ from stormfold.fold.pipelining import Pipelined, PipelinedCluster, to_server
 from stormfold.fold.url import RedisUrl, parse
 
 CONNECTIONS = 128
-"""Sockets to each server, at most: a partition has one fold under way, and storms are worked on beside; one call too many would fail."""
+"""Sockets to each server, at most: a partition has one fold under way, and storms are worked on beside; one
+call too many would fail."""
 TIMEOUT_SECONDS = 5.0
 """How long one call may take, connecting included, before it counts as failed."""
 SENTINEL_SECONDS = 1.0
@@ -67,7 +69,8 @@ class Sentinels(Sentinel):
         except MasterNotFoundError:
             errors = await asyncio.gather(*(each.ping() for each in self.sentinels), return_exceptions=True)
             reasons = [
-                f"{options['host']}:{options['port']}: {(isinstance(error, Exception) and error) or 'knows none'}"
+                f"{options['host']}:{options['port']}: "
+                f"{(isinstance(error, Exception) and error) or 'knows none'}"
                 for options, error in zip(
                     (each.connection_pool.connection_kwargs for each in self.sentinels), errors, strict=True
                 )
@@ -200,7 +203,10 @@ class Connection:
         self._tells = infos is not None
         if infos is None:
             return [
-                f"Redis does not let us run INFO, so that version, memory and fail-overs cannot be seen: {NO_POLICY}"
+                (
+                    f"Redis does not let us run INFO, so that version, memory and fail-overs cannot be seen: "
+                    f"{NO_POLICY}"
+                )
             ]
         for info in infos:
             mode = info.get("redis_mode") or info.get("server_mode")
@@ -271,7 +277,10 @@ def _advice(exc: StoreUnavailableError | StoreConfigError, tls: bool) -> str:
     if tls and any(isinstance(cause, ssl.SSLError | TimeoutError) for cause in causes):
         return "check the network, and that this port speaks TLS: without, the URL begins with redis"
     if any(isinstance(cause, MasterNotFoundError) for cause in causes):
-        return "check the addresses of the Sentinels, the service's name and sentinel_password in STORMFOLD_REDIS_URL"
+        return (
+            "check the addresses of the Sentinels, the service's name and sentinel_password in "
+            "STORMFOLD_REDIS_URL"
+        )
     return "check STORMFOLD_REDIS_URL and the network"
 
 

@@ -1,14 +1,15 @@
 """Elsewhere: alerts that another group has counted, the overflow group or their own.
 
-Which of the two an alert goes to depends on the storms that are open, and whoever posts it again may find others open.
-The two groups are in different partitions, so that no script sees both: before an alert is folded, Redis is asked what
-the other group knows of it.
+Which of the two an alert goes to depends on the storms that are open, and whoever posts it again may find
+others open. The two groups are in different partitions, so that no script sees both: before an alert is
+folded, Redis is asked what the other group knows of it.
 
-What the other group's request may hold, and Redis has lost, nobody can tell one by one: such an alert is counted, and the
-request says that it may count twice.
+What the other group's request may hold, and Redis has lost, nobody can tell one by one: such an alert is
+counted, and the request says that it may count twice.
 
-Where two replicas take the same alert and know of different storms, one of them may fold it between the other's
-question and its fold, which is milliseconds, or as long as its call to Redis hangs: then it counts in both requests.
+Where two replicas take the same alert and know of different storms, one of them may fold it between the
+other's question and its fold, which is milliseconds, or as long as its call to Redis hangs: then it counts in
+both requests.
 """
 
 from collections.abc import Sequence
@@ -89,9 +90,9 @@ class Elsewhere:
     def _other_group(self, routed: Routed) -> Group | None:
         """The group that may have counted an alert instead, if that is to be asked.
 
-        What goes to a storm of its own group that this process has folded into needs no question as long as nothing is
-        known of an overflow storm: it was asked about when the storm began here, and while that is open, its alerts
-        come to it.
+        What goes to a storm of its own group that this process has folded into needs no question as long as
+        nothing is known of an overflow storm: it was asked about when the storm began here, and while that is
+        open, its alerts come to it.
         """
         group = routed.group
         if routed.place or routed.recalled:

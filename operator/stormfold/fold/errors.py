@@ -31,7 +31,8 @@ IN_A_PIPELINE = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: (\(.
 
 
 class StoreError(Exception):
-    """Something went wrong between us and Redis. `words` is what Redis itself said; empty if it gave no answer."""
+    """Something went wrong between us and Redis. `words` is what Redis itself said; empty if it gave no
+    answer."""
 
     def __init__(self, message: str, *, words: str = "") -> None:
         super().__init__(message)
@@ -90,8 +91,8 @@ BY_WORDS: Mapping[str, type[StoreError]] = {
     "The previous master is now a slave": StoreMovedError,
     "TTL exhausted": StoreMovedError,
 }
-"""How errors begin that have no code of their own: of Redis, and of redis-py instead of a READONLY behind a Sentinel and
-of one MOVED after the other."""
+"""How errors begin that have no code of their own: of Redis, and of redis-py instead of a READONLY behind a
+Sentinel and of one MOVED after the other."""
 BY_CLASS: tuple[tuple[tuple[type[Exception], ...], type[StoreError]], ...] = (
     ((OutOfMemoryError,), StoreFullError),
     ((ReadOnlyError, AskError), StoreMovedError),
@@ -166,7 +167,8 @@ def store_errors(doing: str, *, user: str = "") -> Iterator[None]:
 
 def _translated(doing: str, exc: Exception, user: str) -> StoreError:
     what, said = class_of(exc), words_of(exc) or type(exc).__name__
-    # redis-py makes one exception of a connection that broke and of one that Redis refused: the latter has a code.
+    # redis-py makes one exception of a connection that broke and of one that Redis refused: the latter has a
+    # code.
     answered = isinstance(exc, ResponseError) or what is StoreMovedError or bool(code_of(exc))
     words = said if answered else ""
     if what is StoreFullError:

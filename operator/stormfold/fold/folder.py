@@ -21,7 +21,8 @@ from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
 
 TOLD = 1000
-"""How many of a group hear at once that its request cannot be written: the newest, for which somebody may wait."""
+"""How many of a group hear at once that its request cannot be written: the newest, for which somebody may
+wait."""
 
 
 class RequestView(Protocol):
@@ -96,8 +97,8 @@ class Folder:
     async def submit(
         self, arrival: Arrival, waits: Callable[[str], bool] = lambda namespace: False
     ) -> str | None:
-        """Route an arrival and queue it, unless its request's namespace has no room, or others of it wait before:
-        then nothing is kept, and the namespace is given."""
+        """Route an arrival and queue it, unless its request's namespace has no room, or others of it wait
+        before: then nothing is kept, and the namespace is given."""
         refused = self._queue.take(arrival, waits)
         self._queue.note()
         self._submitted += 1
@@ -181,8 +182,8 @@ class Folder:
             self.closed(storm.gid)
 
     def delayed(self, gid: str, why: str, *, lasts: bool) -> None:
-        """The group's request cannot be written now. Whoever waits for it hears why; if that may last, people see it at
-        one of its Signals."""
+        """The group's request cannot be written now. Whoever waits for it hears why; if that may last, people
+        see it at one of its Signals."""
         storm = self.storms.get(gid)
         shown: Arrival | None = None
         for item in islice(reversed(storm.in_flight), TOLD) if storm else ():

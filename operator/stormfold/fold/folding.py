@@ -1,9 +1,9 @@
 """Folding: batches out of the queue, into Redis, and what its answers say of each signal.
 
-What has been folded stays in flight until its request holds it, so that it can be folded again when Redis turns out to
-have lost it: when the storm has another incarnation than the one it was folded into. Groups share nothing, and the Signals
-of one group are folded in the order of their resourceVersions: that is what makes `through` in a request's status enough
-to continue from.
+What has been folded stays in flight until its request holds it, so that it can be folded again when Redis
+turns out to have lost it: when the storm has another incarnation than the one it was folded into. Groups
+share nothing, and the Signals of one group are folded in the order of their resourceVersions: that is what
+makes `through` in a request's status enough to continue from.
 """
 
 import asyncio
@@ -44,7 +44,8 @@ BEAT_SECONDS = 0.05
 CLOSING_SECONDS = 0.1
 """How long signals wait for a storm that is being closed before it is tried again."""
 DISCARDED_SECONDS = 1.0
-"""So long after a group is to be discarded by any replica, the others that hold its signals ask what became of it."""
+"""So long after a group is to be discarded by any replica, the others that hold its signals ask what became
+of it."""
 
 FOLDED = Counter("stormfold_signals_folded_total", "Signals that Redis has acknowledged, repeats included.")
 FOLD_SECONDS = Histogram(
@@ -96,7 +97,8 @@ class Folding:
             full = await self.fold_next(number)
 
     async def fold_next(self, number: int) -> bool:
-        """Fold the next batch of a partition, and look at what is to be looked at again; True if the batch was full.
+        """Fold the next batch of a partition, and look at what is to be looked at again; True if the batch
+        was full.
 
         Only one call for a partition may be under way: each group then keeps its order.
         """
@@ -187,7 +189,8 @@ class Folding:
         return left
 
     def _epoch_that_holds(self, gid: str) -> Callable[[InFlight], int]:
-        """Which request holds an arrival by one of its lives, 0 for none; for as long as nothing is awaited."""
+        """Which request holds an arrival by one of its lives, 0 for none; for as long as nothing is
+        awaited."""
         held = cache(lambda epoch: self._requests.position(gid, epoch))
 
         def epoch_of(item: InFlight) -> int:

@@ -12,8 +12,8 @@ from stormfold.policy.routing import Routed
 from stormfold.policy.version import PolicyVersion
 
 MAX_LIVES = 8
-"""So many lives of its storm are remembered of what is in flight. Should a request come to hold an older one, an alert
-counts again, and the request says so."""
+"""So many lives of its storm are remembered of what is in flight. Should a request come to hold an older one,
+an alert counts again, and the request says so."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,8 @@ class Storm:
 
     @property
     def is_out_of_date(self) -> bool:
-        """Whether what Redis has is not to be trusted, or what is in flight was folded into a life before the known one."""
+        """Whether what Redis has is not to be trusted, or what is in flight was folded into a life before the
+        known one."""
         return bool(self.distrusted) or (
             bool(self.in_flight) and self.in_flight[0].life.incarnation != self.incarnation
         )
@@ -83,8 +84,8 @@ class InFlight(NamedTuple):
 
     routed: Routed
     lives: tuple[Life, ...] = ()
-    """Those that have counted it, the present one first and at most `MAX_LIVES`: a write of an earlier one may still be
-    under way. None have if it waits for its first fold."""
+    """Those that have counted it, the present one first and at most `MAX_LIVES`: a write of an earlier one
+    may still be under way. None have if it waits for its first fold."""
 
     @property
     def life(self) -> Life:

@@ -1,10 +1,11 @@
 """Every key name, and the fields of a storm.
 
-All keys of a partition share a hash tag, so that one script may touch them on Redis Cluster. A storm is a map of
-MessagePack in one string (docs/decisions/0026). Field names are short because a storm is kept small; this table is
-their only other name.
+All keys of a partition share a hash tag, so that one script may touch them on Redis Cluster. A storm is a map
+of MessagePack in one string (docs/decisions/0026). Field names are short because a storm is kept small; this
+table is their only other name.
 
-A number that is missing is 0, and a missing text is empty; a missing `ws` is `o`. An open storm has `rs` and `o`.
+A number that is missing is 0, and a missing text is empty; a missing `ws` is `o`. An open storm has `rs` and
+`o`.
 
 | field | what |
 |---|---|
@@ -35,10 +36,10 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | k | the terms of the policy |
 | cr ct | why and when it began to close |
 
-The values of the hash `counted`: of an Event how often it occurred; of an alert `f` or `r`, firing or resolved, the `o`
-of the storm that counts it, and its latest starts, the newest first, each with `c` if an earlier storm counted it and
-`d` if it was discarded: `f1767225610000,1767225600000,1767225500000c`.
-"""
+The values of the hash `counted`: of an Event how often it occurred; of an alert `f` or `r`, firing or
+resolved, the `o` of the storm that counts it, and its latest starts, the newest first, each with `c` if an
+earlier storm counted it and `d` if it was discarded: `f1767225610000,1767225600000,1767225500000c`.
+"""  # noqa: E501
 
 PREFIX = "sf:"
 
@@ -49,7 +50,8 @@ def due(partition: int) -> str:
 
 
 def checkpoint(partition: int) -> str:
-    """Hash: segment → resourceVersion at or below which fold refuses; also which cluster the keys belong to."""
+    """Hash: segment → resourceVersion at or below which fold refuses; also which cluster the keys belong
+    to."""
     return f"{PREFIX}{{p{partition}}}:checkpoint"
 
 
@@ -59,8 +61,8 @@ def storm(partition: int, gid: str) -> str:
 
 
 def ids(partition: int, gid: str) -> str:
-    """Sorted set: ids of the signals counted and not yet forgotten, a digest of uid/generation, by resourceVersion; of
-    those that were discarded by the resourceVersion below 0."""
+    """Sorted set: ids of the signals counted and not yet forgotten, a digest of uid/generation, by
+    resourceVersion; of those that were discarded by the resourceVersion below 0."""
     return f"{PREFIX}{{p{partition}}}:ids:{gid}"
 
 
@@ -75,7 +77,8 @@ def instances(partition: int, gid: str) -> str:
 
 
 def counted(partition: int, gid: str) -> str:
-    """Hash: what is known of the group's alerts and Events one by one, by the digest of fingerprint or uid."""
+    """Hash: what is known of the group's alerts and Events one by one, by the digest of fingerprint or
+    uid."""
     return f"{PREFIX}{{p{partition}}}:counted:{gid}"
 
 
@@ -90,7 +93,8 @@ def opening(partition: int, gid: str) -> str:
 
 
 def of_group(partition: int, gid: str) -> tuple[str, ...]:
-    """All that a group has, that of its storm first, in the order in which fold.lua and forget.lua take them."""
+    """All that a group has, that of its storm first, in the order in which fold.lua and forget.lua take
+    them."""
     return (
         storm(partition, gid),
         ids(partition, gid),

@@ -1,7 +1,7 @@
 """Pipelined: calls that come while another is under way travel together.
 
-A call of redis-py costs some hundred µs of CPU whatever it carries: a connection taken and given back, a write, a
-wake-up, a read. In a storm many partitions fold at the same moment, so they share that cost.
+A call of redis-py costs some hundred µs of CPU whatever it carries: a connection taken and given back, a
+write, a wake-up, a read. In a storm many partitions fold at the same moment, so they share that cost.
 """
 
 import asyncio
@@ -20,7 +20,8 @@ Send = Callable[[Sequence[Command]], Awaitable[list[Any]]]
 """Sends commands together; gives for each its answer, or the exception that is its answer."""
 
 NOT_THERE = (RedisConnectionError, AskError, ClusterDownError, TryAgainError)
-"""What a node of a Cluster answers that does not have the slot (`MovedError` is an `AskError`), or not now."""
+"""What a node of a Cluster answers that does not have the slot (`MovedError` is an `AskError`), or not
+now."""
 
 
 class Pipelined:
@@ -100,7 +101,8 @@ class PipelinedCluster:
         self._nodes: dict[str, Pipelined] = {}
 
     async def execute_command(self, *args: str | int | bytes) -> Any:
-        """Run one script, `EVALSHA sha 1 key …`, all of whose keys are in one slot; raises what redis-py raises for it."""
+        """Run one script, `EVALSHA sha 1 key …`, all of whose keys are in one slot; raises what redis-py
+        raises for it."""
         try:
             node = self._client.get_node_from_key(str(args[3]))
         except SlotNotCoveredError:

@@ -61,7 +61,8 @@ def _lacks(missing: dict[str, str]) -> str:
 
 
 def _refused(exc: StoreConfigError) -> StoreConfigError:
-    """Of a server that runs none of our scripts: it cannot read their first line, or somebody may not run any."""
+    """Of a server that runs none of our scripts: it cannot read their first line, or somebody may not run
+    any."""
     if "ompil" in exc.words or "shebang" in exc.words:
         return StoreConfigError(
             f'Redis cannot read scripts that begin with "#!lua" ({exc.words}): {NEEDS}', words=exc.words

@@ -1,4 +1,5 @@
-"""Queue: arrivals that wait for their fold, one lane a partition, within the share of their request's namespace."""
+"""Queue: arrivals that wait for their fold, one lane a partition, within the share of their request's
+namespace."""
 
 import asyncio
 from collections import deque
@@ -18,14 +19,15 @@ from stormfold.policy.routing import Routed
 TURN = 32
 """Signals that a group has in a batch before the next group has its turn."""
 MAX_HELD = 50_000
-"""The most signals that are kept here, half of them for one namespace: what is beyond waits where it came from. One with
-long texts counts as several: see `Arrival.places`."""
+"""The most signals that are kept here, half of them for one namespace: what is beyond waits where it came
+from. One with long texts counts as several: see `Arrival.places`."""
 
 HELD = Gauge("stormfold_signals_unsafe", "Signals taken in whose request does not hold them yet.")
 
 
 class Lane:
-    """What waits in one partition. One batch is under way at a time, so each group keeps its order; groups take turns."""
+    """What waits in one partition. One batch is under way at a time, so each group keeps its order; groups
+    take turns."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, deque[Routed]] = {}
@@ -50,7 +52,8 @@ class Lane:
         self.waiting[gid] = deque(sorted(self.waiting[gid], key=version))
 
     def take(self, limit: int, ready: Callable[[Routed], bool]) -> list[Routed]:
-        """The next arrivals, up to `TURN` of each group in its turn; of a group none behind one that is not ready."""
+        """The next arrivals, up to `TURN` of each group in its turn; of a group none behind one that is not
+        ready."""
         taken: list[Routed] = []
         blocked: dict[str, deque[Routed]] = {}
         while self.waiting and len(taken) < limit:
@@ -69,8 +72,9 @@ class Lane:
 class Queue:
     """Routes arrivals to their groups and keeps them until they are folded and durable.
 
-    There is room for so many and no more. It is shared out by the namespace of the request, which all signals of a group
-    have in common: where requests cannot be made, signals pile up, and another namespace must not wait for that.
+    There is room for so many and no more. It is shared out by the namespace of the request, which all signals
+    of a group have in common: where requests cannot be made, signals pile up, and another namespace must not
+    wait for that.
     """
 
     def __init__(self, router: Router, storms: Storms) -> None:
@@ -86,8 +90,8 @@ class Queue:
         return self._room.left(namespace)
 
     def take(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
-        """Route an arrival and queue it. Gives the namespace of its request if that has no room, or if others of it
-        wait before: then nothing is kept."""
+        """Route an arrival and queue it. Gives the namespace of its request if that has no room, or if others
+        of it wait before: then nothing is kept."""
         routed = self._router.route(arrival, self._storms)
         if isinstance(routed, Verdict):
             arrival.via.durable(arrival, routed)
@@ -99,7 +103,8 @@ class Queue:
         return None
 
     def take_again(self, arrivals: Iterable[Arrival]) -> None:
-        """Route anew what has waited for a storm to close: the next one opens under the policies of its own time."""
+        """Route anew what has waited for a storm to close: the next one opens under the policies of its own
+        time."""
         overflows: dict[str, Lane] = {}
         for arrival in arrivals:
             routed = self._router.route(arrival, self._storms)
@@ -161,8 +166,8 @@ class Queue:
     def readiness(self, lane: Lane) -> Callable[[Routed], bool]:
         """Which arrivals of a lane may be folded now.
 
-        The overflow group comes last: what it has counted of a stream is taken to be all that is not in groups of their
-        own, so what came before and goes to those is folded before.
+        The overflow group comes last: what it has counted of a stream is taken to be all that is not in
+        groups of their own, so what came before and goes to those is folded before.
         """
         if not any(self._storms[gid].overflow for gid in lane.waiting):
             return lambda routed: True

@@ -100,8 +100,8 @@ def recalled_of(alerts: Sequence[Arrival], reply: Sequence[Any]) -> Recalled:
 
 
 def _has_counted(text: str, alert: Arrival) -> bool:
-    """Whether the value of `counted`, as keys.py describes it, has the start of the alert in a storm that was not
-    discarded."""
+    """Whether the value of `counted`, as keys.py describes it, has the start of the alert in a storm that was
+    not discarded."""
     assert isinstance(alert.ref, AlertRef)
     start = str(alert.ref.starts_ms)
     return not {start, f"{start}c"}.isdisjoint(text.split(",")[1:])

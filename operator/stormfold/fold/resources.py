@@ -40,7 +40,8 @@ def resource_base(resource: str) -> str:
 
 
 def resource_field(resource: str, base: str) -> str:
-    """How a storm names an encoded resource: a character for the bytes it shares with the base, and the rest."""
+    """How a storm names an encoded resource: a character for the bytes it shares with the base, and the
+    rest."""
     pairs = zip(resource, base, strict=False)
     shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return f"{chr(32 + len(base[:shared].encode()))}{resource[shared:]}"

@@ -38,7 +38,8 @@ class Script:
 
     @cached_property
     def blind(self) -> "Script":
-        """The same for a server that does not say who it is: to it, all servers are one, and none has failed over."""
+        """The same for a server that does not say who it is: to it, all servers are one, and none has failed
+        over."""
         return replace(self, body=self.body.replace(ASKS_WHO, "'run_id:0000'"))
 
     async def __call__(self, client: Client, keys: list[str], args: list[str | int]) -> object:

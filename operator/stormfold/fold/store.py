@@ -1,7 +1,7 @@
 """StormStore: the storms in Redis, and the only caller of the scripts.
 
-Every method may raise `StoreUnavailableError` (no answer, whether it was done is not known: all of them may be
-repeated), `StoreFullError` and `StoreConfigError`.
+Every method may raise `StoreUnavailableError` (no answer, whether it was done is not known: all of them may
+be repeated), `StoreFullError` and `StoreConfigError`.
 """
 
 import asyncio
@@ -34,15 +34,18 @@ from stormfold.model.storm import Snapshot
 CLAIM_MS = 10_000
 """How long a claimed storm is hidden from other replicas; what is not settled by then is due again."""
 DUE_AT_ONCE = 4096
-"""The most storms of a partition that one look finds due: so many that those of one namespace hide no other's."""
+"""The most storms of a partition that one look finds due: so many that those of one namespace hide no
+other's."""
 REMEMBER_SECONDS = 7 * 24 * 3600
-"""How long the epoch of a closed storm stays in Redis. Only garbage collection: after it, the request's own epoch counts."""
+"""How long the epoch of a closed storm stays in Redis. Only garbage collection: after it, the request's own
+epoch counts."""
 
 SCRATCH_SECONDS = 60
 """How long what is made to try a server stays there, if it cannot be deleted."""
 
 KNOW_SECONDS = 24 * 3600
-"""How long the alerts and Events of a closed storm are known one by one; each repeat of one begins it anew."""
+"""How long the alerts and Events of a closed storm are known one by one; each repeat of one begins it
+anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ class StormStore:
         self._client = connection.client
         self._cluster = cluster
         self.blind = False
-        """Whether scripts may not ask the server who it is: a fail-over then shows only by what it has lost."""
+        """Whether scripts may not ask the server who it is: a fail-over then shows only by what it has
+        lost."""
 
     async def _run(
         self, doing: str, script: scripts.Script, key_names: list[str], args: list[str | int]
@@ -72,7 +76,8 @@ class StormStore:
             return await (script.blind if self.blind else script)(self._connection.scripts, key_names, args)
 
     async def fold(self, number: int, folds: Sequence[Fold], *, now_ms: int) -> list[Folded]:
-        """Count a batch into storms of partition `number`, atomically; one answer for each storm, in order."""
+        """Count a batch into storms of partition `number`, atomically; one answer for each storm, in
+        order."""
         incarnation = token_urlsafe(3)
         key_names = [keys.checkpoint(number), keys.due(number)]
         args: list[str | int] = [now_ms, incarnation, len(folds)]
@@ -119,8 +124,8 @@ class StormStore:
     ) -> SettleWord:
         """Note that the storm was looked at, whether its request holds the snapshot, and when to look again.
 
-        `settled` says that this very write made the request say so. `trim` gives, of segments that the caller takes
-        in, the resourceVersion up to which ids may be forgotten: they are refused from then on.
+        `settled` says that this very write made the request say so. `trim` gives, of segments that the caller
+        takes in, the resourceVersion up to which ids may be forgotten: they are refused from then on.
         """
         gid, number = snapshot.gid, partition(snapshot.gid)
         word = await self._run(
@@ -192,8 +197,8 @@ class StormStore:
         return await self._forget(snapshot, "closed")
 
     async def discard(self, snapshot: Snapshot, told: str) -> ForgetWord:
-        """Drop a group that makes no request, unless it has grown since the snapshot; whoever folds its signals again
-        hears that they were discarded, and what they are to be told."""
+        """Drop a group that makes no request, unless it has grown since the snapshot; whoever folds its
+        signals again hears that they were discarded, and what they are to be told."""
         return await self._forget(snapshot, "discarded", told)
 
     async def hasten(self, gids: Collection[str], *, now_ms: int) -> None:
@@ -279,7 +284,8 @@ class StormStore:
         return [[int(version or 0) for version in versions] for _, *versions in answers]
 
     async def fence(self, partitions: Sequence[int], checkpoints: Mapping[int, int]) -> None:
-        """Mark partitions as this cluster's, and refuse there what is at or below the checkpoint of its segment.
+        """Mark partitions as this cluster's, and refuse there what is at or below the checkpoint of its
+        segment.
 
         Only who leads those segments calls it, with what its Lease says: nothing is trimmed above that.
 
@@ -312,7 +318,8 @@ class StormStore:
         """
         names = keys.scratch(number)
         async with self._connection.calling("trying what scripts need"):
-            # Not by its name, under which the server may know it from others: who lacks EVAL is to be found out.
+            # Not by its name, under which the server may know it from others: who lacks EVAL is to be found
+            # out.
             call = self._connection.scripts.execute_command
             answer = await call("EVAL", scripts.TRY.body, len(names), *names, SCRATCH_SECONDS)
         return {name: why for name, _, why in (line.partition(" ") for line in answer)}
@@ -323,7 +330,8 @@ class StormStore:
         await self._run(f"trying {script.name}.lua", script, names, list(args))
 
     async def prove_writes(self) -> None:
-        """Make sure that every primary takes writes; it is asked by a script that may write, and writes nothing."""
+        """Make sure that every primary takes writes; it is asked by a script that may write, and writes
+        nothing."""
         numbers = await self.servers()
         await asyncio.gather(
             *(

@@ -69,7 +69,8 @@ class Storms(OpenStorms):
         return gid in self._storms
 
     def open_count(self, policy: PolicyId, namespace: str) -> int:
-        """How many groups of a policy have one with its request in a namespace, without the overflow group."""
+        """How many groups of a policy have one with its request in a namespace, without the overflow
+        group."""
         return self._open[policy, namespace]
 
     def first(self, gid: str, stream: str) -> int | None:
@@ -97,8 +98,8 @@ class Storms(OpenStorms):
         return {storm.version.key for storm in self._storms.values() if storm.version}
 
     def can_become_durable(self) -> bool:
-        """Whether something is in flight that a request would hold; a group that waits for its threshold does not
-        count."""
+        """Whether something is in flight that a request would hold; a group that waits for its threshold does
+        not count."""
         return any(
             storm.in_flight and storm.version and not storm.version.terms.discard
             for storm in self._storms.values()
@@ -117,8 +118,8 @@ class Storms(OpenStorms):
         return {gid for gid, storm in self._storms.items() if storm.version} - set(gids)
 
     def stale(self) -> list[str]:
-        """Groups with something that is in flight for too long, or that somebody else may have discarded. Each is named
-        once, until that is so anew."""
+        """Groups with something that is in flight for too long, or that somebody else may have discarded.
+        Each is named once, until that is so anew."""
         now, found = time.monotonic(), []
         for storm in self._storms.values():
             if storm.in_flight and (now - storm.waits_since > STALE_SECONDS or now > storm.discarded_by):
@@ -127,8 +128,8 @@ class Storms(OpenStorms):
         return found
 
     def count_since(self, since: Mapping[str, Mapping[str, int]]) -> None:
-        """Hear what storms in Redis have counted: gid → stream → the oldest resourceVersion. Routing asks for it, so
-        that whoever begins to take in must know."""
+        """Hear what storms in Redis have counted: gid → stream → the oldest resourceVersion. Routing asks for
+        it, so that whoever begins to take in must know."""
         for gid, streams in since.items():
             if storm := self._storms.get(gid):
                 storm.reaches(streams)

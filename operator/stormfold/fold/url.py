@@ -7,8 +7,8 @@
 | `redis+sentinel://host:26379,host:26379/<service>/<db>`, `rediss+…` | the primary that the Sentinels name |
 | `unix:///path/to/socket?db=0` | one server on this machine |
 
-A user and a password stand before the host: `user:password@`, or `:password@` for the default user. An IPv6 address stands
-in brackets. TLS takes the options of `TLS_OPTIONS`, Sentinels those of `SENTINEL_OPTIONS`.
+A user and a password stand before the host: `user:password@`, or `:password@` for the default user. An IPv6
+address stands in brackets. TLS takes the options of `TLS_OPTIONS`, Sentinels those of `SENTINEL_OPTIONS`.
 """
 
 import re
@@ -20,7 +20,8 @@ from urllib.parse import unquote
 from stormfold.fold.errors import StoreConfigError
 
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
-"""Files as PEM: whom to trust, our certificate, its key; `required`, `optional` or `none`; `true` or `false`."""
+"""Files as PEM: whom to trust, our certificate, its key; `required`, `optional` or `none`; `true` or
+`false`."""
 SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 """What the Sentinels themselves ask for."""
 KNOWN_OPTIONS = frozenset(
@@ -48,8 +49,12 @@ HOST = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<name>[\w.-]+))(?::(?P<port>\d{1,9}))?", re.ASCII
 )
 BARE_V6 = re.compile(r"[0-9A-Fa-f.]*(?::[0-9A-Fa-f.]*){2,}")
-UNREADABLE = "its host, port or options cannot be read; in a password, / ? # [ and the like are written as %2F %3F %23 %5B"
-"""The words of the URL itself may be a piece of the password, and ours end in the log and in the pod's status."""
+UNREADABLE = (
+    "its host, port or options cannot be read; in a password, / ? # [ and the like are written as "
+    "%2F %3F %23 %5B"
+)
+"""The words of the URL itself may be a piece of the password, and ours end in the log and in the pod's
+status."""
 
 
 @dataclass(frozen=True, slots=True)

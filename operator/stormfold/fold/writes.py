@@ -42,7 +42,8 @@ class Writes:
         """Ask for ever; a server that is no primary any more loses its connections by that.
 
         Raises:
-            StoreConfigError: no wait helps. Not before the first proof: until then the preflight says so, and better.
+            StoreConfigError: no wait helps. Not before the first proof: until then the preflight says so, and
+            better.
         """
         proven = False
         while True:

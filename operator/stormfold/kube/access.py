@@ -62,7 +62,8 @@ class Access:
             connector=aiohttp.TCPConnector(
                 limit=limit, ssl=self.tls.context(credential.pair) if self.tls else True
             ),
-            # Without a type some proxies add one of theirs, and the discovery of the API server takes no other.
+            # Without a type some proxies add one of theirs, and the discovery of the API server takes no
+            # other.
             headers={"User-Agent": "stormfold", "Content-Type": "application/json"},
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=[self._authorize],
@@ -140,5 +141,8 @@ def _missed(environment: Mapping[str, str]) -> str:
     if environment.get("KUBECONFIG"):
         return ""
     if environment.get("KUBERNETES_SERVICE_HOST"):
-        return f", and this pod has no {SERVICE_ACCOUNT / 'token'}: set automountServiceAccountToken: true, or KUBECONFIG"
+        return (
+            f", and this pod has no {SERVICE_ACCOUNT / 'token'}: set automountServiceAccountToken: true, or "
+            "KUBECONFIG"
+        )
     return ": not in a cluster; set KUBECONFIG"

@@ -1,8 +1,9 @@
 """The API server's JSON, however deep somebody has nested it.
 
-orjson reads 1,024 levels, Python's own reader fewer, the API server takes 10,000; and whoever may write an object may
-put as many into its `managedFields`, a consumer into `status.remediation`. One such object would make every list and
-watch of its kind unreadable. Nothing that we read lies deeper than `DEEPEST`, so what does becomes null.
+orjson reads 1,024 levels, Python's own reader fewer, the API server takes 10,000; and whoever may write an
+object may put as many into its `managedFields`, a consumer into `status.remediation`. One such object would
+make every list and watch of its kind unreadable. Nothing that we read lies deeper than `DEEPEST`, so what
+does becomes null.
 """
 
 import re
@@ -51,7 +52,8 @@ def shallow(data: bytes | bytearray) -> bytes:
 
 
 def _is_shallow(data: bytes | bytearray) -> bool:
-    """Whether nothing lies deeper than `DEEPEST`, for a tenth of what it takes to look at one bracket after the other."""
+    """Whether nothing lies deeper than `DEEPEST`, for a tenth of what it takes to look at one bracket after
+    the other."""
     plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = b"".join(plain.split(b'"')[::2]).translate(None, _NO_BRACKET)
     for _ in range(DEEPEST):

@@ -1,7 +1,7 @@
 """KubeClient: few verbs on JSON objects, over one bounded pool of connections.
 
-Where the API server is and who we are there says `kube.access`. Requests go over `kube.exchange`, since with every
-Signal comes a deletion; watches, which are few and last, go over aiohttp.
+Where the API server is and who we are there says `kube.access`. Requests go over `kube.exchange`, since with
+every Signal comes a deletion; watches, which are few and last, go over aiohttp.
 """
 
 import asyncio
@@ -29,17 +29,18 @@ CONNECTIONS = 64
 TIMEOUT_SECONDS = 15.0
 """How long one request may take, but for a watch."""
 WATCH_SECONDS = 60
-"""How long a watch is asked to last, at most. An API server that has nothing to say may say nothing until then: bookmarks
-come only if something changes, or if its etcd is told to notify it of progress."""
+"""How long a watch is asked to last, at most. An API server that has nothing to say may say nothing until
+then: bookmarks come only if something changes, or if its etcd is told to notify it of progress."""
 IDLE_SECONDS = WATCH_SECONDS + 30.0
-"""How long a watch may be silent: longer, and its connection is dead, since the server would have ended it."""
+"""How long a watch may be silent: longer, and its connection is dead, since the server would have ended
+it."""
 THROTTLED_TRIES = 4
 """How often a request is sent that is answered by 429."""
 MAX_RETRY_AFTER_SECONDS = 10.0
 """The longest wait that a 429 may ask for."""
 SPREAD = 0.5
-"""By up to this share the wait is longer: those that were refused together would be together again, most of them in vain,
-and the last of them each time the same one."""
+"""By up to this share the wait is longer: those that were refused together would be together again, most of
+them in vain, and the last of them each time the same one."""
 THROTTLED_SECONDS = 2.0
 """For so long after a 429 we are told to ask for less."""
 MERGE_PATCH = "application/merge-patch+json"
@@ -60,7 +61,8 @@ class KubeClient:
         self.host = access.server
         """Where the API server is, for messages."""
         self.unauthorized = ""
-        """Why the last request was answered by 401, or had no credentials to be sent with; empty: it had and was not."""
+        """Why the last request was answered by 401, or had no credentials to be sent with; empty: it had and
+        was not."""
         self._throttled_at = -THROTTLED_SECONDS
         self._credential = NOTHING
         self._exchange = Exchanges(
@@ -132,7 +134,8 @@ class KubeClient:
         return self._credential
 
     async def _exchanged(self, call: Call, headers: dict[str, str]) -> Answer:
-        """The answer to a call; if it is 401, that to the same call with later credentials, if there are any."""
+        """The answer to a call; if it is 401, that to the same call with later credentials, if there are
+        any."""
         doing = f"{call.method} {call.path}"
         for last in (False, True):
             credential = await self._credentials(doing)
@@ -174,7 +177,8 @@ class KubeClient:
         return _object(f"{method} {path}", answer.body)
 
     async def _send(self, call: Call, headers: dict[str, str]) -> Answer:
-        """The answer to a call, whose headers these are, if it is a good one; a 429 is obeyed and tried again."""
+        """The answer to a call, whose headers these are, if it is a good one; a 429 is obeyed and tried
+        again."""
         method, path = call.method, call.path
         for attempt in range(1, THROTTLED_TRIES + 1):
             answer = await self._exchanged(call, headers)
@@ -220,8 +224,8 @@ class KubeClient:
     ) -> tuple[list[T], str]:
         """What `keep` makes of each object of a collection, and the resourceVersion of the list.
 
-        It comes page by page, and no more of a page stays than what was kept: see `kube.paging`. `objects` finds them
-        in a page.
+        It comes page by page, and no more of a page stays than what was kept: see `kube.paging`. `objects`
+        finds them in a page.
         """
         kept: list[T] = []
         size = PageSize()

@@ -1,7 +1,7 @@
 """Credentials: what we show the API server; asked for again before it ends, and when the API server says 401.
 
-Both threads that talk to the API server, ours and kopf's, take them from one object. Whoever needs them while they are
-being asked for waits for the same answer.
+Both threads that talk to the API server, ours and kopf's, take them from one object. Whoever needs them while
+they are being asked for waits for the same answer.
 """
 
 import asyncio
@@ -25,7 +25,8 @@ EARLY_SHARE = 0.1
 EARLY_SECONDS = 60.0
 """but not earlier than so long before its end. Meanwhile those that there are go on being used."""
 AGAIN_SECONDS = 5.0
-"""How long after an answer, or a failure, a plugin is asked again at the earliest, whatever the API server says."""
+"""How long after an answer, or a failure, a plugin is asked again at the earliest, whatever the API server
+says."""
 LOOK_SECONDS = 1.0
 """How often a file with a token is read."""
 COMPLAIN_SECONDS = 60.0
@@ -79,7 +80,8 @@ class Fixed:
 
 
 class TokenFile:
-    """A file with a bearer token, as the kubelet writes it for a ServiceAccount, and writes anew before it ends."""
+    """A file with a bearer token, as the kubelet writes it for a ServiceAccount, and writes anew before it
+    ends."""
 
     quick = True
 

@@ -39,7 +39,8 @@ class ApiUnavailableError(ApiError):
 
 
 class UnauthorizedError(ApiUnavailableError):
-    """The credentials are not taken, or there are none; they end and are renewed while we run, so it is tried again."""
+    """The credentials are not taken, or there are none; they end and are renewed while we run, so it is tried
+    again."""
 
 
 class ThrottledError(ApiError):

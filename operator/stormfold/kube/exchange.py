@@ -1,7 +1,8 @@
 """HTTP/1.1 for calls that are many and small: one request at a time on each of a few kept connections.
 
-It knows what an API server's answers need (TLS, kept connections, a length or chunks, a proxy on the way) and nothing
-else: no redirects, cookies or compression, and no streams. So a call takes little more than half the CPU that it takes with aiohttp.
+It knows what an API server's answers need (TLS, kept connections, a length or chunks, a proxy on the way) and
+nothing else: no redirects, cookies or compression, and no streams. So a call takes little more than half the
+CPU that it takes with aiohttp.
 """
 
 import asyncio
@@ -35,7 +36,8 @@ class BrokenExchangeError(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is sent. `path` is quoted where it must be; header values are sent as they are, without blanks around."""
+    """What is sent. `path` is quoted where it must be; header values are sent as they are, without blanks
+    around."""
 
     method: str
     path: str

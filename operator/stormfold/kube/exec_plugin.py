@@ -26,7 +26,8 @@ WORDS = 400
 
 @dataclass(frozen=True, slots=True)
 class ExecPlugin:
-    """The `exec` of a user in a kubeconfig. What the plugin prints on stdout is a secret and told to nobody."""
+    """The `exec` of a user in a kubeconfig. What the plugin prints on stdout is a secret and told to
+    nobody."""
 
     command: str
     version: str
@@ -100,7 +101,8 @@ class ExecPlugin:
 
 
 def _rest_of(process: subprocess.Popen[bytes]) -> bytes:
-    """What a killed plugin said on stderr. What it started in another group may live and hold the pipes open."""
+    """What a killed plugin said on stderr. What it started in another group may live and hold the pipes
+    open."""
     try:
         return process.communicate(timeout=REST_SECONDS)[1]
     except subprocess.TimeoutExpired as exc:

@@ -1,4 +1,5 @@
-"""Kubeconfig: what `KUBECONFIG` says, read as kubectl reads it. What stormfold cannot do is refused by its name."""
+"""Kubeconfig: what `KUBECONFIG` says, read as kubectl reads it. What stormfold cannot do is refused by its
+name."""
 
 import base64
 import binascii
@@ -212,7 +213,8 @@ def _tls(cluster: Fields, user: Fields) -> Tls:
     insecure = cluster.flag("insecure-skip-tls-verify")
     if insecure and ca is not None:
         raise ClusterConfigError(
-            f"{cluster.what}: certificate-authority and insecure-skip-tls-verify do not go together: leave one out"
+            f"{cluster.what}: certificate-authority and insecure-skip-tls-verify do not go together: leave "
+            f"one out"
         )
     certificate, key = user.pem("client-certificate"), user.pem("client-key")
     if (certificate is None) != (key is None):

@@ -1,11 +1,11 @@
 """Lease: which process leads an ingest shard, and how far everything is safe.
 
-The rules of client-go's leader election: a holder is obeyed until its Lease has not changed for its duration by our
-own clock, so clocks need not agree. The checkpoints ride on each renewal.
+The rules of client-go's leader election: a holder is obeyed until its Lease has not changed for its duration
+by our own clock, so clocks need not agree. The checkpoints ride on each renewal.
 
-Each Lease tells of segments, and that all up to a checkpoint is safe stays true for ever. So whoever begins takes the
-highest checkpoint that any Lease has of a segment, and the number of shards may change; it waits until nobody holds a
-Lease for another number of them.
+Each Lease tells of segments, and that all up to a checkpoint is safe stays true for ever. So whoever begins
+takes the highest checkpoint that any Lease has of a segment, and the number of shards may change; it waits
+until nobody holds a Lease for another number of them.
 """
 
 import asyncio
@@ -58,8 +58,8 @@ class Checkpoint:
     resource_version: int = 0
     """Everything up to it is."""
     created_before: int = 0
-    """What was created before this time, by the API server's clock, had a resourceVersion up to the checkpoint at
-    its creation; Unix seconds."""
+    """What was created before this time, by the API server's clock, had a resourceVersion up to the
+    checkpoint at its creation; Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ def lease_name(shard: int) -> str:
 class Lease:
     """The Lease of one ingest shard, of so many `shards`.
 
-    Whoever `leads_others` leaves one that was given back, or never held, to those that lead none: they are started
-    together, or one after the other in a roll-out.
+    Whoever `leads_others` leaves one that was given back, or never held, to those that lead none: they are
+    started together, or one after the other in a roll-out.
     """
 
     def __init__(
@@ -192,7 +192,8 @@ class Lease:
         return checkpoints
 
     async def keep(self, checkpoints: Callable[[], Checkpoints], kept: Callable[[Checkpoints], None]) -> None:
-        """Renew for as long as it can be done, with the checkpoints of the moment; `kept` hears what was written.
+        """Renew for as long as it can be done, with the checkpoints of the moment; `kept` hears what was
+        written.
 
         Raises:
             LeaseLostError: somebody else has taken it.
@@ -217,8 +218,8 @@ class Lease:
                     await self._read_again()
                     return
         except (ApiError, TimeoutError) as exc:
-            # Nobody else can have got an answer that we could see: go on until somebody takes it. Two leaders that
-            # overlap do no harm, fold tells what was counted.
+            # Nobody else can have got an answer that we could see: go on until somebody takes it. Two leaders
+            # that overlap do no harm, fold tells what was counted.
             log.warning("Lease not renewed, trying again", extra={"lease": self.name, "error": str(exc)})
             return
         self._renewed = started
@@ -238,7 +239,8 @@ class Lease:
         self._held = lease
 
     async def release(self, checkpoints: Checkpoints | None = None) -> None:
-        """Leave the Lease to the next process at once, if it is ours; without checkpoints it keeps those it has.
+        """Leave the Lease to the next process at once, if it is ours; without checkpoints it keeps those it
+        has.
 
         Errors are of no consequence: it runs out by itself.
         """

@@ -8,8 +8,9 @@
 | 5xx, a cut connection, silence for 90 s, another ERROR event | go on where we were, at growing intervals |
 | 401, 403, 404 | say so, and try again: rights and CRDs may come |
 
-It can also ask for objects as rows of a Table, which is how to get of a large object no more than its metadata and
-the cells that `kubectl get` prints. Each row is then read like an object that has its `cells`, by column.
+It can also ask for objects as rows of a Table, which is how to get of a large object no more than its
+metadata and the cells that `kubectl get` prints. Each row is then read like an object that has its `cells`,
+by column.
 """
 
 import asyncio
@@ -30,7 +31,8 @@ from stormfold.kube.errors import ApiError, GoneError, NotFoundError, RefusedErr
 log = logging.getLogger(__name__)
 
 SHORTEST_SHARE = 0.75
-"""A watch is asked to last between this share of `WATCH_SECONDS` and all of it: so that replicas do not reconnect together."""
+"""A watch is asked to last between this share of `WATCH_SECONDS` and all of it: so that replicas do not
+reconnect together."""
 SHORT_SECONDS = 1.0
 """A watch that says nothing and ends sooner was not what was asked for: the next one waits."""
 FIRST_WAIT_SECONDS = 0.2
@@ -38,14 +40,16 @@ LONGEST_WAIT_SECONDS = 10.0
 HEARD_SECONDS = 0.1
 """Of all that is heard within so long only the first is noted."""
 LISTED_PLACES = 64 * 1024
-"""Beyond what all objects take, those of one list may take so many places (of 1 KB) until each has had its turn, in the order
-of resourceVersions. Of what is beyond, only the name is kept: it is read again, some hundred a second."""
+"""Beyond what all objects take, those of one list may take so many places (of 1 KB) until each has had its
+turn, in the order of resourceVersions. Of what is beyond, only the name is kept: it is read again, some
+hundred a second."""
 READS_AT_ONCE = 8
 """So many objects that were not kept are read at the same time; each may have a megabyte."""
 READ_AGAIN_SECONDS = 1.0
 """When it is tried again to read such an object."""
 FRESH_SECONDS = 120.0
-"""A watch that was neither opened nor said anything for longer is not fresh; a new one is opened each minute."""
+"""A watch that was neither opened nor said anything for longer is not fresh; a new one is opened each
+minute."""
 
 LAST_EVENT = Gauge(
     "stormfold_watch_last_event_timestamp_seconds",
@@ -95,7 +99,8 @@ async def _nothing(_: Unread) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Listed(Generic[T]):
-    """The whole collection, in the order of resourceVersions, and the uids that have gone since the last change.
+    """The whole collection, in the order of resourceVersions, and the uids that have gone since the last
+    change.
 
     `read` gives one that is `Unread`, or None: it has changed since, and the watch will tell of it.
     """
@@ -151,7 +156,8 @@ def version_number(text: object) -> int:
     """A resourceVersion as a number.
 
     Raises:
-        UnorderedVersionsError: it is not a decimal integer, so that nothing can be said about what came before it.
+        UnorderedVersionsError: it is not a decimal integer, so that nothing can be said about what came
+        before it.
     """
     if isinstance(text, str) and text.isascii() and text.isdigit():
         return int(text)
@@ -179,8 +185,9 @@ class ListWatch(Generic[T]):
         params: Mapping[str, str] = {},
         accept: str = JSON,
     ) -> None:
-        """`takes` says whether the objects of a namespace are wanted: the API server cannot be asked that, so the others
-        come and are left out. `params` select, such as a fieldSelector; `accept` asks for another form of the objects."""
+        """`takes` says whether the objects of a namespace are wanted: the API server cannot be asked that, so
+        the others come and are left out. `params` select, such as a fieldSelector; `accept` asks for another
+        form of the objects."""
         self._client = client
         self._path = path
         self._params = dict(params)
@@ -250,8 +257,8 @@ class ListWatch(Generic[T]):
     def _watch(self, version: int) -> AsyncGenerator[Changed[T] | Deleted | Reached, None]:
         """The changes after a version, for a minute at most.
 
-        That the API server opens the watch proves that it answers, and the version, that nothing was missed before. So a
-        quiet collection is as fresh as one with changes, also where no bookmarks come.
+        That the API server opens the watch proves that it answers, and the version, that nothing was missed
+        before. So a quiet collection is as fresh as one with changes, also where no bookmarks come.
         """
         seconds = WATCH_SECONDS * random.uniform(SHORTEST_SHARE, 1.0)  # noqa: S311 - spreads load, hides nothing
         return self._client.watch(
@@ -298,7 +305,8 @@ class ListWatch(Generic[T]):
         """The object of a list, if it is still as it was listed."""
         head, _, plural = self._path.rpartition("/")
         path = f"{head}/namespaces/{unread.namespace}/{plural}"
-        # A version that the API server has already: it need not ask etcd for how far it is, which takes it 50 ms.
+        # A version that the API server has already: it need not ask etcd for how far it is, which takes it 50
+        # ms.
         select = {
             "fieldSelector": f"metadata.name={unread.name}",
             "resourceVersion": str(unread.resource_version),
@@ -323,7 +331,8 @@ class ListWatch(Generic[T]):
         return self._objects(answer)
 
     def _objects(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
-        """What an answer holds. The columns of a Table are told in each list and in the first event of each watch."""
+        """What an answer holds. The columns of a Table are told in each list and in the first event of each
+        watch."""
         if answer.get("kind") != "Table":
             return answer.get("items") or []
         if definitions := answer.get("columnDefinitions"):

@@ -1,7 +1,8 @@
 """How many objects the next page of a list has, so that no page is larger than what one may hold (pure).
 
-An object may have 1.5 MB, and nobody knows before it is read. So the first page is small, the next ones are sized by the
-bytes that came, and a page that turns out too large is let go while it is read and asked for again with fewer objects.
+An object may have 1.5 MB, and nobody knows before it is read. So the first page is small, the next ones are
+sized by the bytes that came, and a page that turns out too large is let go while it is read and asked for
+again with fewer objects.
 """
 
 FIRST = 10

@@ -62,16 +62,19 @@ async def preflight(client: KubeClient, *, namespace: str) -> str:
             await client.get(f"/api/v1/namespaces/{namespace}")
         except NotFoundError as exc:
             raise PreflightError(
-                f"namespace {namespace} does not exist: kubectl create namespace {namespace}, or set STORMFOLD_NAMESPACE"
+                f"namespace {namespace} does not exist: kubectl create namespace {namespace}, or set "
+                f"STORMFOLD_NAMESPACE"
             ) from exc
         kube_system = await client.get("/api/v1/namespaces/kube-system")
     except UnauthorizedError as exc:
         raise PreflightError(
-            f"the API server at {client.host} does not know our credentials: fix KUBECONFIG or the service account"
+            f"the API server at {client.host} does not know our credentials: fix KUBECONFIG or the service "
+            f"account"
         ) from exc
     except ApiUnavailableError as exc:
         raise PreflightError(
-            f"the API server at {client.host} does not answer ({exc.message}): check KUBECONFIG and the network"
+            f"the API server at {client.host} does not answer ({exc.message}): check KUBECONFIG and the "
+            f"network"
         ) from exc
     except ApiError as exc:
         raise PreflightError(f"the API server at {client.host} refused: {exc}") from exc
@@ -97,7 +100,8 @@ async def _rights(client: KubeClient, namespace: str) -> None:
     ]
     if denied := await _denied(client, wanted):
         raise PreflightError(
-            f"RBAC denies {', '.join(denied)}: apply manifests/base/rbac.yaml, and run under its ServiceAccount"
+            f"RBAC denies {', '.join(denied)}: apply manifests/base/rbac.yaml, and run under its "
+            f"ServiceAccount"
         )
 
 

@@ -29,7 +29,8 @@ class Proxy:
 
 
 def proxy_of(server: str, proxy_url: str, environment: Mapping[str, str]) -> Proxy | None:
-    """The proxy for this server: that of the kubeconfig, which `NO_PROXY` does not concern, or that of the environment.
+    """The proxy for this server: that of the kubeconfig, which `NO_PROXY` does not concern, or that of the
+    environment.
 
     Raises:
         ClusterConfigError: it is one that stormfold cannot use.
@@ -45,9 +46,11 @@ def proxy_of(server: str, proxy_url: str, environment: Mapping[str, str]) -> Pro
 
 
 def is_exempt(server: SplitResult, no_proxy: str) -> bool:
-    """Whether the environment's proxy is not for this server: loopback is never, nor is what `NO_PROXY` lists.
+    """Whether the environment's proxy is not for this server: loopback is never, nor is what `NO_PROXY`
+    lists.
 
-    It lists hosts (with all below them), `.suffixes`, addresses and networks, each with a port or without, or `*`.
+    It lists hosts (with all below them), `.suffixes`, addresses and networks, each with a port or without, or
+    `*`.
     """
     host = (server.hostname or "").rstrip(".")
     port = server.port or (443 if server.scheme == "https" else 80)
@@ -110,7 +113,8 @@ def _proxy(name: str, url: str) -> Proxy:
 
 
 def _unreadable(name: str) -> ClusterConfigError:
-    """The words of the URL itself may be a piece of the password, and ours end in the log and in the pod's status."""
+    """The words of the URL itself may be a piece of the password, and ours end in the log and in the pod's
+    status."""
     return ClusterConfigError(
         f"{name} is no URL of a proxy: host or port cannot be read; "
         "in a password, / ? # [ are written as %2F %3F %23 %5B"

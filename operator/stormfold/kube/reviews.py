@@ -1,8 +1,9 @@
-"""Reviews: whose token it is, and what its owner may do, as the API server says; remembered for a short while.
+"""Reviews: whose token it is, and what its owner may do, as the API server says; remembered for a short
+while.
 
-Who may create Signals in a namespace may post alerts for it. What a TokenReview or a SubjectAccessReview said is
-remembered for `ALLOWED_SECONDS`, or for `DENIED_SECONDS` if it was no: so long may a right that was taken away, or
-given, take to show. Tokens are not kept: a keyed digest stands for each.
+Who may create Signals in a namespace may post alerts for it. What a TokenReview or a SubjectAccessReview said
+is remembered for `ALLOWED_SECONDS`, or for `DENIED_SECONDS` if it was no: so long may a right that was taken
+away, or given, take to show. Tokens are not kept: a keyed digest stands for each.
 """
 
 import asyncio
@@ -29,11 +30,11 @@ DENIED_SECONDS = 10.0
 REMEMBERED = 4096
 """How many yeses, and how many noes, are remembered of each kind: made-up tokens push out no good ones."""
 AT_ONCE = 16
-"""Reviews of a kind under way, at most, and as many of those whose last answer was a yes; others wait, so that the
-operator's own requests find a connection."""
+"""Reviews of a kind under way, at most, and as many of those whose last answer was a yes; others wait, so
+that the operator's own requests find a connection."""
 WAITING = 1024
-"""Reviews of a kind that are under way or wait, at most: whoever asked may be gone, and made-up tokens cost nothing.
-Those whose last answer was a yes are not counted: there are no more of them than are remembered."""
+"""Reviews of a kind that are under way or wait, at most: whoever asked may be gone, and made-up tokens cost
+nothing. Those whose last answer was a yes are not counted: there are no more of them than are remembered."""
 ALL_NAMESPACES = ""
 
 REVIEWS = Counter(
@@ -68,7 +69,8 @@ class Memory(Generic[T]):
         self._gate_of_the_known = asyncio.Semaphore(AT_ONCE)
 
     async def answer(self, key: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
-        """What is remembered, or what `ask` gives. What it raises is raised for all who wait, and not remembered.
+        """What is remembered, or what `ask` gives. What it raises is raised for all who wait, and not
+        remembered.
 
         Raises:
             ApiUnavailableError: as many as may wait already.

@@ -1,4 +1,5 @@
-"""Tls: whom we believe to be the API server, and the certificate that we show; files are read again when they change."""
+"""Tls: whom we believe to be the API server, and the certificate that we show; files are read again when they
+change."""
 
 import os
 import ssl
@@ -47,7 +48,8 @@ class Tls:
         verified: bool = True,
         server_name: str = "",
     ) -> None:
-        """Without `ca` the system's authorities are believed; an empty `server_name` is that of the address."""
+        """Without `ca` the system's authorities are believed; an empty `server_name` is that of the
+        address."""
         self._ca = ca
         self._pair = pair
         self._verified = verified
@@ -58,10 +60,12 @@ class Tls:
         self._made: tuple[list[Signature | None], Pair | None, ssl.SSLContext] | None = None
 
     def context(self, pair: Pair | None = None) -> ssl.SSLContext:
-        """The context to connect with, which shows `pair` if there is none of its own; another one after a change.
+        """The context to connect with, which shows `pair` if there is none of its own; another one after a
+        change.
 
         Raises:
-            ClusterConfigError: a file cannot be read, or is not what it should be, and there was no better one before.
+            ClusterConfigError: a file cannot be read, or is not what it should be, and there was no better
+            one before.
         """
         pair = self._pair or pair
         signatures = [signature(path) for path in self._files]
@@ -78,7 +82,8 @@ class Tls:
         return context
 
     def _context(self, pair: Pair | None) -> ssl.SSLContext:
-        # Not `create_default_context`: from Python 3.13 on that wants extensions which many clusters' authorities lack.
+        # Not `create_default_context`: from Python 3.13 on that wants extensions which many clusters'
+        # authorities lack.
         context = NamedContext(ssl.PROTOCOL_TLS_CLIENT)
         context.server_name = self._server_name
         context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -18,13 +18,16 @@ SEVERITIES = tuple(sorted(Severity, key=lambda severity: severity.rank))
 
 
 ADDRESS_KIND = "Instance"
-"""The kind of a target that is no Kubernetes object but has an address; it has no API version and no namespace."""
+"""The kind of a target that is no Kubernetes object but has an address; it has no API version and no
+namespace."""
 
 
 PLACE_BYTES = 1024
-"""Texts of an arrival that take one place more; labels alone may have 24 KB, and four times as much beyond ASCII."""
+"""Texts of an arrival that take one place more; labels alone may have 24 KB, and four times as much beyond
+ASCII."""
 LABEL_BYTES = 64
-"""What a label counts beside its texts. 64 labels of two short texts took 5 to 9 KB in memory; so counted, a place is
+"""What a label counts beside its texts. 64 labels of two short texts took 5 to 9 KB in memory; so counted, a
+place is
 1.1 to 1.6 KB, whether there are few labels or many, and whether their texts are short or long."""
 
 
@@ -77,8 +80,8 @@ CLUSTER_SCOPED = {
 
 
 def object_target(api_version: str, kind: str, name: str, namespace: str | None) -> Target:
-    """The object that a Signal or an Event names. A namespace that its kind cannot have is dropped: who reports on a
-    Node from within a namespace often names that one, and it is the same Node."""
+    """The object that a Signal or an Event names. A namespace that its kind cannot have is dropped: who
+    reports on a Node from within a namespace often names that one, and it is the same Node."""
     if namespace and (group := CLUSTER_SCOPED.get(kind)) is not None:
         said = api_version.rpartition("/")[0]
         if said in ("", group):  # left out, the version is v1
@@ -111,7 +114,8 @@ class Place(NamedTuple):
 
 
 class Span(NamedTuple):
-    """What a storm has counted of a stream, of all that belongs to its group: from here to there, without a gap."""
+    """What a storm has counted of a stream, of all that belongs to its group: from here to there, without a
+    gap."""
 
     first: int
     last: int
@@ -122,7 +126,8 @@ class Span(NamedTuple):
 
 
 class Source(Protocol):
-    """Through what arrivals come: a stream of Signals or of Events, or a webhook post. It hears what becomes of each."""
+    """Through what arrivals come: a stream of Signals or of Events, or a webhook post. It hears what becomes
+    of each."""
 
     @property
     def leading(self) -> bool:
@@ -138,7 +143,8 @@ class Source(Protocol):
         """Its request cannot be written now; it is tried again. Not all of a group need hear it."""
 
     def refused(self, arrival: "Arrival", why: str) -> None:
-        """The same, if that may last: one Signal of the group stands for all, and people are to see it there."""
+        """The same, if that may last: one Signal of the group stands for all, and people are to see it
+        there."""
 
     def durable(self, arrival: "Arrival", verdict: "Verdict") -> None:
         """A request holds it, or none will. Comes once, and without `folded` if it was never folded."""
@@ -176,7 +182,8 @@ def _bytes_of(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One occurrence: a generation of a `Signal`, an alert of a webhook, or some more occurrences of an Event."""
+    """One occurrence: a generation of a `Signal`, an alert of a webhook, or some more occurrences of an
+    Event."""
 
     ref: SignalRef | AlertRef | EventRef
     name: str
@@ -188,8 +195,8 @@ class Arrival:
     labels: dict[str, str]
     source: str
     seen_ms: int
-    """When it happened, by the API server's clock; of an alert, when it was received; of an Event, its latest occurrence
-    by the reporter's clock, but not before the Event was created, and not in the future."""
+    """When it happened, by the API server's clock; of an alert, when it was received; of an Event, its latest
+    occurrence by the reporter's clock, but not before the Event was created, and not in the future."""
     fingerprint: str
     via: Source
     """Through what it came, and who hears what becomes of it."""
@@ -202,8 +209,8 @@ class Arrival:
 
     @property
     def occurrence(self) -> str:
-        """The id under which Redis knows it, 64 bits as 11 characters: of a generation of a Signal, with the segment as
-        a hex digit at its end; of the fingerprint of an alert; of an Event."""
+        """The id under which Redis knows it, 64 bits as 11 characters: of a generation of a Signal, with the
+        segment as a hex digit at its end; of the fingerprint of an alert; of an Event."""
         ref = self.ref
         end = ""
         if isinstance(ref, SignalRef):
@@ -217,7 +224,8 @@ class Arrival:
 
     @property
     def places(self) -> int:
-        """How many places it takes where arrivals wait: one, and one more for each `PLACE_BYTES` of its labels."""
+        """How many places it takes where arrivals wait: one, and one more for each `PLACE_BYTES` of its
+        labels."""
         labels = self.labels
         texts = sum(map(_bytes_of, (self.name, self.fingerprint, *labels, *labels.values())))
         return 1 + (texts + LABEL_BYTES * len(labels)) // PLACE_BYTES
@@ -229,7 +237,8 @@ class Arrival:
 
     @property
     def place(self) -> "Place | None":
-        """Where it stands in the order in which the groups of its policy are folded; None for an alert, which has none."""
+        """Where it stands in the order in which the groups of its policy are folded; None for an alert, which
+        has none."""
         ref = self.ref
         if isinstance(ref, AlertRef):
             return None
@@ -237,9 +246,10 @@ class Arrival:
 
     @property
     def instance(self) -> int:
-        """46 bits that name what fires and later resolves; small enough to be exact, doubled, in Lua's numbers."""
-        # In all of them is the namespace that it speaks for: one team must not resolve what another one reports, be it
-        # about the same node.
+        """46 bits that name what fires and later resolves; small enough to be exact, doubled, in Lua's
+        numbers."""
+        # In all of them is the namespace that it speaks for: one team must not resolve what another one
+        # reports, be it about the same node.
         if self.fingerprint:
             parts = [self.fingerprint]
         elif target := self.target:

@@ -5,7 +5,8 @@ from functools import cached_property
 from hashlib import blake2b
 
 PARTITIONS = 64
-"""The shares that groups are spread over, each with a Redis hash tag of its own. A constant: keys depend on it."""
+"""The shares that groups are spread over, each with a Redis hash tag of its own. A constant: keys depend on
+it."""
 
 OVERFLOW = "overflow"
 """The only key of a policy's overflow group."""

@@ -1,14 +1,16 @@
 """Segment: a fixed share of the namespaces, and the unit that ingest shards divide among themselves.
 
-What is counted of a segment is known by one resourceVersion, in the Lease as in each request. So the number of
-shards may change at any time: segments change hands, and nothing that was written depends on who held them.
+What is counted of a segment is known by one resourceVersion, in the Lease as in each request. So the number
+of shards may change at any time: segments change hands, and nothing that was written depends on who held
+them.
 """
 
 from functools import lru_cache
 from zlib import crc32
 
 SEGMENTS = 16
-"""How many there are, and so the most shards. A constant: Leases, requests and Redis tell of them by number."""
+"""How many there are, and so the most shards. A constant: Leases, requests and Redis tell of them by
+number."""
 
 
 @lru_cache(maxsize=8192)

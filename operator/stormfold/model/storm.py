@@ -11,7 +11,8 @@ from stormfold.model.arrival import Target
 
 
 def request_name(gid: str, epoch: int) -> str:
-    """The name of a storm's RemediationRequest: a function of group and epoch, so that the API server is the lock."""
+    """The name of a storm's RemediationRequest: a function of group and epoch, so that the API server is the
+    lock."""
     return f"storm-{gid}-{epoch}"
 
 
@@ -128,7 +129,8 @@ class Snapshot:
     epoch: int
     state: State
     incarnation: str
-    """Which life of the storm in Redis this is: it has another one whenever it is continued from its request."""
+    """Which life of the storm in Redis this is: it has another one whenever it is continued from its
+    request."""
     origin: str
     """`incarnation:folded` of the request that it was continued from; empty if it opened in this life."""
     terms: Terms
@@ -136,11 +138,13 @@ class Snapshot:
     """What `policy.version` wrote of the opening signal; opaque to Redis."""
     total: int
     folded: int
-    """Signals and other changes, such as the end of an alert. It only rises, and says how much a request holds."""
+    """Signals and other changes, such as the end of an alert. It only rises, and says how much a request
+    holds."""
     alerts: int
     """How many of the signals were alerts of a webhook."""
     repeats: int
-    """Alerts counted after Redis had lost which ones were, and that may have been among them: they may count twice."""
+    """Alerts counted after Redis had lost which ones were, and that may have been among them: they may count
+    twice."""
     latest_start_ms: int
     """The latest beginning of an alert counted, in this storm or an earlier one."""
     alerts_beyond: bool
@@ -179,8 +183,8 @@ class Snapshot:
     left_out: int = 0
     """The most alerts that a sender says it has left out of a post of which others are here."""
     late_ms: int = 0
-    """By how much the latest signal happened before the last arrival: above 0 if those that came last are Events that
-    were met late."""
+    """By how much the latest signal happened before the last arrival: above 0 if those that came last are
+    Events that were met late."""
 
     @property
     def happened_ms(self) -> int:

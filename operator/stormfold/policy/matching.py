@@ -11,14 +11,15 @@ Labels = Mapping[str, str]
 Matcher = Callable[[Arrival, Labels], bool]
 """Takes an arrival and the labels of the namespace that it speaks for."""
 EVENT_SOURCE = "event"
-"""The source of every Kubernetes Event. A policy takes Events only if it names it in `match.sources`: there are
-many of them, and whoever wrote a policy for alerts did not ask for them."""
+"""The source of every Kubernetes Event. A policy takes Events only if it names it in `match.sources`: there
+are many of them, and whoever wrote a policy for alerts did not ask for them."""
 
 
 def glob_pattern(globs: Sequence[str]) -> re.Pattern[str] | None:
     """One pattern for all globs (`*`, `?`, `[abc]`; upper and lower case differ); None if there are none.
 
-    `translate` makes patterns that do not backtrack over a `*`, so a hostile glob costs no more than its length.
+    `translate` makes patterns that do not backtrack over a `*`, so a hostile glob costs no more than its
+    length.
     """
     return re.compile("|".join(f"(?:{translate(glob)})" for glob in globs)) if globs else None
 

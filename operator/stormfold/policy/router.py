@@ -28,8 +28,8 @@ class Router:
         """Namespaces that are known not to be there."""
 
     def route(self, arrival: Arrival, storms: OpenStorms) -> Routed | Verdict:
-        """Where the arrival goes, or why nowhere. An alert whose request could not be made hears so at once: nobody waits
-        with it until somebody makes the namespace."""
+        """Where the arrival goes, or why nowhere. An alert whose request could not be made hears so at once:
+        nobody waits with it until somebody makes the namespace."""
         routed = self._routing.route(arrival, storms)
         if (
             isinstance(routed, Routed)
@@ -46,8 +46,8 @@ class Router:
         return version.spec.retention_ms if version else DEFAULT_RETENTION_MS
 
     def update(self, versions: Iterable[PolicyVersion], in_use: Collection[tuple[str, int]]) -> None:
-        """Put policies in force; what they replace is retained while a storm that it opened is open. `in_use` are the
-        (uid, generation) of the policies that open storms hold to."""
+        """Put policies in force; what they replace is retained while a storm that it opened is open. `in_use`
+        are the (uid, generation) of the policies that open storms hold to."""
         before = (*self._routing.retained, *self._routing.index.versions)
         self._routing = Routing(PolicyIndex(versions), (), self._namespaces)
         self.retain(before, in_use)
@@ -74,7 +74,8 @@ class Router:
         return (*self._routing.retained, *self._routing.index.versions)
 
     def knows_namespace(self, name: str) -> bool:
-        """Whether the namespace's labels are known; those of a new one may come later than its first signal."""
+        """Whether the namespace's labels are known; those of a new one may come later than its first
+        signal."""
         return name in self._namespaces
 
     def namespaces_listed(self, labels: Mapping[str, Labels]) -> None:

@@ -23,7 +23,8 @@ class OpenStorms(Protocol):
         """Whether the group has a storm, or waits for one."""
 
     def open_count(self, policy: PolicyId, namespace: str) -> int:
-        """How many groups of a policy have one with its request in a namespace, without the overflow group."""
+        """How many groups of a policy have one with its request in a namespace, without the overflow
+        group."""
 
     def first(self, gid: str, stream: str) -> int | None:
         """The lowest resourceVersion of a stream that went to the group's open storm, if that is known."""
@@ -65,10 +66,10 @@ class Routing:
     def route(self, arrival: Arrival, storms: OpenStorms) -> Routed | Verdict:
         """Where the arrival goes, or why nowhere.
 
-        A storm goes on under what opened it: a retained version is asked first, but takes only what belongs to a
-        storm that is open. New groups beyond `limits.openStorms`, counted in each namespace of requests, go to the
-        policy's overflow group there, and go on going there until it closes. What another leader may have routed
-        before goes where it went then: see `_overflows`.
+        A storm goes on under what opened it: a retained version is asked first, but takes only what belongs
+        to a storm that is open. New groups beyond `limits.openStorms`, counted in each namespace of requests,
+        go to the policy's overflow group there, and go on going there until it closes. What another leader
+        may have routed before goes where it went then: see `_overflows`.
         """
         labels = self.namespaces.get(arrival.namespace, NO_LABELS)
         for version in self.retained:
@@ -94,7 +95,8 @@ class Routing:
 
 
 def _keeps(place: Place | None, own: str, storms: OpenStorms) -> bool:
-    """Whether the storm of its own group that is open has an arrival, whatever else there is: so it is with most."""
+    """Whether the storm of its own group that is open has an arrival, whatever else there is: so it is with
+    most."""
     if place is None:
         return storms.is_open(own)
     first = storms.first(own, place.stream)
@@ -104,10 +106,10 @@ def _keeps(place: Place | None, own: str, storms: OpenStorms) -> bool:
 def _overflows(place: Place | None, own: str, overflow: str, storms: OpenStorms, *, full: bool) -> bool:
     """Whether an arrival that its own group's storm does not simply keep goes to the overflow group instead.
 
-    A group keeps what comes while its storm is open, and while none is, all goes to the overflow storm as long as that
-    is open. Both count a stream in order, so what each has counted of it is a span, and the spans say where
-    something went that is read again by another leader, or that waited for a storm to close. What is older than the
-    overflow storm must not come to it: it might be taken for counted there.
+    A group keeps what comes while its storm is open, and while none is, all goes to the overflow storm as
+    long as that is open. Both count a stream in order, so what each has counted of it is a span, and the
+    spans say where something went that is read again by another leader, or that waited for a storm to close.
+    What is older than the overflow storm must not come to it: it might be taken for counted there.
     """
     if place is None:
         return full or storms.is_open(overflow)
@@ -126,8 +128,8 @@ def _overflows(place: Place | None, own: str, overflow: str, storms: OpenStorms,
 
 
 def mapped_severity(arrival: Arrival, mapping: Mapping[str, Severity]) -> Severity:
-    """The severity that a policy's `severityMap` gives: to the word that the source wrote, exactly or but for its case,
-    else to the severity that we made of it."""
+    """The severity that a policy's `severityMap` gives: to the word that the source wrote, exactly or but for
+    its case, else to the severity that we made of it."""
     if not mapping:
         return arrival.severity
     for word in (arrival.severity_text, arrival.severity.value):

@@ -11,7 +11,8 @@ from stormfold.model.group import PolicyId
 from stormfold.policy.grouping import OWNER_KEYS
 
 LABEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,128}")
-"""What a key of a Signal's `spec.labels` can be: sources have their own rules, but none has white space in a name."""
+"""What a key of a Signal's `spec.labels` can be: sources have their own rules, but none has white space in a
+name."""
 SET = re.compile(r"\[!?\]?[^\]]*\]")
 """A set of characters in a glob."""
 EMPTY_SET = translate("[z-a]")
@@ -94,7 +95,8 @@ def _faults(policy: PolicyId, spec: PolicySpec) -> Iterator[Fault]:
     if window.idle_ms > window.max_duration_ms:
         yield Fault(
             Reason.IDLE_LONGER_THAN_MAX_DURATION,
-            f"window.idle: {window.idle} must be less than or equal to window.maxDuration ({window.max_duration})",
+            f"window.idle: {window.idle} must be less than or equal to window.maxDuration "
+            f"({window.max_duration})",
         )
     if window.idle_ms > spec.close_after_ms:
         yield Fault(

@@ -77,7 +77,8 @@ class PolicyVersion:
         return (not self.id.namespace, -self.spec.priority, self.id.name)
 
     def governs(self, arrival: Arrival, namespace_labels: Labels) -> bool:
-        """Whether the policy takes the arrival: it speaks for the policy's namespace, and `match` takes it."""
+        """Whether the policy takes the arrival: it speaks for the policy's namespace, and `match` takes
+        it."""
         if self.id.namespace and self.id.namespace != arrival.namespace:
             return False
         return self._matcher(arrival, namespace_labels)

@@ -1,7 +1,8 @@
 """Absences: since when the namespaces of requests are not there."""
 
 NAMESPACE_SECONDS = 60.0
-"""How long a request waits for its namespace to be made, and for how long an absence that nobody meets is known."""
+"""How long a request waits for its namespace to be made, and for how long an absence that nobody meets is
+known."""
 
 
 class Absences:

@@ -80,7 +80,8 @@ def plural(number: int, noun: str) -> str:
 def deadlines(storm: Snapshot) -> DeadlinesMs:
     """The three deadlines, from when the latest signal happened and from the opening.
 
-    What is met late may have closed long ago by that, but more of it may be on its way: it has `idle` to come."""
+    What is met late may have closed long ago by that, but more of it may be on its way: it has `idle` to
+    come."""
     terms = storm.terms
     return DeadlinesMs(
         settle=storm.happened_ms + terms.idle_ms,
@@ -97,8 +98,8 @@ def deadlines(storm: Snapshot) -> DeadlinesMs:
 def decide(storm: Snapshot, *, has_request: bool, remediation_finished: bool, now_ms: int) -> Decision:
     """What to do about a storm now.
 
-    `has_request` says whether its RemediationRequest is known to be there, `remediation_finished` whether the consumer
-    has reported a terminal phase in it.
+    `has_request` says whether its RemediationRequest is known to be there, `remediation_finished` whether the
+    consumer has reported a terminal phase in it.
     """
     if storm.state is State.CLOSING:
         return Finish(Reason[storm.close_reason])
@@ -165,7 +166,8 @@ def storm_detected(storm: Snapshot) -> Finding:
             return Finding(
                 True,
                 Reason.RESOURCE_THRESHOLD_REACHED,
-                f"{plural(terms.threshold_resources, 'resource')} affected within {_seconds(terms.within_ms)}",
+                f"{plural(terms.threshold_resources, 'resource')} affected within "
+                f"{_seconds(terms.within_ms)}",
             )
     return Finding(False, Reason.BELOW_THRESHOLD, f"no storm: {below_threshold(storm)}")
 
@@ -207,7 +209,8 @@ def truncated(storm: Snapshot) -> Finding:
 
 
 def exact(storm: Snapshot) -> Finding:
-    """Whether each signal is known to count once. The gravest reason goes before the others, the message has all."""
+    """Whether each signal is known to count once. The gravest reason goes before the others, the message has
+    all."""
     doubts: dict[Reason, str] = {}
     if storm.left_out:
         left_out = plural(storm.left_out, "alert")
@@ -221,7 +224,8 @@ def exact(storm: Snapshot) -> Finding:
         )
     if storm.alerts_beyond:
         doubts[Reason.ALERTS_ESTIMATED] = (
-            f"{storm.alerts} alerts, some of them estimated: no more than {KNOWN_ALERTS} of a group are known one by one"
+            f"{storm.alerts} alerts, some of them estimated: no more than {KNOWN_ALERTS} of a group are "
+            f"known one by one"
         )
     if not doubts:
         return Finding(True, Reason.EACH_COUNTED_ONCE, "each signal counts once")

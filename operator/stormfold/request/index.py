@@ -1,7 +1,7 @@
 """RequestIndex: the RemediationRequests as this process last saw them.
 
-Fed by a list at start, by kopf's events, and by our own writes; the higher resourceVersion wins. What it holds of
-a group is what an emptied Redis is continued from.
+Fed by a list at start, by kopf's events, and by our own writes; the higher resourceVersion wins. What it
+holds of a group is what an emptied Redis is continued from.
 """
 
 import logging
@@ -42,12 +42,12 @@ from stormfold.policy.version import PolicyVersion
 log = logging.getLogger(__name__)
 
 MOST = 2**52
-"""The highest number that is believed of a status: beyond it counting on would leave what JSON and Lua keep exact, and
-whoever forges it must not keep the storm from being written."""
+"""The highest number that is believed of a status: beyond it counting on would leave what JSON and Lua keep
+exact, and whoever forges it must not keep the storm from being written."""
 
 EARLIER = 3
-"""Of so many closed storms of a group we know what they counted, beside those whose requests are kept: no more of them
-pass between two checkpoints, unless something holds the checkpoint."""
+"""Of so many closed storms of a group we know what they counted, beside those whose requests are kept: no
+more of them pass between two checkpoints, unless something holds the checkpoint."""
 
 POLICIES = 256
 """Of so many versions of policies the storms share what they hold of it."""
@@ -160,7 +160,8 @@ class Request:
 
     @classmethod
     def read(cls, body: dict[str, Any], known: "Request | None" = None) -> "Request":
-        """The request of an API object. Raises pydantic's ValidationError if it is none that we could have made.
+        """The request of an API object. Raises pydantic's ValidationError if it is none that we could have
+        made.
 
         The spec is that of an earlier version of the same object, if it is `known`.
         """

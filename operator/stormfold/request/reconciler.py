@@ -76,9 +76,9 @@ class Reconciler:
         terminal_phases: Collection[str],
         router: Router,
     ) -> None:
-        """`terminal_phases` are those of `status.remediation` after which nobody works on the storm any more; any
-        other, and none, is not terminal. `router` hears of a namespace that is not there though a request was to be
-        made in it."""
+        """`terminal_phases` are those of `status.remediation` after which nobody works on the storm any more;
+        any other, and none, is not terminal. `router` hears of a namespace that is not there though a request
+        was to be made in it."""
         self._store = store
         self._index = index
         self._writer = writer
@@ -113,8 +113,9 @@ class Reconciler:
                 await self._schedule.pause(next_sweep)
 
     async def _compare(self) -> None:
-        """Give back the storms that Redis lacks though it has their partition, as after a restart with old data: without
-        a signal or a deadline nobody else would notice. One that is missing only now is about to open, or to close."""
+        """Give back the storms that Redis lacks though it has their partition, as after a restart with old
+        data: without a signal or a deadline nobody else would notice. One that is missing only now is about
+        to open, or to close."""
         missing = self._folder.storms.missing_in(await self._store.open_gids())
         for gid in missing & self._missing:
             self._folder.look_again(gid)
@@ -286,7 +287,8 @@ class Reconciler:
         )
 
     def _mistrust(self, storm: Snapshot, phase: RequestPhase, known: Request | None) -> None:
-        """Have what Redis holds replaced by what the request says, unless it may have grown since the claim."""
+        """Have what Redis holds replaced by what the request says, unless it may have grown since the
+        claim."""
         request = self._index.latest(storm.gid)
         if request is None:
             return

@@ -13,7 +13,8 @@ log = logging.getLogger(__name__)
 LOG_SECONDS = 60.0
 """How often the log says of a namespace that its requests are not written."""
 LASTING = 8
-"""After so many failures in a row, those of which the API server says that they may pass are told to people too."""
+"""After so many failures in a row, those of which the API server says that they may pass are told to people
+too."""
 LONGEST_WORDS = 1024
 """The most characters of the API server's words that are told: an admission webhook may send a megabyte."""
 NAMESPACES = 10_000
@@ -29,7 +30,8 @@ class Refusals:
         """Namespace → when it was logged, by the monotonic clock."""
 
     def note(self, storm: Snapshot, namespace: str, exc: ApiError, failures: int) -> None:
-        """A write of the storm's request has failed; it is the so-manyth failure of the namespace in a row."""
+        """A write of the storm's request has failed; it is the so-manyth failure of the namespace in a
+        row."""
         # Another replica may have folded it, and then only the storm says where its request is to be.
         if not namespace and storm.opening:
             namespace = Opening.decoded(storm.opening).group.request_namespace

@@ -1,12 +1,12 @@
 """Schedule: which storms are due, and in which turn they are worked on.
 
-A storm is due by Redis' sorted set. Who folds says when a partition has something due; a sweep of all partitions each second
-finds what another replica left behind.
+A storm is due by Redis' sorted set. Who folds says when a partition has something due; a sweep of all
+partitions each second finds what another replica left behind.
 
-What is due is claimed only when it can be worked on at once, and the namespaces take turns: so the thousandth storm of
-one delays the first of another by no more than a write, and a snapshot is as young as it can be. A namespace in which
-writes are slow or fail leaves as many slots free as it has, and one in which they only fail is tried with one storm a
-second.
+What is due is claimed only when it can be worked on at once, and the namespaces take turns: so the thousandth
+storm of one delays the first of another by no more than a write, and a snapshot is as young as it can be. A
+namespace in which writes are slow or fail leaves as many slots free as it has, and one in which they only
+fail is tried with one storm a second.
 """
 
 import asyncio
@@ -25,17 +25,19 @@ SWEEP_SECONDS = 1.0
 HINTED_MS = 2000
 """How far ahead it is kept that a partition has something due; what lies farther ahead the sweep finds."""
 LOOK_MS = 50
-"""Looks at what is due are this far apart, and each takes all partitions together: a storm whose write is under way
-is due with every fold."""
+"""Looks at what is due are this far apart, and each takes all partitions together: a storm whose write is
+under way is due with every fold."""
 LOOK_SECONDS = 20e-6
-"""Looks are so much farther apart for each storm that waits for its turn: each is found again by every look."""
+"""Looks are so much farther apart for each storm that waits for its turn: each is found again by every
+look."""
 STORMS_AT_ONCE = 16
 """Storms that are worked on at the same time, half of them of one namespace."""
 STORMS_THROTTLED = 8
-"""The same while the API server answers by 429. Whoever is told to wait tries again by chance, whereas who waits here
-has a turn: so few of one namespace are tried beside another's."""
+"""The same while the API server answers by 429. Whoever is told to wait tries again by chance, whereas who
+waits here has a turn: so few of one namespace are tried beside another's."""
 FAILING = 8
-"""After so many failures, with no write between them, a namespace is tried with one storm each `RETRY_SECONDS`."""
+"""After so many failures, with no write between them, a namespace is tried with one storm each
+`RETRY_SECONDS`."""
 RETRY_SECONDS = 1.0
 """When a storm is looked at again after the API server or Redis failed."""
 
@@ -94,7 +96,8 @@ class Schedule:
             self._to_make_due.update(gids)
 
     def _can_be_made_due(self) -> set[str]:
-        # A storm that is being worked on gets its next deadline at the end of that: made due before, it would lose it.
+        # A storm that is being worked on gets its next deadline at the end of that: made due before, it would
+        # lose it.
         return self._to_make_due - self._busy
 
     async def tell_store(self) -> None:
@@ -123,7 +126,8 @@ class Schedule:
         return due.values()
 
     async def pause(self, until: float) -> None:
-        """Wait until something is due, has ended or is to be made due, or until then by the monotonic clock."""
+        """Wait until something is due, has ended or is to be made due, or until then by the monotonic
+        clock."""
         seconds = until - time.monotonic()
         if self._looks:
             next_look = self._looks[0] / 1000 - time.time()
@@ -149,8 +153,8 @@ class Schedule:
         WAITING.set(len(self._waiting))
 
     def start(self, *, throttled: bool) -> dict[int, dict[str, str]]:
-        """Those that are worked on from now on: partition → group hash → namespace. `throttled` says whether the API
-        server asks for less."""
+        """Those that are worked on from now on: partition → group hash → namespace. `throttled` says whether
+        the API server asks for less."""
         self._slots.places = STORMS_THROTTLED if throttled else STORMS_AT_ONCE
         chosen: dict[int, dict[str, str]] = {}
         # Thousands of namespaces may wait: they are not asked while there is no slot for any.

@@ -1,7 +1,8 @@
 """RequestWriter: makes a storm's request, or adopts it, and writes its status.
 
-Whoever writes carries the resourceVersion that it has read; a conflict means read again. A snapshot is written only
-over what it descends from, so that neither an older one nor one that was continued from too little replaces more.
+Whoever writes carries the resourceVersion that it has read; a conflict means read again. A snapshot is
+written only over what it descends from, so that neither an older one nor one that was continued from too
+little replaces more.
 """
 
 import logging

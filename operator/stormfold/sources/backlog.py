@@ -1,9 +1,10 @@
 """Rest: what stays in the cluster while its namespace has no room here.
 
-To a namespace that is held back, stormfold is as if it were away: its objects wait where they are durable, of each only
-the name is kept, and the checkpoint stays below the first. When there is room again they are read one by one, in the
-order of the resourceVersions under which they were left, since that is the order in which a group must be folded. What
-was deleted or changed meanwhile is left to the watch, which tells of it in its own time.
+To a namespace that is held back, stormfold is as if it were away: its objects wait where they are durable, of
+each only the name is kept, and the checkpoint stays below the first. When there is room again they are read
+one by one, in the order of the resourceVersions under which they were left, since that is the order in which
+a group must be folded. What was deleted or changed meanwhile is left to the watch, which tells of it in its
+own time.
 """
 
 import asyncio
@@ -36,7 +37,8 @@ NAMESPACES = Gauge(
 )
 MISSED = Counter(
     "stormfold_signals_missed_total",
-    "Occurrences that were deleted or edited away before they were read, while their namespace was held back.",
+    "Occurrences that were deleted or edited away before they were read, while their namespace was held "
+    "back.",
     ["kind"],
 )
 
@@ -100,11 +102,13 @@ class Rest(Generic[T]):
         return namespace in self._left or namespace == self._resuming
 
     def others_wait(self, namespace: str) -> bool:
-        """The same for what was left and is taken again: whether it has come to a namespace whose turn it is not."""
+        """The same for what was left and is taken again: whether it has come to a namespace whose turn it is
+        not."""
         return namespace != self._resuming and namespace in self._left
 
     def leave(self, namespace: str, left: Left) -> bool:
-        """There is no room for an object whose request is made in the namespace; says whether it is the first."""
+        """There is no room for an object whose request is made in the namespace; says whether it is the
+        first."""
         waiting = self._left.setdefault(namespace, {})
         first = not waiting and namespace != self._resuming
         if first:
@@ -121,7 +125,8 @@ class Rest(Generic[T]):
         return first
 
     def drop(self, uid: str) -> Left | None:
-        """The object is gone, something newer has come of it, or it is taken now: what it was left as, if it was."""
+        """The object is gone, something newer has come of it, or it is taken now: what it was left as, if it
+        was."""
         namespace = self._namespace_of.pop(uid, None)
         if namespace is None:
             return None
@@ -147,7 +152,8 @@ class Rest(Generic[T]):
     async def run(self, room: Callable[[str], int], retake: Callable[[Left, T], Awaitable[None]]) -> None:
         """Read what was left, for ever, while there is room for it; the namespaces take turns.
 
-        `room` gives how much a namespace has; `retake` takes an object that is as it was left, or leaves it again.
+        `room` gives how much a namespace has; `retake` takes an object that is as it was left, or leaves it
+        again.
         """
         while True:
             await self._work.wait()
@@ -190,7 +196,8 @@ class Rest(Generic[T]):
 
     async def _read(self, left: Left) -> T | None:
         """The object, if it is still as it was left. Otherwise the watch will say what became of it."""
-        # A list of one, which the API server takes from its key: so that no right is needed that the watch has not.
+        # A list of one, which the API server takes from its key: so that no right is needed that the watch
+        # has not.
         answer = await self._client.get(
             self._collection(left.namespace), fieldSelector=f"metadata.name={left.name}"
         )

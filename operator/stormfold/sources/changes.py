@@ -14,7 +14,8 @@ async def take_apart(
     take: Callable[[T], Awaitable[None]],
     forget: Callable[[str], None],
 ) -> None:
-    """Take in each item of a change, forget each uid that is gone, then let the progress reach what was seen."""
+    """Take in each item of a change, forget each uid that is gone, then let the progress reach what was
+    seen."""
     match change:
         case Listed():
             version = change.resource_version

@@ -40,7 +40,8 @@ class Ingest:
         deadlines: Deadlines,
         policies_changed: asyncio.Event,
     ) -> None:
-        """`policies_changed` is set when this process begins to lead: who leads writes what becomes of policies."""
+        """`policies_changed` is set when this process begins to lead: who leads writes what becomes of
+        policies."""
         self._store = store
         self._folder = folder
         self._deadlines = deadlines

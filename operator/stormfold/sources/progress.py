@@ -1,9 +1,11 @@
-"""Progress: how far a shard has read its Signals, or Events, how far each segment is safe, and what Redis may forget.
+"""Progress: how far a shard has read its Signals, or Events, how far each segment is safe, and what Redis may
+forget.
 
-Signals are taken in the order of their resourceVersions and become safe in any order. The checkpoint is just below
-the first that is not safe. After a restart, a Signal above the checkpoint may all the same be one that was counted:
-a mark or an edit of its metadata has raised its resourceVersion. Redis tells such Signals by their ids, so an id is
-kept until the Signal itself proves that it was counted: by its mark, or by its creation before the checkpoint's.
+Signals are taken in the order of their resourceVersions and become safe in any order. The checkpoint is just
+below the first that is not safe. After a restart, a Signal above the checkpoint may all the same be one that
+was counted: a mark or an edit of its metadata has raised its resourceVersion. Redis tells such Signals by
+their ids, so an id is kept until the Signal itself proves that it was counted: by its mark, or by its
+creation before the checkpoint's.
 """
 
 from collections import deque
@@ -15,8 +17,8 @@ from stormfold.kube.lease import Checkpoint
 from stormfold.model.segment import SEGMENTS, segment
 
 CREATION_MARGIN_SECONDS = 30
-"""A creationTimestamp is taken before the resourceVersion, by the clock of one of several API servers: a Signal
-created this much earlier than another also has the lower resourceVersion."""
+"""A creationTimestamp is taken before the resourceVersion, by the clock of one of several API servers: a
+Signal created this much earlier than another also has the lower resourceVersion."""
 SWEEP = 1024
 """So many are kept before those are dropped that lie behind one that must be kept longer."""
 
@@ -63,7 +65,8 @@ class Progress:
         self._created = checkpoint.created_before
 
     def take(self, resource_version: int, *, generation: int, created: int) -> Taken:
-        """Note an occurrence that is to be counted; the caller sets `safe`, `marked` and `gone` on what it gets."""
+        """Note an occurrence that is to be counted; the caller sets `safe`, `marked` and `gone` on what it
+        gets."""
         taken = Taken(resource_version, generation, created, met=self._reading.beginning)
         self._unsafe.append(taken)
         if len(self._unsafe) > self._sweep_unsafe_at:
@@ -112,7 +115,8 @@ class Progress:
         return self._kept.resource_version
 
     def trim(self) -> int:
-        """The resourceVersion up to which Redis may forget ids, and must refuse what comes again; 0 is none."""
+        """The resourceVersion up to which Redis may forget ids, and must refuse what comes again; 0 is
+        none."""
         if self._reading.beginning:
             return 0
         while self._unproven:

@@ -90,7 +90,8 @@ class Shard:
         self._event_watch.want(wanted)
 
     def fenced(self) -> dict[int, int]:
-        """Segment → the resourceVersion up to which all is safe, as our Lease says; nothing while it is not ours."""
+        """Segment → the resourceVersion up to which all is safe, as our Lease says; nothing while it is not
+        ours."""
         return self._signal_progress.kept_versions() if self._begun and self._lease.leading else {}
 
     def trim(self) -> dict[int, int]:

@@ -1,1 +1,2 @@
-"""What is watched beside signals: policies, requests and namespaces, by kopf. Each handler hands over in a line."""
+"""What is watched beside signals: policies, requests and namespaces, by kopf. Each handler hands over in a
+line."""

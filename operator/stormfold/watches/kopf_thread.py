@@ -1,7 +1,8 @@
 """kopf in a thread of its own: how it is set up, begun and ended.
 
-kopf ends its whole operator on some ordinary answers of the API server (410 to a watch, an ERROR event with 500), and
-on its way out cancels every task of its event loop. So it gets a loop of its own, and is begun again.
+kopf ends its whole operator on some ordinary answers of the API server (410 to a watch, an ERROR event with
+500), and on its way out cancels every task of its event loop. So it gets a loop of its own, and is begun
+again.
 """
 
 import asyncio
@@ -32,8 +33,8 @@ LOGIN_SECONDS = 5.0
 """When kopf logs in again after there were no credentials; by itself it would wait for a minute."""
 STOP_SECONDS = 5.0
 IDENTITY = "stormfold"
-"""Our name among kopf's operators, of which there are no others: by default kopf takes it from the name of the user,
-and in a container there is none."""
+"""Our name among kopf's operators, of which there are no others: by default kopf takes it from the name of
+the user, and in a container there is none."""
 END_SECONDS = 8.0
 """How long kopf may take to end once it has begun to: it gives its own tasks 5 s."""
 STEADY_SECONDS = 60.0
@@ -54,8 +55,8 @@ class Listeners:
 
 
 BACKOFFS_SECONDS = (0.5, 1.0, 2.0)
-"""Waits between kopf's tries of one request; then it ends, and is begun again. Were they endless, so could be its end:
-a watch that is cut off by it goes on trying on a connection that is closed."""
+"""Waits between kopf's tries of one request; then it ends, and is begun again. Were they endless, so could be
+its end: a watch that is cut off by it goes on trying on a connection that is closed."""
 
 
 class NoDiffs(kopf.DiffBaseStorage):
@@ -94,8 +95,8 @@ def settings() -> kopf.OperatorSettings:
 def registry(
     listeners: Listeners, access: Access, loop: asyncio.AbstractEventLoop, ending: Callable[[], None]
 ) -> kopf.OperatorRegistry:
-    """All handlers, each of which hands over to `loop`. kopf goes the way of `access`; `ending` hears, in kopf's loop,
-    that kopf is about to end."""
+    """All handlers, each of which hands over to `loop`. kopf goes the way of `access`; `ending` hears, in
+    kopf's loop, that kopf is about to end."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.cleanup(registry=handlers)
@@ -190,8 +191,8 @@ class KopfThread:
             await asyncio.wait((operating, about_to_end), return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait((operating,), timeout=END_SECONDS)
             if not operating.done() and not stop.is_set():
-                # One of its watches waits to log in again, which nobody does any more, and minds no cancellation. The
-                # next kopf does without this thread.
+                # One of its watches waits to log in again, which nobody does any more, and minds no
+                # cancellation. The next kopf does without this thread.
                 loop.call_soon_threadsafe(end, TimeoutError("kopf could not end"))
             await operating
         finally:

@@ -43,8 +43,9 @@ NAMED = 5
 Kind = type[StormPolicy] | type[ClusterStormPolicy]
 KINDS: tuple[Kind, ...] = (StormPolicy, ClusterStormPolicy)
 MAX_POLICIES = 50
-"""StormPolicies of a namespace that are in force at once: each may be asked about each of its signals, and whoever may
-write there must not make everybody's signals wait. ClusterStormPolicies are the administrators'."""
+"""StormPolicies of a namespace that are in force at once: each may be asked about each of its signals, and
+whoever may write there must not make everybody's signals wait. ClusterStormPolicies are the
+administrators'."""
 IN_FORCE = Fault(Reason.VALID, "the policy is in force")
 
 BEYOND = Fault(
@@ -251,6 +252,7 @@ def overflowing(namespaces: Sequence[str]) -> Fault:
     more = f" and {len(namespaces) - NAMED} more" if len(namespaces) > NAMED else ""
     return Fault(
         Reason.OPEN_STORMS_REACHED,
-        f"more groups than limits.openStorms in {', '.join(namespaces[:NAMED])}{more}: new ones are counted together in "
+        f"more groups than limits.openStorms in {', '.join(namespaces[:NAMED])}{more}: new ones are counted "
+        f"together in "
         "one request there, whose spec.overflow is true, until that is closed",
     )

@@ -1,8 +1,9 @@
 """kopf's HTTP session: what kopf reads is small and shallow, whatever somebody wrote into an object.
 
-kopf asks for pages of a fixed number of objects and keeps each as it came. Here each page is sized by the bytes of the
-last one (see `kube.paging`), and of each object only what a handler wants is handed on. Objects that are nested too deep,
-each of which would end kopf whenever it is begun, are made shallow on the way (see `kube.answers`).
+kopf asks for pages of a fixed number of objects and keeps each as it came. Here each page is sized by the
+bytes of the last one (see `kube.paging`), and of each object only what a handler wants is handed on. Objects
+that are nested too deep, each of which would end kopf whenever it is begun, are made shallow on the way (see
+`kube.answers`).
 """
 
 import math
@@ -93,7 +94,8 @@ class SmallResponse(aiohttp.ClientResponse):
         return self
 
     async def fits(self, size: PageSize) -> bool:
-        """Read a page of a list, unless it is too long: then it is let go, and the next try is of fewer objects."""
+        """Read a page of a list, unless it is too long: then it is let go, and the next try is of fewer
+        objects."""
         chunks: list[bytes] = []
         length = 0
         async for chunk in self.content.iter_any():

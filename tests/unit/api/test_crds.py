@@ -61,7 +61,8 @@ NODES = [
 
 
 def defaulted(value: Any, schema: dict[str, Any]) -> Any:
-    """The value as the API server stores it: absent fields filled with their defaults, from the outside in."""
+    """The value as the API server stores it: absent fields filled with their defaults, from the outside
+    in."""
     if isinstance(value, dict):
         filled = dict(value)
         for name, child in schema.get("properties", {}).items():

@@ -68,7 +68,7 @@ A note.
 ![Size](benchmarks/store-size.svg)
 
 All figures: [store.json](benchmarks/store.json)
-"""
+"""  # noqa: E501
 
 
 def test_page_shows_aims_and_then_each_part() -> None:

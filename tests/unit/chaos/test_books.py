@@ -1,4 +1,5 @@
-"""The books of `make chaos`: what they call lost, counted twice, and wrong; and the plan that they are held against."""
+"""The books of `make chaos`: what they call lost, counted twice, and wrong; and the plan that they are held
+against."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ def test_largest_cluster_is_computed_as_the_page_says() -> None:
     cpu = webhook["cpu_us_per_alert"]
     assert cells[1:6] == ["60,000", "9,000", "100", "128 MB", "230 KB"]
     assert cells[6] == (
-        f"operator {9_000 * cpu['operator'] / 1e6:.2f} s, API server {9_000 * cpu['kube-apiserver'] / 1e6:.2f} s"
+        f"operator {9_000 * cpu['operator'] / 1e6:.2f} s, API server "
+        f"{9_000 * cpu['kube-apiserver'] / 1e6:.2f} s"
     )
 
 

@@ -66,7 +66,10 @@ def test_answer_of_redis_has_its_class_and_keeps_its_words(answer: str, alone: b
     raised = BaseParser.parse_error(answer)
     if not alone:
         raised.args = (
-            f"Command # 1 (HSET sf:{{p0}}:checkpoint cluster (a) of b) of pipeline caused error: {raised.args}",
+            (
+                f"Command # 1 (HSET sf:{{p0}}:checkpoint cluster (a) of b) of pipeline caused error: "
+                f"{raised.args}"
+            ),
         )
     with pytest.raises(StoreError, match=r"^fencing: .") as caught, store_errors("fencing"):
         raise raised
@@ -129,7 +132,8 @@ def test_refused_user_is_named_and_the_rights_are_pointed_to() -> None:
     with pytest.raises(StoreConfigError) as caught, store_errors("asking", user="reader"):
         raise BaseParser.parse_error("WRONGPASS invalid username-password pair or user is disabled.")
     assert str(caught.value) == (
-        "asking: Redis refused the credentials of user 'reader' (WRONGPASS invalid username-password pair or user "
+        "asking: Redis refused the credentials of user 'reader' (WRONGPASS invalid username-password pair or "
+        "user "
         "is disabled.); fix user and password in STORMFOLD_REDIS_URL"
     )
     with pytest.raises(StoreConfigError) as caught, store_errors("folding"):

@@ -64,7 +64,8 @@ def test_storm_continued_from_a_seed_has_its_numbers(seed: Seed) -> None:
         SNAPSHOT,
         opening="opening",
         origin="life-0:7",
-        # Which signals fired is not known any more: at least as many as instances fire, and these are estimates.
+        # Which signals fired is not known any more: at least as many as instances fire, and these are
+        # estimates.
         firing_signals=5,
         approximate=True,
         rate_per_minute=0,

@@ -1,4 +1,5 @@
-"""STORMFOLD_REDIS_URL is read to the last character, or refused in one line that repeats nothing of a password."""
+"""STORMFOLD_REDIS_URL is read to the last character, or refused in one line that repeats nothing of a
+password."""
 
 from __future__ import annotations
 

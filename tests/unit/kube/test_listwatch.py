@@ -63,7 +63,8 @@ def test_bookmark_says_how_far_everything_was_seen(watch: ListWatch[Seen]) -> No
 
 
 def table(*rows: dict[str, Any], columns: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What the API server says of objects as a Table; the columns in a list or the first event of a watch only."""
+    """What the API server says of objects as a Table; the columns in a list or the first event of a watch
+    only."""
     return {
         "kind": "Table",
         "metadata": {"resourceVersion": "12"},

@@ -10,7 +10,8 @@ from stormfold.kube.paging import LONGEST_BYTES, MOST, PAGE_BYTES, PageSize
 
 
 def limits(*sizes: int) -> list[int]:
-    """The limits of the pages of a list whose objects have these sizes, page by page; the last is that after the end."""
+    """The limits of the pages of a list whose objects have these sizes, page by page; the last is that after
+    the end."""
     size = PageSize()
     seen = [size.limit]
     for each in sizes:

@@ -16,7 +16,8 @@ POLICIES = st.builds(PolicyId, st.sampled_from(["StormPolicy", "ClusterStormPoli
 VALUES = st.lists(st.tuples(TEXT, st.none() | TEXT), max_size=4).map(tuple)
 
 
-# Requests are named by these digits and Redis keys carry them: a changed value is a storm that nobody continues.
+# Requests are named by these digits and Redis keys carry them: a changed value is a storm that nobody
+# continues.
 @pytest.mark.parametrize(
     ("policy", "values", "expected"),
     [

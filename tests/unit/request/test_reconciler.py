@@ -106,7 +106,8 @@ class Writer:
 
 
 class Folder:
-    """Folds nothing; hears of storms that are not to be believed. A storm of a test has its namespace as first letter."""
+    """Folds nothing; hears of storms that are not to be believed. A storm of a test has its namespace as
+    first letter."""
 
     def __init__(self) -> None:
         self.storms = self

@@ -143,7 +143,8 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                         "Exact",
                         "False",
                         "AlertsLeftOut",
-                        "a sender left 9 alerts out of a post: they are in no request; set its max_alerts to 0; "
+                        "a sender left 9 alerts out of a post: they are in no request; set its max_alerts to "
+                        "0; "
                         "up to 1 alert may count twice: Redis had lost which ones were counted",
                     ),
                 ),
@@ -242,7 +243,8 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                         "Exact",
                         "False",
                         "AlertsEstimated",
-                        "5000 alerts, some of them estimated: no more than 4096 of a group are known one by one",
+                        "5000 alerts, some of them estimated: no more than 4096 of a group are known one by "
+                        "one",
                     ),
                 ),
             },

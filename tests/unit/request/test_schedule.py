@@ -43,7 +43,8 @@ class Store:
 
 
 class Scene:
-    """A schedule at a moment that stands still, and what is worked on; a storm is named by its namespace and a number."""
+    """A schedule at a moment that stands still, and what is worked on; a storm is named by its namespace and
+    a number."""
 
     def __init__(self) -> None:
         self.now = NOW

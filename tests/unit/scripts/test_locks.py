@@ -1,4 +1,5 @@
-"""What is installed is named by the lock files: every package, in one version, by the digests of its files."""
+"""What is installed is named by the lock files: every package, in one version, by the digests of its
+files."""
 
 from __future__ import annotations
 

@@ -470,7 +470,8 @@ ROLLOUT = [
     ("SuccessfulDelete", "ReplicaSet", "replicaset-controller"),
     ("Killing", "Pod", "kubelet podinfo"),
 ]
-"""The Events of the recording: reason, kind of the target, component and container. Each has occurred once."""
+"""The Events of the recording: reason, kind of the target, component and container. Each has occurred
+once."""
 
 
 @pytest.fixture
@@ -741,7 +742,8 @@ async def test_redis_never_heard_of_an_event_that_no_policy_took() -> None:
 
 
 async def left_with(*counts: int) -> Stream:
-    """A stream whose Event has come with these counts while there was no room; the first comes at version 110."""
+    """A stream whose Event has come with these counts while there was no room; the first comes at version
+    110."""
     stream = Stream()
     stream.room = False
     for place, count in enumerate(counts):
@@ -809,10 +811,11 @@ class Stored:
 
 
 class Occurrences(RuleBasedStateMachine):
-    """An API server, a watch that is behind it, an operator that dies and comes back, and a Redis that remembers.
+    """An API server, a watch that is behind it, an operator that dies and comes back, and a Redis that
+    remembers.
 
-    Folding, becoming safe, renewing and forgetting come in any order; Redis adds what an arrival of an Event asks for:
-    `count - max(after, what it remembers)`.
+    Folding, becoming safe, renewing and forgetting come in any order; Redis adds what an arrival of an Event
+    asks for: `count - max(after, what it remembers)`.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,5 @@
-"""The checkpoint stays below what is not safe and never goes back; nothing is forgotten that cannot prove itself."""
+"""The checkpoint stays below what is not safe and never goes back; nothing is forgotten that cannot prove
+itself."""
 
 from __future__ import annotations
 

@@ -99,7 +99,8 @@ def test_no_more_is_kept_of_a_policy_than_what_it_says() -> None:
             ["ops", "shop"],
             Fault(
                 Reason.OPEN_STORMS_REACHED,
-                "more groups than limits.openStorms in ops, shop: new ones are counted together in one request there, "
+                "more groups than limits.openStorms in ops, shop: new ones are counted together in one "
+                "request there, "
                 "whose spec.overflow is true, until that is closed",
             ),
             id="in some namespaces",
@@ -108,7 +109,8 @@ def test_no_more_is_kept_of_a_policy_than_what_it_says() -> None:
             list("abcdefg"),
             Fault(
                 Reason.OPEN_STORMS_REACHED,
-                "more groups than limits.openStorms in a, b, c, d, e and 2 more: new ones are counted together in one "
+                "more groups than limits.openStorms in a, b, c, d, e and 2 more: new ones are counted "
+                "together in one "
                 "request there, whose spec.overflow is true, until that is closed",
             ),
             id="in many",

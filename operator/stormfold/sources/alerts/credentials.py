@@ -1,4 +1,5 @@
-"""The files that the webhook is given: the shared secret, its certificate and key; they may change at any time."""
+"""The files that the webhook is given: the shared secret, its certificate and key; they may change at any
+time."""
 
 import ssl
 from pathlib import Path
@@ -55,7 +56,8 @@ def server_tls(cert_file: str, key_file: str) -> ssl.SSLContext:
         context.load_cert_chain(cert_file, key_file)
     except OSError as exc:
         raise OSError(
-            f"STORMFOLD_WEBHOOK_TLS_CERT_FILE, STORMFOLD_WEBHOOK_TLS_KEY_FILE: {cert_file} and {key_file} are no pair "
+            f"STORMFOLD_WEBHOOK_TLS_CERT_FILE, STORMFOLD_WEBHOOK_TLS_KEY_FILE: {cert_file} and {key_file} "
+            f"are no pair "
             f"that can be used: {exc}"
         ) from exc
     return context

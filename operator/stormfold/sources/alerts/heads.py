@@ -1,4 +1,5 @@
-"""Head of a post: where it goes, whose token it has, and whether its body is announced as one that is taken."""
+"""Head of a post: where it goes, whose token it has, and whether its body is announced as one that is
+taken."""
 
 from aiohttp import web
 
@@ -43,7 +44,8 @@ def too_large() -> RefusalError:
     return RefusalError(
         413,
         Reason.BODY_TOO_LARGE,
-        f"The body must have at most {MAX_BODY} bytes. Let the sender group by more labels, so that fewer alerts travel "
+        f"The body must have at most {MAX_BODY} bytes. Let the sender group by more labels, so that fewer "
+        f"alerts travel "
         "in one body. Set group_by in Alertmanager's route or in Grafana's notification policy.",
     )
 

@@ -1,7 +1,8 @@
 """Labels of an alert as its sender wrote them → text within bounds (pure).
 
-No alert is lost for its labels: what is no text becomes text, what is too long is cut where everybody sees it, and what
-is too much is left out. Two texts that differ stay apart, also where both are cut: a digest of the whole ends them.
+No alert is lost for its labels: what is no text becomes text, what is too long is cut where everybody sees
+it, and what is too much is left out. Two texts that differ stay apart, also where both are cut: a digest of
+the whole ends them.
 """
 
 from collections.abc import Collection, Mapping
@@ -36,8 +37,8 @@ class Kept(NamedTuple):
 def texts(sent: Mapping[str, Any], known: dict[str, str]) -> dict[str, str]:
     """The labels as text: numbers, booleans and what is nested as JSON writes them.
 
-    A label that is empty, null or without a name is none, by Prometheus' own rule. A text that is `known` already is
-    kept once: most values of a body are those of many of its alerts.
+    A label that is empty, null or without a name is none, by Prometheus' own rule. A text that is `known`
+    already is kept once: most values of a body are those of many of its alerts.
     """
     return {
         key: known.setdefault(text, text)

@@ -1,8 +1,9 @@
 """The body that Alertmanager's webhook posts (payload version 4), or Grafana's (1) → arrivals (pure).
 
-No alert is lost for its looks. Only one without a name, a status or a start is rejected, by its index, and the others
-go on. What an alert is, its fingerprint and its start, goes by what was sent; its labels are brought within the bounds
-of `SignalSpec`, and what was cut or left out is counted. Annotations are not kept, and so not looked at.
+No alert is lost for its looks. Only one without a name, a status or a start is rejected, by its index, and
+the others go on. What an alert is, its fingerprint and its start, goes by what was sent; its labels are
+brought within the bounds of `SignalSpec`, and what was cut or left out is counted. Annotations are not kept,
+and so not looked at.
 """
 
 import re
@@ -27,8 +28,9 @@ PAYLOAD_VERSIONS = frozenset(("4", "1"))
 MAX_ALERTS = 20_000
 """Alerts in one body; a body of 8 MiB that holds more holds no real ones."""
 MAX_OPENINGS = 400_000
-"""Signs `{` and `[` in one body: each may be an object or a list, which takes up to 30 times its text in memory. 20,000
-alerts of Grafana have 80,000. Within this bound and the next, a body of 8 MiB took at most 157 MB, beyond them 257 MB."""
+"""Signs `{` and `[` in one body: each may be an object or a list, which takes up to 30 times its text in
+memory. 20,000 alerts of Grafana have 80,000. Within this bound and the next, a body of 8 MiB took at most 157
+MB, beyond them 257 MB."""
 MAX_COMMAS = 1_000_000
 """Commas in one body: each may be followed by a value. 20,000 alerts with 40 labels each have fewer."""
 MAX_FINGERPRINT = 128
@@ -43,8 +45,10 @@ MILLISECOND = timedelta(milliseconds=1)
 SHOWN = 64
 """Characters of a wrong value that a message shows."""
 FOR_ALERTMANAGER = (
-    "This is no Alertmanager. Let Prometheus, vmalert or a ruler send to an Alertmanager. In that Alertmanager, set the "
-    "url of webhook_configs to http://<stormfold>:8090/v1/alertmanager. In Grafana, set it as the URL of a contact "
+    "This is no Alertmanager. Let Prometheus, vmalert or a ruler send to an Alertmanager. In that "
+    "Alertmanager, set the "
+    "url of webhook_configs to http://<stormfold>:8090/v1/alertmanager. In Grafana, set it as the URL of a "
+    "contact "
     "point of type Webhook."
 )
 """What is said to a sender that takes us for an Alertmanager."""
@@ -140,7 +144,8 @@ class AlertParser:
         return whole
 
     def pieces(self, body: bytes | bytearray, *, post: Source, now_ms: int) -> Iterator[Body]:
-        """The same, a `PIECE` at a time: gives what is read so far, in the end all. Raises like that at the beginning."""
+        """The same, a `PIECE` at a time: gives what is read so far, in the end all. Raises like that at the
+        beginning."""
         alerts, truncated = _alerts(body)
         read = Body([], [], truncated, Shortened())
         reading = _Reading(post, now_ms, truncated, self._policies.labels_used, {}, read.shortened)
@@ -194,7 +199,8 @@ class AlertParser:
 
 
 def fingerprint_of(labels: dict[str, str]) -> str:
-    """What stands for the fingerprint of an alert that has none: 16 hex digits over its labels as they were sent."""
+    """What stands for the fingerprint of an alert that has none: 16 hex digits over its labels as they were
+    sent."""
     text = orjson.dumps(labels, option=orjson.OPT_SORT_KEYS)
     return blake2b(text, digest_size=8).hexdigest()
 
@@ -224,8 +230,8 @@ def _alerts(body: bytes | bytearray) -> tuple[list[Any], int]:
 
 
 def _message(body: bytes | bytearray) -> Any:
-    """The body as JSON, unless it has so many values that they would take too much memory. The signs are counted also
-    within texts: that is quick, and real alerts are far from the bounds."""
+    """The body as JSON, unless it has so many values that they would take too much memory. The signs are
+    counted also within texts: that is quick, and real alerts are far from the bounds."""
     if body.count(b"{") + body.count(b"[") > MAX_OPENINGS or body.count(b",") > MAX_COMMAS:
         raise BodyError(
             Reason.TOO_MANY_ALERTS,

@@ -1,4 +1,5 @@
-"""What becomes of a post: its alerts are waited for, its room is shared out, and its answer says what each came to."""
+"""What becomes of a post: its alerts are waited for, its room is shared out, and its answer says what each
+came to."""
 
 import asyncio
 import logging
@@ -18,7 +19,8 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 2
 MAX_DELAY = 1024
-"""Characters of what the API server says of a refused request: webhooks of others may answer at any length."""
+"""Characters of what the API server says of a refused request: webhooks of others may answer at any
+length."""
 NAMED = 5
 """Namespaces that an answer names."""
 
@@ -26,8 +28,8 @@ NAMED = 5
 class Post:
     """Waits for the alerts of one body: what they come through.
 
-    Arrivals may hold it for longer than anybody waits: it keeps no more than a flag for each alert, and once nobody
-    waits, it only counts.
+    Arrivals may hold it for longer than anybody waits: it keeps no more than a flag for each alert, and once
+    nobody waits, it only counts.
     """
 
     __slots__ = ("_ack_folded", "_delayed", "_done", "_open", "_waiting", "delay", "discarded", "rejected")
@@ -38,7 +40,8 @@ class Post:
         self._open = 0
         self._done: asyncio.Future[None] | None = None
         self.delay = ""
-        """Why a request is not written for which it waits, at most `MAX_DELAY` characters; empty: none is refused."""
+        """Why a request is not written for which it waits, at most `MAX_DELAY` characters; empty: none is
+        refused."""
         self._delayed = -1
         """The alert of that request."""
         self.rejected: list[Refusal] = []
@@ -135,7 +138,8 @@ class RefusalError(Exception):
 
 
 class Shares:
-    """So much there is of something, and half of it for one caller, whatever number of tokens that one has."""
+    """So much there is of something, and half of it for one caller, whatever number of tokens that one
+    has."""
 
     def __init__(self, most: int, what: str) -> None:
         self._most = most
@@ -187,7 +191,8 @@ class Held:
 
 
 def no_room(refused: Sequence[Arrival]) -> RefusalError:
-    """The answer to a post of which some alerts are not taken: it is to be sent again, and the others count once."""
+    """The answer to a post of which some alerts are not taken: it is to be sent again, and the others count
+    once."""
     namespaces = sorted({arrival.namespace for arrival in refused})
     alerts = "1 alert was" if len(refused) == 1 else f"{len(refused)} alerts were"
     queues = "the queue of namespace" if len(namespaces) == 1 else "the queues of namespaces"

@@ -1,24 +1,26 @@
 """Targets: what an alert is about, as its labels name it (pure).
 
-The first label of `NAMED_BY` that names an object wins: what is most specific comes first, and an object comes before
-the node it is on, since alerts on pods and volumes also carry the node. Nothing is guessed: a label that cannot be the
-name of an object is passed over, and so is that of a namespaced object whose namespace nobody tells. Where no label
-names an object, the alert is about an address: the target of a probe, or the instance that was scraped.
+The first label of `NAMED_BY` that names an object wins: what is most specific comes first, and an object
+comes before the node it is on, since alerts on pods and volumes also carry the node. Nothing is guessed: a
+label that cannot be the name of an object is passed over, and so is that of a namespaced object whose
+namespace nobody tells. Where no label names an object, the alert is about an address: the target of a probe,
+or the instance that was scraped.
 
 Each name has several spellings (`SPELLINGS`), among them those of OpenTelemetry; the first of them wins.
 
 A scrape adds labels of its own, which say who was asked and not what the answer is about:
 
 * `job`, `endpoint` and `container` never name a target. The Kubernetes Job is `job_name`.
-* Where both had a label, Prometheus without honorLabels keeps that of the metric as `exported_<label>`: it wins, and
-  beside `exported_namespace` the plain `pod` and `service` are those of whoever was scraped. So they are beside the pod
-  or the namespace that OpenTelemetry names: a collector was scraped.
-* With honorLabels a metric that has no `pod` gets that of its exporter: `KubeNodeNotReady` comes with the pod of
-  kube-state-metrics. So a pod and a service are passed over where they, and `job`, hold the name of one of `EXPORTERS`,
-  unless `instance` is missing: then the rule has chosen its labels, and means them. If `instance` is a URL, whoever was
-  scraped was asked for that one. Those of `PROBING` are passed over by any job but those of `EXPORTERS` and cadvisor,
-  which tell of such a pod itself.
-* `kubernetes_<…>` are of whoever was scraped, too: they are passed over where the metric names another namespace.
+* Where both had a label, Prometheus without honorLabels keeps that of the metric as `exported_<label>`: it
+  wins, and beside `exported_namespace` the plain `pod` and `service` are those of whoever was scraped. So
+  they are beside the pod or the namespace that OpenTelemetry names: a collector was scraped.
+* With honorLabels a metric that has no `pod` gets that of its exporter: `KubeNodeNotReady` comes with the pod
+  of kube-state-metrics. So a pod and a service are passed over where they, and `job`, hold the name of one of
+  `EXPORTERS`, unless `instance` is missing: then the rule has chosen its labels, and means them. If
+  `instance` is a URL, whoever was scraped was asked for that one. Those of `PROBING` are passed over by any
+  job but those of `EXPORTERS` and cadvisor, which tell of such a pod itself.
+* `kubernetes_<…>` are of whoever was scraped, too: they are passed over where the metric names another
+  namespace.
 """
 
 import re
@@ -149,7 +151,8 @@ _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
 def target_and_namespace(labels: dict[str, str]) -> tuple[Target | None, str | None]:
-    """The target that the labels name, and the namespace that they speak for: that of the target if it has one."""
+    """The target that the labels name, and the namespace that they speak for: that of the target if it has
+    one."""
     spelled = [_PLACES[label] for label in labels if label in _PLACES]
     if "workload" in labels and (label := WORKLOADS.get(labels.get("workload_type", "").lower())):
         spelled.append((_PLACE_OF[label], len(SPELLINGS[label]), "workload"))
@@ -180,7 +183,8 @@ def _without_object(labels: dict[str, str], exporter: str | None, namespace: str
     """What an alert is about that names no object but perhaps a namespace."""
     if exporter in OF_NODES and namespace is not None and (node := _node_at(labels["instance"])):
         return node
-    # All that kube-state-metrics tells of comes from its one address, and it says the namespaces of what it tells of.
+    # All that kube-state-metrics tells of comes from its one address, and it says the namespaces of what it
+    # tells of.
     if exporter != "kube-state-metrics":
         for label in ADDRESSES:
             if label in labels and (target := _address(labels[label])):

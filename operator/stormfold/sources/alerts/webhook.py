@@ -1,10 +1,12 @@
-"""Webhook: the HTTP server to which Alertmanager and Grafana post; who may post, how much, and what is answered.
+"""Webhook: the HTTP server to which Alertmanager and Grafana post; who may post, how much, and what is
+answered.
 
-A post is looked at from the outside in: whether we serve, whether the body is announced as one that we take, whose
-token it is, whether there is room; only then is the body read. What was read is parsed, each alert is held to the
-namespaces that the caller may speak for, and the rest is submitted. 200 is answered when every alert is durable: its
-request holds it, or none will. Alertmanager posts again what was answered by a 5xx, at growing intervals; what was
-answered by a 4xx it counts as failed, and posts again only when the group is due for the next time.
+A post is looked at from the outside in: whether we serve, whether the body is announced as one that we take,
+whose token it is, whether there is room; only then is the body read. What was read is parsed, each alert is
+held to the namespaces that the caller may speak for, and the rest is submitted. 200 is answered when every
+alert is durable: its request holds it, or none will. Alertmanager posts again what was answered by a 5xx, at
+growing intervals; what was answered by a 4xx it counts as failed, and posts again only when the group is due
+for the next time.
 """
 
 import asyncio
@@ -135,8 +137,8 @@ class WebhookOptions:
 
 
 class Webhook:
-    """The HTTP server. A post whose client goes is cancelled: what has not been offered to the folder by then is not
-    taken."""
+    """The HTTP server. A post whose client goes is cancelled: what has not been offered to the folder by then
+    is not taken."""
 
     def __init__(
         self,

@@ -19,7 +19,8 @@ from stormfold.policy.matching import EVENT_SOURCE
 from stormfold.sources.changes import edited
 
 SEVERITIES = {"error": Severity.HIGH, "fatal": Severity.CRITICAL, "critical": Severity.CRITICAL}
-"""Types, in lower case, that say more than Warning. Kubernetes has no others than Normal and Warning, and takes any."""
+"""Types, in lower case, that say more than Warning. Kubernetes has no others than Normal and Warning, and
+takes any."""
 MAX_TYPE = 63
 """The longest word that a policy's `severityMap` has."""
 NAMESPACES_OF_CLUSTER_SCOPED = frozenset(("default", "kube-system"))
@@ -35,9 +36,10 @@ IMAGE = re.compile(
     r'|Container image(?= "[^"]*" is not present))'
     rf' "([^"\\\s]{{1,{MAX_LABEL}}})"'
 )
-"""The beginnings of the kubelet's warnings that name an image. `Error: ErrImagePull`, `Error: ImagePullBackOff` and what
-an aggregated Event says, `(combined from similar events): …`, are none of them: an aggregated Event has the message of
-its last occurrence only, and with a label from it the Event would change its group."""
+"""The beginnings of the kubelet's warnings that name an image. `Error: ErrImagePull`, `Error:
+ImagePullBackOff` and what an aggregated Event says, `(combined from similar events): …`, are none of them: an
+aggregated Event has the message of its last occurrence only, and with a label from it the Event would change
+its group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,15 @@ class SeenEvent:
     created: int
     """Unix seconds, by the API server's clock."""
     began: int
-    """Unix seconds, by the reporter's clock: its first occurrence, perhaps under an Event that has expired."""
+    """Unix seconds, by the reporter's clock: its first occurrence, perhaps under an Event that has
+    expired."""
     edited: bool
     """Something was written to it after its creation."""
     count: int
     """How often it has occurred, at least 1."""
     outcome: Arrival | Verdict | None
-    """What it says, with all its occurrences; why that cannot be counted; None: it is left out without a word."""
+    """What it says, with all its occurrences; why that cannot be counted; None: it is left out without a
+    word."""
     span_ms: int = 0
     """How long before its latest occurrence the first one under this Event was."""
 
@@ -73,8 +77,8 @@ class SeenEvent:
 
 
 class EventParser:
-    """Reads Events. Left out are those that are Normal or of no type, that stormfold wrote, or about its kinds; the
-    arrivals come through `via`."""
+    """Reads Events. Left out are those that are Normal or of no type, that stormfold wrote, or about its
+    kinds; the arrivals come through `via`."""
 
     def __init__(self, via: Source) -> None:
         self._via = via
@@ -117,8 +121,8 @@ def _outcome(
         or _text(about.get("apiVersion")).partition("/")[0] == GROUP
     ):
         return None
-    # Whoever may write Events in a namespace must not speak for another one. The API server sees to it for Events
-    # without an eventTime only.
+    # Whoever may write Events in a namespace must not speak for another one. The API server sees to it for
+    # Events without an eventTime only.
     speaks_of = _text(about.get("namespace"))
     if speaks_of != namespace and (speaks_of or namespace not in NAMESPACES_OF_CLUSTER_SCOPED):
         return rejected(

@@ -1,8 +1,8 @@
 """Kubernetes Events of any type but Normal → arrivals, each occurrence once.
 
-An Event is one object for many occurrences: whoever reports raises `count` (the API of core/v1) or `series.count`
-(events.k8s.io/v1), and both are stored alike. So an arrival carries the occurrences that are new in its Event, and
-Redis remembers the count of each Event for as long as the Event is there.
+An Event is one object for many occurrences: whoever reports raises `count` (the API of core/v1) or
+`series.count` (events.k8s.io/v1), and both are stored alike. So an arrival carries the occurrences that are
+new in its Event, and Redis remembers the count of each Event for as long as the Event is there.
 """
 
 import logging
@@ -30,8 +30,9 @@ from stormfold.sources.signals.stream import DISCARDED, RECEIVED, REJECTED
 log = logging.getLogger(__name__)
 
 CONTINUED_SECONDS = 1800
-"""An Event that has a count when it is created and began this much earlier continues one that has expired: the
-reporter remembers the count for longer than the API server keeps the Event, by default an hour after its last change."""
+"""An Event that has a count when it is created and began this much earlier continues one that has expired:
+the reporter remembers the count for longer than the API server keeps the Event, by default an hour after its
+last change."""
 NOT_GOVERNED = Counter(
     "stormfold_events_not_governed_total", "Occurrences of Kubernetes Events that no policy takes."
 )
@@ -51,7 +52,8 @@ class Known:
     remembered: Taken | None = None
     """Under which resourceVersion Redis remembers its count, so that it must not forget it yet."""
     waiting: int = 0
-    """How many arrivals are not safe yet. Until all are, Redis must not forget the Event, though it is gone."""
+    """How many arrivals are not safe yet. Until all are, Redis must not forget the Event, though it is
+    gone."""
     gone: bool = False
 
 
@@ -67,8 +69,8 @@ class EventStream:
         enricher: Enricher,
         folder: Folder,
     ) -> None:
-        """`progress` is of this stream alone: Events may lie in an etcd of their own. What the folder has no room for
-        goes to the `rest`, until `retake`."""
+        """`progress` is of this stream alone: Events may lie in an etcd of their own. What the folder has no
+        room for goes to the `rest`, until `retake`."""
         self._progress = progress
         self._lease = lease
         self._enricher = enricher
@@ -98,7 +100,8 @@ class EventStream:
                 known.remembered.gone = True
 
     def _drop_left(self, uid: str, known: Known) -> int:
-        """What was left of an Event is gone, or comes with something newer; gives how many occurrences these are."""
+        """What was left of an Event is gone, or comes with something newer; gives how many occurrences these
+        are."""
         left = self.rest.drop(uid)
         if left is None:
             return 0
@@ -142,7 +145,8 @@ class EventStream:
             )
 
     async def retake(self, left: Left, seen: SeenEvent) -> None:
-        """Take what was left, under the resourceVersion under which it was left: that is its place in its group."""
+        """Take what was left, under the resourceVersion under which it was left: that is its place in its
+        group."""
         known = self._known[left.uid]
         ref = EventRef(left.uid, left.resource_version, left.generation, known.safe, seen.span_ms)
         if not isinstance(seen.outcome, Arrival):
@@ -210,7 +214,8 @@ class EventStream:
 def _counted_before(progress: Progress, seen: SeenEvent) -> int:
     """How many occurrences of an Event that is new to this process must not be counted any more.
 
-    Where it says too few, Redis knows better: it remembers the count of each Event that is above the checkpoint.
+    Where it says too few, Redis knows better: it remembers the count of each Event that is above the
+    checkpoint.
     """
 
     def counted(occurrences: int) -> bool:

@@ -57,7 +57,8 @@ class EventWatch:
             async with aclosing(self._events.changes()) as changes:
                 async for change in changes:
                     await self._intake.take(change)
-                    # Between changes only: one that was taken in by halves would hold the checkpoint for ever.
+                    # Between changes only: one that was taken in by halves would hold the checkpoint for
+                    # ever.
                     if not self._wanted.is_set():
                         break
             log.info("not watching Events any more, since no policy takes them")
@@ -71,7 +72,8 @@ class EventWatch:
         if denied:
             WATCH_ERRORS.labels(kind="Event", reason="refused").inc()
             log.error(
-                "a policy takes Events, but they cannot be watched: apply manifests/components/events/rbac.yaml",
+                "a policy takes Events, but they cannot be watched: apply "
+                "manifests/components/events/rbac.yaml",
                 extra={"denied": denied},
             )
         return not denied

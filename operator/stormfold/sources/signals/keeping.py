@@ -1,4 +1,5 @@
-"""Keeping: what becomes of a Signal that was taken in: its status says where it went, and in the end it is deleted."""
+"""Keeping: what becomes of a Signal that was taken in: its status says where it went, and in the end it is
+deleted."""
 
 import time
 from collections.abc import Coroutine
@@ -14,7 +15,8 @@ class SignalKeeper:
     """Looks after the Signals of all streams of this process."""
 
     def __init__(self, client: KubeClient, router: Router, *, per_second: int, per_namespace: int) -> None:
-        """`per_second` is how many statuses are written, `per_namespace` how many counted Signals are kept."""
+        """`per_second` is how many statuses are written, `per_namespace` how many counted Signals are
+        kept."""
         self._router = router
         self._marker = Marker(client, per_second=per_second)
         self._retention = Retention(client, per_namespace=per_namespace)
@@ -24,7 +26,8 @@ class SignalKeeper:
         return {**self._retention.parts(), "marks": self._marker.run()}
 
     def durable(self, ref: SignalRef, verdict: Verdict, stream: Stream) -> None:
-        """Say where an occurrence went, and delete it in the end. `stream` hears whether that could be said."""
+        """Say where an occurrence went, and delete it in the end. `stream` hears whether that could be
+        said."""
         self._marker.offer(Mark(ref, verdict, stream))
         self._retention.keep(ref, verdict.retention_ms / 1000)
 

@@ -1,9 +1,10 @@
 """Marks: a Signal's status says where it went, under a budget.
 
-Of what a request holds a mark is a courtesy to people. Of what none holds it is the only trace: the checkpoint waits for
-it. `Rejected` and `Discarded` go first, then Signals with a raised generation (they cannot prove otherwise that they
-were counted), then the others. In a storm most of the others are never marked: the queue is short. Namespaces take
-turns, so that who applies a few Signals sees their marks while another namespace has a storm.
+Of what a request holds a mark is a courtesy to people. Of what none holds it is the only trace: the
+checkpoint waits for it. `Rejected` and `Discarded` go first, then Signals with a raised generation (they
+cannot prove otherwise that they were counted), then the others. In a storm most of the others are never
+marked: the queue is short. Namespaces take turns, so that who applies a few Signals sees their marks while
+another namespace has a storm.
 """
 
 import asyncio

@@ -53,8 +53,8 @@ class Seen:
 
 
 class SignalParser:
-    """Reads `Signal` resources. `operator_namespace` is the one whose Signals may speak for others; the arrivals come
-    through `via`."""
+    """Reads `Signal` resources. `operator_namespace` is the one whose Signals may speak for others; the
+    arrivals come through `via`."""
 
     def __init__(self, operator_namespace: str, via: Source) -> None:
         self._operator_namespace = operator_namespace
@@ -93,7 +93,8 @@ class SignalParser:
         if ref.namespace not in (speaks_for, self._operator_namespace):
             return rejected(
                 Reason.TARGET_IN_OTHER_NAMESPACE,
-                f"spec.target.namespace: {speaks_for!r} must be {ref.namespace!r}, the Signal's own namespace; "
+                f"spec.target.namespace: {speaks_for!r} must be {ref.namespace!r}, the Signal's own "
+                f"namespace; "
                 f"only Signals in {self._operator_namespace!r} may speak for others",
             )
         if not NAMESPACE_NAME.fullmatch(speaks_for):

@@ -1,6 +1,7 @@
 """Retention: safe Signals are deleted once they have been kept long enough, or their namespace has too many.
 
-A Signal is deleted at exactly the version that was counted: one that was changed meanwhile stays, and is counted.
+A Signal is deleted at exactly the version that was counted: one that was changed meanwhile stays, and is
+counted.
 """
 
 import asyncio
@@ -25,12 +26,13 @@ log = logging.getLogger(__name__)
 DELETIONS_AT_ONCE = 4
 """Deletions under way at the same time: enough for hundreds a second, and little beside a storm's creates."""
 DELETIONS_BEHIND = 100
-"""For each so many that wait there is one more at the same time: an API server that is busy answers later, and without this
-as many a second as half of what it takes were more than could be deleted."""
+"""For each so many that wait there is one more at the same time: an API server that is busy answers later,
+and without this as many a second as half of what it takes were more than could be deleted."""
 DELETIONS_AT_MOST = 32
 TICK_SECONDS = 1.0
 SWEEP = 1024
-"""So many ends are kept beside those that are to come before the others, of Signals deleted earlier, are dropped."""
+"""So many ends are kept beside those that are to come before the others, of Signals deleted earlier, are
+dropped."""
 
 DELETIONS = Counter(
     "stormfold_signal_deletions_total", "Deletions of Signals by what became of them.", ["outcome"]

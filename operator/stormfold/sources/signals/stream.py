@@ -56,7 +56,8 @@ class Keeper(Protocol):
 
 
 class SignalStream:
-    """The Signals of a shard: tells new occurrences from what was counted, and keeps the progress of the shard."""
+    """The Signals of a shard: tells new occurrences from what was counted, and keeps the progress of the
+    shard."""
 
     def __init__(
         self,
@@ -164,7 +165,8 @@ class SignalStream:
                 self._say_that_it_waits(ref, namespace)
 
     async def retake(self, left: Left, seen: Seen) -> None:
-        """Take what was left, under the resourceVersion under which it was left: that is its place in its group."""
+        """Take what was left, under the resourceVersion under which it was left: that is its place in its
+        group."""
         ref = replace(seen.ref, resource_version=left.resource_version)
         if isinstance(seen.outcome, Verdict):
             self._conclude(ref, seen.outcome)
@@ -201,7 +203,8 @@ class SignalStream:
         self._conclude(arrival.ref, verdict)
 
     def _conclude(self, ref: SignalRef, verdict: Verdict) -> None:
-        """Its request holds an occurrence: it is safe. Or none does: it is safe once its status says why, or cannot."""
+        """Its request holds an occurrence: it is safe. Or none does: it is safe once its status says why, or
+        cannot."""
         taken = self._waiting.pop((ref.uid, ref.generation))
         taken.safe = taken.safe or taken.gone or verdict.phase is SignalPhase.FOLDED
         if verdict.phase is SignalPhase.REJECTED:
@@ -225,7 +228,8 @@ class SignalStream:
             _about(ref),
             "Warning",
             Reason.NO_ROOM,
-            f"as many signals as may wait for requests in namespace {namespace}: this one and those after it stay in "
+            f"as many signals as may wait for requests in namespace {namespace}: this one and those after it "
+            f"stay in "
             "the cluster and are counted when there is room",
         )
 

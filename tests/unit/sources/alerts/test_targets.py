@@ -19,7 +19,8 @@ KSM = {
     "pod": "kube-state-metrics-5cc5cc8bf4-zpvs7",
     "service": "kube-state-metrics",
 }
-"""What an alert carries that kube-state-metrics, scraped with honorLabels, has made of a metric without labels."""
+"""What an alert carries that kube-state-metrics, scraped with honorLabels, has made of a metric without
+labels."""
 NODE_EXPORTER = {
     "container": "node-exporter",
     "endpoint": "http-metrics",

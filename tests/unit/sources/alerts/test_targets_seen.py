@@ -1,4 +1,5 @@
-"""What the alerts that others have sent are about. They are not part of this project, and not on every machine."""
+"""What the alerts that others have sent are about. They are not part of this project, and not on every
+machine."""
 
 from __future__ import annotations
 
