@@ -12,6 +12,8 @@ from tests.harness.eventually import eventually
 from tests.harness.scene import rows
 from tests.harness.team import Team
 
+from stormfold.request.absences import NAMESPACE_SECONDS
+
 FLOOD = 2_000
 UNDER_WAY = 300
 """So many of the flood are there when the other tenant reports."""
@@ -49,7 +51,13 @@ async def test_namespace_with_an_open_storm_is_gone_at_once(
     async def waiting() -> float:
         return (await cluster.metrics()).total("stormfold_signals_unsafe")
 
-    await eventually(waiting, lambda signals: signals == 0, within=60, what="nothing waits for a request")
+    # What is left of it waits for as long as a namespace may be away.
+    await eventually(
+        waiting,
+        lambda signals: signals == 0,
+        within=NAMESPACE_SECONDS + 60,
+        what="nothing waits for a request",
+    )
     (after,) = await cluster.pods()
     assert (after["metadata"]["uid"], restarts(after)) == (before["metadata"]["uid"], 0)
 
