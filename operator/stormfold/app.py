@@ -38,9 +38,6 @@ from stormfold.watches.policies import PolicyIntake
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
-TOLD = 1000
-"""How many of a group hear at once that its request cannot be written: the newest, for which somebody may
-wait."""
 CANCEL_SECONDS = 0.2
 """How long a part may take to end before it is told again."""
 
