@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from tests.api.conftest import NewOperator
 from tests.harness.api import Api
 from tests.harness.eventually import eventually
+from tests.harness.operator import OperatorProcess
 from tests.harness.scene import Scene, at, rows
 
 SAID = (
@@ -17,6 +18,10 @@ SAID = (
 AHEAD = 720
 """Seconds by which the operator's clock is ahead: to it the Events are 12 minutes old."""
 CLOSE_AFTER = timedelta(minutes=12, seconds=20)
+
+
+def phases_logged(operator: OperatorProcess) -> list[str]:
+    return [line["phase"] for line in operator.log_lines() if line["message"] == "storm changed"]
 
 
 async def test_events_from_before_the_start_are_a_settled_storm_that_closes_by_their_time(
@@ -63,7 +68,13 @@ async def test_events_from_before_the_start_are_a_settled_storm_that_closes_by_t
             what="it is closed",
         )
         assert at(request, "status.conditions.Closed.reason") == "QuietForCloseAfter"
-        phases = [line["phase"] for line in scene.operator.log_lines() if line["message"] == "storm changed"]
+        # The log line follows the write, which the API server shows first.
+        phases = await eventually(
+            lambda: phases_logged(scene.operator),
+            lambda seen: seen[-1:] == ["Closed"],
+            within=10,
+            what="it is logged that it closed",
+        )
         assert phases == ["Settled", "Closed"], "it was never open"
     finally:
         await scene.close()
