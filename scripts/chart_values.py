@@ -1,28 +1,96 @@
-"""The values of the Helm chart: default, type and description; `chart/values.yaml`, its schema and
-docs/values.md are generated from here by `make generate`."""
+"""The values of the Helm chart: default, type and description. `make generate` writes them to files
+(scripts/chart_pages.py)."""
 
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 Object = dict[str, Any]
-"""A piece of a Kubernetes object; the API server checks it."""
+"""A map that Helm takes as it is."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 NameOrNone = Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$")]
-WIDTH = 100
+QUANTITY = r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][0-9]+)?$"
+Quantity = Annotated[str | float, WithJsonSchema({"type": ["string", "number"], "pattern": QUANTITY})]
+
+
+def _all_required(schema: Object) -> None:
+    # Helm adds the defaults before it checks, so only a value that is null is missing.
+    schema["required"] = [name for name in schema["properties"] if name != "global"]
 
 
 class Values(BaseModel):
-    """A map of values; one that is not known is an error."""
+    """A map of values; one that is not known, or is null, is an error."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, json_schema_extra=_all_required)
+
+
+class Piece(BaseModel):
+    """A piece of a Kubernetes object, of which the fields are checked that people get wrong; the API server
+    checks the others."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Resources(Piece):
+    model_config = ConfigDict(extra="forbid")
+
+    requests: dict[str, Quantity] = {}
+    limits: dict[str, Quantity] = {}
+    claims: list[Object] = []
+
+
+class PullSecret(Piece):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+
+
+class Variable(Piece):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
+    value: str = ""
+    valueFrom: Object = {}  # noqa: N815
+
+
+class Volume(Piece):
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+
+
+class VolumeMount(Volume):
+    mountPath: Annotated[str, Field(min_length=1)]  # noqa: N815
+
+
+class Toleration(Piece):
+    key: str = ""
+    operator: str = ""
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    tolerationSeconds: int = 0  # noqa: N815
+
+
+class Affinity(Piece):
+    model_config = ConfigDict(extra="forbid")
+
+    nodeAffinity: Object = {}  # noqa: N815
+    podAffinity: Object = {}  # noqa: N815
+    podAntiAffinity: Object = {}  # noqa: N815
+
+
+class Spread(Piece):
+    topologyKey: Annotated[str, Field(min_length=1)]  # noqa: N815
+    maxSkew: Annotated[int, Field(ge=1)]  # noqa: N815
+    whenUnsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"]  # noqa: N815
+
+
+def checked(piece: type[Piece]) -> WithJsonSchema:
+    """The check of a piece, for a map that Helm takes as it is."""
+    return WithJsonSchema(piece.model_json_schema())
 
 
 class Image(Values):
@@ -89,13 +157,13 @@ class Valkey(Values):
     """False: you have a Redis of your own, named by `redis.existingSecret`."""
     image: ValkeyImage = ValkeyImage()
     persistence: Persistence = Persistence()
-    resources: Object = {}
+    resources: Annotated[Object, checked(Resources)] = {}
     """Empty: CPU 100m, memory 64Mi requested; memory limit 768Mi, with `persistence` 1Gi."""
     nodeSelector: dict[str, str] = {}  # noqa: N815
     """Labels of the nodes that Valkey may run on."""
-    tolerations: list[Object] = []
+    tolerations: list[Annotated[Object, checked(Toleration)]] = []
     """Taints that Valkey tolerates."""
-    affinity: Object = {}
+    affinity: Annotated[Object, checked(Affinity)] = {}
     """Affinity of Valkey's pod."""
 
 
@@ -180,16 +248,19 @@ class ChartValues(Values):
     """Operators. Each takes alerts and writes requests; one of them reads Signals and Events. From 2 on a
     PodDisruptionBudget keeps one available, and the replicas spread over nodes and zones."""
     image: Image = Image()
-    imagePullSecrets: list[Object] = []  # noqa: N815
+    imagePullSecrets: list[Annotated[Object, checked(PullSecret)]] = []  # noqa: N815
     """Secrets for the registries of both images: `[{name: …}]`."""
-    resources: Object = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+    resources: Annotated[Object, checked(Resources)] = {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"memory": "512Mi"},
+    }
     """Of the operator; docs/install.md says how they were measured."""
-    extraEnv: list[Object] = []  # noqa: N815
+    extraEnv: list[Annotated[Object, checked(Variable)]] = []  # noqa: N815
     """Further environment variables of the operator: `[{name: STORMFOLD_LOG_LEVEL, value: DEBUG}]`
     (docs/settings.md)."""
-    extraVolumes: list[Object] = []  # noqa: N815
+    extraVolumes: list[Annotated[Object, checked(Volume)]] = []  # noqa: N815
     """Further volumes of the operator's pod."""
-    extraVolumeMounts: list[Object] = []  # noqa: N815
+    extraVolumeMounts: list[Annotated[Object, checked(VolumeMount)]] = []  # noqa: N815
     """Where the operator mounts them."""
     podAnnotations: dict[str, str] = {}  # noqa: N815
     """Further annotations of the operator's pod."""
@@ -197,11 +268,11 @@ class ChartValues(Values):
     """Further labels of the operator's pod."""
     nodeSelector: dict[str, str] = {}  # noqa: N815
     """Labels of the nodes that the operator may run on."""
-    tolerations: list[Object] = []
+    tolerations: list[Annotated[Object, checked(Toleration)]] = []
     """Taints that the operator tolerates."""
-    affinity: Object = {}
+    affinity: Annotated[Object, checked(Affinity)] = {}
     """Affinity of the operator's pods."""
-    topologySpreadConstraints: list[Object] = []  # noqa: N815
+    topologySpreadConstraints: list[Annotated[Object, checked(Spread)]] = []  # noqa: N815
     """Empty: from 2 replicas on, spread over nodes and zones where possible."""
     priorityClassName: NameOrNone = ""  # noqa: N815
     """Of the operator's pods."""
@@ -257,107 +328,3 @@ def flags(values: Object, path: str = "") -> str:
         else:
             found.append(f"--set {path}{name}={json.dumps(value) if isinstance(value, bool) else value}")
     return " ".join(found)
-
-
-def values_yaml(head: str) -> str:
-    """chart/values.yaml: every default below its description."""
-    return head + "\n" + "\n".join(_yaml_lines(ChartValues(), 0)) + "\n"
-
-
-def _yaml_lines(values: Values, depth: int) -> Iterator[str]:
-    indent = "  " * depth
-    for name, field in type(values).model_fields.items():
-        if name == "global_":
-            continue
-        value = getattr(values, name)
-        if isinstance(value, Values):
-            if depth == 0:
-                yield ""
-            yield from _comment(type(value).__doc__, indent)
-            yield f"{indent}{name}:"
-            yield from _yaml_lines(value, depth + 1)
-        else:
-            yield from _comment(field.description, indent)
-            nested = isinstance(value, dict) and bool(value)
-            text = yaml.safe_dump(value, default_flow_style=None, sort_keys=False) if nested else _flow(value)
-            lines = text.rstrip().splitlines()
-            yield from (
-                [f"{indent}{name}:", *(f"{indent}  {line}" for line in lines)]
-                if nested
-                else [f"{indent}{name}: {lines[0]}"]
-            )
-
-
-def _comment(text: str | None, indent: str) -> list[str]:
-    words = " ".join((text or "").split())
-    return textwrap.wrap(words, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
-
-
-def values_schema() -> str:
-    """chart/values.schema.json, by which Helm checks what it is given."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ChartValues.model_json_schema()}
-    return json.dumps(_plain(schema), indent=2) + "\n"
-
-
-def _plain(node: Any) -> Any:
-    """Without the titles, which only repeat the names."""
-    if isinstance(node, dict):
-        return {
-            key: _plain(value) for key, value in node.items() if key != "title" or not isinstance(value, str)
-        }
-    return [_plain(value) for value in node] if isinstance(node, list) else node
-
-
-def values_page(head: str) -> str:
-    """docs/values.md: every value, and the overlays in values."""
-    rows = [f"| `{name}` | `{_flow(value)}` | {text} |" for name, value, text in _rows(ChartValues(), "")]
-    kustomize = [
-        f"| {what} `{name}` | {f'`{flags(values)}`' if values else '–'} |"
-        for what, among in (("overlay", OVERLAYS), ("component", COMPONENTS))
-        for name, values in among.items()
-    ]
-    return "\n".join(
-        [
-            head,
-            "# Values of the chart",
-            "",
-            (
-                "How to install it: [install.md](install.md#with-helm). A value that is not in this table, "
-                "or has"
-            ),
-            (
-                "another type, is an error that names it. stormfold is installed once in a cluster, as one "
-                "release."
-            ),
-            "",
-            "| value | default | what |",
-            "|---|---|---|",
-            *rows,
-            "",
-            "## Overlays and components",
-            "",
-            "The same objects as an overlay of `manifests/` come from these flags:",
-            "",
-            "| kustomize | Helm |",
-            "|---|---|",
-            *kustomize,
-            "",
-        ]
-    )
-
-
-def _rows(values: Values, path: str) -> Iterator[tuple[str, Any, str]]:
-    for name, field in type(values).model_fields.items():
-        value = getattr(values, name)
-        if name == "global_":
-            continue
-        if isinstance(value, Values):
-            yield from _rows(value, f"{path}{name}.")
-        else:
-            yield path + name, value, " ".join((field.description or "").split()).replace("|", "\\|")
-
-
-def _flow(value: Any) -> str:
-    """The value as YAML on one line."""
-    text = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=10_000)
-    return text.strip().removeprefix("[").removesuffix("]")

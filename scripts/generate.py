@@ -11,7 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
-import chart_values
+import chart_pages
 import costs
 import yaml
 from prometheus_client import REGISTRY
@@ -91,15 +91,15 @@ def chart_files() -> dict[Path, str]:
     rule = yaml.safe_load((manifests / "components/monitoring/prometheusrule.yaml").read_text())
     head = "# Generated from {}: change it there, then run `make generate`.\n".format
     return {
-        chart / "values.yaml": chart_values.values_yaml(head("scripts/chart_values.py")),
-        chart / "values.schema.json": chart_values.values_schema(),
+        chart / "values.yaml": chart_pages.values_yaml(head("scripts/chart_values.py")),
+        chart / "values.schema.json": chart_pages.values_schema(),
         **{chart / "files" / "crds" / name: render(crd) for name, crd in crds().items()},
         chart / "files" / "valkey.conf": (manifests / "overlays/standalone/valkey.conf").read_text(),
         chart / "files" / "dashboard.json": (
             manifests / "components/monitoring/grafana-dashboard.json"
         ).read_text(),
         chart / "files" / "rules.yaml": yaml.safe_dump(rule["spec"], sort_keys=False, width=100),
-        ROOT / "docs" / "values.md": chart_values.values_page(HEAD.format(source="scripts/chart_values.py")),
+        ROOT / "docs" / "values.md": chart_pages.values_page(HEAD.format(source="scripts/chart_values.py")),
     }
 
 

@@ -55,3 +55,12 @@ allowPrivilegeEscalation: false
 capabilities: {drop: [ALL]}
 readOnlyRootFilesystem: true
 {{- end }}
+
+{{/* Fails if a value sets a name that the chart sets: (list value the-names-in-it the-chart's-names). */}}
+{{- define "stormfold.notOurs" -}}
+{{- range $name := index . 1 }}
+{{- if has $name (index $ 2) }}
+{{- fail (printf "%s sets %s, which the chart sets: remove it there" (index $ 0) $name) }}
+{{- end }}
+{{- end }}
+{{- end }}

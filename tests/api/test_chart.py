@@ -155,6 +155,43 @@ async def test_objects_carry_the_labels_of_the_chart(helm: Helm) -> None:
         pytest.param(
             {"image": {"digest": "sha256:12"}}, "at '/image/digest': 'sha256:12' does not match", id="a form"
         ),
+        pytest.param({"redis": None}, "at '': missing property 'redis'", id="a section without values"),
+        pytest.param({"image": {"tag": None}}, "at '/image': missing property 'tag'", id="nothing"),
+        pytest.param(
+            {"resources": {"limits": {"memory": "512MB"}}},
+            "at '/resources/limits/memory': '512MB' does not match",
+            id="a quantity",
+        ),
+        pytest.param(
+            {"valkey": {"resources": {"limit": {}}}},
+            "at '/valkey/resources': additional properties 'limit' not allowed",
+            id="an unknown name of Kubernetes",
+        ),
+        pytest.param(
+            {"extraEnv": [{"name": "STORMFOLD_SHARDS", "value": 2}]},
+            "at '/extraEnv/0/value': got number, want string",
+            id="a number for a text",
+        ),
+        pytest.param(
+            {"tolerations": [{"key": "infra", "effect": "noschedule"}]},
+            "at '/tolerations/0/effect': value must be one of '', 'NoSchedule'",
+            id="a choice of Kubernetes",
+        ),
+        pytest.param(
+            {"imagePullSecrets": ["registry"]},
+            "at '/imagePullSecrets/0': got string, want object",
+            id="a list",
+        ),
+        pytest.param(
+            {"extraEnv": [{"name": "STORMFOLD_REDIS_URL", "value": "redis://other"}]},
+            "extraEnv sets STORMFOLD_REDIS_URL, which the chart sets: remove it there",
+            id="a variable of the chart",
+        ),
+        pytest.param(
+            {"podLabels": {"app.kubernetes.io/name": "mine"}},
+            "podLabels sets app.kubernetes.io/name, which the chart sets: remove it there",
+            id="a label of the chart",
+        ),
         pytest.param(
             {"valkey": {"enabled": False}},
             "redis.existingSecret is not set, and valkey.enabled is false: name the Secret whose key `url` "
