@@ -64,6 +64,9 @@ def go_mod(version: str) -> str:
 
 def assets(version: str) -> Path:
     """A folder with etcd and the kube-apiserver of a version, built if need be."""
+    usual = ensure_binaries()
+    if version == usual.version:
+        return usual.kube_apiserver.parent
 
     def make(folder: Path) -> None:
         module = folder / "module"
@@ -83,7 +86,7 @@ def assets(version: str) -> Path:
             module=module,
             progress=to_stderr,
         )
-        (folder / "etcd").symlink_to(ensure_binaries().etcd)
+        (folder / "etcd").symlink_to(usual.etcd)
 
     return made_once(cache_home() / "matrix" / version, make, what=f"kube-apiserver {version}")
 
