@@ -30,7 +30,7 @@ from stormfold.demo.valkey import Valkey, ValkeyCluster
 from stormfold.fold.connection import Connection
 from stormfold.fold.folder import Folder
 from stormfold.fold.folding import FOLD_ERRORS, FOLD_SECONDS
-from stormfold.fold.holding import Continuation, Held
+from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival, SignalRef, Source, Span, Target, Verdict
 from stormfold.model.group import PARTITIONS, PolicyId
@@ -50,12 +50,12 @@ ACTIVE = 100
 CHUNK = 1000
 """Signals that are made at once."""
 UNDER_WAY = 20_000
-"""Signals that are not safe yet, at most: with more, a busy machine takes longer than a signal may wait
+"""Signals that are not durable yet, at most: with more, a busy machine takes longer than a signal may wait
 before it is folded again."""
 CHECKPOINT_SECONDS = 1.0
-SAFE_SECONDS = 120.0
+DURABLE_SECONDS = 120.0
 LABELS = {"container": "api", "job": "kube-state-metrics", "team": "payments"}
-SAFE = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
+DURABLE = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
 
 
 # --- what comes
@@ -131,8 +131,8 @@ def policies() -> list[PolicyVersion]:
 class Written(NamedTuple):
     """A request that was written, as folders see it."""
 
-    gid: str
-    position: Held
+    group_hash: str
+    position: RequestPosition
     version: PolicyVersion
     namespace: str = ""
     overflow: bool = False
@@ -150,39 +150,39 @@ class Requests:
     def __init__(self) -> None:
         self.folders: list[Folder] = []
         self.writes = 0
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, RequestPosition] = {}
         self._version = policies()[0]
 
     async def write(self, storm: Snapshot, *_: Any, **__: Any) -> Outcome:
         """The request holds the snapshot now."""
         self.writes += 1
-        held = Held(storm.epoch, storm.incarnation, storm.folded, storm.origin)
-        self._held[storm.gid] = held
+        held = RequestPosition(storm.epoch, storm.incarnation, storm.folded, storm.origin)
+        self._held[storm.group_hash] = held
         for folder in self.folders:
-            folder.observed(Written(storm.gid, held, self._version))
+            folder.observed(Written(storm.group_hash, held, self._version))
         return Outcome.WRITTEN
 
-    def position(self, gid: str, epoch: int) -> Held | None:
+    def position(self, group_hash: str, epoch: int) -> RequestPosition | None:
         """What a storm's request holds."""
-        return self._held.get(gid)
+        return self._held.get(group_hash)
 
-    def continuation(self, gid: str) -> Continuation | None:
+    def continuation(self, group_hash: str) -> Continuation | None:
         """Nothing: Redis keeps all."""
         return None
 
-    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
         """Nothing: no storm is closed."""
         return ()
 
-    def verdict(self, gid: str, epoch: int) -> Verdict:
+    def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What each signal is told."""
-        return SAFE
+        return DURABLE
 
-    def get(self, gid: str, epoch: int) -> Requests | None:
+    def get(self, group_hash: str, epoch: int) -> Requests | None:
         """Whether there is a request, of which nobody has said anything."""
-        return self if gid in self._held else None
+        return self if group_hash in self._held else None
 
-    def latest(self, gid: str) -> None:
+    def latest(self, group_hash: str) -> None:
         """Asked only when Redis has lost something."""
 
     def update_gauge(self) -> None:
@@ -197,7 +197,7 @@ class Replicas:
         self.progress = ShardProgress()
         self.progress.begun()
         self.requests = Requests()
-        self.safe = 0
+        self.concluded = 0
         self.done = asyncio.Event()
         self.room = asyncio.Event()
         self.room.set()
@@ -278,13 +278,13 @@ class Replicas:
 
     def durable(self, arrival: Arrival, verdict: Verdict) -> None:
         """Its request holds it."""
-        assert verdict is SAFE, verdict
+        assert verdict is DURABLE, verdict
         assert isinstance(arrival.ref, SignalRef)
-        self._taken.pop(arrival.ref.resource_version).safe = True
-        self.safe += 1
+        self._taken.pop(arrival.ref.resource_version).durable = True
+        self.concluded += 1
         if len(self._taken) < UNDER_WAY:
             self.room.set()
-        if self.safe == self.awaited:
+        if self.concluded == self.awaited:
             self.done.set()
 
     async def _keep_checkpoint(self) -> None:
@@ -298,7 +298,7 @@ class Cost:
     """What a run took, of a signal but for `wall_seconds`."""
 
     operator_us: float
-    """CPU, from an arrival to the word that it is safe."""
+    """CPU, from an arrival to the word that it is durable."""
     redis_us: float
     wall_seconds: float
     writes: float
@@ -346,7 +346,7 @@ async def run(servers: Sequence[Valkey], url: str, load: Load, replicas: int = 1
                 assert await team.folders[storm % replicas].submit(one) is None, "there is room"
             await asyncio.sleep(0)
             await team.room.wait()
-        async with asyncio.timeout(SAFE_SECONDS):
+        async with asyncio.timeout(DURABLE_SECONDS):
             await team.done.wait()
         cpu, wall = time.process_time() - cpu - making, time.perf_counter() - wall
         redis = redis_seconds(servers) - redis
@@ -590,11 +590,11 @@ HEAD = (
     "retries",
 )
 NOTE = (
-    "A thousand signals give each of 100 storms ten, and some 20 to a call. Ten thousand come at once, since "
-    "so many may be under way, and fill the calls. Of more, some come as others "
-    "become safe: about as many to a call, however many there are. *To the first* is to rounds of the first "
-    "case right before and after, since machines become slower and faster by more than that. What has no "
-    "figures was left out, since it would not have ended in time; nothing is extrapolated."
+    "A thousand signals give each of 100 storms ten, and some 20 to a call. Ten thousand come at once, "
+    "since so many may be under way, and fill the calls. Of more, some come as others become durable: about"
+    " as many to a call, however many there are. *To the first* is to rounds of the first case right before"
+    " and after, since machines become slower and faster by more than that. What has no figures was left "
+    "out, since it would not have ended in time; nothing is extrapolated."
 )
 
 
@@ -659,9 +659,9 @@ def raw(costs: Costs) -> dict[str, list[dict[str, float]]]:
 
 ABOUT = f"""
 What grows is the number of signals, of storms, of replicas and of servers. Arrivals are made in memory and go through the operator's own routing, folder, scripts, reconciler and
-checkpoint into Valkey, as fast as they become safe: {UNDER_WAY:,} are under way at most. In the place of the API server is a writer that says at once that the request holds what it is given.
+checkpoint into Valkey, as fast as they become durable: {UNDER_WAY:,} are under way at most. In the place of the API server is a writer that says at once that the request holds what it is given.
 
-In: routing among ten policies, batches, `fold.lua`, claims, deadlines, settling, ids and their trimming, the word that a signal is safe. Out: reading and decoding Signals, rendering and
+In: routing among ten policies, batches, `fold.lua`, claims, deadlines, settling, ids and their trimming, the word that a signal is durable. Out: reading and decoding Signals, rendering and
 writing requests, marks, retention, kopf, and what replicas hear of each other's requests over a watch: the parts `signals` and `webhook` measure those. CPU is that of the process, without
 making the arrivals, and all that the servers used.
 

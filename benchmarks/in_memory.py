@@ -16,7 +16,7 @@ from stormfold.enrich.namespaces import Namespaces
 from stormfold.enrich.owners import Owners
 from stormfold.fold.connection import Connection
 from stormfold.fold.folder import Folder
-from stormfold.fold.holding import Continuation, Held
+from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.fold.store import StormStore
 from stormfold.kube.lease import Lease
 from stormfold.model.arrival import Arrival, SignalRef, Span, Verdict
@@ -34,19 +34,19 @@ COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
 class NoRequests:
     """There are no requests, since nobody writes any."""
 
-    def position(self, gid: str, epoch: int) -> Held | None:
+    def position(self, group_hash: str, epoch: int) -> RequestPosition | None:
         """Nothing is held."""
         return None
 
-    def continuation(self, gid: str) -> Continuation | None:
+    def continuation(self, group_hash: str) -> Continuation | None:
         """There is nothing to continue from."""
         return None
 
-    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
         """No storm is closed."""
         return ()
 
-    def verdict(self, gid: str, epoch: int) -> Verdict:
+    def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What nobody is told."""
         return COUNTED
 

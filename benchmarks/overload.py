@@ -91,11 +91,11 @@ class Scene:
         await until(made, f"a request about {name}")
         return time.monotonic() - began
 
-    async def unsafe(self, number: int) -> None:
+    async def in_flight(self, number: int) -> None:
         """Wait until so many signals wait for their requests."""
 
         async def holds() -> bool:
-            return self._operator.metrics()["stormfold_signals_unsafe"] == number
+            return self._operator.metrics()["stormfold_signals_in_flight"] == number
 
         await until(holds, f"{number} signals wait for their requests")
 
@@ -118,7 +118,7 @@ class Scene:
             delays.append(await self.probe() - quiet)
         await creates
         created = time.monotonic()
-        await self.unsafe(0)
+        await self.in_flight(0)
         return {
             "creates_per_second": round(FLOOD / (created - began)),
             "probes": len(delays),
@@ -133,7 +133,7 @@ class Scene:
 
 
 async def fill(valkey: Valkey) -> dict[str, float]:
-    """Memory of what is held, and of what is held back, as namespace after namespace waits below a
+    """Memory of what is held, and of what is deferred, as namespace after namespace waits below a
     threshold."""
     connection = Connection.from_url(valkey.url)
     waiting = PolicySpec(
@@ -157,7 +157,7 @@ async def fill(valkey: Valkey) -> dict[str, float]:
     parts = [asyncio.create_task(part) for part in folder.parts().values()]
     before = resident_mb()
     for number in range(NAMESPACES):
-        await report(f"waiting-{number}", folder.room(f"waiting-{number}"))
+        await report(f"waiting-{number}", folder.capacity(f"waiting-{number}"))
         await until(folded, "all that is taken is folded")
     held = resident_mb()
     await report("waiting-0", FLOOD)
@@ -165,9 +165,9 @@ async def fill(valkey: Valkey) -> dict[str, float]:
     await end_all(parts)
     await connection.close()
     return {
-        "held": MAX_HELD - 2 * folder.room("another"),
+        "held": MAX_HELD - 2 * folder.capacity("another"),
         "held_mb": round(held - before, 1),
-        "held_back": len(stream.rest),
+        "deferred": len(stream.backlog),
         "held_back_mb": round(back - held, 1),
     }
 

@@ -1,8 +1,8 @@
 """The other ways to keep a storm in Redis, as somebody would write them who knows Redis.
 
 All of them share the client, the connection and its pipelining with stormfold (`fold.pipelining`). None does
-what fold.lua does besides counting: knowing a signal that comes twice, windows, thresholds, deadlines, a safe
-end.
+what fold.lua does besides counting: knowing a signal that comes twice, windows, thresholds, deadlines, a
+durable end.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def request(storm: Storm, resources: int) -> Json:
     pods = storm.pods(max(resources, PAYLOAD_ALERTS))
     spec = {
         "signalName": TROUBLE,
-        "signalFingerprint": storm.group.gid * 4,
+        "signalFingerprint": storm.group.group_hash * 4,
         "severity": "critical",
         "environment": "production",
         "priority": "P0",
@@ -118,7 +118,7 @@ def request(storm: Storm, resources: int) -> Json:
         "apiVersion": "remediation.example.org/v1alpha1",
         "kind": "RemediationRequest",
         "metadata": {
-            "name": f"rr-{storm.group.gid}",
+            "name": f"rr-{storm.group.group_hash}",
             "namespace": storm.namespace,
             "uid": "0b5c2f0e-6c1d-4a52-8d7e-3f1f5c7f9a01",
             "resourceVersion": "48000000",
@@ -197,13 +197,13 @@ def metadata(storm: Storm, resources: int) -> Json:
         "alertName": TROUBLE,
         "namespace": storm.namespace,
         "severity": "critical",
-        "fingerprint": storm.group.gid * 4,
+        "fingerprint": storm.group.group_hash * 4,
         "stormType": "pattern",
         "alertCount": resources,
         "firstSeen": moment(0),
         "lastSeen": moment(0),
         "labels": alert(storm, "")["labels"],
-        "windowId": f"{storm.group.gid}-1",
+        "windowId": f"{storm.group.group_hash}-1",
         "resources": {f"Pod/{storm.namespace}/{pod}": 1 for pod in storm.pods(resources)},
     }
 
@@ -235,7 +235,7 @@ class GetModifySet:
     async def fold(self, batch: Mapping[Storm, Sequence[Arrival]]) -> None:
         """Count signals of one storm."""
         for storm, arrivals in batch.items():
-            key = f"request:{storm.group.gid}"
+            key = f"request:{storm.group.group_hash}"
             found = self._loads(await self._client.execute_command("GET", key))
             self._change(found["spec"]["stormAggregation"], arrivals)
             await self._client.execute_command("SET", key, self._dumps(found))
@@ -278,7 +278,7 @@ class InLua:
         calls: list[Any] = []
         for storm, arrivals in batch.items():
             args = [field for arrival in arrivals for field in fields_of(arrival)]
-            key = f"{self._kind}:{storm.group.gid}"
+            key = f"{self._kind}:{storm.group.group_hash}"
             calls.append(("EVALSHA", self._sha, 1, key, *args))
         for call in await gathered([self._client.execute_command(*call) for call in calls]):
             assert int(call) > 0

@@ -175,7 +175,7 @@ class Probes:
 
     async def _look_for(self, arrival: Arrival, since: float) -> None:
         group = VERSION.group(arrival)
-        key, member = keys.ids(group.partition, group.gid), arrival.occurrence
+        key, member = keys.ids(group.partition, group.group_hash), arrival.occurrence
         while await self._client.zscore(key, member) is None:  # noqa: ASYNC110 - Redis sets no event
             await asyncio.sleep(LOOK_SECONDS)
         self.lags.append(time.monotonic() - since)
@@ -270,7 +270,7 @@ class Scene:
             await asyncio.sleep(REST_SECONDS)
             used = sum(self.operator.cpu_seconds().values()) - used
             now = await asyncio.to_thread(self.operator.metrics)
-            return now["stormfold_signals_unsafe"] == 0 and used < REST_SHARE * REST_SECONDS
+            return now["stormfold_signals_in_flight"] == 0 and used < REST_SHARE * REST_SECONDS
 
         await until(rests, "the operator rests")
 
@@ -284,7 +284,7 @@ class Scene:
             now = await asyncio.to_thread(self.operator.metrics)
             return (
                 grown(before, now, "stormfold_signals_received_total") == signals
-                and now["stormfold_signals_unsafe"] == 0
+                and now["stormfold_signals_in_flight"] == 0
                 and (not marked or grown(before, now, "stormfold_marks_total") == signals)
             )
 

@@ -27,7 +27,7 @@ from stormfold.fold import keys
 from stormfold.fold.arguments import Fold
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreFullError
-from stormfold.fold.replies import CloseWord, FoldWord
+from stormfold.fold.replies import FoldWord, FreezeWord
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival
 from stormfold.model.segment import SEGMENTS
@@ -80,10 +80,10 @@ class Stormfold:
         folds_of: dict[int, list[Fold]] = defaultdict(list)
         for storm, arrivals in batch.items():
             group = storm.group
-            epoch, folded, incarnation = self._known.get(group.gid, (0, 0, ""))
+            epoch, folded, incarnation = self._known.get(group.group_hash, (0, 0, ""))
             folds_of[group.partition].append(
                 Fold(
-                    group.gid,
+                    group.group_hash,
                     storm.version.terms,
                     storm.opening,
                     arrivals,
@@ -99,14 +99,14 @@ class Stormfold:
         for folds, replies in zip(folds_of.values(), answers, strict=True):
             for fold, reply in zip(folds, replies, strict=True):
                 assert reply.word is FoldWord.COUNTED, reply
-                self._known[fold.gid] = reply.epoch, reply.folded, reply.incarnation
+                self._known[fold.group_hash] = reply.epoch, reply.folded, reply.incarnation
 
-    async def make_safe(self, of: Sequence[Storm], *, trim: int) -> None:
+    async def make_durable(self, of: Sequence[Storm], *, trim: int) -> None:
         """Note that requests hold everything, so that ids may go."""
         trims = dict.fromkeys(range(SEGMENTS), trim)
 
         async def settle(snapshot: Snapshot) -> None:
-            await self._store.settle(
+            await self._store.ack(
                 snapshot, written=True, settled=False, deadline_ms=LATER_MS, now_ms=LATER_MS, trim=trims
             )
 
@@ -116,28 +116,28 @@ class Stormfold:
         """Close storms whose requests hold everything, as the reconciler does."""
 
         async def close(snapshot: Snapshot) -> None:
-            word, frozen = await self._store.close(
+            word, frozen = await self._store.freeze(
                 snapshot, reason="MAX_DURATION_REACHED", expected_folded=None, now_ms=LATER_MS
             )
-            assert word is CloseWord.CLOSING, word
+            assert word is FreezeWord.CLOSING, word
             assert frozen is not None
-            await self._store.forget_closed(frozen)
-            del self._known[snapshot.gid]
+            await self._store.close_storm(frozen)
+            del self._known[snapshot.group_hash]
 
         await in_turns(close, await self._looked_at(of))
 
     async def _looked_at(self, of: Sequence[Storm]) -> list[Snapshot]:
         claims = [
-            (number, gids[start : start + CLAIMS_AT_ONCE])
-            for number, gids in by_partition(of).items()
-            for start in range(0, len(gids), CLAIMS_AT_ONCE)
+            (number, group_hashes[start : start + CLAIMS_AT_ONCE])
+            for number, group_hashes in by_partition(of).items()
+            for start in range(0, len(group_hashes), CLAIMS_AT_ONCE)
         ]
         snapshots: list[Snapshot] = []
 
         async def claim(what: tuple[int, list[Storm]]) -> None:
             number, some = what
             snapshots.extend(
-                await self._store.claim(number, [storm.group.gid for storm in some], now_ms=LATER_MS)
+                await self._store.claim(number, [storm.group.group_hash for storm in some], now_ms=LATER_MS)
             )
 
         await in_turns(claim, claims)
@@ -239,10 +239,10 @@ async def courses(connection: Connection) -> list[Course]:
     ten = storms(10, version)
     for storm in ten:
         await connection.client.set(
-            f"request:{storm.group.gid}", orjson.dumps(rivals.request(storm, RESOURCES))
+            f"request:{storm.group.group_hash}", orjson.dumps(rivals.request(storm, RESOURCES))
         )
         await connection.client.set(
-            f"metadata:{storm.group.gid}", orjson.dumps(rivals.metadata(storm, RESOURCES))
+            f"metadata:{storm.group.group_hash}", orjson.dumps(rivals.metadata(storm, RESOURCES))
         )
     for way in (whole, small):
         await way.load()
@@ -289,7 +289,7 @@ async def measure_signals(server: Valkey, say: Say) -> list[Course]:
             if isinstance(course.way, Stormfold):
                 # As after each checkpoint; it is not part of what is timed.
                 for storm in course.of:
-                    await connection.client.delete(keys.ids(storm.group.partition, storm.group.gid))
+                    await connection.client.delete(keys.ids(storm.group.partition, storm.group.group_hash))
             await course.run(connection.client)
     await connection.close()
     return runs
@@ -313,16 +313,16 @@ async def measure_bytes(server: Valkey) -> dict[str, dict[int, int]]:
 
     for number, size in enumerate(SIZES):
         storm = storms(number + 1, policy(min(size, 100)))[number]
-        gid, partition = storm.group.gid, storm.group.partition
+        group_hash, partition = storm.group.group_hash, storm.group.partition
         for form, made in zip(FORMS, (rivals.request, rivals.metadata), strict=False):
-            await client.set(f"{form}:{gid}", orjson.dumps(made(storm, size)))
-            used[form][size] = await memory(f"{form}:{gid}")
+            await client.set(f"{form}:{group_hash}", orjson.dumps(made(storm, size)))
+            used[form][size] = await memory(f"{form}:{group_hash}")
         signals = [storm.signal(pod, 48_000_000 + n) for n, pod in enumerate(storm.pods(size))]
         for start in range(0, size, 250):
             await way.fold({storm: signals[start : start + 250]})
         names = [
             *(
-                key(partition, gid)
+                key(partition, group_hash)
                 for key in (
                     keys.storm,
                     keys.ids,
@@ -337,7 +337,7 @@ async def measure_bytes(server: Valkey) -> dict[str, dict[int, int]]:
             keys.due(partition),
         ]
         used["stormfold, its ids not trimmed"][size] = await memory(*names)
-        await way.make_safe([storm], trim=48_000_000 + size - 1)
+        await way.make_durable([storm], trim=48_000_000 + size - 1)
         used["stormfold"][size] = await memory(*names)
     await connection.close()
     return {form: dict(sizes) for form, sizes in used.items()}
@@ -378,7 +378,7 @@ async def churn_json(connection: Connection, form: str, count: int) -> None:
 
 
 async def churn_ours(connection: Connection, count: int) -> None:
-    """The same by our scripts, with everything safe at the end."""
+    """The same by our scripts, with everything durable at the end."""
     way = Stormfold(StormStore(connection, cluster="bench"))
     versions = itertools.count(48_000_000)
 
@@ -393,7 +393,7 @@ async def churn_ours(connection: Connection, count: int) -> None:
                 for piece in (of[start : start + 40] for start in range(0, len(of), 40))
             ]
             await in_turns(way.fold, batches)
-        await way.make_safe(some, trim=next(versions))
+        await way.make_durable(some, trim=next(versions))
 
     await churn(count, grow, way.end)
 

@@ -181,7 +181,7 @@ class App:
         self._router.namespaces_listed(dict(namespaces))
         await self._client.list_all(paths.collection(RemediationRequest.plural), self._index.seen)
         opened = list(self._index.open_requests())
-        self._folder.adopt(await until_done(self._store.open_gids), opened)
+        self._folder.adopt(await until_done(self._store.open_groups), opened)
         self._router.retain((request.version for request in opened), self._folder.storms.versions_in_use())
         await self._policies.sync()
         self._readiness.loaded = True

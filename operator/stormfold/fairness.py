@@ -23,7 +23,7 @@ class FairShare:
         self.taken = 0
         self._of: Tally[str] = Tally()
 
-    def left(self, namespace: str) -> int:
+    def free(self, namespace: str) -> int:
         """How many more places a namespace may take now."""
         return max(0, (self.places - self.taken - self._of[namespace] + 1) // 2)
 
@@ -32,7 +32,7 @@ class FairShare:
         return self._of[namespace]
 
     def take(self, namespace: str, places: int = 1) -> None:
-        """Take places, also beyond what is `left`: who may not must ask before."""
+        """Take places, also beyond what is `free`: who may not must ask before."""
         self.taken += places
         self._of[namespace] += places
 

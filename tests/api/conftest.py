@@ -26,7 +26,7 @@ from stormfold.demo.building import ensure_binaries
 from stormfold.demo.controlplane import ControlPlane
 from stormfold.demo.process import tail
 from stormfold.demo.valkey import Valkey
-from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, SETTLE
+from stormfold.fold.scripts import ACK, CLAIM, CLOSE, FOLD, FREEZE
 
 ROOT = Path(__file__).parents[2]
 OPERATOR_NAMESPACE = "stormfold-system"
@@ -340,7 +340,7 @@ async def stage(
     """An operator, not started yet, between a proxy of the API server and one of Redis, and a team."""
     kubeconfig = api_proxy.kubeconfig(tmp_path / "proxied")
     process = await operator(kubeconfig=kubeconfig, redis_url=redis_proxy.url, start=False)
-    for script in (FOLD, CLAIM, SETTLE, CLOSE, FORGET):
+    for script in (FOLD, CLAIM, ACK, FREEZE, CLOSE):
         # So that the first call of each is the call, and not the word that the server does not know it.
         valkey.command("SCRIPT", "LOAD", script.body)
     return Stage(process, api, api_proxy, redis_proxy, valkey, Team(api, namespace))

@@ -76,7 +76,7 @@ class Sender:
 
     async def policy(self, **spec: Any) -> None:
         """A policy of the namespace under which storms settle only when they are told to."""
-        terms = {"hold": "100ms", "window": {"idle": "10m"}, "closeAfter": "1h"}
+        terms = {"groupWait": "100ms", "window": {"idle": "10m"}, "closeAfter": "1h"}
         policy = {
             "apiVersion": "stormfold.dev/v1alpha1",
             "kind": "StormPolicy",
@@ -191,7 +191,7 @@ async def test_many_posts_of_one_storm_share_its_writes(
     assert len([seen for seen in writes if "/remediationrequests/" in seen.path]) <= 4
 
 
-async def test_alerts_that_are_not_safe_in_time_are_refused_and_counted_once_when_they_come_again(
+async def test_alerts_that_are_not_durable_in_time_are_refused_and_counted_once_when_they_come_again(
     replica: NewReplica, sender: Sender, stage: Stage, tmp_path: Path
 ) -> None:
     process = await replica(
@@ -202,7 +202,7 @@ async def test_alerts_that_are_not_safe_in_time_are_refused_and_counted_once_whe
     await sender.accepted()
     away = stage.api_proxy.respond("POST", "/remediationrequests", 503, times=None)
     status, answer = await sender.post(process, sender.alerts(7))
-    assert (status, answer["reason"]) == (503, "NotSafeInTime")
+    assert (status, answer["reason"]) == (503, "NotDurableInTime")
     stage.api_proxy.remove(away)
 
     async def again() -> tuple[int, Any]:
@@ -466,7 +466,7 @@ async def test_own_examples_of_bodies_are_taken(replica: NewReplica, sender: Sen
         "spec": {
             "groupBy": ["name"],
             "requestNamespace": sender.namespace,
-            "hold": "100ms",
+            "groupWait": "100ms",
             "severityMap": {"P0": "critical", "sev1": "high", "page": "high"},
         },
     }
@@ -624,7 +624,7 @@ async def cluster_policy(sender: Sender, name: str, **spec: Any) -> None:
                 "apiVersion": "stormfold.dev/v1alpha1",
                 "kind": "ClusterStormPolicy",
                 "metadata": {"name": name},
-                "spec": {"hold": "100ms"} | spec,
+                "spec": {"groupWait": "100ms"} | spec,
             }
         )
     generation = 1 + (known["metadata"]["generation"] if known else 0)

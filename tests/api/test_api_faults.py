@@ -102,7 +102,7 @@ async def test_failed_writes_of_requests_are_repeated_without_harm(stage: Stage)
     creates = f"/namespaces/{team.namespace}/remediationrequests$"
     rules = []
     for name in ("throttled", "failed", "failed-after", "cut", "cut-after"):
-        patches = f"/remediationrequests/storm-{team.gid(name)}-1/status"
+        patches = f"/remediationrequests/storm-{team.group_hash(name)}-1/status"
         body = f'"{name}"'.encode()
         for method, path, match in (("POST", creates, body), ("PATCH", patches, b"")):
             what = {
@@ -228,7 +228,7 @@ async def test_signals_of_a_namespace_that_is_being_deleted_are_kept_and_others_
     stage: Stage, api: Api, new_namespace: NewNamespace
 ) -> None:
     doomed = Team(api, await new_namespace())
-    await doomed.policy(hold="5s")
+    await doomed.policy(groupWait="5s")
     await stage.team.policy()
     await stage.operator.start()
     await doomed.report("trouble", 3)

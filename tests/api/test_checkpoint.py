@@ -1,5 +1,5 @@
-"""How far everything is safe, and what proves that a Signal was counted: the checkpoint, its id in Redis, its
-mark."""
+"""How far everything is durable, and what proves that a Signal was counted: the checkpoint, its id in Redis,
+its mark."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.harness.stage import Stage
 from tests.harness.steps import LEASE, checkpoint_of, create, script
 from tests.harness.team import Team
 
-from stormfold.fold.scripts import FOLD, SETTLE, Script
+from stormfold.fold.scripts import ACK, FOLD, Script
 
 
 async def marked(team: Team, api: Api) -> int:
@@ -27,7 +27,9 @@ async def test_checkpoint_is_never_ahead_of_a_signal_that_no_request_holds(stage
     held = create(stage, "trouble", "before")
     made = await team.report("trouble", 6)
     await eventually(
-        lambda: stage.metric("stormfold_signals_unsafe"), lambda unsafe: unsafe == 6, what="6 are taken in"
+        lambda: stage.metric("stormfold_signals_in_flight"),
+        lambda in_flight: in_flight == 6,
+        what="6 are taken in",
     )
     # The first of the two may have been on its way before the last Signal was taken in.
     renewals = stage.api_proxy.count("PUT", LEASE)
@@ -61,7 +63,7 @@ async def test_metadata_edited_while_the_operator_is_down_is_no_new_signal(
     await team.assert_exact()
 
 
-@pytest.mark.parametrize("which", [FOLD, SETTLE], ids=["folded", "settled"])
+@pytest.mark.parametrize("which", [FOLD, ACK], ids=["folded", "acked"])
 async def test_metadata_edited_right_after_the_count_is_no_new_signal(
     which: Script, stage: Stage, kubectl: Kubectl
 ) -> None:

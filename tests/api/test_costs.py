@@ -17,7 +17,7 @@ WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 async def test_storm_takes_no_more_writes_than_recorded(scene: Scene, control_plane: ControlPlane) -> None:
     # All signals are there before the request is made, so that how fast they come does not matter.
-    await scene.policy(hold="4s", threshold={"signals": 100, "within": "1m"}, window={"idle": "1s"})
+    await scene.policy(groupWait="4s", threshold={"signals": 100, "within": "1m"}, window={"idle": "1s"})
     await scene.pods("Trouble", SIGNALS)
     [request] = await scene.comes_to((1, "Settled", SIGNALS))
     await scene.signals_come_to("status.phase", [("Folded",)] * SIGNALS)

@@ -46,7 +46,7 @@ async def test_events_from_before_the_start_are_a_settled_storm_that_closes_by_t
         await scene.policy(
             match={"sources": ["event"]},
             groupBy=["name"],
-            hold="100ms",
+            groupWait="100ms",
             window={"idle": "4s"},
             closeAfter="12m20s",
         )

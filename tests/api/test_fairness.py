@@ -49,9 +49,9 @@ async def probed(team: Team, name: str) -> tuple[float, float]:
     return time.monotonic() - created, created - began
 
 
-async def unsafe(process: OperatorProcess) -> float:
+async def in_flight(process: OperatorProcess) -> float:
     """How many signals wait for their request."""
-    return (await process.metrics()).total("stormfold_signals_unsafe")
+    return (await process.metrics()).total("stormfold_signals_in_flight")
 
 
 @pytest.mark.parametrize("groups", [1, 200], ids=["one storm", "hundreds of storms"])
@@ -77,7 +77,7 @@ async def test_flood_of_one_namespace_does_not_delay_another(
     # The API server is slower, too: on the way to a request it is called so often.
     slower = CALLS * max(creating for _, creating in delays)
     assert max(late) <= DELAY_SECONDS + slower, f"median {statistics.median(late):.2f} s of {len(late)}"
-    await eventually(lambda: unsafe(process), lambda left: left == 0, within=40, what="all are counted")
+    await eventually(lambda: in_flight(process), lambda left: left == 0, within=40, what="all are counted")
     counts = [request["status"]["signals"]["total"] for request in await flooding.requests()]
     assert counts == [FLOOD // groups] * groups
 
@@ -122,14 +122,14 @@ async def test_namespace_whose_groups_wait_below_a_threshold_does_not_stop_anoth
 
     async def held() -> tuple[float, float]:
         metrics = await process.metrics()
-        return metrics.total("stormfold_signals_unsafe"), metrics.total("stormfold_signals_held_back")
+        return metrics.total("stormfold_signals_in_flight"), metrics.total("stormfold_signals_deferred")
 
     full = (ROOM / 2, 2 * ROOM - ROOM / 2)
-    await eventually(held, lambda seen: seen == full, within=20, what=f"held, held back: {full}")
+    await eventually(held, lambda seen: seen == full, within=20, what=f"held, deferred: {full}")
     for number in range(3):
         await comes_soon(other, f"trouble-{number}")
     metrics = await process.metrics()
-    assert metrics.total("stormfold_namespaces_held_back") == 1
+    assert metrics.total("stormfold_namespaces_deferred") == 1
     events = await api.list("Event", waiting.namespace)
     assert [(event["type"], event["reason"]) for event in events] == [("Warning", "NoRoom")]
 
@@ -159,12 +159,10 @@ async def test_namespace_whose_requests_are_refused_does_not_stop_another_and_is
     names = [f"storm-{number}" for number in range(40)]
     await asyncio.gather(*(refused.report(name, ROOM // 20) for name in names))
 
-    async def held_back() -> float:
-        return (await process.metrics()).total("stormfold_signals_held_back")
+    async def deferred() -> float:
+        return (await process.metrics()).total("stormfold_signals_deferred")
 
-    await eventually(
-        held_back, lambda left: left == 2 * ROOM - ROOM / 2, within=20, what="most are held back"
-    )
+    await eventually(deferred, lambda left: left == 2 * ROOM - ROOM / 2, within=20, what="most are deferred")
     for number in range(3):
         await comes_soon(other, f"trouble-{number}")
     if killed:
@@ -176,7 +174,7 @@ async def test_namespace_whose_requests_are_refused_does_not_stop_another_and_is
     api_proxy.remove(refusal)
     await refused.assert_exact(within=40)
     await other.assert_exact()
-    assert await eventually(held_back, lambda left: left == 0, what="nothing is held back") == 0
+    assert await eventually(deferred, lambda left: left == 0, what="nothing is deferred") == 0
 
 
 async def test_alerts_of_a_namespace_without_room_are_refused_and_those_of_others_taken(
@@ -207,7 +205,7 @@ async def test_alerts_of_a_namespace_without_room_are_refused_and_those_of_other
         return code, answer.get("reason", answer)
 
     await eventually(
-        lambda: unsafe(process), lambda held: held == ROOM / 2, within=20, what="the namespace is full"
+        lambda: in_flight(process), lambda held: held == ROOM / 2, within=20, what="the namespace is full"
     )
     taken = {"accepted": 1, "rejected": [], "discarded": []}
     assert await post(waiting.namespace) == (503, "NoRoom")

@@ -126,7 +126,7 @@ async def test_annotations_and_tokens_are_told_nowhere(
     found = await told(api, valkey, process)
     assert [where for where, text in found.items() if WORD in text] == []
     assert all("Trouble" in found[where] for where in ("requests", "Redis"))
-    assert request["spec"]["gid"] in found["log"]
+    assert request["spec"]["groupHash"] in found["log"]
 
 
 async def test_nothing_that_a_sender_writes_becomes_a_series(scene: Scene) -> None:

@@ -15,7 +15,7 @@ from tests.harness.stage import Stage
 from tests.harness.steps import LEASE, REQUEST, SIGNAL, Step, call, checkpoint, create, script
 from tests.harness.team import Team
 
-from stormfold.fold.scripts import CLAIM, FOLD, SETTLE
+from stormfold.fold.scripts import ACK, CLAIM, FOLD
 
 WHENS: tuple[When, ...] = ("before", "after")
 LOSSES = ("kept", "emptied")
@@ -25,13 +25,11 @@ STEPS = [
     # (a storm's first signals, or later ones?, policy, steps; a script that is held holds up the others: it
     # is last)
     pytest.param(True, {}, {"create": create, "fold": script(FOLD)}, id="new: create and fold"),
-    pytest.param(
-        True, {}, {"patch": call("PATCH", REQUEST), "settle": script(SETTLE)}, id="new: patch and settle"
-    ),
+    pytest.param(True, {}, {"patch": call("PATCH", REQUEST), "ack": script(ACK)}, id="new: patch and ack"),
     pytest.param(True, {}, {"claim": script(CLAIM)}, id="new: claim"),
     pytest.param(False, {}, {"patch": call("PATCH", REQUEST), "fold": script(FOLD)}, id="patch and fold"),
     pytest.param(
-        False, {}, {"mark": call("PATCH", SIGNAL + "/status"), "settle": script(SETTLE)}, id="mark and settle"
+        False, {}, {"mark": call("PATCH", SIGNAL + "/status"), "ack": script(ACK)}, id="mark and ack"
     ),
     pytest.param(
         False,

@@ -12,12 +12,12 @@ from tests.harness.stage import Stage
 from tests.harness.steps import REQUEST, Step, call, script
 from tests.harness.team import Storm
 
-from stormfold.fold.scripts import CLOSE, FORGET
+from stormfold.fold.scripts import CLOSE, FREEZE
 
 STEPS: tuple[Mapping[str, Step], ...] = (
     # A script that is held holds up the others: it is last, and alone.
-    {"patch": call("PATCH", REQUEST), "close": script(CLOSE)},
-    {"forget": script(FORGET)},
+    {"patch": call("PATCH", REQUEST), "freeze": script(FREEZE)},
+    {"close": script(CLOSE)},
 )
 WHENS: tuple[When, ...] = ("before", "after")
 DONE = {"status": {"remediation": {"phase": "Succeeded"}}}

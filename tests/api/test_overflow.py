@@ -49,7 +49,7 @@ async def test_signals_of_an_overflow_storm_stay_there_when_another_leader_reads
         what="the others are read again",
     )
     await eventually(
-        lambda: stage.metric("stormfold_signals_unsafe"), lambda left: left == 0, what="all are safe"
+        lambda: stage.metric("stormfold_signals_in_flight"), lambda left: left == 0, what="all are durable"
     )
     await come_to(*closed)
     # What comes now is new, and may have a storm of its own.

@@ -18,7 +18,7 @@ async def all_counted(operator: OperatorProcess, folded: int) -> None:
     async def state() -> tuple[bool, float]:
         metrics = await operator.metrics()
         return metrics.total("stormfold_signals_folded_total") >= folded, metrics.total(
-            "stormfold_signals_unsafe"
+            "stormfold_signals_in_flight"
         )
 
     await eventually(state, lambda seen: seen == (True, 0), within=40, what=f"{folded} signals are counted")

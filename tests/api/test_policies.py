@@ -295,7 +295,7 @@ async def test_two_policies_of_one_name_in_two_namespaces_open_two_storms(scene:
     await scene.pods("Trouble", 2, namespace=other)
     [ours] = await scene.comes_to((1, "Settled", 3))
     [theirs] = await scene.comes_to((1, "Settled", 2), namespace=other)
-    assert ours["spec"]["gid"] != theirs["spec"]["gid"]
+    assert ours["spec"]["groupHash"] != theirs["spec"]["groupHash"]
 
 
 async def _marked(scene: Scene, name: str) -> Any:

@@ -12,7 +12,7 @@ from tests.harness.stage import Stage
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
-from stormfold.fold.scripts import CLAIM, FOLD, SETTLE
+from stormfold.fold.scripts import ACK, CLAIM, FOLD
 from stormfold.model.group import partition
 
 
@@ -38,8 +38,8 @@ async def test_loss_of_anything_in_redis_leaves_one_exact_request_a_storm(stage:
             case "scripts-flushed":
                 valkey.command("SCRIPT", "FLUSH")
             case "storm-deleted":
-                gid = team.gid(name)
-                assert valkey.command("DEL", keys.storm(partition(gid), gid)) == 1
+                group_hash = team.group_hash(name)
+                assert valkey.command("DEL", keys.storm(partition(group_hash), group_hash)) == 1
             case "older-state":
                 older = all_keys(valkey)
                 for key in older:
@@ -70,9 +70,9 @@ async def test_lost_storm_without_a_further_signal_keeps_its_deadlines(stage: St
         stage.valkey.command("FLUSHALL")
     else:
         await team.assert_exact()
-        gid = team.gid("trouble")
-        stage.valkey.command("DEL", *(key for key in all_keys(stage.valkey) if key.endswith(gid)))
-        assert stage.valkey.command("ZREM", keys.due(partition(gid)), gid) == 1
+        group_hash = team.group_hash("trouble")
+        stage.valkey.command("DEL", *(key for key in all_keys(stage.valkey) if key.endswith(group_hash)))
+        assert stage.valkey.command("ZREM", keys.due(partition(group_hash)), group_hash) == 1
     await team.assert_exact()
     (request,) = await team.requests()
     assert request["status"]["deadlines"]["close"] == due
@@ -101,10 +101,10 @@ async def test_group_below_its_threshold_outlives_the_loss_of_redis(stage: Stage
 async def test_cut_calls_of_scripts_are_repeated_without_harm(when: str, stage: Stage) -> None:
     team = stage.team
     await team.policy()
-    gid = team.gid("trouble").encode()
+    group_hash = team.group_hash("trouble").encode()
     cuts = [
-        stage.redis_proxy.cut("EVALSHA", (script.sha.encode(), gid), when=when, times=2)  # type: ignore[arg-type]
-        for script in (FOLD, CLAIM, SETTLE)
+        stage.redis_proxy.cut("EVALSHA", (script.sha.encode(), group_hash), when=when, times=2)  # type: ignore[arg-type]
+        for script in (FOLD, CLAIM, ACK)
     ]
     await stage.operator.start()
     await team.report("trouble", 7)
@@ -150,7 +150,9 @@ async def test_full_redis_makes_signals_wait_and_loses_none(stage: Stage) -> Non
     await eventually(
         lambda: stage.metric("stormfold_redis_memory_ratio"), lambda ratio: ratio > 0.9, what="it is noticed"
     )
-    await eventually(lambda: stage.metric("stormfold_signals_unsafe"), lambda held: held == 9, what="9 wait")
+    await eventually(
+        lambda: stage.metric("stormfold_signals_in_flight"), lambda held: held == 9, what="9 wait"
+    )
     assert stage.operator.running
     stage.valkey.command("CONFIG", "SET", "maxmemory", "0")
     await team.report("after", 6)

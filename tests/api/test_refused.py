@@ -161,7 +161,7 @@ async def test_refusal_is_told_in_the_api_servers_words_and_when_it_is_over_noth
             return await process.post_alerts(body, token=TOKEN)
 
         status, answer = await posted()
-        assert (status, answer["reason"]) == (503, "NotSafeInTime")
+        assert (status, answer["reason"]) == (503, "NotDurableInTime")
         said = rf"RemediationRequest {requests}/storm-[0-9a-f]{{16}}-1 is not written: .*{re.escape(words)}"
         assert re.search(said, answer["message"]), answer
 

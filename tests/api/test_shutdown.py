@@ -108,15 +108,15 @@ async def test_sigterm_ends_in_time_when_redis_is_away(stage: Stage, operator: N
     process = await operator(redis_url=stage.redis_proxy.url, environment={"STORMFOLD_GRACE_SECONDS": "1"})
     stage.redis_proxy.disconnect()
     await team.report("trouble", 6)
-    await eventually(lambda: _unsafe(process), lambda held: held == 6, within=30, what="6 are taken in")
+    await eventually(lambda: _in_flight(process), lambda held: held == 6, within=30, what="6 are taken in")
     assert await process.terminate(within=15) == 0
     stage.redis_proxy.reconnect()
     await stage.operator.start(ready=False)
     await team.assert_exact()
 
 
-async def _unsafe(process: Any) -> float:
-    return float((await process.metrics()).total("stormfold_signals_unsafe"))
+async def _in_flight(process: Any) -> float:
+    return float((await process.metrics()).total("stormfold_signals_in_flight"))
 
 
 async def test_sigterm_ends_one_that_waits_for_the_lease(stage: Stage, operator: NewOperator) -> None:
@@ -152,7 +152,7 @@ async def test_metrics_have_no_label_that_grows_with_what_is_watched(stage: Stag
     await stage.operator.start()
     await team.report("trouble", 6)
     await team.assert_exact()
-    bound = {"namespace", "name", "gid", "uid", "pod", "policy", "storm", "resource"}
-    unbounded = {team.namespace, "trouble", team.gid("trouble"), "trouble-1", "storms"}
+    bound = {"namespace", "name", "groupHash", "uid", "pod", "policy", "storm", "resource"}
+    unbounded = {team.namespace, "trouble", team.group_hash("trouble"), "trouble-1", "storms"}
     samples = (await stage.operator.metrics()).samples
     assert [s for s in samples if bound & set(s[1]) or unbounded & set(s[1].values())] == []

@@ -42,7 +42,7 @@ async def test_fifteen_signals_of_fifteen_pods_make_one_request_under_the_shippe
 
 
 async def test_groups_below_the_threshold_get_a_request_that_says_it_is_no_storm(scene: Scene) -> None:
-    await scene.policy(hold="2s")
+    await scene.policy(groupWait="2s")
     for count in (1, 2, 3, 4, 5):
         await scene.pods(f"Trouble{count}", count)
     detected = "status.conditions.StormDetected"

@@ -288,7 +288,7 @@ async def test_post_that_takes_too_long_is_to_come_again() -> None:
     async with served(replace(OPTIONS, wait_seconds=0.2)) as it:
         it.behind.holds = True
         found = await it.post(body(alert(0), alert(1)))
-        assert (found.code, found.reason, found.headers["Retry-After"]) == (503, "NotSafeInTime", "2")
+        assert (found.code, found.reason, found.headers["Retry-After"]) == (503, "NotDurableInTime", "2")
         assert in_flight() == 0
         # Nobody waits any longer; what comes now does no harm.
         it.behind.conclude(it.behind.arrivals)
@@ -652,7 +652,7 @@ async def test_body_that_is_not_parsed_in_time_is_to_come_again(monkeypatch: pyt
     async with served(replace(OPTIONS, wait_seconds=0.3)) as it:
         posts = [it.post_later(GOOD, Authorization=f"Bearer {token}") for token in ("first", "second")]
         found = [await asyncio.wait_for(post, 5) for post in posts]
-        assert [(one.code, one.reason) for one in found] == [(503, "NotSafeInTime")] * 2
+        assert [(one.code, one.reason) for one in found] == [(503, "NotDurableInTime")] * 2
         assert in_flight() == 0
 
 

@@ -55,10 +55,10 @@ async def test_quiet_storm_is_closed_and_the_next_signal_opens_the_next_epoch(sc
     await scene.pods("Trouble", 2)
     before, after = await scene.comes_to((1, "Closed", 5), (2, "Closed", 2))
     assert before == first
-    gid = first["spec"]["gid"]
-    assert rows([before, after], "metadata.name spec.gid") == [
-        (f"storm-{gid}-1", gid),
-        (f"storm-{gid}-2", gid),
+    group_hash = first["spec"]["groupHash"]
+    assert rows([before, after], "metadata.name spec.groupHash") == [
+        (f"storm-{group_hash}-1", group_hash),
+        (f"storm-{group_hash}-2", group_hash),
     ]
     assert after["status"]["affectedResourceCount"] == 2
     assert after["status"]["revision"] == 1
@@ -98,7 +98,7 @@ async def test_storm_that_never_pauses_is_closed_at_its_greatest_duration(scene:
 
 
 async def test_signals_of_a_storm_that_is_being_closed_are_all_counted_once(scene: Scene) -> None:
-    await scene.policy(hold="0s", window={"idle": "100ms", "maxDuration": "300ms"}, closeAfter="300ms")
+    await scene.policy(groupWait="0s", window={"idle": "100ms", "maxDuration": "300ms"}, closeAfter="300ms")
     created = 0
 
     async def feed() -> None:
@@ -138,7 +138,7 @@ async def test_deadlines_follow_the_policy_and_go_with_the_phase(scene: Scene) -
 
 
 async def test_request_waits_for_hold_and_is_made_at_the_threshold_before_it(scene: Scene) -> None:
-    await scene.policy(hold="1m", threshold={"signals": 3, "within": "1m"})
+    await scene.policy(groupWait="1m", threshold={"signals": 3, "within": "1m"})
     await scene.pods("Trouble", 2)
     await scene.pods("Barrier", 3)
     await scene.requests_come_to("spec.name status.signals.total", [("Barrier", 3)])

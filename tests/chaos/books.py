@@ -37,13 +37,13 @@ class Shown:
     """What a request said."""
 
     name: str
-    gid: str
+    group_hash: str
     epoch: int
     phase: str
     total: int
     folded: int
     repeats: int
-    life: str
+    incarnation: str
     """Incarnation, and the one it was continued from."""
     pods: Mapping[str, int]
 
@@ -57,7 +57,7 @@ class Shown:
             pods[resource["name"]] += resource["signals"]
         return cls(
             request["metadata"]["name"],
-            request["spec"].get("gid", ""),
+            request["spec"].get("groupHash", ""),
             request["spec"]["epoch"],
             status.get("phase", ""),
             (status.get("signals") or {}).get("total", 0),
@@ -136,10 +136,10 @@ class Ledger:
         twice = max(0, sum((more - edited).values()) - repeats)
         storms: defaultdict[str, list[int]] = defaultdict(list)
         for shown in self.requests.values():
-            storms[shown.gid].append(shown.epoch)
-        for gid, epochs in storms.items():
+            storms[shown.group_hash].append(shown.epoch)
+        for group_hash, epochs in storms.items():
             if sorted(epochs) != list(range(1, len(epochs) + 1)):
-                problems.append(f"the epochs of {gid} are {sorted(epochs)}")
+                problems.append(f"the epochs of {group_hash} are {sorted(epochs)}")
         empty = [shown.name for shown in self.requests.values() if shown.total == 0]
         if empty:
             problems.append(f"requests without a signal: {', '.join(empty)}")
@@ -263,7 +263,7 @@ class Books:
                     at,
                     f"epoch {shown.epoch} {shown.phase or 'made'}: total {shown.total}, folded "
                     f"{shown.folded}, "
-                    f"repeats {shown.repeats}, life {shown.life}",
+                    f"repeats {shown.repeats}, incarnation {shown.incarnation}",
                 )
             )
         total = sum(shown.total for shown in ledger.requests.values())

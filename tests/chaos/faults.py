@@ -486,9 +486,11 @@ class RequestsDeleted(Fault):
 
     async def _is_held(self, world: World, shown: Shown) -> bool:
         """Whether Redis has all that the request holds: it may have lost something a moment ago."""
-        life = shown.life.partition(" ")[0]
-        found = await asyncio.to_thread(world.store.storm, shown.gid)
-        return found.get("g") == life and int(found.get("t", 0)) + int(found.get("n", 0)) >= shown.folded
+        incarnation = shown.incarnation.partition(" ")[0]
+        found = await asyncio.to_thread(world.store.storm, shown.group_hash)
+        return (
+            found.get("g") == incarnation and int(found.get("t", 0)) + int(found.get("n", 0)) >= shown.folded
+        )
 
     async def _delete(self, world: World, books: Books, metadata: dict[str, str]) -> None:
         of_namespace = f"/apis/stormfold.dev/v1alpha1/namespaces/{metadata['namespace']}"

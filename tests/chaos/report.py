@@ -112,18 +112,18 @@ def _others(result: Result) -> int:
     return len(result.problems) + sum(len(account.problems) for account in result.accounts)
 
 
-def logged(logs: Iterable[Path], gid: str, began: float) -> Iterator[Entry]:
+def logged(logs: Iterable[Path], group_hash: str, began: float) -> Iterator[Entry]:
     """What operators logged of a group; `began` is the beginning in Unix seconds."""
     for number, log in enumerate(logs):
         for line in log.read_text(errors="replace").splitlines():
-            if gid and gid in line:
+            if group_hash and group_hash in line:
                 with contextlib.suppress(ValueError):
                     said = json.loads(line)
                     moment = datetime.strptime(said["time"], "%Y-%m-%d %H:%M:%S,%f").astimezone()
                     rest = {
                         k: v
                         for k, v in said.items()
-                        if k not in {"time", "level", "logger", "message", "gid"}
+                        if k not in {"time", "level", "logger", "message", "groupHash"}
                     }
                     yield Entry(moment.timestamp() - began, f"operator {number}: {said['message']} {rest}")
 
@@ -138,8 +138,8 @@ def tell(result: Result, books: Books, logs: Sequence[Path], began: float, conso
     for account in islice(wrong, SHOWN_STORMS):
         console.print(f"\nhistory of {account.group}, seed {result.seed}:", style="bold")
         ledger = books.ledgers[account.group]
-        gid = next((name.split("-")[1] for name in ledger.requests), "")
-        for entry in books.history(account.group, logged(logs, gid, began)):
+        group_hash = next((name.split("-")[1] for name in ledger.requests), "")
+        for entry in books.history(account.group, logged(logs, group_hash, began)):
             console.print(f"  {entry.at:7.2f}  {entry.what}", soft_wrap=True, highlight=False, markup=False)
         sent = Counter(one.pod for one in ledger.sent)
         counted: Counter[str] = Counter()

@@ -223,7 +223,7 @@ class Sender:
             self.books.edited(occurrence, version, self.world.seconds)
 
     async def _raise(self, move: Raise) -> None:
-        """Only once it is safe: of two changes between two reads the operator sees the last
+        """Only once it is durable: of two changes between two reads the operator sees the last
         (docs/decisions/0001)."""
         version = self._versions.get((move.group.name, move.number))
         if version is None or above(self.checkpoints, Occurrence(move.group, move.number), version):

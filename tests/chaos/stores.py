@@ -107,11 +107,11 @@ class Store(ABC):
             with contextlib.suppress(OSError, ServerError):
                 server.command(*command)
 
-    def storm(self, gid: str) -> dict[str, Any]:
+    def storm(self, group_hash: str) -> dict[str, Any]:
         """The fields of a storm, none if it is not there or nobody answers."""
         for server in self.primaries():
             with contextlib.suppress(OSError, ServerError):
-                return fields_of(server, keys.storm(partition(gid), gid))
+                return fields_of(server, keys.storm(partition(group_hash), group_hash))
         return {}
 
 

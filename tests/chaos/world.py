@@ -37,7 +37,7 @@ RESTART_SECONDS = 0.5
 
 QUICK: dict[str, Any] = {
     "threshold": {"signals": 5, "within": "3s"},
-    "hold": "100ms",
+    "groupWait": "100ms",
     # After a loss of Redis data, alerts that had fired anew may hold a request open for so long.
     "window": {"idle": "1s", "maxDuration": "1m"},
     "closeAfter": "3s",

@@ -13,7 +13,7 @@ from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl, KubectlError
 from tests.harness.scene import at, rows
 
-from stormfold.model.group import PolicyId, gid
+from stormfold.model.group import PolicyId, group_hash
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "signals" / "small-storm.yaml"
@@ -76,7 +76,7 @@ def small_storm(namespace: str) -> str:
 def group_of(namespace: str) -> str:
     """The id of the group that its signals make under the default policy."""
     policy = PolicyId("ClusterStormPolicy", "", "default")
-    return gid(policy, (("name", "KubePodCrashLooping"), ("namespace", namespace)))
+    return group_hash(policy, (("name", "KubePodCrashLooping"), ("namespace", namespace)))
 
 
 async def editor(cluster: Cluster, namespace: str) -> Kubectl:

@@ -49,7 +49,7 @@ async def test_namespace_with_an_open_storm_is_gone_at_once(
     await staying.assert_exact()
 
     async def waiting() -> float:
-        return (await cluster.metrics()).total("stormfold_signals_unsafe")
+        return (await cluster.metrics()).total("stormfold_signals_in_flight")
 
     # What is left of it waits for as long as a namespace may be away.
     await eventually(

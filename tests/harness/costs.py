@@ -32,7 +32,7 @@ def hold(**counted: int) -> None:
 
 def bytes_of(server: Valkey, group: Group) -> int:
     """All that the server keeps for the group, key names and its own bookkeeping included."""
-    names = server.command("KEYS", f"sf:*:{group.gid}")
+    names = server.command("KEYS", f"sf:*:{group.group_hash}")
     assert isinstance(names, list)
     # The sorted set of deadlines is shared; here this storm bears all of it.
     of_each = [server.command("MEMORY", "USAGE", str(name), "SAMPLES", 0) for name in [*names, group.due_key]]

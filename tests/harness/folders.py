@@ -17,7 +17,7 @@ from stormfold.api.stormpolicy import PolicySpec
 from stormfold.app import end_all
 from stormfold.fold.connection import Connection
 from stormfold.fold.folder import Folder
-from stormfold.fold.holding import Continuation, Held
+from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Span, Verdict
 from stormfold.model.group import PolicyId
@@ -53,7 +53,7 @@ def counted_in(epoch: int) -> Verdict:
     return Verdict(SignalPhase.FOLDED, Reason.COUNTED, f"storm {epoch}")
 
 
-NOTHING = Held(1, "", 0, "")
+NOTHING = RequestPosition(1, "", 0, "")
 """What a request holds that says nothing yet."""
 
 
@@ -61,8 +61,8 @@ NOTHING = Held(1, "", 0, "")
 class View:
     """A request, as a folder hears of it."""
 
-    position: Held = NOTHING
-    gid: str = GROUP.gid
+    position: RequestPosition = NOTHING
+    group_hash: str = GROUP.group_hash
     version: PolicyVersion = POLICY
     namespace: str = "shop"
     overflow: bool = False
@@ -100,7 +100,7 @@ class World:
     """The same of what Redis has counted, or knew."""
     expected: list[int] = field(default_factory=list)
     """Partitions that have something due."""
-    held: Held | None = None
+    held: RequestPosition | None = None
     renewals: dict[int, Arrival] = field(default_factory=dict)
     """resourceVersion → the signal as it is to be folded now."""
 
@@ -108,7 +108,7 @@ class World:
         router = Router()
         router.update([self.policy, OTHERS], in_use=())
         self.folder = Folder(self.store, router, self, self, asyncio.Event())
-        self.group = Group(self.store, GROUP.gid, POLICY.terms)
+        self.group = Group(self.store, GROUP.group_hash, POLICY.terms)
 
     # --- as the source of what it submits
 
@@ -135,19 +135,19 @@ class World:
 
     # --- as the index of requests
 
-    def position(self, gid: str, epoch: int) -> Held | None:
+    def position(self, group_hash: str, epoch: int) -> RequestPosition | None:
         """How much the request of that epoch holds."""
         return self.held if self.held and self.held.epoch == epoch else None
 
-    def continuation(self, gid: str) -> Continuation | None:
+    def continuation(self, group_hash: str) -> Continuation | None:
         """What the latest request says."""
-        return self.requests.get(gid)
+        return self.requests.get(group_hash)
 
-    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
         """Nothing is known of closed storms."""
         return ()
 
-    def verdict(self, gid: str, epoch: int) -> Verdict:
+    def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What a signal is told that is in the request of that epoch."""
         return counted_in(epoch)
 
@@ -181,8 +181,8 @@ class World:
 
     async def storm(self) -> Snapshot | None:
         """What Redis has."""
-        await self.store.hasten([GROUP.gid], now_ms=0)
-        storms = await self.store.claim(GROUP.partition, [GROUP.gid], now_ms=NOW)
+        await self.store.make_due([GROUP.group_hash], now_ms=0)
+        storms = await self.store.claim(GROUP.partition, [GROUP.group_hash], now_ms=NOW)
         return storms[0] if storms else None
 
     async def counted(self) -> tuple[int, int]:
@@ -193,44 +193,44 @@ class World:
     def request_says(self, seed: Seed) -> None:
         """Let the index hold a request."""
         opening = POLICY.opening(GROUP, signal(1)).encoded()
-        self.requests[GROUP.gid] = Continuation(seed, POLICY, opening)
+        self.requests[GROUP.group_hash] = Continuation(seed, POLICY, opening)
 
-    async def life(self) -> str:
+    async def incarnation(self) -> str:
         """The storm's incarnation in Redis."""
         storm = await self.storm()
         assert storm is not None
         return storm.incarnation
 
-    def observe(self, epoch: int, folded: int, life: str, origin: str = "") -> None:
+    def observe(self, epoch: int, folded: int, incarnation: str, origin: str = "") -> None:
         """Let the folder see that a request holds so much of that incarnation."""
-        self.held = Held(epoch, life, folded, origin)
+        self.held = RequestPosition(epoch, incarnation, folded, origin)
         self.folder.observed(View(self.held))
 
-    def mistrust(self, life: str) -> None:
+    def mark_stale(self, incarnation: str) -> None:
         """Let the folder know that what Redis has does not descend from the request."""
-        self.folder.mistrust(View(), life)
+        self.folder.mark_stale(View(), incarnation)
 
     async def written(self, epoch: int, folded: int) -> None:
         """Let the folder see that a request holds so much of what is in Redis."""
-        self.observe(epoch, folded, await self.life())
+        self.observe(epoch, folded, await self.incarnation())
 
     async def freeze(self) -> Snapshot:
         """Begin to close the storm."""
         storm = await self.storm()
         assert storm is not None
-        _, frozen = await self.store.close(
+        _, frozen = await self.store.freeze(
             storm, reason="MAX_DURATION_REACHED", expected_folded=None, now_ms=NOW
         )
         assert frozen is not None
         return frozen
 
 
-def of_alerts(number: int, life: str) -> Seed:
-    """What a request says that holds so many alerts of a life."""
+def of_alerts(number: int, incarnation: str) -> Seed:
+    """What a request says that holds so many alerts of an incarnation."""
     return Seed(
         epoch=1,
         closed=False,
-        incarnation=life,
+        incarnation=incarnation,
         total=number,
         folded=number,
         firing=number,

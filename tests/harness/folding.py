@@ -12,14 +12,14 @@ from tests.harness.values import ARRIVAL, SHOP, T0, TERMS
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.arguments import Fold
-from stormfold.fold.replies import CloseWord, Folded, ForgetWord, SettleWord
+from stormfold.fold.replies import AckWord, CloseWord, Folded, FreezeWord
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Target
 from stormfold.model.group import partition
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
 
 CLUSTER = "cluster-under-test"
-GID = "00000000000000a7"
+GROUP_HASH = "00000000000000a7"
 
 
 DISCARDED_AS = "DISCARDED:BELOW_THRESHOLD"
@@ -97,7 +97,7 @@ def event(uid: str, version: int, count: int, after: int = 0, **changes: Any) ->
     return replace(ARRIVAL, ref=EventRef(uid, version, count, after), fingerprint=uid, **changes)
 
 
-class Life(str):
+class Counted(str):
     """Equals every incarnation that begins like it: the end names the server."""
 
     __slots__ = ()
@@ -111,13 +111,13 @@ class Life(str):
     __hash__ = str.__hash__
 
 
-LIFE = Life("life")
+INCARNATION = Counted("incarnation")
 
 OPENED = Snapshot(
-    gid=GID,
+    group_hash=GROUP_HASH,
     epoch=1,
     state=State.OPEN,
-    incarnation=LIFE,
+    incarnation=INCARNATION,
     origin="",
     terms=TERMS,
     opening="opening",
@@ -150,7 +150,7 @@ OPENED = Snapshot(
     written=0,
     written_ms=0,
 )
-"""The storm that `signal(1)` opens at `T0`, where `one_life` holds."""
+"""The storm that `signal(1)` opens at `T0`, where `one_incarnation` holds."""
 
 
 @dataclass
@@ -158,23 +158,23 @@ class Group:
     """The storms of one group."""
 
     store: StormStore
-    gid: str = GID
+    group_hash: str = GROUP_HASH
     terms: Terms = TERMS
 
     @property
     def partition(self) -> int:
         """Where its keys are."""
-        return partition(self.gid)
+        return partition(self.group_hash)
 
     @property
     def storm_key(self) -> str:
         """The key of its metadata."""
-        return keys.storm(self.partition, self.gid)
+        return keys.storm(self.partition, self.group_hash)
 
     @property
     def ids_key(self) -> str:
         """The key of its ids."""
-        return keys.ids(self.partition, self.gid)
+        return keys.ids(self.partition, self.group_hash)
 
     @property
     def due_key(self) -> str:
@@ -185,14 +185,15 @@ class Group:
         self,
         *arrivals: Arrival,
         known: tuple[int, int] = (0, 0),
-        life: str = "",
+        incarnation: str = "",
         seed: Seed | None = None,
-        distrusted: str = "",
+        stale: str = "",
         sure: Iterable[int] = (),
     ) -> Fold:
-        """What `fold` sends; `known` is epoch and folded that Redis must know, `life` its incarnation."""
+        """What `fold` sends; `known` is epoch and folded that Redis must know, `incarnation` its
+        incarnation."""
         return Fold(
-            self.gid,
+            self.group_hash,
             self.terms,
             "opening",
             arrivals,
@@ -200,8 +201,8 @@ class Group:
             basis=seed.origin if seed else "",
             known_epoch=known[0],
             known_folded=known[1],
-            known_incarnation=life,
-            distrusted=distrusted,
+            known_incarnation=incarnation,
+            stale=stale,
             seed=seed,
         )
 
@@ -210,29 +211,31 @@ class Group:
         *arrivals: Arrival,
         at: int = 0,
         known: tuple[int, int] = (0, 0),
-        life: str = "",
+        incarnation: str = "",
         seed: Seed | None = None,
-        distrusted: str = "",
+        stale: str = "",
         sure: Iterable[int] = (),
     ) -> Folded:
         """Count in one call, `at` ms after `T0`."""
-        fold = self.fold_of(*arrivals, known=known, life=life, seed=seed, distrusted=distrusted, sure=sure)
+        fold = self.fold_of(
+            *arrivals, known=known, incarnation=incarnation, seed=seed, stale=stale, sure=sure
+        )
         (answer,) = await self.store.fold(self.partition, [fold], now_ms=T0 + at)
         return answer
 
     async def claim(self, *, at: int) -> Snapshot | None:
         """The storm, if it is due `at` ms after `T0`."""
-        claimed = await self.store.claim(self.partition, [self.gid], now_ms=T0 + at)
+        claimed = await self.store.claim(self.partition, [self.group_hash], now_ms=T0 + at)
         return claimed[0] if claimed else None
 
     async def look(self, *, at: int) -> Snapshot:
-        """The storm, due or not: it is hastened."""
-        await self.store.hasten([self.gid], now_ms=T0 + at)
+        """The storm, due or not: it is made due."""
+        await self.store.make_due([self.group_hash], now_ms=T0 + at)
         storm = await self.claim(at=at)
         assert storm is not None, "there is no such storm"
         return storm
 
-    async def settle(
+    async def ack(
         self,
         storm: Snapshot,
         *,
@@ -241,9 +244,9 @@ class Group:
         settled: bool = False,
         next_look: int = 60_000,
         trim: Mapping[int, int] = {},
-    ) -> SettleWord:
+    ) -> AckWord:
         """Note at `at` that the request holds the snapshot; times are ms after `T0`."""
-        return await self.store.settle(
+        return await self.store.ack(
             storm,
             written=written,
             settled=settled,
@@ -252,29 +255,31 @@ class Group:
             trim=trim,
         )
 
-    async def close(
+    async def freeze(
         self, storm: Snapshot, *, at: int, only_at_total: bool = False
-    ) -> tuple[CloseWord, Snapshot | None]:
+    ) -> tuple[FreezeWord, Snapshot | None]:
         """Freeze the storm, `at` ms after `T0`."""
-        return await self.store.close(
+        return await self.store.freeze(
             storm,
             reason="MAX_DURATION_REACHED",
             expected_folded=storm.folded if only_at_total else None,
             now_ms=T0 + at,
         )
 
-    async def discard(self, storm: Snapshot) -> ForgetWord:
+    async def discard(self, storm: Snapshot) -> CloseWord:
         """Make no request of the storm."""
         return await self.store.discard(storm, DISCARDED_AS)
 
     async def note_another_server(self, field: str) -> None:
         """Let the storm name another server there: `g` that counted the storm, `ds` that discarded."""
-        life = json.loads(await self.store._client.eval(FIELDS, 1, self.storm_key))[field]
-        await self.store._client.eval(ALTER, 1, self.storm_key, json.dumps({field: f"{life[:-4]}xxxx"}))
+        incarnation = json.loads(await self.store._client.eval(FIELDS, 1, self.storm_key))[field]
+        await self.store._client.eval(
+            ALTER, 1, self.storm_key, json.dumps({field: f"{incarnation[:-4]}xxxx"})
+        )
 
-    async def close_and_forget(self, *, at: int) -> Snapshot:
+    async def freeze_and_close(self, *, at: int) -> Snapshot:
         """Close the open storm for good; gives its last snapshot."""
-        word, frozen = await self.close(await self.look(at=at), at=at)
+        word, frozen = await self.freeze(await self.look(at=at), at=at)
         assert frozen is not None, word
-        assert await self.store.forget_closed(frozen) is ForgetWord.FORGOTTEN
+        assert await self.store.close_storm(frozen) is CloseWord.CLOSED
         return frozen

@@ -24,11 +24,11 @@ from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreUnavailableError
 from stormfold.fold.folder import Folder
 from stormfold.fold.folding import encoded
-from stormfold.fold.holding import Continuation, Held
+from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.fold.keys import PREFIX
-from stormfold.fold.replies import ForgetWord
+from stormfold.fold.replies import CloseWord
 from stormfold.fold.store import StormStore
-from stormfold.fold.storms import STALE_SECONDS
+from stormfold.fold.storms import OVERDUE_SECONDS
 from stormfold.kube.errors import ConflictError
 from stormfold.kube.recorder import Recorder
 from stormfold.model.arrival import Arrival, Span, Verdict
@@ -219,34 +219,34 @@ class Replica:
     def expect(self, number: int, due_ms: int) -> None:
         """A test says when it is looked."""
 
-    def make_due(self, gids: Collection[str]) -> None:
+    def make_due(self, group_hashes: Collection[str]) -> None:
         """A test says when it is looked."""
 
-    def position(self, gid: str, epoch: int) -> Held | None:
+    def position(self, group_hash: str, epoch: int) -> RequestPosition | None:
         """How much the request of that epoch holds."""
-        return self.index.position(gid, epoch)
+        return self.index.position(group_hash, epoch)
 
-    def continuation(self, gid: str) -> Continuation | None:
+    def continuation(self, group_hash: str) -> Continuation | None:
         """What the latest request says."""
-        return self.index.continuation(gid)
+        return self.index.continuation(group_hash)
 
-    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
         """What closed requests have counted."""
-        return self.index.closed_spans(gid, stream)
+        return self.index.closed_spans(group_hash, stream)
 
-    def verdict(self, gid: str, epoch: int) -> Verdict:
+    def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """Which epoch holds it."""
         return Verdict(SignalPhase.FOLDED, Reason.COUNTED, str(epoch))
 
-    # --- the life of the process
+    # --- the incarnation of the process
 
     async def started(self) -> Self:
         """The replica, when it has read the requests and knows of the storms, as `App` does it at start."""
         self.hear_of_requests()
-        self.folder.adopt(await self._open_gids(), list(self.index.open_requests()))
+        self.folder.adopt(await self._open_groups(), list(self.index.open_requests()))
         return self
 
-    async def _open_gids(self) -> list[str]:
+    async def _open_groups(self) -> list[str]:
         """The groups that have a storm, without asking the partitions that have none in these tests."""
         number = self.group.partition
         return (await self.store.due([number], now_ms=FOR_EVER)).get(number, [])
@@ -286,28 +286,30 @@ class Replica:
     async def sweep(self, fenced: dict[int, int]) -> None:
         """Look whether Redis has lost the partition, and for what has waited too long, as `Reconciler`
         does."""
-        self._clock.passed_ms += int(STALE_SECONDS * 1000) + 1
+        self._clock.passed_ms += int(OVERDUE_SECONDS * 1000) + 1
         number = self.group.partition
         if number in (await self.store.sweep(now_ms=self._clock.unix_ms(), led=fenced)).lost:
             if fenced:
                 await self.store.fence([number], fenced)
             self.folder.partition_lost(number)
         self.folder.look_again_at_stale()
-        for gid in self.folder.storms.missing_in(await self._open_gids()):
-            self.folder.look_again(gid)
+        for group_hash in self.folder.storms.missing_in(await self._open_groups()):
+            self.folder.look_again(group_hash)
 
     # --- requests, as `Reconciler` writes them
 
     async def claim(self) -> None:
         """Take the storm, if there is one, due or not."""
-        known = self.index.latest(self.group.gid)
-        await self.store.hasten([self.group.gid], now_ms=0)
-        storms = await self.store.claim(self.group.partition, [self.group.gid], now_ms=self._clock.unix_ms())
+        known = self.index.latest(self.group.group_hash)
+        await self.store.make_due([self.group.group_hash], now_ms=0)
+        storms = await self.store.claim(
+            self.group.partition, [self.group.group_hash], now_ms=self._clock.unix_ms()
+        )
         self.claimed += [(storm, known) for storm in storms]
 
     async def freeze(self, storm: Snapshot) -> Snapshot | None:
         """Begin to close a storm; gives what it holds in the end, or None if it is another one by now."""
-        _, frozen = await self.store.close(
+        _, frozen = await self.store.freeze(
             storm,
             reason=Reason.MAX_DURATION_REACHED.name,
             expected_folded=None,
@@ -332,18 +334,16 @@ class Replica:
             return False  # it has read again, and tries again
         if outcome is Outcome.BEHIND:
             if was_behind(storm, phase, known):
-                latest = self.index.latest(storm.gid)
+                latest = self.index.latest(storm.group_hash)
                 assert latest is not None
-                self.folder.mistrust(latest, storm.incarnation)
+                self.folder.mark_stale(latest, storm.incarnation)
             return False
         if noted and closing:
-            await self.store.forget_closed(storm)
-            self.folder.closed(storm.gid)
+            await self.store.close_storm(storm)
+            self.folder.closed(storm.group_hash)
         elif noted:
             now = self._clock.unix_ms()
-            await self.store.settle(
-                storm, written=True, settled=False, deadline_ms=now, now_ms=now, trim=trim
-            )
+            await self.store.ack(storm, written=True, settled=False, deadline_ms=now, now_ms=now, trim=trim)
         return True
 
     async def finds_request_of(self, storm: Snapshot) -> bool:
@@ -355,7 +355,7 @@ class Replica:
         word = await self.store.discard(storm, encoded(DISCARDED))
         if not heard:
             return
-        if word is ForgetWord.FORGOTTEN:
+        if word is CloseWord.CLOSED:
             self.folder.released(storm, DISCARDED)
-        elif word is not ForgetWord.MOVED:
-            self.folder.look_again(storm.gid)
+        elif word is not CloseWord.MOVED:
+            self.folder.look_again(storm.group_hash)

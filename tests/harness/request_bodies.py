@@ -15,8 +15,8 @@ from stormfold.request.index import Request
 
 POLICY = cluster_version(groupBy=["name", "namespace", "labels.rack"], closeAfter="10m", priority=4)
 OPENING = POLICY.opening(POLICY.group(ARRIVAL), ARRIVAL)
-GID = OPENING.group.gid
-STORM = replace(SNAPSHOT, gid=GID, epoch=2, terms=POLICY.terms, latest_start_ms=T0 + 500)
+GROUP_HASH = OPENING.group.group_hash
+STORM = replace(SNAPSHOT, group_hash=GROUP_HASH, epoch=2, terms=POLICY.terms, latest_start_ms=T0 + 500)
 """The second storm of the group, as Redis has it."""
 
 

@@ -11,7 +11,7 @@ from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
 
 API_VERSION = "stormfold.dev/v1alpha1"
-QUICK: Manifest = {"hold": "100ms", "window": {"idle": "500ms"}}
+QUICK: Manifest = {"groupWait": "100ms", "window": {"idle": "500ms"}}
 """Terms under which a request is made at once and settles half a second after the last signal."""
 WHERE_TO = "spec.epoch status.phase status.signals.total"
 WITHIN_SECONDS = 40.0

@@ -20,27 +20,27 @@ Step = Callable[[Stage, str, When], ApiRule | RedisRule]
 work."""
 
 LEASE = "/leases/stormfold-ingest-0"
-REQUEST = r"/namespaces/{namespace}/remediationrequests/storm-{gid}-1/status"
+REQUEST = r"/namespaces/{namespace}/remediationrequests/storm-{group_hash}-1/status"
 SIGNAL = r"/namespaces/{namespace}/signals/{name}-\d+"
 
 
 def checkpoint_of(lease: dict[str, Any], namespace: str) -> int:
-    """The resourceVersion up to which a Lease says that the namespace's Signals are safe."""
+    """The resourceVersion up to which a Lease says that the namespace's Signals are durable."""
     return checkpoints_of(lease).signals.get(segment(namespace), Checkpoint()).resource_version
 
 
 def script(which: Script) -> Step:
     """A script's call about the storm. One that is held for 5 s is called again: that is held, too."""
     return lambda stage, name, when: stage.redis_proxy.hold(
-        "EVALSHA", (which.sha.encode(), stage.team.gid(name).encode()), when=when, times=None
+        "EVALSHA", (which.sha.encode(), stage.team.group_hash(name).encode()), when=when, times=None
     )
 
 
 def call(method: str, path: str) -> Step:
-    """A request about the storm: `{name}`, `{gid}` and `{namespace}` in `path` are its own."""
+    """A request about the storm: `{name}`, `{group_hash}` and `{namespace}` in `path` are its own."""
     return lambda stage, name, when: stage.api_proxy.hold(
         method,
-        path.format(name=name, gid=stage.team.gid(name), namespace=stage.team.namespace),
+        path.format(name=name, group_hash=stage.team.group_hash(name), namespace=stage.team.namespace),
         when=when,
         times=None,
     )
@@ -48,7 +48,7 @@ def call(method: str, path: str) -> Step:
 
 def create(stage: Stage, name: str, when: When) -> ApiRule:
     """The creation of the storm's request."""
-    request = f'"storm-{stage.team.gid(name)}-1"'.encode()
+    request = f'"storm-{stage.team.group_hash(name)}-1"'.encode()
     path = f"/namespaces/{stage.team.namespace}/remediationrequests$"
     return stage.api_proxy.hold("POST", path, when=when, body=lambda body: request in body, times=None)
 

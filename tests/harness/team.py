@@ -11,13 +11,13 @@ from tests.harness.api import Api, Manifest
 from tests.harness.eventually import eventually
 
 from stormfold.api.resource import API_VERSION
-from stormfold.model.group import PolicyId, gid
+from stormfold.model.group import PolicyId, group_hash
 
 POLICY = "storms"
 FAST: Manifest = {
     "groupBy": ["name", "namespace"],
     "threshold": {"signals": 5, "within": "10s"},
-    "hold": "300ms",
+    "groupWait": "300ms",
     "window": {"idle": "1s", "maxDuration": "1h"},
     "closeAfter": "10m",
 }
@@ -59,10 +59,10 @@ class Team:
             }
         )
 
-    def gid(self, name: str) -> str:
+    def group_hash(self, name: str) -> str:
         """The id of the group that signals of this name make."""
         policy = PolicyId("StormPolicy", self.namespace, POLICY)
-        return gid(policy, (("name", name), ("namespace", self.namespace)))
+        return group_hash(policy, (("name", name), ("namespace", self.namespace)))
 
     def signal(self, name: str) -> Manifest:
         """The next signal of a name, about a pod of its own."""

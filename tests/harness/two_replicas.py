@@ -193,7 +193,7 @@ class TwoReplicas(RuleBasedStateMachine):
         if not replica.claimed:
             return
         storm, known = replica.claimed.pop(0)
-        if freeze and storm.state is State.OPEN and replica.index.get(storm.gid, storm.epoch):
+        if freeze and storm.state is State.OPEN and replica.index.get(storm.group_hash, storm.epoch):
             frozen = self.run(replica.freeze(storm))
             if frozen is None:
                 return
@@ -265,7 +265,7 @@ class TwoReplicas(RuleBasedStateMachine):
                     self.replica_looks_after_what_waits(who)
                 self.replica_folds(who)
             self.acts(writer)
-        raise AssertionError(f"never safe: {self.waiting()}")
+        raise AssertionError(f"never durable: {self.waiting()}")
 
     def is_done(self) -> bool:
         """Whether nobody waits for anything."""

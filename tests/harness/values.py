@@ -70,7 +70,7 @@ TERMS = Terms(
     threshold_signals=5,
     threshold_resources=0,
     within_ms=60_000,
-    hold_ms=1_000,
+    group_wait_ms=1_000,
     discard=False,
     idle_ms=60_000,
     max_duration_ms=21_600_000,
@@ -80,10 +80,10 @@ TERMS = Terms(
 """Those of a policy in which nothing is set."""
 
 SNAPSHOT = Snapshot(
-    gid="0123456789abcdef",
+    group_hash="0123456789abcdef",
     epoch=2,
     state=State.OPEN,
-    incarnation="life-1",
+    incarnation="incarnation-1",
     origin="",
     terms=TERMS,
     opening="",

@@ -92,6 +92,6 @@ def group(store: StormStore) -> Group:
 
 
 @pytest.fixture
-def one_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every incarnation is called `life`, so that whole values can be compared."""
-    monkeypatch.setattr("stormfold.fold.store.token_urlsafe", lambda _: "life")
+def one_incarnation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every incarnation is called `incarnation`, so that whole values can be compared."""
+    monkeypatch.setattr("stormfold.fold.store.token_urlsafe", lambda _: "incarnation")

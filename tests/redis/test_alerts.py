@@ -6,18 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.harness.folding import DISCARDED_AS, GID, Group, alert, event, resolved, signal
+from tests.harness.folding import DISCARDED_AS, GROUP_HASH, Group, alert, event, resolved, signal
 from tests.harness.values import ARRIVAL, SHOP, T0
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
-from stormfold.fold.replies import ForgetWord, Recalled, SettleWord
+from stormfold.fold.replies import AckWord, CloseWord, Recalled
 from stormfold.fold.store import KNOW_SECONDS
 from stormfold.model.arrival import AlertRef, Arrival
 from stormfold.model.group import partition
 from stormfold.model.storm import Seed, Snapshot
 
-COUNTED = keys.counted(partition(GID), GID)
+COUNTED = keys.counted(partition(GROUP_HASH), GROUP_HASH)
 
 
 def counts(storm: Snapshot) -> tuple[int, int, int, int]:
@@ -25,7 +25,7 @@ def counts(storm: Snapshot) -> tuple[int, int, int, int]:
     return storm.total, storm.firing, storm.resolved, storm.folded
 
 
-async def life(group: Group) -> str:
+async def incarnation(group: Group) -> str:
     """The storm's incarnation."""
     return (await group.look(at=0)).incarnation
 
@@ -132,7 +132,7 @@ async def test_alert_names_its_resource_once(group: Group) -> None:
 
 async def test_end_of_an_alert_reopens_a_settled_storm(group: Group) -> None:
     await group.fold(alert("a"))
-    assert await group.settle(await group.look(at=0), at=10, settled=True) is SettleWord.SETTLED
+    assert await group.ack(await group.look(at=0), at=10, settled=True) is AckWord.ACKED
     answer = await group.fold(resolved("a"), at=2000)
     storm = await group.look(at=2000)
     assert (storm.settled, storm.revision, storm.folded, storm.written) == (False, 2, 2, 1)
@@ -141,7 +141,7 @@ async def test_end_of_an_alert_reopens_a_settled_storm(group: Group) -> None:
 
 async def test_repeat_leaves_a_settled_storm_settled(group: Group) -> None:
     await group.fold(alert("a"))
-    await group.settle(await group.look(at=0), at=10, settled=True)
+    await group.ack(await group.look(at=0), at=10, settled=True)
     answer = await group.fold(alert("a"), at=2000)
     assert (answer.ordinals, answer.due_ms, answer.written) == ([1], 0, 1)
     assert (await group.look(at=2000)).settled
@@ -149,7 +149,7 @@ async def test_repeat_leaves_a_settled_storm_settled(group: Group) -> None:
 
 async def test_alert_of_a_closed_storm_opens_no_other(group: Group, redis: Valkey) -> None:
     await group.fold(alert("a"))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     assert 0 < int(str(redis.command("TTL", COUNTED))) <= 24 * 3600
     for report in (alert("a"), resolved("a"), resolved("a")):
         answer = await group.fold(report, at=20)
@@ -158,7 +158,7 @@ async def test_alert_of_a_closed_storm_opens_no_other(group: Group, redis: Valke
 
 async def test_repeat_after_closing_is_known_for_another_day(group: Group, redis: Valkey) -> None:
     await group.fold(alert("a"))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     redis.command("EXPIRE", COUNTED, 100)
     await group.fold(alert("a"), at=20)
     assert int(str(redis.command("TTL", COUNTED))) > 23 * 3600
@@ -166,7 +166,7 @@ async def test_repeat_after_closing_is_known_for_another_day(group: Group, redis
 
 async def test_next_storm_counts_its_own_alerts_only(group: Group, redis: Valkey) -> None:
     await group.fold(alert("a"), alert("b"))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     answer = await group.fold(alert("a"), alert("c", 50), resolved("b"), alert("b", 60), at=100)
     assert (answer.epoch, answer.ordinals) == (2, [0, 1, 0, 2])
     storm = await group.look(at=100)
@@ -178,7 +178,7 @@ async def test_next_storm_counts_its_own_alerts_only(group: Group, redis: Valkey
 
 async def test_discarded_alert_is_known_and_opens_nothing(group: Group) -> None:
     await group.fold(alert("a"))
-    assert await group.discard(await group.look(at=10)) is ForgetWord.FORGOTTEN
+    assert await group.discard(await group.look(at=10)) is CloseWord.CLOSED
     answer = await group.fold(alert("a"), at=20)
     assert (answer.epoch, answer.open, answer.ordinals) == (0, False, [0])
     assert (answer.discarded, answer.discarded_as) == ({0}, DISCARDED_AS)
@@ -195,10 +195,12 @@ async def test_alert_that_was_discarded_and_begins_anew_counts(group: Group) -> 
     assert counts(await group.look(at=20)) == (1, 1, 0, 1)
 
 
-async def test_alert_counted_by_an_earlier_storm_is_safe_whatever_becomes_of_the_next(group: Group) -> None:
+async def test_alert_counted_by_an_earlier_storm_is_durable_whatever_becomes_of_the_next(
+    group: Group,
+) -> None:
     """Its next beginning may be discarded, the one that was counted is in a request."""
     await group.fold(alert("a"))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     answer = await group.fold(alert("a", 20), alert("a"), alert("b", 20), at=20)
     assert (answer.epoch, answer.ordinals) == (2, [1, 0, 2])
     await group.discard(await group.look(at=30))
@@ -208,7 +210,7 @@ async def test_alert_counted_by_an_earlier_storm_is_safe_whatever_becomes_of_the
 
 async def test_what_another_server_had_discarded_counts_again(group: Group) -> None:
     await group.fold(alert("a"))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     await group.fold(alert("a", 20), alert("b", 20), at=20)
     await group.discard(await group.look(at=30))
     await group.note_another_server("ds")
@@ -218,12 +220,12 @@ async def test_what_another_server_had_discarded_counts_again(group: Group) -> N
 
 async def test_alerts_are_recalled_that_a_request_holds_or_may_get(group: Group) -> None:
     async def recalled(*reports: Arrival) -> tuple[int, bool, list[bool]]:
-        found = (await group.store.recall({GID: reports}))[GID]
+        found = (await group.store.recall({GROUP_HASH: reports}))[GROUP_HASH]
         return found.epoch, found.closed, found.counted
 
     assert await recalled(alert("a")) == (0, False, [False])
     await group.fold(alert("a"), alert("a", 5))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     assert await recalled(alert("a"), alert("a", 5), alert("a", 6), alert("b")) == (
         1,
         True,
@@ -237,14 +239,14 @@ async def test_alerts_are_recalled_that_a_request_holds_or_may_get(group: Group)
 
 async def test_what_is_recalled_says_what_redis_may_have_lost(group: Group) -> None:
     seed = Seed(
-        epoch=1, closed=False, incarnation="life", total=1, folded=1, latest_start_ms=T0, opened_ms=T0
+        epoch=1, closed=False, incarnation="incarnation", total=1, folded=1, latest_start_ms=T0, opened_ms=T0
     )
     await group.fold(alert("a", 5), seed=seed)
-    found = (await group.store.recall({GID: [alert("a", 5)]}))[GID]
+    found = (await group.store.recall({GROUP_HASH: [alert("a", 5)]}))[GROUP_HASH]
     storm = await group.look(at=10)
     assert found == Recalled(1, False, storm.incarnation, T0, [True])
-    await group.close_and_forget(at=10)
-    found = (await group.store.recall({GID: [alert("b")]}))[GID]
+    await group.freeze_and_close(at=10)
+    found = (await group.store.recall({GROUP_HASH: [alert("b")]}))[GROUP_HASH]
     assert found == Recalled(1, True, "", T0, [False])
 
 
@@ -252,14 +254,14 @@ async def test_what_is_recalled_of_a_closed_storm_is_known_for_a_day_more(
     group: Group, redis: Valkey
 ) -> None:
     await group.fold(alert("a"))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     for name, seconds in (("b", 60), ("a", KNOW_SECONDS)):
         redis.command("EXPIRE", COUNTED, "60")
-        await group.store.recall({GID: [alert(name)]})
+        await group.store.recall({GROUP_HASH: [alert(name)]})
         assert seconds - 10 < int(redis.command("TTL", COUNTED)) <= seconds
     # A storm that opens keeps what is known, and a question does not change that.
     await group.fold(alert("b"), at=20)
-    await group.store.recall({GID: [alert("a")]})
+    await group.store.recall({GROUP_HASH: [alert("a")]})
     assert redis.command("TTL", COUNTED) == -1
 
 
@@ -343,8 +345,8 @@ FIRED = Seed(
 
 async def test_alerts_that_fired_fire_on_after_the_loss_until_each_has_been_heard_of(group: Group) -> None:
     assert await firing_alerts(group, signal(1)) == [(0, 1)]
-    distrusted = await life(group)
-    await group.fold(seed=FIRED, distrusted=distrusted)
+    stale = await incarnation(group)
+    await group.fold(seed=FIRED, stale=stale)
     storm = await group.look(at=0)
     assert (storm.firing_alerts, storm.firing, storm.approximate) == (3, 4, True)
     assert await firing_alerts(
@@ -425,17 +427,17 @@ async def test_post_says_once_what_was_left_out_of_it(group: Group) -> None:
 
 async def test_what_was_left_out_reopens_a_settled_storm_and_is_continued(group: Group) -> None:
     await group.fold(alert("a"))
-    await group.settle(await group.look(at=0), at=10, settled=True)
+    await group.ack(await group.look(at=0), at=10, settled=True)
     answer = await group.fold(left_out(7, "a"), at=2000)
     assert (await group.look(at=2000)).revision == 2
     seed = replace(WITH_ALERTS, left_out=7)
-    await group.fold(left_out(6, "b"), seed=seed, distrusted=answer.incarnation, at=3000)
+    await group.fold(left_out(6, "b"), seed=seed, stale=answer.incarnation, at=3000)
     assert (await group.look(at=3000)).left_out == 7
 
 
 async def test_next_storm_begins_with_none_left_out(group: Group) -> None:
     await group.fold(left_out(7, "a"))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     answer = await group.fold(left_out(9, "a"), at=20)
     assert (answer.open, answer.ordinals) == (False, [0])
     await group.fold(left_out(2, "b", 20), at=20)
@@ -485,7 +487,7 @@ async def test_alert_that_began_later_than_all_that_were_counted_is_no_repeat(
     await group.fold(alert("b"), alert("a", -500), at=clock)
     assert (await group.look(at=clock)).latest_start_ms == T0
     await group.fold(
-        alert("a", 1000), alert("c", 1001), at=clock, seed=WITH_ALERTS, distrusted=await life(group)
+        alert("a", 1000), alert("c", 1001), at=clock, seed=WITH_ALERTS, stale=await incarnation(group)
     )
     storm = await group.look(at=clock)
     assert (storm.repeats, storm.latest_start_ms) == (1, T0 + 1001)
@@ -493,11 +495,11 @@ async def test_alert_that_began_later_than_all_that_were_counted_is_no_repeat(
 
 async def test_latest_beginning_of_an_alert_outlives_its_storm(group: Group) -> None:
     await group.fold(alert("a", 700))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     await group.fold(signal(5), at=20)
     storm = await group.look(at=20)
     assert (storm.epoch, storm.alerts, storm.latest_start_ms) == (2, 0, T0 + 700)
-    assert await group.discard(storm) is ForgetWord.FORGOTTEN
+    assert await group.discard(storm) is CloseWord.CLOSED
     await group.fold(signal(6), at=30)
     assert (await group.look(at=30)).latest_start_ms == T0 + 700
 
@@ -518,7 +520,7 @@ async def test_alert_of_a_closed_storm_that_redis_lost_opens_the_next_and_says_s
 async def test_closed_request_leaves_alerts_known_if_it_holds_all_that_redis_has(group: Group) -> None:
     await group.fold(alert("a"), alert("b"))
     storm = await group.look(at=0)
-    _, frozen = await group.close(storm, at=10)
+    _, frozen = await group.freeze(storm, at=10)
     assert frozen is not None
     closed = Seed(
         epoch=1,
@@ -553,8 +555,8 @@ async def test_closed_request_that_holds_more_leaves_no_alerts_known(group: Grou
 
 async def test_other_incarnation_than_the_one_known_is_lost(group: Group) -> None:
     first = await group.fold(alert("a"))
-    assert (await group.fold(alert("b"), known=(1, 1), life=first.incarnation)).word == "counted"
-    assert (await group.fold(alert("c"), known=(1, 1), life="another")).word == "lost"
+    assert (await group.fold(alert("b"), known=(1, 1), incarnation=first.incarnation)).word == "counted"
+    assert (await group.fold(alert("c"), known=(1, 1), incarnation="another")).word == "lost"
     assert counts(await group.look(at=0)) == (2, 2, 0, 2)
 
 
@@ -562,22 +564,22 @@ async def test_incarnation_that_is_not_trusted_is_replaced_by_the_seed(group: Gr
     bad = await group.fold(*(alert(str(number)) for number in range(9)))
     kept = await group.fold(seed=WITH_ALERTS)
     assert (kept.incarnation, kept.folded) == (bad.incarnation, 9)
-    replaced = await group.fold(seed=WITH_ALERTS, distrusted=bad.incarnation)
+    replaced = await group.fold(seed=WITH_ALERTS, stale=bad.incarnation)
     assert (replaced.folded, replaced.written) == (4, 4)
     storm = await group.look(at=0)
     assert (storm.incarnation != bad.incarnation, storm.origin) == (True, "before:4")
 
 
-@pytest.mark.parametrize("act", ["settle", "close", "forget"])
+@pytest.mark.parametrize("act", ["ack", "freeze", "close"])
 async def test_what_was_claimed_from_another_incarnation_is_left_alone(group: Group, act: str) -> None:
     await group.fold(alert("a"))
     stale = replace(await group.look(at=0), incarnation="another")
-    if act == "settle":
-        assert await group.settle(stale, at=10) is SettleWord.GONE
-    elif act == "close":
-        assert (await group.close(stale, at=10))[0] == "gone"
+    if act == "ack":
+        assert await group.ack(stale, at=10) is AckWord.GONE
+    elif act == "freeze":
+        assert (await group.freeze(stale, at=10))[0] == "gone"
     else:
-        assert await group.discard(stale) is ForgetWord.MOVED
+        assert await group.discard(stale) is CloseWord.MOVED
     assert (await group.look(at=10)).written == 0
 
 
@@ -600,7 +602,7 @@ async def test_event_that_comes_again_counts_only_what_it_has_more(group: Group)
         assert (await group.fold(report)).folded == folded
 
 
-async def test_occurrences_that_were_safe_before_are_not_counted(group: Group) -> None:
+async def test_occurrences_that_were_durable_before_are_not_counted(group: Group) -> None:
     assert (await group.fold(event("e", 5, 7, after=4))).folded == 3
 
 
@@ -615,12 +617,12 @@ async def test_event_that_happened_again_since_the_request_counts_only_since_the
     seed = replace(WITH_ALERTS, event_through={SHOP: 100})
     answer = await group.fold(event("e", 100, 3), event("e", 101, 5), seed=seed)
     assert (answer.folded, answer.ordinals) == (6, [4, 6])
-    answer = await group.fold(event("e", 102, 6), known=(1, 6), life=answer.incarnation)
+    answer = await group.fold(event("e", 102, 6), known=(1, 6), incarnation=answer.incarnation)
     assert answer.folded == 7
 
 
 async def test_event_and_signal_have_floors_of_their_own(group: Group) -> None:
     await group.fold(signal(500), event("e", 5, 1))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     answer = await group.fold(signal(400), event("f", 6, 1), event("g", 5, 1), at=20)
     assert (answer.epoch, answer.folded, answer.ordinals) == (2, 1, [0, 1, 1])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.harness.eventually import eventually
-from tests.harness.folding import CLUSTER, GID
+from tests.harness.folding import CLUSTER, GROUP_HASH
 from tests.harness.redis_proxy import RedisProxy
 from tests.unit.fold.test_errors import ANEW, ANSWERS
 
@@ -68,7 +68,7 @@ async def cluster() -> AsyncIterator[tuple[str, list[RedisProxy]]]:
 
 
 async def script(connection: Connection) -> object:
-    return await StormStore(connection, cluster=CLUSTER).since([GID])
+    return await StormStore(connection, cluster=CLUSTER).since([GROUP_HASH])
 
 
 async def pipeline(connection: Connection) -> object:

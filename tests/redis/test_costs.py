@@ -21,7 +21,7 @@ POLICY = policy(RESOURCES)
 def fold_of(storm: Storm, first: int, count: int) -> Fold:
     """The next signals of a storm, each about a pod of its own."""
     arrivals = [storm.signal(pod, first + n) for n, pod in enumerate(storm.pods(count))]
-    return Fold(storm.group.gid, POLICY.terms, storm.opening, arrivals)
+    return Fold(storm.group.group_hash, POLICY.terms, storm.opening, arrivals)
 
 
 def commands(server: Valkey) -> int:
@@ -52,13 +52,13 @@ async def test_batch_of_two_hundred_signals_takes_no_more_commands_than_recorded
 
 async def test_look_at_a_storm_takes_no_more_commands_than_recorded(store: StormStore, redis: Valkey) -> None:
     (storm,) = storms(1, POLICY)
-    group = Group(store, storm.group.gid, POLICY.terms)
+    group = Group(store, storm.group.group_hash, POLICY.terms)
     for repeat in range(2):  # the first one makes the scripts known
         await store.fold(group.partition, [fold_of(storm, 1000 * (1 + repeat), SIGNALS)], now_ms=0)
         redis.command("CONFIG", "RESETSTAT")
         claimed = await group.claim(at=2000 * repeat)
         assert claimed is not None
-        await group.settle(claimed, at=2000 * repeat, trim=claimed.through)
+        await group.ack(claimed, at=2000 * repeat, trim=claimed.through)
     hold(redis_commands_of_a_look_at_a_storm=commands(redis))
 
 
@@ -68,13 +68,13 @@ async def test_storm_takes_no_more_bytes_than_recorded(
 ) -> None:
     version = policy(resources)
     (storm,) = storms(1, version)
-    group = Group(store, storm.group.gid, version.terms)
+    group = Group(store, storm.group.group_hash, version.terms)
     name = "valkey" if "valkey_version" in str(redis.command("INFO", "server")) else "redis"
     fold = fold_of(storm, 48_000_000, resources)
     await store.fold(group.partition, [fold], now_ms=fold.arrivals[-1].seen_ms)
     untrimmed = bytes_of(redis, group)
     snapshot = await group.look(at=60_000_000)
-    await group.settle(snapshot, at=60_000_000, trim=snapshot.through)
+    await group.ack(snapshot, at=60_000_000, trim=snapshot.through)
     hold(
         **{
             f"bytes_of_a_storm_of_{resources}_resources_on_{name}": bytes_of(redis, group),

@@ -22,8 +22,8 @@ from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import Limits, PolicySpec
 from stormfold.demo.valkey import Valkey
 from stormfold.fold.folder import Folder
-from stormfold.fold.holding import Continuation, Held
-from stormfold.fold.replies import ForgetWord, Recalled
+from stormfold.fold.holding import Continuation, RequestPosition
+from stormfold.fold.replies import CloseWord, Recalled
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Span, Verdict
 from stormfold.model.storm import Seed
@@ -41,10 +41,10 @@ def alert(group: str, *, firing: bool = True, starts_ms: int = T0) -> Arrival:
 
 
 GIDS = {
-    **{name: ONE.group(alert(name)).gid for name in ("own", "other")},
-    "overflow": overflow_group(ONE.group(alert("own"))).gid,
+    **{name: ONE.group(alert(name)).group_hash for name in ("own", "other")},
+    "overflow": overflow_group(ONE.group(alert("own"))).group_hash,
 }
-NAMES = {gid: name for name, gid in GIDS.items()}
+NAMES = {group_hash: name for name, group_hash in GIDS.items()}
 
 
 def unanswered() -> float:
@@ -60,7 +60,7 @@ class Replica:
     told: list[tuple[str, str]] = field(default_factory=list)
     """(name, what of) in the order of the telling."""
     requests: dict[str, Continuation] = field(default_factory=dict)
-    """gid → what its request says, where a test lets Redis lose something."""
+    """group_hash → what its request says, where a test lets Redis lose something."""
 
     def __post_init__(self) -> None:
         router = Router()
@@ -88,17 +88,17 @@ class Replica:
 
     # --- as the index of requests
 
-    def position(self, gid: str, epoch: int) -> Held | None:
+    def position(self, group_hash: str, epoch: int) -> RequestPosition | None:
         return None
 
-    def continuation(self, gid: str) -> Continuation | None:
-        return self.requests.get(gid)
+    def continuation(self, group_hash: str) -> Continuation | None:
+        return self.requests.get(group_hash)
 
-    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
         return ()
 
-    def verdict(self, gid: str, epoch: int) -> Verdict:
-        return Verdict(SignalPhase.FOLDED, Reason.COUNTED, f"{NAMES[gid]} {epoch}")
+    def verdict(self, group_hash: str, epoch: int) -> Verdict:
+        return Verdict(SignalPhase.FOLDED, Reason.COUNTED, f"{NAMES[group_hash]} {epoch}")
 
     # --- as the schedule
 
@@ -127,13 +127,13 @@ class Replica:
     async def write(self, name: str, *, close: bool = False) -> None:
         """Let a request of the open storm hold all that there is, and be closed if it is to be."""
         group = self.group(name)
-        storm = await (group.close_and_forget(at=10) if close else group.look(at=10))
-        held = Held(storm.epoch, storm.incarnation, storm.folded, storm.origin)
-        self.folder.observed(View(held, storm.gid, ONE, overflow=name == "overflow", closed=close))
+        storm = await (group.freeze_and_close(at=10) if close else group.look(at=10))
+        held = RequestPosition(storm.epoch, storm.incarnation, storm.folded, storm.origin)
+        self.folder.observed(View(held, storm.group_hash, ONE, overflow=name == "overflow", closed=close))
 
     async def open_groups(self) -> set[str]:
         """Those that have a storm in Redis."""
-        return {NAMES[gid] for gid in await self.store.open_gids()}
+        return {NAMES[group_hash] for group_hash in await self.store.open_groups()}
 
 
 @asynccontextmanager
@@ -191,7 +191,7 @@ async def test_alert_of_a_discarded_overflow_storm_counts_in_one_of_its_own(repl
     await replica.write("other", close=True)
     overflow = replica.group("overflow")
     storm = await overflow.look(at=10)
-    assert await replica.store.discard(storm, DISCARDED_AS) is ForgetWord.FORGOTTEN
+    assert await replica.store.discard(storm, DISCARDED_AS) is CloseWord.CLOSED
     replica.folder.released(storm, Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "too few"))
     await replica.post(alert("own"))
     assert (await replica.open_groups(), await replica.total("own")) == ({"own"}, 1)
@@ -235,17 +235,17 @@ async def test_alert_that_waited_for_its_closing_storm_is_not_in_the_overflow_st
     await replica.post(alert("other"))
     assert await replica.open_groups() == {"own", "overflow"}
     own = replica.group("own")
-    _, frozen = await own.close(await own.look(at=10), at=10)
+    _, frozen = await own.freeze(await own.look(at=10), at=10)
     assert frozen is not None
     calls = sample("stormfold_fold_duration_seconds_count")
     replica.offer(alert("own"))
     await eventually(
         lambda: sample("stormfold_fold_duration_seconds_count") > calls, what="it hears that the storm closes"
     )
-    assert await replica.store.forget_closed(frozen) is ForgetWord.FORGOTTEN
+    assert await replica.store.close_storm(frozen) is CloseWord.CLOSED
     replica.told.clear()
-    replica.folder.closed(frozen.gid)
-    await eventually(lambda: replica.told == [("own", "own 1")], what="it is safe")
+    replica.folder.closed(frozen.group_hash)
+    await eventually(lambda: replica.told == [("own", "own 1")], what="it is durable")
     assert (await replica.open_groups(), await replica.total("overflow")) == ({"overflow"}, 1)
 
 
@@ -292,7 +292,7 @@ async def test_only_what_opens_a_storm_asks_while_there_is_no_overflow_storm(
     recall = replica.store.recall
 
     async def noted(alerts: Mapping[str, Sequence[Arrival]]) -> dict[str, Recalled]:
-        asked.append({NAMES[gid] for gid in alerts})
+        asked.append({NAMES[group_hash] for group_hash in alerts})
         return await recall(alerts)
 
     monkeypatch.setattr(replica.store, "recall", noted)

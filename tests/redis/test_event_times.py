@@ -14,7 +14,7 @@ MINUTE = 60_000
 LONG_AGO = 12 * MINUTE
 DISCARDING = replace(TERMS, discard=True)
 
-pytestmark = pytest.mark.usefixtures("one_life")
+pytestmark = pytest.mark.usefixtures("one_incarnation")
 
 
 def event(version: int, *, ago: int, count: int = 1, after: int = 0, span: int = 0) -> Arrival:
@@ -127,7 +127,7 @@ async def test_event_of_long_ago_does_not_keep_a_storm_from_settling(group: Grou
 
 async def test_event_of_long_ago_counts_in_the_next_epoch_once_its_storm_is_closed(group: Group) -> None:
     await group.fold(event(1, ago=LONG_AGO))
-    await group.close_and_forget(at=0)
+    await group.freeze_and_close(at=0)
     answer = await group.fold(event(1, ago=LONG_AGO), event(2, ago=LONG_AGO + 1), at=1_000)
     assert (answer.epoch, answer.ordinals) == (2, [0, 1]), "what was counted opens nothing"
     storm = await group.look(at=1_000)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from tests.harness.eventually import eventually
-from tests.harness.folding import CLUSTER, GID, OPENED, Group, signal, signals
+from tests.harness.folding import CLUSTER, GROUP_HASH, OPENED, Group, signal, signals
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.values import SHOP
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection, Memory, _check_version
 from stormfold.fold.errors import StoreConfigError, StoreFullError, StoreMovedError, StoreUnavailableError
-from stormfold.fold.replies import SettleWord
+from stormfold.fold.replies import AckWord
 from stormfold.fold.store import StormStore
 
 
@@ -45,7 +45,7 @@ async def test_flushed_scripts_are_sent_again(group: Group, redis: Valkey) -> No
     redis.command("SCRIPT", "FLUSH")
     storm = await group.look(at=10)
     redis.command("SCRIPT", "FLUSH")
-    assert await group.settle(storm, at=10) is SettleWord.SETTLED
+    assert await group.ack(storm, at=10) is AckWord.ACKED
 
 
 async def test_restarted_server_is_folded_into_as_an_empty_one(server: Valkey) -> None:
@@ -146,7 +146,7 @@ async def test_refusal_of_redis_says_what_to_do(
 # --- full
 
 
-@pytest.mark.usefixtures("one_life")
+@pytest.mark.usefixtures("one_incarnation")
 async def test_full_server_refuses_a_fold_and_nothing_is_half_done(server: Valkey) -> None:
     async with group_on(server.url) as group:
         await group.fold(signal(1))
@@ -159,17 +159,17 @@ async def test_full_server_refuses_a_fold_and_nothing_is_half_done(server: Valke
         assert (await group.fold(*signals(2, 101), known=(1, 1))).folded == 101
 
 
-@pytest.mark.usefixtures("one_life")
+@pytest.mark.usefixtures("one_incarnation")
 async def test_full_server_still_lets_storms_be_written_and_closed(server: Valkey) -> None:
     async with group_on(server.url) as group:
         await group.fold(signal(1))
         server.command("CONFIG", "SET", "maxmemory", "1")
         storm = await group.claim(at=1000)
         assert storm == OPENED
-        assert await group.settle(storm, at=1000, next_look=2000) is SettleWord.SETTLED
-        word, frozen = await group.close(storm, at=2000)
+        assert await group.ack(storm, at=1000, next_look=2000) is AckWord.ACKED
+        word, frozen = await group.freeze(storm, at=2000)
         assert frozen is not None, word
-        assert await group.store.forget_closed(frozen) == "forgotten"
+        assert await group.store.close_storm(frozen) == "closed"
         assert (await group.store.memory()).ratio > 1
 
 
@@ -293,8 +293,8 @@ async def test_missing_right_is_named(server: Valkey, restrict: Callable[[Valkey
 async def test_keys_with_our_prefix_are_all_that_is_touched(server: Valkey) -> None:
     async with group_on(user_without(server, "-config")) as group:
         await group.fold(*signals(1, 40))
-        await group.settle(await group.look(at=10), at=10, trim={SHOP: 40})
-        await group.close_and_forget(at=20)
+        await group.ack(await group.look(at=10), at=10, trim={SHOP: 40})
+        await group.freeze_and_close(at=20)
         await group.store.fence([group.partition], {SHOP: 40})
         assert (await group.store.sweep(now_ms=0)).due == {}
     names = server.command("KEYS", "*")
@@ -321,4 +321,4 @@ async def test_foreign_key_of_another_type_is_a_matter_of_configuration(group: G
     redis.command("HSET", group.storm_key, "e", 1)
     with pytest.raises(StoreConfigError, match="WRONGTYPE"):
         await group.fold(signal(1))
-    assert (await group.store.open_gids()) == set(), GID
+    assert (await group.store.open_groups()) == set(), GROUP_HASH

@@ -6,7 +6,18 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.harness.folding import ALTER, LIFE, OPENED, T0, TERMS, Group, fields_of, pod, signal, signals
+from tests.harness.folding import (
+    ALTER,
+    INCARNATION,
+    OPENED,
+    T0,
+    TERMS,
+    Group,
+    fields_of,
+    pod,
+    signal,
+    signals,
+)
 from tests.harness.values import BANK, SHOP
 
 from stormfold.api.signal import Severity
@@ -16,11 +27,11 @@ from stormfold.fold.replies import Folded, FoldWord
 from stormfold.model.arrival import SignalRef, Target
 from stormfold.model.storm import Detected, Seed, Terms
 
-pytestmark = pytest.mark.usefixtures("one_life")
+pytestmark = pytest.mark.usefixtures("one_incarnation")
 
 
 async def test_first_signal_opens_a_storm(group: Group) -> None:
-    assert await group.fold(signal(1)) == Folded(FoldWord.COUNTED, 1, 1, True, T0 + 1000, 0, LIFE, [1])
+    assert await group.fold(signal(1)) == Folded(FoldWord.COUNTED, 1, 1, True, T0 + 1000, 0, INCARNATION, [1])
     assert await group.claim(at=1000) == OPENED
 
 
@@ -34,7 +45,7 @@ async def test_batch_of_several_groups_is_counted_in_one_call(group: Group) -> N
         (1, 3, [1, 2, 3]),
         (1, 4, [1, 2, 3, 4]),
     ]
-    assert await group.store.open_gids() == {other.gid for other in others}
+    assert await group.store.open_groups() == {other.group_hash for other in others}
 
 
 async def test_second_delivery_of_a_signal_is_not_counted(group: Group) -> None:
@@ -63,7 +74,7 @@ async def test_signal_at_or_below_the_checkpoint_is_not_counted(group: Group) ->
 async def test_checkpoint_alone_opens_nothing(group: Group) -> None:
     await group.store.fence([group.partition], {SHOP: 10})
     assert await group.fold(signal(10)) == Folded(FoldWord.COUNTED, 0, 0, False, 0, 0, "", [0])
-    assert await group.store.open_gids() == set()
+    assert await group.store.open_groups() == set()
 
 
 async def test_checkpoint_never_goes_back(group: Group) -> None:
@@ -74,7 +85,7 @@ async def test_checkpoint_never_goes_back(group: Group) -> None:
 
 async def test_empty_fold_of_a_known_storm_changes_nothing(group: Group) -> None:
     await group.fold(signal(1))
-    assert await group.fold(known=(1, 1)) == Folded(FoldWord.COUNTED, 1, 1, True, 0, 0, LIFE, [])
+    assert await group.fold(known=(1, 1)) == Folded(FoldWord.COUNTED, 1, 1, True, 0, 0, INCARNATION, [])
     assert await group.claim(at=1000) == OPENED
 
 
@@ -95,7 +106,7 @@ async def test_storm_behind_what_is_known_is_lost(group: Group, known: tuple[int
 
 
 async def test_lost_storm_does_not_hold_up_the_others_of_its_batch(group: Group) -> None:
-    other = Group(group.store, f"{group.gid[:-3]}fa7")
+    other = Group(group.store, f"{group.group_hash[:-3]}fa7")
     assert other.partition == group.partition
     folds = [group.fold_of(signal(1), signal(2), known=(1, 1)), other.fold_of(signal(3))]
     answers = await group.store.fold(group.partition, folds, now_ms=T0)
@@ -124,7 +135,7 @@ async def test_storm_of_another_server_without_a_request_begins_again_in_its_epo
     group: Group, redis: Valkey
 ) -> None:
     await group.fold(signal(1))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     await group.fold(signal(2), signal(3), at=20)
     await counted_by_another_server(group, redis)
     answer = await group.fold(signal(1), signal(3), at=30)
@@ -180,7 +191,7 @@ CONTINUED = replace(
 
 
 async def test_missing_storm_is_continued_from_its_seed_and_is_due_at_once(group: Group) -> None:
-    assert await group.fold(seed=SEED) == Folded(FoldWord.COUNTED, 3, 7, True, T0, 7, LIFE, [])
+    assert await group.fold(seed=SEED) == Folded(FoldWord.COUNTED, 3, 7, True, T0, 7, INCARNATION, [])
     assert await group.claim(at=0) == CONTINUED
 
 
@@ -199,8 +210,11 @@ async def test_storm_says_since_when_it_counts_each_stream(group: Group) -> None
         seed=replace(SEED, since={str(SHOP): 90}),
     )
     assert (await group.look(at=10)).since == {str(SHOP): 90, str(BANK): 103}
-    gid = group.gid
-    assert await group.store.since([gid, "00" * 8]) == {gid: {str(SHOP): 90, str(BANK): 103}, "00" * 8: {}}
+    group_hash = group.group_hash
+    assert await group.store.since([group_hash, "00" * 8]) == {
+        group_hash: {str(SHOP): 90, str(BANK): 103},
+        "00" * 8: {},
+    }
 
 
 async def test_seed_of_a_settled_storm_keeps_it_settled_until_a_signal_reopens_it(group: Group) -> None:
@@ -253,7 +267,7 @@ async def test_closed_request_is_newer_than_an_open_storm_of_its_epoch(group: Gr
 
 async def test_request_that_looks_open_does_not_reopen_a_closed_storm(group: Group) -> None:
     await group.fold(seed=SEED)
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     answer = await group.fold(signal(101), seed=SEED)
     assert (answer.epoch, answer.folded, answer.ordinals) == (4, 1, [1])
 
@@ -373,7 +387,7 @@ async def test_instances_beyond_the_tracked_ones_are_estimated(group: Group) -> 
 async def test_tracked_instances_stay_bounded(group: Group, redis: Valkey) -> None:
     for first in range(1, 1001, 250):
         await group.fold(*signals(first, first + 249))
-    key = keys.instances(group.partition, group.gid)
+    key = keys.instances(group.partition, group.group_hash)
     assert (redis.command("SCARD", key), redis.command("OBJECT", "ENCODING", key)) == (512, "intset")
 
 
@@ -394,7 +408,7 @@ async def test_rate_counts_the_minute_before(group: Group) -> None:
 async def test_storm_is_detected_at_the_threshold(group: Group, count: int, detected: Detected) -> None:
     answer = await group.fold(*signals(1, count))
     assert (await group.look(at=0)).detected is detected
-    assert answer.due_ms == (T0 if detected else T0 + TERMS.hold_ms)
+    assert answer.due_ms == (T0 if detected else T0 + TERMS.group_wait_ms)
 
 
 async def test_resolved_signals_do_not_reach_the_threshold(group: Group) -> None:

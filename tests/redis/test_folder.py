@@ -1,4 +1,4 @@
-"""Folder: what it keeps until it is safe, and gives back to a Redis that has lost it."""
+"""Folder: what it keeps until it is durable, and gives back to a Redis that has lost it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from stormfold.api.stormpolicy import PolicySpec
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import queue, storms
 from stormfold.fold.folding import encoded
-from stormfold.fold.holding import Held
+from stormfold.fold.holding import RequestPosition
 from stormfold.fold.queue import Lane
-from stormfold.fold.replies import ForgetWord
+from stormfold.fold.replies import CloseWord
 from stormfold.fold.scripts import FOLD
 from stormfold.model.arrival import Verdict
 from stormfold.model.storm import Seed
@@ -47,7 +47,7 @@ async def proxied(valkey: Valkey, redis_proxy: RedisProxy) -> AsyncIterator[Worl
 # --- taking in, and the word back
 
 
-async def test_signal_is_told_once_that_it_is_safe(world: World) -> None:
+async def test_signal_is_told_once_that_it_is_durable(world: World) -> None:
     await world.submit(*signals(1, 3))
     assert (await world.counted(), world.told, world.expected) == ((1, 3), [], [GROUP.partition])
     assert world.folded_numbers == [1, 2, 3]
@@ -58,10 +58,10 @@ async def test_signal_is_told_once_that_it_is_safe(world: World) -> None:
     assert world.told == [(1, "storm 1"), (2, "storm 1"), (3, "storm 1")]
 
 
-async def test_signal_below_the_checkpoint_is_safe_at_once(world: World) -> None:
+async def test_signal_below_the_checkpoint_is_durable_at_once(world: World) -> None:
     await world.store.fence([GROUP.partition], {SHOP: 5})
     await world.submit(signal(5))
-    assert (world.told, world.folder.storms.is_open(GROUP.gid)) == ([(5, "storm 0")], False)
+    assert (world.told, world.folder.storms.is_open(GROUP.group_hash)) == ([(5, "storm 0")], False)
 
 
 async def test_signal_of_an_earlier_storm_is_told_no_request_that_is_not_made_yet(world: World) -> None:
@@ -92,7 +92,7 @@ async def test_namespace_without_room_is_named_and_another_one_is_taken(
         await world.idle()
         assert await world.counted() == (1, 2)
         await world.written(1, 1)
-        assert [world.folder.room(namespace) for namespace in ("shop", "ops", "dev")] == [1, 1, 1]
+        assert [world.folder.capacity(namespace) for namespace in ("shop", "ops", "dev")] == [1, 1, 1]
         assert await world.take(signal(3)) is None
         await world.idle()
         assert await world.counted() == (1, 3)
@@ -165,16 +165,19 @@ async def test_discarded_group_tells_all_its_signals_and_is_forgotten(world: Wor
     await world.submit(*signals(1, 2))
     storm = await world.storm()
     assert storm is not None
-    assert await world.store.discard(storm, encoded(TOO_FEW)) is ForgetWord.FORGOTTEN
+    assert await world.store.discard(storm, encoded(TOO_FEW)) is CloseWord.CLOSED
     world.folder.released(storm, TOO_FEW)
-    assert (world.told, world.folder.storms.is_open(GROUP.gid)) == ([(1, "too few"), (2, "too few")], False)
+    assert (world.told, world.folder.storms.is_open(GROUP.group_hash)) == (
+        [(1, "too few"), (2, "too few")],
+        False,
+    )
 
 
 async def test_signal_that_came_while_its_group_was_discarded_is_told_nothing(world: World) -> None:
     await world.submit(*signals(1, 2))
     storm = await world.storm()
     assert storm is not None
-    assert await world.store.discard(storm, encoded(TOO_FEW)) is ForgetWord.FORGOTTEN
+    assert await world.store.discard(storm, encoded(TOO_FEW)) is CloseWord.CLOSED
     await world.submit(signal(3))
     world.folder.released(storm, TOO_FEW)
     assert await world.counted() == (1, 1)
@@ -190,9 +193,9 @@ async def test_signals_that_another_replica_discarded_are_told_and_the_others_fo
     storm = await world.storm()
     assert storm is not None
     await world.store.discard(storm, encoded(TOO_FEW))
-    other = Group(world.store, GROUP.gid, POLICY.terms)
+    other = Group(world.store, GROUP.group_hash, POLICY.terms)
     await other.fold(signal(9), at=NOW - T0)
-    monkeypatch.setattr(storms, "STALE_SECONDS", 0.0)
+    monkeypatch.setattr(storms, "OVERDUE_SECONDS", 0.0)
     world.folder.look_again_at_stale()
     message = "no request was made of its group"
     await eventually(lambda: world.told == [(1, message), (2, message)], what="both are told")
@@ -215,13 +218,13 @@ async def test_holder_of_a_group_asks_what_became_of_it_soon_after_its_window(re
 
         began = time.monotonic()
         await eventually(told, what="it is told")
-        assert time.monotonic() - began < storms.STALE_SECONDS / 2
+        assert time.monotonic() - began < storms.OVERDUE_SECONDS / 2
 
 
 # --- what Redis loses
 
 
-async def test_emptied_redis_gets_back_what_is_not_safe(world: World, redis: Valkey) -> None:
+async def test_emptied_redis_gets_back_what_is_not_durable(world: World, redis: Valkey) -> None:
     await world.submit(*signals(1, 3))
     redis.command("FLUSHALL")
     await world.submit(signal(4))
@@ -236,7 +239,7 @@ async def test_emptied_redis_continues_from_the_request(world: World, redis: Val
         Seed(
             epoch=1,
             closed=False,
-            incarnation=await world.life(),
+            incarnation=await world.incarnation(),
             total=3,
             folded=3,
             firing=3,
@@ -251,24 +254,24 @@ async def test_emptied_redis_continues_from_the_request(world: World, redis: Val
     assert [version for version, _ in world.told] == [1, 2, 3, 4, 5, 6]
 
 
-# --- a request that is written from a life that Redis has lost since
+# --- a request that is written from an incarnation that Redis has lost since
 
 
-async def test_alert_that_the_write_of_an_earlier_life_holds_is_safe_and_not_counted_again(
+async def test_alert_that_the_write_of_an_earlier_incarnation_holds_is_durable_and_not_counted_again(
     world: World, redis: Valkey
 ) -> None:
     await world.submit(*alerts(1, 5))
-    before = await world.life()
+    before = await world.incarnation()
     redis.command("FLUSHALL")
     await world.submit(*alerts(6, 6))
-    life = await world.life()
+    incarnation = await world.incarnation()
     assert (await world.counted(), world.told) == ((1, 6), [])
-    # Of the first life only four were written: its last one was folded after the claim.
+    # Of the first incarnation only four were written: its last one was folded after the claim.
     world.request_says(of_alerts(4, before))
     world.observe(1, 4, before)
     assert world.told == [(number, "storm 1") for number in (1, 2, 3, 4)]
-    world.mistrust(life)
-    storm = await eventually(world.storm, lambda seen: seen is not None and seen.incarnation != life)
+    world.mark_stale(incarnation)
+    storm = await eventually(world.storm, lambda seen: seen is not None and seen.incarnation != incarnation)
     # The fifth is surely not in the request. Of the sixth nobody knows whether another replica had counted it
     # before.
     assert (storm.total, storm.repeats, storm.origin) == (6, 1, f"{before}:4")
@@ -276,25 +279,25 @@ async def test_alert_that_the_write_of_an_earlier_life_holds_is_safe_and_not_cou
     assert [number for number, _ in world.told] == [1, 2, 3, 4, 5, 6]
 
 
-async def test_alert_is_safe_whose_earlier_life_is_written_while_it_is_folded_again(
+async def test_alert_is_durable_whose_earlier_incarnation_is_written_while_it_is_folded_again(
     proxied: World, redis_proxy: RedisProxy, valkey: Valkey
 ) -> None:
     await proxied.submit(*alerts(1, 3))
-    before = await proxied.life()
+    before = await proxied.incarnation()
     valkey.command("FLUSHALL")
     again = redis_proxy.hold("EVALSHA", alerts(1, 1)[0].occurrence.encode(), when="after")
-    proxied.folder.look_again(GROUP.gid)
+    proxied.folder.look_again(GROUP.group_hash)
     await again.arrived.wait()
     proxied.request_says(of_alerts(3, before))
     proxied.observe(1, 3, before)
     assert proxied.told == []
     again.release()
     await eventually(
-        lambda: proxied.told == [(number, "storm 1") for number in (1, 2, 3)], what="all are safe"
+        lambda: proxied.told == [(number, "storm 1") for number in (1, 2, 3)], what="all are durable"
     )
-    life = await proxied.life()
-    proxied.mistrust(life)
-    storm = await eventually(proxied.storm, lambda seen: seen is not None and seen.incarnation != life)
+    incarnation = await proxied.incarnation()
+    proxied.mark_stale(incarnation)
+    storm = await eventually(proxied.storm, lambda seen: seen is not None and seen.incarnation != incarnation)
     assert (storm.total, storm.repeats) == (3, 0)
 
 
@@ -333,27 +336,27 @@ async def test_lost_partition_is_given_back_without_a_new_signal(world: World, r
 async def test_redis_behind_the_request_is_given_the_storm_back(world: World) -> None:
     await world.submit(*signals(1, 3))
     world.request_says(Seed(epoch=1, closed=False, total=9, folded=9, firing=9, through={SHOP: 20}))
-    world.mistrust(await world.life())
+    world.mark_stale(await world.incarnation())
     assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (1, 9)
-    await eventually(lambda: [version for version, _ in world.told] == [1, 2, 3], what="all are safe")
+    await eventually(lambda: [version for version, _ in world.told] == [1, 2, 3], what="all are durable")
 
 
 async def test_redis_with_a_storm_whose_request_is_closed_opens_the_next(world: World) -> None:
     await world.submit(*signals(1, 3))
     world.request_says(Seed(epoch=1, closed=True, through={SHOP: 2}))
-    world.mistrust(await world.life())
+    world.mark_stale(await world.incarnation())
     assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (2, 1)
-    await eventually(lambda: world.told == [(1, "storm 1"), (2, "storm 1")], what="two are safe")
+    await eventually(lambda: world.told == [(1, "storm 1"), (2, "storm 1")], what="two are durable")
 
 
-async def test_what_is_unsafe_for_long_is_folded_again(
+async def test_what_is_in_flight_for_long_is_folded_again(
     world: World, redis: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.submit(*signals(1, 3))
     redis.command("FLUSHALL")
     world.folder.look_again_at_stale()
     assert await world.counted() == (0, 0)
-    monkeypatch.setattr(storms, "STALE_SECONDS", 0.0)
+    monkeypatch.setattr(storms, "OVERDUE_SECONDS", 0.0)
     world.folder.look_again_at_stale()
     assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (1, 3)
 
@@ -362,7 +365,10 @@ async def test_storm_of_a_request_found_at_start_is_given_back(world: World) -> 
     world.request_says(Seed(epoch=4, closed=False, total=9, folded=9, firing=9, through={SHOP: 20}))
     world.folder.adopt([], [View()])
     assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (4, 9)
-    assert (world.folder.storms.open_count(POLICY.id, "shop"), world.folder.storms.is_open(GROUP.gid)) == (
+    assert (
+        world.folder.storms.open_count(POLICY.id, "shop"),
+        world.folder.storms.is_open(GROUP.group_hash),
+    ) == (
         1,
         True,
     )
@@ -377,8 +383,8 @@ async def test_signal_of_a_closing_storm_waits_and_opens_the_next(world: World) 
     for arrival in signals(3, 4):
         await world.take(arrival)
     await world.written(1, frozen.total)
-    assert await world.store.forget_closed(frozen) is ForgetWord.FORGOTTEN
-    world.folder.closed(GROUP.gid)
+    assert await world.store.close_storm(frozen) is CloseWord.CLOSED
+    world.folder.closed(GROUP.group_hash)
     await world.idle()
     assert await world.counted() == (2, 2)
     await world.written(2, 2)
@@ -397,7 +403,7 @@ async def test_signal_that_waits_for_a_closing_storm_is_kept_through_its_loss(
     proxied.request_says(Seed(epoch=1, closed=True, through=frozen.through))
     await proxied.written(1, frozen.total)
     valkey.command("FLUSHALL")
-    proxied.folder.closed(GROUP.gid)
+    proxied.folder.closed(GROUP.group_hash)
     await proxied.idle()
     assert await proxied.counted() == (2, 1)
 
@@ -406,9 +412,12 @@ async def test_closed_storm_without_waiting_signals_is_forgotten(world: World) -
     await world.submit(signal(1))
     frozen = await world.freeze()
     await world.written(1, 1)
-    await world.store.forget_closed(frozen)
-    world.folder.closed(GROUP.gid)
-    assert (world.folder.storms.is_open(GROUP.gid), world.folder.storms.open_count(POLICY.id, "shop")) == (
+    await world.store.close_storm(frozen)
+    world.folder.closed(GROUP.group_hash)
+    assert (
+        world.folder.storms.is_open(GROUP.group_hash),
+        world.folder.storms.open_count(POLICY.id, "shop"),
+    ) == (
         False,
         0,
     )
@@ -418,15 +427,15 @@ async def test_signal_whose_storm_closed_before_its_answer_came_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.submit(*signals(1, 2))
-    await world.store.forget_closed(await world.freeze())
-    world.folder.closed(GROUP.gid)
-    monkeypatch.setattr(storms, "STALE_SECONDS", 0.0)
+    await world.store.close_storm(await world.freeze())
+    world.folder.closed(GROUP.group_hash)
+    monkeypatch.setattr(storms, "OVERDUE_SECONDS", 0.0)
     world.folder.look_again_at_stale()
-    await eventually(lambda: world.told == [(1, "storm 1"), (2, "storm 1")], what="both are safe")
-    assert world.folder.storms.is_open(GROUP.gid) is False
+    await eventually(lambda: world.told == [(1, "storm 1"), (2, "storm 1")], what="both are durable")
+    assert world.folder.storms.is_open(GROUP.group_hash) is False
 
 
-async def test_signal_of_a_life_that_no_request_held_is_folded_into_the_next_storm(
+async def test_signal_of_an_incarnation_that_no_request_held_is_folded_into_the_next_storm(
     world: World, redis: Valkey
 ) -> None:
     await world.submit(*signals(1, 2))
@@ -435,7 +444,7 @@ async def test_signal_of_a_life_that_no_request_held_is_folded_into_the_next_sto
     world.request_says(
         Seed(epoch=1, closed=True, incarnation="another", total=1, folded=1, through={SHOP: 1})
     )
-    world.folder.observed(View(Held(1, "another", 1, ""), closed=True))
+    world.folder.observed(View(RequestPosition(1, "another", 1, ""), closed=True))
     await world.submit(signal(3))
     assert await world.counted() == (2, 2)
     await world.written(2, 2)

@@ -8,14 +8,13 @@ from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
-from tests.harness.folding import GID, OPENED, Group, signal
+from tests.harness.folding import GROUP_HASH, OPENED, Group, signal
 
 from stormfold.fold import scripts
-from stormfold.fold.scripts import CLAIM, CLOSE, FOLD, FORGET, RECALL, SETTLE, SINCE, TRY, Script
+from stormfold.fold.scripts import ACK, CLAIM, CLOSE, FOLD, FREEZE, RECALL, SINCE, TRY, Script
 
 SCRIPTS = [
-    pytest.param(script, id=script.name)
-    for script in (FOLD, CLAIM, SETTLE, CLOSE, FORGET, SINCE, RECALL, TRY)
+    pytest.param(script, id=script.name) for script in (FOLD, CLAIM, ACK, FREEZE, CLOSE, SINCE, RECALL, TRY)
 ]
 
 
@@ -37,96 +36,101 @@ async def lost(group: Group) -> str:
 
 async def closing_fold(group: Group) -> str:
     await group.fold(signal(1))
-    await group.close(await group.look(at=10), at=10)
+    await group.freeze(await group.look(at=10), at=10)
     return (await group.fold(signal(2), known=(1, 1))).word
 
 
-async def settled(group: Group) -> str:
+async def acked(group: Group) -> str:
     await group.fold(signal(1))
-    return await group.settle(await group.look(at=10), at=10)
+    return await group.ack(await group.look(at=10), at=10)
 
 
 async def more(group: Group) -> str:
     await group.fold(signal(1))
     storm = await group.look(at=10)
     await group.fold(signal(2), known=(1, 1))
-    return await group.settle(storm, at=10)
+    return await group.ack(storm, at=10)
 
 
-async def settle_gone(group: Group) -> str:
-    return await group.settle(OPENED, at=10)
+async def ack_gone(group: Group) -> str:
+    return await group.ack(OPENED, at=10)
 
 
-async def settle_newer_epoch(group: Group) -> str:
+async def ack_newer_epoch(group: Group) -> str:
     await two_epochs(group)
-    return await group.settle(OPENED, at=30)
+    return await group.ack(OPENED, at=30)
 
 
 async def closing(group: Group) -> str:
     await group.fold(signal(1))
-    return (await group.close(await group.look(at=10), at=10))[0]
+    return (await group.freeze(await group.look(at=10), at=10))[0]
+
+
+async def freeze_moved(group: Group) -> str:
+    await group.fold(signal(1))
+    storm = await group.look(at=10)
+    await group.fold(signal(2), known=(1, 1))
+    return (await group.freeze(storm, at=10, only_at_total=True))[0]
+
+
+async def freeze_gone(group: Group) -> str:
+    return (await group.freeze(OPENED, at=10))[0]
+
+
+async def freeze_newer_epoch(group: Group) -> str:
+    await two_epochs(group)
+    return (await group.freeze(OPENED, at=30))[0]
+
+
+async def closed(group: Group) -> str:
+    await group.fold(signal(1))
+    return await group.discard(await group.look(at=10))
 
 
 async def close_moved(group: Group) -> str:
     await group.fold(signal(1))
     storm = await group.look(at=10)
     await group.fold(signal(2), known=(1, 1))
-    return (await group.close(storm, at=10, only_at_total=True))[0]
-
-
-async def close_gone(group: Group) -> str:
-    return (await group.close(OPENED, at=10))[0]
-
-
-async def close_newer_epoch(group: Group) -> str:
-    await two_epochs(group)
-    return (await group.close(OPENED, at=30))[0]
-
-
-async def forgotten(group: Group) -> str:
-    await group.fold(signal(1))
-    return await group.discard(await group.look(at=10))
-
-
-async def forget_moved(group: Group) -> str:
-    await group.fold(signal(1))
-    storm = await group.look(at=10)
-    await group.fold(signal(2), known=(1, 1))
     return await group.discard(storm)
 
 
-async def forget_lost(group: Group) -> str:
+async def close_lost(group: Group) -> str:
     await group.fold(signal(1))
     await group.note_another_server("g")
     return await group.discard(await group.look(at=10))
 
 
-async def forget_gone(group: Group) -> str:
-    return await group.store.forget_closed(OPENED)
+async def close_gone(group: Group) -> str:
+    return await group.store.close_storm(OPENED)
 
 
-async def forget_newer_epoch(group: Group) -> str:
+async def close_newer_epoch(group: Group) -> str:
     await two_epochs(group)
-    return await group.store.forget_closed(OPENED)
+    return await group.store.close_storm(OPENED)
 
 
 async def two_epochs(group: Group) -> None:
     await group.fold(signal(1))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     await group.fold(signal(2), at=20)
 
 
 PROVOKED: dict[str, dict[str, Callable[[Group], Awaitable[str]]]] = {
     "fold": {"counted": counted, "lost": lost, "closing": closing_fold},
     "claim": {},
-    "settle": {"settled": settled, "more": more, "gone": settle_gone, "newer-epoch": settle_newer_epoch},
-    "close": {"closing": closing, "moved": close_moved, "gone": close_gone, "newer-epoch": close_newer_epoch},
-    "forget": {
-        "forgotten": forgotten,
-        "moved": forget_moved,
-        "gone": forget_gone,
-        "lost": forget_lost,
-        "newer-epoch": forget_newer_epoch,
+    "ack": {"acked": acked, "more": more, "gone": ack_gone, "newer-epoch": ack_newer_epoch},
+    "freeze": {
+        "closing": closing,
+        "moved": freeze_moved,
+        "gone": freeze_gone,
+        "newer-epoch": freeze_newer_epoch,
+    },
+    "close": {
+        "closed": closed,
+        "moved": close_moved,
+        "gone": close_gone,
+        "lost": close_lost,
+        "newer-epoch": close_newer_epoch,
     },
     "since": {},
     "recall": {},
@@ -174,7 +178,7 @@ def test_every_argument_of_a_header_is_read(script: Script) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
     code = script.body.replace(text, "")
     read = {int(n) for n in re.findall(r"ARGV\[(\d+)\]", code)}
-    repeated = {FOLD: set(), CLAIM: {3}, SETTLE: {9}, RECALL: {2}}.get(script, set())
+    repeated = {FOLD: set(), CLAIM: {3}, ACK: {9}, RECALL: {2}}.get(script, set())
     assert read | repeated == set(numbers)
 
 
@@ -201,8 +205,8 @@ def test_script_without_a_header_is_refused(body: str, message: str) -> None:
 async def test_answers_of_a_repeated_call_are_the_same(group: Group) -> None:
     await group.fold(signal(1))
     storm = await group.look(at=10)
-    assert await group.close(storm, at=10) == await group.close(storm, at=20)
-    word, frozen = await group.close(storm, at=30)
+    assert await group.freeze(storm, at=10) == await group.freeze(storm, at=20)
+    word, frozen = await group.freeze(storm, at=30)
     assert (word, frozen.closed_ms if frozen else None) == ("closing", OPENED.opened_ms + 10)
-    words = [await group.store.forget_closed(replace(storm, gid=GID)) for _ in range(2)]
-    assert words == ["forgotten", "gone"]
+    words = [await group.store.close_storm(replace(storm, group_hash=GROUP_HASH)) for _ in range(2)]
+    assert words == ["closed", "gone"]

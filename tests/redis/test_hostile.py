@@ -8,7 +8,7 @@ from tests.harness.folding import Group, signal
 from stormfold.demo.valkey import Valkey
 from stormfold.model.arrival import Target
 
-pytestmark = pytest.mark.usefixtures("one_life")
+pytestmark = pytest.mark.usefixtures("one_incarnation")
 
 HOSTILE = (
     "'); redis.call('FLUSHALL') --",

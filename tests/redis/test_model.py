@@ -65,14 +65,14 @@ class Signals(TwoReplicas):
         self.run(submit())
 
     def tell(self, who: int, replica: Replica, arrival: Arrival, verdict: Verdict) -> None:
-        """Whoever is told that a Signal is safe finds it in that request, or in an earlier one."""
+        """Whoever is told that a Signal is durable finds it in that request, or in an earlier one."""
         assert isinstance(arrival.ref, SignalRef)
         number, epoch = arrival.ref.resource_version, int(verdict.message)
         assert verdict.phase is SignalPhase.FOLDED
         assert self.untold[who][number], f"Signal {number} was told of already"
         self.untold[who][number] -= 1
         requests = self.requests.read().values()
-        heard = replica.index.latest(self.group.gid) is not None
+        heard = replica.index.latest(self.group.group_hash) is not None
         assert epoch in [request.epoch for request in requests] or not heard, f"{number}: there is no {epoch}"
         assert number <= max(seed_of(request).through.get(SHOP, 0) for request in requests), f"{number}"
 

@@ -12,7 +12,7 @@ from tests.harness.values import SHOP
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection
-from stormfold.fold.holding import Held
+from stormfold.fold.holding import RequestPosition
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import SignalRef
 from stormfold.model.storm import Seed
@@ -31,7 +31,7 @@ async def test_signals_that_the_closed_request_does_not_hold_go_before_later_one
     await world.submit(*signals(1, 5))
     redis.command("FLUSHALL")
     world.request_says(Seed(epoch=1, closed=True, incarnation="another", folded=2, through={SHOP: 2}))
-    world.held = Held(1, "another", 2, "")
+    world.held = RequestPosition(1, "another", 2, "")
     world.folder.observed(View(world.held, closed=True))
     await world.take(signal(6))
     await world.idle()
@@ -43,7 +43,7 @@ async def test_edited_signal_of_a_closed_storm_is_known(redis: Valkey) -> None:
     connection = Connection.from_url(redis.url)
     group = Group(StormStore(connection, cluster=CLUSTER))
     await group.fold(signal(5))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     edited = replace(signal(5), ref=SignalRef("shop", "signal-5", "uid-5", 1, 9))
     answer = await group.fold(edited, at=20)
     assert (answer.epoch, answer.open, answer.ordinals) == (1, False, [0])
@@ -57,10 +57,10 @@ async def test_storm_of_alerts_alone_leaves_the_floor_of_the_signals_before_it(r
     connection = Connection.from_url(redis.url)
     group = Group(StormStore(connection, cluster=CLUSTER))
     await group.fold(signal(5))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     await group.fold(alert("a"), at=20)
     assert (await group.look(at=21)).through == {SHOP: 5}
-    await group.close_and_forget(at=30)
+    await group.freeze_and_close(at=30)
     redis.command("DEL", group.ids_key)
     answer = await group.fold(signal(5), at=40)
     assert (answer.epoch, answer.open, answer.ordinals) == (2, False, [0])
@@ -74,6 +74,6 @@ async def test_signals_of_a_storm_that_another_replica_put_back_to_its_closed_re
     it."""
     await world.submit(*signals(1, 3))
     closed = Seed(epoch=1, closed=True, incarnation="another", folded=1, through={SHOP: 1})
-    await world.group.fold(seed=closed, distrusted=await world.life())
+    await world.group.fold(seed=closed, stale=await world.incarnation())
     await world.submit(signal(4))
     assert await world.counted() == (2, 3)

@@ -15,7 +15,7 @@ from stormfold.demo.valkey import Valkey, ValkeyCluster
 from stormfold.fold import keys, scripts
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreError, store_errors
-from stormfold.fold.replies import FoldWord, ForgetWord, SettleWord
+from stormfold.fold.replies import AckWord, CloseWord, FoldWord
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import SignalRef
 from stormfold.model.group import PARTITIONS
@@ -46,10 +46,15 @@ async def test_sweep_finds_what_is_due_the_earliest_first(store: StormStore) -> 
     await early.fold(signal(2), at=10)
     await not_yet.fold(signal(3), at=30)
     await other.fold(signal(4), at=0)
-    expected = {1: [other.gid], 7: [early.gid, late.gid]}
+    expected = {1: [other.group_hash], 7: [early.group_hash, late.group_hash]}
     assert (await store.sweep(now_ms=T0 + 1020)).due == expected
     assert await store.due([1, 7, 8], now_ms=T0 + 1020) == expected
-    assert await store.open_gids() == {late.gid, early.gid, not_yet.gid, other.gid}
+    assert await store.open_groups() == {
+        late.group_hash,
+        early.group_hash,
+        not_yet.group_hash,
+        other.group_hash,
+    }
 
 
 async def test_storms_of_another_cluster_are_refused(store: StormStore) -> None:
@@ -102,7 +107,7 @@ async def test_cluster_of_which_one_node_evicts_is_refused(
         cluster.nodes[1].command("CONFIG", "SET", "maxmemory-policy", "noeviction")
 
 
-@pytest.mark.usefixtures("one_life")
+@pytest.mark.usefixtures("one_incarnation")
 async def test_every_partition_of_a_cluster_holds_a_storm_from_opening_to_closing(
     cluster: ValkeyCluster, cluster_store: StormStore
 ) -> None:
@@ -113,17 +118,17 @@ async def test_every_partition_of_a_cluster_holds_a_storm_from_opening_to_closin
     sizes = [node.command("DBSIZE") for node in cluster.nodes]
     assert 0 not in sizes
     sweep = await cluster_store.sweep(now_ms=T0 + 1000)
-    assert (sweep.due, sweep.lost) == ({group.partition: [group.gid] for group in groups}, frozenset())
-    assert await cluster_store.open_gids() == {group.gid for group in groups}
+    assert (sweep.due, sweep.lost) == ({group.partition: [group.group_hash] for group in groups}, frozenset())
+    assert await cluster_store.open_groups() == {group.group_hash for group in groups}
     for group in groups:
         storm = await group.claim(at=1000)
-        assert storm == replace(OPENED, gid=group.gid)
-        assert await group.settle(storm, at=1000, trim={SHOP: 1}) is SettleWord.SETTLED
+        assert storm == replace(OPENED, group_hash=group.group_hash)
+        assert await group.ack(storm, at=1000, trim={SHOP: 1}) is AckWord.ACKED
         assert (await group.fold(signal(1), known=(1, 1))).ordinals == [0]
-        assert (await group.close_and_forget(at=2000)).total == 1
+        assert (await group.freeze_and_close(at=2000)).total == 1
         assert (await group.fold(signal(2), at=3000)).epoch == 2
-        assert await group.discard(await group.look(at=3000)) is ForgetWord.FORGOTTEN
-    assert await cluster_store.open_gids() == set()
+        assert await group.discard(await group.look(at=3000)) is CloseWord.CLOSED
+    assert await cluster_store.open_groups() == set()
 
 
 async def test_alerts_of_every_partition_of_a_cluster_are_recalled(cluster_store: StormStore) -> None:
@@ -131,12 +136,12 @@ async def test_alerts_of_every_partition_of_a_cluster_are_recalled(cluster_store
     for group in groups:
         await group.fold(alert("a"))
     for group in groups[32:]:
-        await group.close_and_forget(at=10)
+        await group.freeze_and_close(at=10)
     asked = [alert("a"), alert("b"), alert("a", 1)]
-    found = await cluster_store.recall({group.gid: asked for group in groups})
-    assert {gid: (known.epoch, known.closed, known.counted) for gid, known in found.items()} == {
-        group.gid: (1, group.partition >= 32, [True, False, False]) for group in groups
-    }
+    found = await cluster_store.recall({group.group_hash: asked for group in groups})
+    assert {
+        group_hash: (known.epoch, known.closed, known.counted) for group_hash, known in found.items()
+    } == {group.group_hash: (1, group.partition >= 32, [True, False, False]) for group in groups}
 
 
 async def test_many_resources_and_instances_stay_on_the_node_of_their_partition(
@@ -176,7 +181,7 @@ async def test_scripts_forgotten_by_one_node_are_sent_again(
 async def test_call_with_keys_of_two_partitions_is_refused(cluster_store: StormStore) -> None:
     mixed = [keys.storm(1, "a"), keys.due(2), keys.ids(1, "a"), keys.checkpoint(1)]
     with pytest.raises(StoreError), store_errors("settling"):
-        await scripts.SETTLE(cluster_store._client, mixed, ["a", 1, 1, 1, 0, T0, T0, "0", 0])
+        await scripts.ACK(cluster_store._client, mixed, ["a", 1, 1, 1, 0, T0, T0, "0", 0])
 
 
 async def test_node_that_owns_both_slots_refuses_a_script_that_touches_two(cluster: ValkeyCluster) -> None:

@@ -20,7 +20,7 @@ from stormfold.fold import scripts
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreUnavailableError
 from stormfold.fold.preflight import IDLE, preflight
-from stormfold.fold.replies import SettleWord
+from stormfold.fold.replies import AckWord
 from stormfold.fold.store import StormStore
 from stormfold.model.group import PARTITIONS
 
@@ -71,14 +71,14 @@ async def one_storm(store: StormStore) -> None:
     assert (await group.fold(signal(1))).ordinals == [1]
     storm = await group.claim(at=1000)
     assert storm is not None
-    assert await group.settle(storm, at=1000, trim={SHOP: 1}) is SettleWord.SETTLED
-    await store.hasten([group.gid], now_ms=T0)
-    assert await store.since([group.gid]) == {group.gid: {str(SHOP): 1}}
-    assert (await store.sweep(now_ms=T0 + 1)).due == {group.partition: [group.gid]}
-    assert await store.due(ALL, now_ms=T0 + 1) == {group.partition: [group.gid]}
-    assert await store.open_gids() == {group.gid}
+    assert await group.ack(storm, at=1000, trim={SHOP: 1}) is AckWord.ACKED
+    await store.make_due([group.group_hash], now_ms=T0)
+    assert await store.since([group.group_hash]) == {group.group_hash: {str(SHOP): 1}}
+    assert (await store.sweep(now_ms=T0 + 1)).due == {group.partition: [group.group_hash]}
+    assert await store.due(ALL, now_ms=T0 + 1) == {group.partition: [group.group_hash]}
+    assert await store.open_groups() == {group.group_hash}
     assert (await store.memory()).limit_bytes == 0
-    assert (await group.close_and_forget(at=2000)).total == 1
+    assert (await group.freeze_and_close(at=2000)).total == 1
 
 
 async def test_good_server_passes_without_a_word_and_nothing_is_left(
@@ -171,7 +171,7 @@ async def test_without_info_storms_are_counted_and_one_warning_says_what_is_not_
 
 def test_blind_scripts_ask_nobody_who_it_is() -> None:
     asking = {script.name for script, *_ in IDLE if "'INFO'" in script.body}
-    assert asking == {"fold", "forget"}
+    assert asking == {"fold", "close"}
     for script, *_ in IDLE:
         assert "'INFO'" not in script.blind.body
         assert (script.blind.sha == script.sha) == (script.name not in asking)

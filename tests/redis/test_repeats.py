@@ -33,7 +33,7 @@ async def test_alert_of_an_earlier_epoch_is_no_new_one_where_its_successor_holds
 ) -> None:
     """The request of epoch 2 holds signals alone, that of epoch 1 may hold the alert."""
     signals_alone = Seed(
-        epoch=2, closed=closed, incarnation="life", total=3, folded=3, firing=3, latest_start_ms=T0
+        epoch=2, closed=closed, incarnation="incarnation", total=3, folded=3, firing=3, latest_start_ms=T0
     )
     await group.fold(alert("old", -4000), at=1000, seed=signals_alone)
     assert (await group.look(at=1000)).repeats == 1

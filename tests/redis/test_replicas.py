@@ -99,7 +99,7 @@ class Alerts(TwoReplicas):
             storm.state is State.OPEN
             and storm.total < self.threshold
             and not storm.written
-            and replica.index.get(storm.gid, storm.epoch) is None
+            and replica.index.get(storm.group_hash, storm.epoch) is None
         )
         if decided and not self.run(replica.finds_request_of(storm)):
             self.run(replica.discard(storm, heard=told))
@@ -108,9 +108,9 @@ class Alerts(TwoReplicas):
         """A request is made at once: until then Redis is not emptied, nor the group discarded by another
         one."""
         if self.threshold > 1 and storm.epoch not in self.requests.read():
-            storm_key = keys.storm(self.group.partition, self.group.gid)
-            life = fields_of(self.servers.primary, storm_key).get("g")
-            if storm.total < self.threshold or life != storm.incarnation:
+            storm_key = keys.storm(self.group.partition, self.group.group_hash)
+            incarnation = fields_of(self.servers.primary, storm_key).get("g")
+            if storm.total < self.threshold or incarnation != storm.incarnation:
                 return False
         return super().write(who, storm, known, noted=noted)
 

@@ -64,8 +64,8 @@ async def fold(store: StormStore, namespace: str, names: list[str]) -> Group:
     batch = arrivals(namespace, names)
     group = POLICY.group(batch[0])
     opening = POLICY.opening(group, batch[0]).encoded()
-    await store.fold(group.partition, [Fold(group.gid, POLICY.terms, opening, batch)], now_ms=T0)
-    return Group(store, group.gid, POLICY.terms)
+    await store.fold(group.partition, [Fold(group.group_hash, POLICY.terms, opening, batch)], now_ms=T0)
+    return Group(store, group.group_hash, POLICY.terms)
 
 
 @pytest.mark.parametrize(("namespace", "names"), CASES)
@@ -75,7 +75,7 @@ async def test_storm_of_25_resources_takes_at_most_two_kilobytes(
     group = await fold(store, namespace, names)
     storm = await group.look(at=10)
     assert (storm.total, storm.resource_count, storm.truncated) == (RESOURCES, RESOURCES, False)
-    await group.settle(storm, at=10, trim=storm.through)
+    await group.ack(storm, at=10, trim=storm.through)
     assert bytes_of(redis, group) <= GOAL_BYTES
 
 
@@ -84,7 +84,7 @@ async def test_storm_is_kept_in_packed_forms(
     store: StormStore, redis: Valkey, namespace: str, names: list[str]
 ) -> None:
     group = await fold(store, namespace, names)
-    instances = keys.instances(group.partition, group.gid)
+    instances = keys.instances(group.partition, group.group_hash)
     forms = [redis.command("OBJECT", "ENCODING", key) for key in (group.ids_key, instances)]
     assert forms == ["listpack", "intset"]
 

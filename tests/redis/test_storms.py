@@ -1,4 +1,4 @@
-"""claim.lua, settle.lua, close.lua, forget.lua: the life of a storm after its first signal."""
+"""claim.lua, ack.lua, freeze.lua, close.lua: the incarnation of a storm after its first signal."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from tests.harness.folding import (
     DISCARDED_AS,
-    GID,
-    LIFE,
+    GROUP_HASH,
+    INCARNATION,
     OPENED,
     T0,
     TERMS,
@@ -23,14 +23,14 @@ from tests.harness.values import BANK, SHOP
 
 from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
-from stormfold.fold.replies import CloseWord, Folded, FoldWord, ForgetWord, SettleWord
+from stormfold.fold.replies import AckWord, CloseWord, Folded, FoldWord, FreezeWord
 from stormfold.fold.store import CLAIM_MS, KNOW_SECONDS, REMEMBER_SECONDS
 from stormfold.model.arrival import Arrival, SignalRef
 from stormfold.model.storm import Seed, State
 
 # --- claim
 
-pytestmark = pytest.mark.usefixtures("one_life")
+pytestmark = pytest.mark.usefixtures("one_incarnation")
 
 
 async def test_claimed_storm_is_hidden_until_its_claim_runs_out(group: Group) -> None:
@@ -49,8 +49,8 @@ async def test_claim_gives_those_of_its_storms_that_are_due(group: Group) -> Non
     others = [Group(group.store, f"{number:015x}7") for number in (0, 4, 8)]
     for number, other in enumerate(others):
         await other.fold(signal(number + 1), at=number)
-    claimed = await group.store.claim(7, [other.gid for other in others], now_ms=T0 + 1001)
-    assert [storm.gid for storm in claimed] == [others[0].gid, others[1].gid]
+    claimed = await group.store.claim(7, [other.group_hash for other in others], now_ms=T0 + 1001)
+    assert [storm.group_hash for storm in claimed] == [others[0].group_hash, others[1].group_hash]
 
 
 async def test_claim_takes_the_deadline_of_a_vanished_storm_away(group: Group, redis: Valkey) -> None:
@@ -63,18 +63,18 @@ async def test_claim_takes_the_deadline_of_a_vanished_storm_away(group: Group, r
 async def test_signal_after_a_write_makes_the_storm_due_a_second_after_it(group: Group) -> None:
     await group.fold(signal(1))
     storm = await group.look(at=1000)
-    await group.settle(storm, at=1000)
+    await group.ack(storm, at=1000)
     await group.fold(signal(2), known=(1, 1), at=1001)
     assert [await group.claim(at=at) is None for at in (1999, 2000)] == [True, False]
 
 
-# --- settle
+# --- ack
 
 
 async def test_settled_storm_is_due_at_its_deadline(group: Group) -> None:
     await group.fold(signal(1))
     storm = await group.look(at=1000)
-    assert await group.settle(storm, at=1100, next_look=60_000) is SettleWord.SETTLED
+    assert await group.ack(storm, at=1100, next_look=60_000) is AckWord.ACKED
     assert await group.claim(at=59_999) is None
     assert await group.claim(at=60_000) == replace(OPENED, written=1, written_ms=T0 + 1100)
 
@@ -82,7 +82,7 @@ async def test_settled_storm_is_due_at_its_deadline(group: Group) -> None:
 async def test_look_without_a_write_leaves_what_is_written(group: Group) -> None:
     await group.fold(signal(1))
     storm = await group.look(at=10)
-    assert await group.settle(storm, at=10, written=False, next_look=20) is SettleWord.SETTLED
+    assert await group.ack(storm, at=10, written=False, next_look=20) is AckWord.ACKED
     assert await group.claim(at=20) == OPENED
 
 
@@ -90,15 +90,15 @@ async def test_signals_that_came_before_the_first_write_make_the_storm_due_at_on
     await group.fold(signal(1))
     storm = await group.look(at=1000)
     await group.fold(signal(2), known=(1, 1), at=1000)
-    assert await group.settle(storm, at=1000, written=False) is SettleWord.MORE
-    assert (await group.store.due([group.partition], now_ms=T0 + 1000)) == {group.partition: [GID]}
+    assert await group.ack(storm, at=1000, written=False) is AckWord.MORE
+    assert (await group.store.due([group.partition], now_ms=T0 + 1000)) == {group.partition: [GROUP_HASH]}
 
 
 async def test_signals_that_came_during_a_write_make_the_storm_due_a_second_later(group: Group) -> None:
     await group.fold(signal(1))
     storm = await group.look(at=1000)
     await group.fold(signal(2), known=(1, 1), at=1000)
-    assert await group.settle(storm, at=1100) is SettleWord.MORE
+    assert await group.ack(storm, at=1100) is AckWord.MORE
     assert [await group.claim(at=at) is None for at in (2099, 2100)] == [True, False]
 
 
@@ -107,19 +107,19 @@ async def test_older_write_does_not_take_back_a_newer_one(group: Group) -> None:
     older = await group.look(at=10)
     await group.fold(signal(2), known=(1, 1))
     newer = await group.look(at=10)
-    await group.settle(newer, at=10)
-    await group.settle(older, at=20)
+    await group.ack(newer, at=10)
+    await group.ack(older, at=20)
     assert (await group.look(at=30)).written == 2
 
 
-async def test_settle_trims_ids_and_refuses_their_signals_from_then_on(group: Group, redis: Valkey) -> None:
+async def test_ack_trims_ids_and_refuses_their_signals_from_then_on(group: Group, redis: Valkey) -> None:
     await group.fold(*signals(1, 4))
-    await group.settle(await group.look(at=10), at=10, trim={SHOP: 3})
+    await group.ack(await group.look(at=10), at=10, trim={SHOP: 3})
     kept = [signal(4).occurrence]
     assert redis.command("ZRANGE", group.ids_key, 0, -1) == kept
     answer = await group.fold(*signals(1, 5), known=(1, 4))
     assert (answer.folded, answer.ordinals) == (5, [0, 0, 0, 4, 5])
-    other = Group(group.store, f"{group.gid[:-3]}fa7")
+    other = Group(group.store, f"{group.group_hash[:-3]}fa7")
     assert (await other.fold(signal(3))).ordinals == [0], "the whole partition is fenced"
 
 
@@ -131,10 +131,10 @@ async def test_ids_are_kept_for_the_segment_that_is_least_far(group: Group, redi
     await group.fold(signal(1), of_bank(2), signal(3), of_bank(4))
     storm = await group.look(at=10)
     assert storm.through == {SHOP: 3, BANK: 4}
-    await group.settle(storm, at=10, trim={SHOP: 3})
-    assert redis.command("ZCARD", group.ids_key) == 4, "nobody has said how far the bank is safe"
+    await group.ack(storm, at=10, trim={SHOP: 3})
+    assert redis.command("ZCARD", group.ids_key) == 4, "nobody has said how far the bank is durable"
     await group.store.fence([group.partition], {BANK: 2})
-    await group.settle(storm, at=20)
+    await group.ack(storm, at=20)
     assert redis.command("ZRANGE", group.ids_key, 0, -1) == [signal(3).occurrence, of_bank(4).occurrence]
     answer = await group.fold(signal(3), of_bank(4), of_bank(2), known=(1, 4))
     assert answer.ordinals == [0, 4, 0]
@@ -142,9 +142,9 @@ async def test_ids_are_kept_for_the_segment_that_is_least_far(group: Group, redi
 
 async def test_each_segment_leaves_its_own_floor_to_the_next_storm(group: Group) -> None:
     await group.fold(signal(7), of_bank(3))
-    frozen = (await group.close(await group.look(at=10), at=10))[1]
+    frozen = (await group.freeze(await group.look(at=10), at=10))[1]
     assert frozen is not None
-    await group.store.forget_closed(frozen)
+    await group.store.close_storm(frozen)
     answer = await group.fold(signal(7), of_bank(3), of_bank(5), at=20)
     assert (answer.epoch, answer.ordinals) == (2, [0, 0, 1])
     assert (await group.look(at=30)).through == {SHOP: 7, BANK: 5}
@@ -152,7 +152,13 @@ async def test_each_segment_leaves_its_own_floor_to_the_next_storm(group: Group)
 
 async def test_storm_is_continued_with_the_floor_of_each_segment(group: Group) -> None:
     seed = Seed(
-        epoch=1, closed=False, incarnation="life-0", total=2, folded=2, firing=2, through={SHOP: 7, BANK: 3}
+        epoch=1,
+        closed=False,
+        incarnation="incarnation-0",
+        total=2,
+        folded=2,
+        firing=2,
+        through={SHOP: 7, BANK: 3},
     )
     answer = await group.fold(signal(7), of_bank(3), of_bank(5), signal(8), seed=seed)
     assert (answer.folded, answer.ordinals) == (4, [0, 0, 3, 4])
@@ -162,13 +168,13 @@ async def test_storm_is_continued_with_the_floor_of_each_segment(group: Group) -
 async def test_trim_never_lowers_the_fence(group: Group) -> None:
     await group.store.fence([group.partition], {SHOP: 10})
     await group.fold(signal(11))
-    await group.settle(await group.look(at=10), at=10, trim={SHOP: 5})
+    await group.ack(await group.look(at=10), at=10, trim={SHOP: 5})
     assert (await group.fold(signal(10), known=(1, 1))).ordinals == [0]
 
 
 async def test_signal_after_settling_reopens_with_a_higher_revision(group: Group) -> None:
     await group.fold(signal(1))
-    await group.settle(await group.look(at=60_000), at=60_000, settled=True)
+    await group.ack(await group.look(at=60_000), at=60_000, settled=True)
     storm = await group.look(at=61_000)
     assert (storm.settled, storm.revision) == (True, 1)
     await group.fold(signal(2), signal(3), known=(1, 1), at=62_000)
@@ -181,53 +187,53 @@ async def test_signal_that_overtakes_the_note_of_settling_raises_the_revision_to
     await group.fold(signal(1))
     storm = await group.look(at=60_000)
     await group.fold(signal(2), known=(1, 1), at=60_000)
-    assert await group.settle(storm, at=60_000, settled=True) is SettleWord.MORE
+    assert await group.ack(storm, at=60_000, settled=True) is AckWord.MORE
     storm = await group.look(at=61_000)
     assert (storm.settled, storm.revision) == (False, 2)
 
 
-async def test_settle_of_an_earlier_epoch_leaves_the_later_one_alone(group: Group) -> None:
+async def test_ack_of_an_earlier_epoch_leaves_the_later_one_alone(group: Group) -> None:
     await group.fold(signal(1))
     first = await group.look(at=10)
-    await group.close_and_forget(at=20)
+    await group.freeze_and_close(at=20)
     await group.fold(signal(2), at=30)
     before = await group.look(at=30)
-    assert await group.settle(first, at=40, trim={SHOP: 2}) is SettleWord.NEWER_EPOCH
+    assert await group.ack(first, at=40, trim={SHOP: 2}) is AckWord.NEWER_EPOCH
     assert await group.look(at=40) == before
 
 
-async def test_settle_of_a_forgotten_storm_brings_nothing_back(group: Group, redis: Valkey) -> None:
+async def test_ack_of_a_forgotten_storm_brings_nothing_back(group: Group, redis: Valkey) -> None:
     await group.fold(signal(1))
     storm = await group.look(at=10)
-    await group.close_and_forget(at=20)
-    assert await group.settle(storm, at=30) is SettleWord.GONE
+    await group.freeze_and_close(at=20)
+    assert await group.ack(storm, at=30) is AckWord.GONE
     assert redis.command("ZCARD", group.due_key) == 0
 
 
-# --- close
+# --- freeze
 
 
 async def test_closing_storm_is_frozen_as_it_was(group: Group) -> None:
     await group.fold(signal(1))
-    word, frozen = await group.close(await group.look(at=10), at=20)
+    word, frozen = await group.freeze(await group.look(at=10), at=20)
     assert (word, frozen) == (
-        CloseWord.CLOSING,
+        FreezeWord.CLOSING,
         replace(OPENED, state=State.CLOSING, close_reason="MAX_DURATION_REACHED", closed_ms=T0 + 20),
     )
 
 
 async def test_nothing_is_counted_into_a_closing_storm(group: Group) -> None:
     await group.fold(signal(1))
-    _, frozen = await group.close(await group.look(at=10), at=20)
+    _, frozen = await group.freeze(await group.look(at=10), at=20)
     assert await group.fold(signal(1), signal(2), known=(1, 1)) == Folded(
-        FoldWord.CLOSING, 1, 1, False, 0, 0, LIFE, []
+        FoldWord.CLOSING, 1, 1, False, 0, 0, INCARNATION, []
     )
     assert await group.look(at=30) == frozen
 
 
 async def test_closing_storm_stays_due_so_that_its_closing_goes_on_after_a_crash(group: Group) -> None:
     await group.fold(signal(1))
-    _, frozen = await group.close(await group.look(at=10), at=20)
+    _, frozen = await group.freeze(await group.look(at=10), at=20)
     assert await group.claim(at=10 + CLAIM_MS) == frozen
 
 
@@ -235,7 +241,7 @@ async def test_storm_that_has_grown_is_not_closed(group: Group) -> None:
     await group.fold(signal(1))
     storm = await group.look(at=10)
     await group.fold(signal(2), known=(1, 1))
-    assert await group.close(storm, at=20, only_at_total=True) == (CloseWord.MOVED, None)
+    assert await group.freeze(storm, at=20, only_at_total=True) == (FreezeWord.MOVED, None)
     assert (await group.fold(signal(3), known=(1, 2))).ordinals == [3]
 
 
@@ -243,17 +249,17 @@ async def test_storm_that_has_grown_is_closed_where_that_does_not_matter(group: 
     await group.fold(signal(1))
     storm = await group.look(at=10)
     await group.fold(signal(2), known=(1, 1))
-    word, frozen = await group.close(storm, at=20)
-    assert (word, frozen.total if frozen else None) == (CloseWord.CLOSING, 2)
+    word, frozen = await group.freeze(storm, at=20)
+    assert (word, frozen.total if frozen else None) == (FreezeWord.CLOSING, 2)
 
 
 async def test_closed_storm_is_gone(group: Group) -> None:
     await group.fold(signal(1))
-    frozen = await group.close_and_forget(at=10)
-    assert await group.close(frozen, at=20) == (CloseWord.GONE, None)
+    frozen = await group.freeze_and_close(at=10)
+    assert await group.freeze(frozen, at=20) == (FreezeWord.GONE, None)
 
 
-# --- forget
+# --- close
 
 
 async def test_signal_after_closing_opens_the_next_epoch(group: Group) -> None:
@@ -261,14 +267,14 @@ async def test_signal_after_closing_opens_the_next_epoch(group: Group) -> None:
     for version in range(1, 4):
         answer = await group.fold(signal(version), at=version)
         epochs.append((answer.epoch, answer.folded, answer.ordinals))
-        await group.close_and_forget(at=version)
+        await group.freeze_and_close(at=version)
     assert epochs == [(1, 1, [1]), (2, 1, [1]), (3, 1, [1])]
 
 
 async def test_next_epoch_begins_from_nothing(group: Group) -> None:
     group.terms = replace(TERMS, resources=2)
     await group.fold(*signals(1, 9, firing=False), signal(10))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     await group.fold(signal(11, seen_ms=T0 + 1))
     storm = await group.look(at=10)
     assert storm == replace(OPENED, terms=group.terms, epoch=2, through={SHOP: 11}, since={str(SHOP): 11})
@@ -276,7 +282,7 @@ async def test_next_epoch_begins_from_nothing(group: Group) -> None:
 
 async def test_closed_storm_counts_none_of_its_signals_again(group: Group) -> None:
     await group.fold(*signals(1, 3))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     answer = await group.fold(*signals(1, 4))
     assert (answer.epoch, answer.folded, answer.ordinals) == (2, 1, [0, 0, 0, 1])
 
@@ -286,7 +292,7 @@ async def test_closed_storm_leaves_its_epoch_and_floor_and_the_ids_that_were_not
 ) -> None:
     group.terms = replace(TERMS, resources=2)
     await group.fold(*signals(1, 9))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     names = redis.command("KEYS", "*")
     assert isinstance(names, list)
     assert set(names) == {group.storm_key, group.ids_key}
@@ -299,7 +305,7 @@ async def test_next_epoch_is_not_forgotten_when_the_memory_of_the_last_one_would
     group: Group, redis: Valkey
 ) -> None:
     await group.fold(signal(1))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     await group.fold(signal(2))
     names = redis.command("KEYS", "*")
     assert isinstance(names, list)
@@ -308,8 +314,8 @@ async def test_next_epoch_is_not_forgotten_when_the_memory_of_the_last_one_would
             group.storm_key,
             group.ids_key,
             group.due_key,
-            keys.instances(group.partition, GID),
-            keys.opening(group.partition, GID),
+            keys.instances(group.partition, GROUP_HASH),
+            keys.opening(group.partition, GROUP_HASH),
         ],
         -1,
     )
@@ -317,28 +323,28 @@ async def test_next_epoch_is_not_forgotten_when_the_memory_of_the_last_one_would
 
 async def test_storm_that_was_refilled_while_it_closed_is_not_forgotten(group: Group, redis: Valkey) -> None:
     await group.fold(signal(1))
-    _, frozen = await group.close(await group.look(at=10), at=10)
+    _, frozen = await group.freeze(await group.look(at=10), at=10)
     assert frozen is not None
     redis.command("FLUSHALL")
     await group.fold(signal(1), signal(2))
-    assert await group.store.forget_closed(frozen) is ForgetWord.MOVED
+    assert await group.store.close_storm(frozen) is CloseWord.MOVED
     assert (await group.look(at=20)).total == 2
 
 
 async def test_discarded_group_keeps_the_epoch_for_its_next_storm(group: Group) -> None:
     await group.fold(signal(1))
-    assert await group.discard(await group.look(at=10)) is ForgetWord.FORGOTTEN
+    assert await group.discard(await group.look(at=10)) is CloseWord.CLOSED
     answer = await group.fold(signal(2), at=20)
     assert (answer.epoch, answer.folded) == (1, 1)
-    await group.close_and_forget(at=30)
+    await group.freeze_and_close(at=30)
     await group.fold(signal(3), at=40)
-    assert await group.discard(await group.look(at=50)) is ForgetWord.FORGOTTEN
+    assert await group.discard(await group.look(at=50)) is CloseWord.CLOSED
     assert (await group.fold(signal(4), at=60)).epoch == 2
 
 
 async def test_discarding_a_group_leaves_its_floor(group: Group) -> None:
     await group.fold(signal(1))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     await group.fold(signal(2))
     await group.discard(await group.look(at=20))
     assert (await group.fold(signal(1), signal(3))).ordinals == [0, 1]
@@ -350,14 +356,14 @@ async def test_signal_that_was_discarded_is_so_for_whoever_folds_it_again(group:
     answer = await group.fold(signal(2), signal(3), signal(1), at=20)
     assert (answer.ordinals, answer.discarded, answer.discarded_as) == ([0, 1, 0], {0, 2}, DISCARDED_AS)
     assert (await group.look(at=20)).total == 1
-    await group.close_and_forget(at=30)
+    await group.freeze_and_close(at=30)
     answer = await group.fold(signal(1), signal(3), at=40)
     assert (answer.open, answer.ordinals, answer.discarded) == (False, [0, 0], {0})
 
 
 async def test_signal_that_was_edited_after_it_was_discarded_or_counted_is_still_known(group: Group) -> None:
     await group.fold(signal(1))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     await group.fold(signal(2), at=20)
     await group.discard(await group.look(at=20))
     await group.fold(signal(3), at=30)
@@ -373,22 +379,22 @@ async def test_what_was_discarded_is_forgotten_with_its_checkpoint(group: Group,
     await group.fold(signal(1), signal(2))
     await group.discard(await group.look(at=10))
     await group.fold(signal(3), at=20)
-    await group.settle(await group.look(at=20), at=20, trim={SHOP: 1})
+    await group.ack(await group.look(at=20), at=20, trim={SHOP: 1})
     assert redis.command("ZRANGE", group.ids_key, 0, -1, "WITHSCORES")[1::2] == ["-2", "3"]
 
 
-async def test_what_was_discarded_of_one_segment_is_known_until_that_is_safe(
+async def test_what_was_discarded_of_one_segment_is_known_until_that_is_durable(
     group: Group, redis: Valkey
 ) -> None:
     await group.fold(signal(7), of_bank(3))
-    await group.close_and_forget(at=10)
+    await group.freeze_and_close(at=10)
     await group.fold(of_bank(5), at=20)
     await group.discard(await group.look(at=30))
     assert redis.command("ZRANGE", group.ids_key, 0, -1, "WITHSCORES") == [
         *(of_bank(5).occurrence, "-5", of_bank(3).occurrence, "3", signal(7).occurrence, "7")
     ]
     await group.fold(signal(9), at=40)
-    await group.settle(await group.look(at=40), at=40, trim={SHOP: 9})
+    await group.ack(await group.look(at=40), at=40, trim={SHOP: 9})
     assert redis.command("ZCARD", group.ids_key) == 4, "the bank's may still come again"
     answer = await group.fold(of_bank(5), of_bank(3), signal(7), at=50)
     assert (answer.ordinals, answer.discarded) == ([0, 0, 0], frozenset((0,)))
@@ -405,7 +411,7 @@ async def test_what_another_server_had_discarded_may_have_been_counted_since(gro
 async def test_storm_of_another_server_is_not_discarded_but_forgotten(group: Group) -> None:
     await group.fold(signal(1))
     await group.note_another_server("g")
-    assert await group.discard(await group.look(at=10)) is ForgetWord.LOST
+    assert await group.discard(await group.look(at=10)) is CloseWord.LOST
     answer = await group.fold(signal(1), at=20)
     assert (answer.epoch, answer.ordinals, answer.discarded) == (1, [1], frozenset())
 
@@ -413,40 +419,40 @@ async def test_storm_of_another_server_is_not_discarded_but_forgotten(group: Gro
 async def test_group_whose_request_was_written_meanwhile_is_not_discarded(group: Group) -> None:
     await group.fold(signal(1))
     storm = await group.look(at=10)
-    await group.settle(storm, at=20)
-    assert await group.discard(storm) is ForgetWord.MOVED
-    assert await group.discard(await group.look(at=30)) is ForgetWord.FORGOTTEN, "its request was deleted"
+    await group.ack(storm, at=20)
+    assert await group.discard(storm) is CloseWord.MOVED
+    assert await group.discard(await group.look(at=30)) is CloseWord.CLOSED, "its request was deleted"
 
 
 async def test_closing_storm_is_not_discarded(group: Group) -> None:
     await group.fold(signal(1))
-    _, frozen = await group.close(await group.look(at=10), at=10)
+    _, frozen = await group.freeze(await group.look(at=10), at=10)
     assert frozen is not None
-    assert await group.discard(frozen) is ForgetWord.MOVED
+    assert await group.discard(frozen) is CloseWord.MOVED
 
 
 async def test_group_that_has_grown_is_not_discarded(group: Group) -> None:
     await group.fold(signal(1))
     storm = await group.look(at=10)
     await group.fold(signal(2), known=(1, 1))
-    assert await group.discard(storm) is ForgetWord.MOVED
+    assert await group.discard(storm) is CloseWord.MOVED
     assert (await group.look(at=20)).total == 2
 
 
-# --- hasten
+# --- make_due
 
 
 async def test_hastened_storm_is_due_now(group: Group) -> None:
     await group.fold(signal(1))
-    await group.store.hasten([GID], now_ms=T0 + 10)
+    await group.store.make_due([GROUP_HASH], now_ms=T0 + 10)
     assert await group.claim(at=10) == OPENED
 
 
 async def test_hastening_never_puts_a_storm_off_nor_makes_one(group: Group, redis: Valkey) -> None:
-    await group.store.hasten([GID], now_ms=T0)
+    await group.store.make_due([GROUP_HASH], now_ms=T0)
     assert redis.command("ZCARD", group.due_key) == 0
     await group.fold(signal(1))
-    await group.store.hasten([GID], now_ms=T0 + 5000)
+    await group.store.make_due([GROUP_HASH], now_ms=T0 + 5000)
     assert await group.claim(at=1000) == OPENED
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from tests.harness.folding import GID, TERMS, Group, signal, signals
+from tests.harness.folding import GROUP_HASH, TERMS, Group, signal, signals
 from tests.harness.values import BANK, SHOP
 
 from stormfold.api.signal import Severity
@@ -18,10 +18,10 @@ from stormfold.model.group import partition
 from stormfold.model.segment import segment
 from stormfold.model.storm import Snapshot
 
-pytestmark = pytest.mark.usefixtures("one_life")
+pytestmark = pytest.mark.usefixtures("one_incarnation")
 
-OTHER = f"{int(GID, 16) + (1 << 60):016x}"
-"""A group whose keys are beside those of `GID`."""
+OTHER = f"{int(GROUP_HASH, 16) + (1 << 60):016x}"
+"""A group whose keys are beside those of `GROUP_HASH`."""
 TERMS_OF_FEW = replace(TERMS, threshold_signals=12, threshold_resources=6, resources=4)
 """Less than the pods of the cases: what is not listed is estimated."""
 DEPLOYMENTS = ["web", "web", "web-of", "wéb", "wèb", "api"]
@@ -51,17 +51,17 @@ def some(chance: Random, newest: int) -> list[Arrival]:
 
 
 async def state_of(group: Group, at: int) -> tuple[Snapshot, list[tuple[str, float]]]:
-    """The storm, but for its gid, and the ids that are known."""
+    """The storm, but for its group_hash, and the ids that are known."""
     ids = await group.store._client.zrange(group.ids_key, 0, -1, withscores=True)
-    return replace(await group.look(at=at), gid=""), ids
+    return replace(await group.look(at=at), group_hash=""), ids
 
 
 @pytest.mark.parametrize("seed", range(40))
 async def test_sum_counts_what_its_signals_count_one_by_one(store: StormStore, seed: int) -> None:
-    assert partition(OTHER) == partition(GID)
+    assert partition(OTHER) == partition(GROUP_HASH)
     chance = Random(seed)
-    summed, each = Group(store, GID, TERMS_OF_FEW), Group(store, OTHER, TERMS_OF_FEW)
-    newest, known, life = 0, (0, 0), ""
+    summed, each = Group(store, GROUP_HASH, TERMS_OF_FEW), Group(store, OTHER, TERMS_OF_FEW)
+    newest, known, incarnation = 0, (0, 0), ""
     for step in range(STEPS):
         at = step * 7_000
         batch = some(chance, newest)
@@ -69,25 +69,25 @@ async def test_sum_counts_what_its_signals_count_one_by_one(store: StormStore, s
         # One that comes twice has no sum, and changes nothing else.
         assert sum_args(batch) is not None
         assert sum_args([*batch, batch[0]]) is None
-        got = await summed.fold(*batch, at=at, known=known, life=life)
-        expected = await each.fold(*batch, batch[0], at=at, known=known, life=life)
+        got = await summed.fold(*batch, at=at, known=known, incarnation=incarnation)
+        expected = await each.fold(*batch, batch[0], at=at, known=known, incarnation=incarnation)
         assert got == without_last(expected)
         if not got.open:  # all of them are known from before
             continue
-        known, life = (got.epoch, got.folded), got.incarnation
+        known, incarnation = (got.epoch, got.folded), got.incarnation
         assert await state_of(summed, at) == await state_of(each, at)
-        what = chance.choice(["", "", "settle", "close", "discard"])
+        what = chance.choice(["", "", "ack", "close", "discard"])
         if what == "close":
             for group in (summed, each):
-                await group.close_and_forget(at=at)
-            known, life = (0, 0), ""
+                await group.freeze_and_close(at=at)
+            known, incarnation = (0, 0), ""
         elif what == "discard":
             for group in (summed, each):
                 await group.discard(await group.look(at=at))
-            known, life = (0, 0), ""
-        elif what == "settle":
+            known, incarnation = (0, 0), ""
+        elif what == "ack":
             for group in (summed, each):
-                await group.settle(await group.look(at=at), at=at, settled=True)
+                await group.ack(await group.look(at=at), at=at, settled=True)
 
 
 def without_last(folded: Folded) -> Folded:

@@ -58,10 +58,10 @@ async def look(world: World, counts: Counts) -> None:
 
 
 async def at_rest(world: World) -> bool:
-    """Whether everything is safe, and every Signal deleted."""
+    """Whether everything is durable, and every Signal deleted."""
     if await world.api.list("Signal", limit="1"):
         return False
-    return (await sample(world))["signals that are not safe"] == 0
+    return (await sample(world))["signals that are not durable"] == 0
 
 
 @dataclass
@@ -91,7 +91,7 @@ async def measure(run: Soak, world: World, counts: Counts, sender: Sender, conso
     console.print(
         f"{run.full_speed:.0f} a second; waiting until all are counted and deleted", highlight=False
     )
-    await eventually(lambda: at_rest(world), within=DRAINED_SECONDS, what="everything is safe and deleted")
+    await eventually(lambda: at_rest(world), within=DRAINED_SECONDS, what="everything is durable and deleted")
     run.capacity = sender.created / (time.monotonic() - began)
     minutes = WARM_SECONDS / 60 + run.minutes
     console.print(
@@ -112,7 +112,7 @@ async def measure(run: Soak, world: World, counts: Counts, sender: Sender, conso
         sampling.cancel()
         telling.cancel()
         stop.set()
-    await eventually(lambda: at_rest(world), within=DRAINED_SECONDS, what="everything is safe and deleted")
+    await eventually(lambda: at_rest(world), within=DRAINED_SECONDS, what="everything is durable and deleted")
     await eventually(lambda: not counts.open, within=CLOSED_SECONDS, what="every request is closed")
 
 

@@ -40,7 +40,7 @@ def figures(per_second: float) -> Sequence[Figure]:
         *of_operators,
         Figure("Redis: used memory", "MB", 0.1),
         Figure("Redis: keys", "", 10),
-        Figure("signals that are not safe", "", per_second),
+        Figure("signals that are not durable", "", per_second),
         Figure("Signals that are there", "", None),
         Figure("open storms", "", 2),
     ]
@@ -49,13 +49,13 @@ def figures(per_second: float) -> Sequence[Figure]:
 async def sample(world: World) -> Sample:
     """The figures of this moment."""
     read: dict[str, float] = {}
-    unsafe = live = 0.0
+    in_flight = live = 0.0
     open_storms = 0.0
     for number, operator in enumerate(world.operators):
         for name, value in of_process(operator).items():
             read[f"operator {number}: {name}"] = value
         metrics = await operator.metrics()
-        unsafe += metrics.total("stormfold_signals_unsafe")
+        in_flight += metrics.total("stormfold_signals_in_flight")
         # The leader alone reads Signals, and each replica knows the storms that it has folded into.
         live = max(live, metrics.total("stormfold_signals_live"))
         open_storms = max(open_storms, metrics.total("stormfold_storms_open"))
@@ -67,7 +67,7 @@ async def sample(world: World) -> Sample:
     return read | {
         "Redis: used memory": int(used[1]) / MB,
         "Redis: keys": keys,
-        "signals that are not safe": unsafe,
+        "signals that are not durable": in_flight,
         "Signals that are there": live,
         "open storms": open_storms,
     }

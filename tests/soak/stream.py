@@ -20,7 +20,7 @@ ALERTS = 10
 NAMESPACES = tuple(f"soak-team-{number}" for number in range(8))
 POLICY = {
     "threshold": {"signals": 5, "within": "3s"},
-    "hold": "100ms",
+    "groupWait": "100ms",
     "window": {"idle": "1s"},
     "closeAfter": "3s",
     "retention": "10s",

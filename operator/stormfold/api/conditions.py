@@ -341,8 +341,8 @@ class Reason(StrEnum):
             "when posted again."
         ),
     )
-    NOT_SAFE_IN_TIME = (
-        "NotSafeInTime",
+    NOT_DURABLE_IN_TIME = (
+        "NotDurableInTime",
         "Webhook answers 503",
         (
             "Not all alerts were in a request in time. They may well be soon; posted again, they are counted "
@@ -414,10 +414,10 @@ class Reason(StrEnum):
         "Accepted is False",
         "`window.idle` is longer than `closeAfter`, so that storms would close before they settle.",
     )
-    HOLD_LONGER_THAN_WITHIN = (
-        "HoldLongerThanWithin",
+    GROUP_WAIT_LONGER_THAN_WITHIN = (
+        "GroupWaitLongerThanWithin",
         "Accepted is False",
-        "`hold` is longer than `threshold.within`.",
+        "`groupWait` is longer than `threshold.within`.",
     )
     DURATION_NOT_POSITIVE = (
         "DurationNotPositive",

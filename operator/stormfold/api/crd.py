@@ -112,7 +112,7 @@ _KINDS = (
             _Column("Remediation", "string", ".status.remediation.phase", wide=True),
             _AGE,
         ),
-        selectable=(".spec.gid", ".status.phase"),
+        selectable=(".spec.groupHash", ".status.phase"),
         # The copy was checked as a policy. A rule that a later release adds must not keep a storm under an
         # older policy from its request.
         unruled=("spec.policy",),

@@ -48,8 +48,8 @@ class PolicyRef(ApiModel):
 class RemediationRequestSpec(ApiModel):
     """What was fixed when the storm opened. It never changes afterwards."""
 
-    gid: Annotated[str, Field(pattern="^[0-9a-f]{16}$", max_length=16)]
-    """Identity of the group: the same policy, keys and values give the same gid."""
+    group_hash: Annotated[str, Field(pattern="^[0-9a-f]{16}$", max_length=16)]
+    """Identity of the group: the same policy, keys and values give the same group_hash."""
     epoch: Annotated[int, Field(ge=1, le=MAX_INT)]
     """Which storm of this group it is: 1, 2, 3 and so on."""
     group: Annotated[tuple[GroupValue, ...], Field(max_length=8, json_schema_extra=as_map("key"))] = ()
@@ -122,9 +122,9 @@ class Continuation(ApiModel):
     release."""
 
     incarnation: Annotated[str, Field(pattern="^[A-Za-z0-9_-]*$", max_length=32)] = ""
-    """The life of the storm in Redis whose numbers these are."""
+    """The incarnation of the storm in Redis whose numbers these are."""
     origin: Annotated[str, Field(pattern="^([A-Za-z0-9_-]*:[0-9]{1,16})?$", max_length=64)] = ""
-    """The incarnation, and how much of it, from which that life was continued."""
+    """The incarnation, and how much of it, from which that incarnation was continued."""
     folded: Count = 0
     """Signals and other changes that these numbers hold."""
     alerts: Count = 0

@@ -195,9 +195,9 @@ class PolicySpec(ApiModel):
                 ".window.idle",
             ),
             (
-                "duration(self.hold) <= duration(self.threshold.within)",
-                "hold must be less than or equal to threshold.within",
-                ".hold",
+                "duration(self.groupWait) <= duration(self.threshold.within)",
+                "groupWait must be less than or equal to threshold.within",
+                ".groupWait",
             ),
         )
     )
@@ -218,7 +218,7 @@ class PolicySpec(ApiModel):
     a pod that was gone before stormfold saw it and whose name does not tell."""
     threshold: Threshold = Field(default_factory=Threshold)
     """From when on a group of signals is a storm."""
-    hold: Duration = "1s"
+    group_wait: Duration = "1s"
     """How long a group's first signals are gathered before a request is made; reaching the threshold ends it
     early."""
     below_threshold: BelowThreshold = BelowThreshold.REQUEST
@@ -246,9 +246,9 @@ class PolicySpec(ApiModel):
     is then made in the namespace of its signals."""
 
     @property
-    def hold_ms(self) -> int:
-        """`hold` in milliseconds."""
-        return parse_duration(self.hold)
+    def group_wait_ms(self) -> int:
+        """`groupWait` in milliseconds."""
+        return parse_duration(self.group_wait)
 
     @property
     def close_after_ms(self) -> int:

@@ -1,4 +1,4 @@
-"""Lineage: what controls what, and which pod is on which node; of objects that are there, and of those that
+"""OwnerGraph: what controls what, and which pod is on which node; of objects that are there, and of those that
 have gone.
 
 | of the target | its owner |
@@ -71,7 +71,7 @@ class Controller:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An object, as far as lineage goes."""
+    """An object, as far as owner graph goes."""
 
     kind: str
     namespace: str
@@ -131,7 +131,7 @@ class MemberParser:
         return None
 
 
-class Lineage:
+class OwnerGraph:
     """All objects of the watched kinds, and the latest that have gone."""
 
     def __init__(self, *, remembered: int = REMEMBERED) -> None:

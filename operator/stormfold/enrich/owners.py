@@ -15,7 +15,7 @@ from dataclasses import replace
 from prometheus_client import Counter, Gauge
 
 from stormfold.api.conditions import Reason
-from stormfold.enrich.owner_graph import GROUPS, Lineage, MemberParser
+from stormfold.enrich.owner_graph import GROUPS, MemberParser, OwnerGraph
 from stormfold.kube import paths
 from stormfold.kube.client import TABLE, KubeClient
 from stormfold.kube.errors import ApiError
@@ -59,7 +59,7 @@ class Owners:
 
     def _begin(self) -> None:
         """Know nothing."""
-        self._lineage = Lineage()
+        self._graph = OwnerGraph()
         self._unlisted = set(GROUPS)
         self._denied: list[str] = []
         self._expect_lists()
@@ -110,10 +110,8 @@ class Owners:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._deadline - time.monotonic()):
                     await self._settled.wait()
-        owner = self._lineage.owner_of(target, arrival.namespace) if self.ready else None
-        node = (
-            self._lineage.node_of(target, arrival.namespace) if self.ready or target.kind == "Node" else None
-        )
+        owner = self._graph.owner_of(target, arrival.namespace) if self.ready else None
+        node = self._graph.node_of(target, arrival.namespace) if self.ready or target.kind == "Node" else None
         RESOLVED.labels(outcome="found" if owner else "unknown").inc()
         return replace(arrival, owner=owner, node=node)
 
@@ -180,21 +178,21 @@ class Owners:
                 match change:
                     case Listed():
                         for uid in change.gone:
-                            self._lineage.remove(uid)
+                            self._graph.remove(uid)
                         async for item in change.each():
-                            self._lineage.add(item)
+                            self._graph.add(item)
                         self._unlisted.discard(kind)
                         if self.ready:
                             self._settled.set()
                     case Changed(item):
-                        self._lineage.add(item)
+                        self._graph.add(item)
                     case Deleted(uid, _):
-                        self._lineage.remove(uid)
+                        self._graph.remove(uid)
                 self._count()
         finally:
             watch.end()
 
     def _count(self) -> None:
-        there, gone = self._lineage.counts
+        there, gone = self._graph.counts
         OBJECTS.labels(state="there").set(there)
         OBJECTS.labels(state="gone").set(gone)

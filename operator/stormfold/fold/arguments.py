@@ -18,7 +18,7 @@ CLOSED_FOLDED = 2**53 - 1
 class Fold:
     """What is to be counted into one storm."""
 
-    gid: str
+    group_hash: str
     terms: Terms
     opening: str
     arrivals: Sequence[Arrival]
@@ -33,21 +33,21 @@ class Fold:
     """The epoch that Redis must know; 0: the caller knows of no storm."""
     known_folded: int = 0
     known_incarnation: str = ""
-    distrusted: str = ""
+    stale: str = ""
     """An incarnation that the request does not descend to, to be replaced by the seed."""
     seed: Seed | None = None
 
 
 def fold_args(fold: Fold, incarnation: str) -> list[str | int]:
-    """One storm with its signals; a life that begins with them is called `incarnation`."""
+    """One storm with its signals; an incarnation that begins with them is called `incarnation`."""
     args: list[str | int] = [
-        fold.gid,
+        fold.group_hash,
         fold.terms.encoded(),
         fold.opening,
         fold.known_epoch,
         fold.known_folded,
         fold.known_incarnation,
-        fold.distrusted,
+        fold.stale,
         fold.basis,
     ]
     if seed := fold.seed:

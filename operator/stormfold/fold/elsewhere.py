@@ -58,12 +58,12 @@ class Elsewhere:
         if not asked:
             return found
         answers = await self._store.recall(
-            {other.gid: [taken[place].arrival for place in places] for other, places in asked.items()}
+            {other.group_hash: [taken[place].arrival for place in places] for other, places in asked.items()}
         )
         for other, places in asked.items():
-            known = answers[other.gid]
+            known = answers[other.group_hash]
             self._note(other, known)
-            latest = self._latest_start_ms(other.gid, known)
+            latest = self._latest_start_ms(other.group_hash, known)
             for place, counted in zip(places, known.counted, strict=True):
                 ref = taken[place].arrival.ref
                 if counted:
@@ -72,9 +72,9 @@ class Elsewhere:
                     found.doubtful.add(place)
         return found
 
-    def _latest_start_ms(self, gid: str, known: Recalled) -> int:
+    def _latest_start_ms(self, group_hash: str, known: Recalled) -> int:
         """What began up to then the group may have counted though Redis does not know it."""
-        if (request := self._requests.continuation(gid)) is None:
+        if (request := self._requests.continuation(group_hash)) is None:
             return known.latest_start_ms
         seed = request.seed
         same = known.epoch == seed.epoch and (known.closed or known.incarnation == seed.incarnation)
@@ -100,7 +100,7 @@ class Elsewhere:
         if group.overflow:
             return routed.version.group(routed.arrival)
         of = group.policy, group.request_namespace
-        has_begun = self._storms[group.gid].epoch > 0
+        has_begun = self._storms[group.group_hash].epoch > 0
         if has_begun and of not in self._storms.overflows and of not in self._overflowed:
             return None
         return overflow_group(group)

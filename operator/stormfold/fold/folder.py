@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Protocol
 
 from stormfold.fold.folding import BATCH, Deadlines, Folding
-from stormfold.fold.holding import Held, Storm
+from stormfold.fold.holding import RequestPosition, Storm
 from stormfold.fold.queue import Queue
 from stormfold.fold.store import StormStore
 from stormfold.fold.storms import Requests, Storms
@@ -29,7 +29,7 @@ class RequestView(Protocol):
     """What the folder hears of a RemediationRequest."""
 
     @property
-    def gid(self) -> str:
+    def group_hash(self) -> str:
         """The group's id."""
 
     @property
@@ -49,7 +49,7 @@ class RequestView(Protocol):
         """Whether it is over for good."""
 
     @property
-    def position(self) -> Held:
+    def position(self) -> RequestPosition:
         """How much of which incarnation it holds."""
 
     @property
@@ -90,9 +90,9 @@ class Folder:
 
     # --- signals in
 
-    def room(self, namespace: str) -> int:
+    def capacity(self, namespace: str) -> int:
         """How many more signals are taken whose requests are made in the namespace."""
-        return self._queue.room(namespace)
+        return self._queue.capacity(namespace)
 
     async def submit(
         self, arrival: Arrival, waits: Callable[[str], bool] = lambda namespace: False
@@ -114,40 +114,42 @@ class Folder:
 
     # --- what Redis has
 
-    def adopt(self, gids: Iterable[str], requests: Iterable[RequestView]) -> None:
-        """Take over storms found at start: in Redis (`gids`), or as open requests."""
-        for gid in gids:
-            if not self.storms.is_open(gid):
-                self.storms.open(gid, None, "", overflow=False)
+    def adopt(self, group_hashes: Iterable[str], requests: Iterable[RequestView]) -> None:
+        """Take over storms found at start: in Redis (`group_hashes`), or as open requests."""
+        for group_hash in group_hashes:
+            if not self.storms.is_open(group_hash):
+                self.storms.open(group_hash, None, "", overflow=False)
         for request in requests:
-            known = self.storms.get(request.gid)
+            known = self.storms.get(request.group_hash)
             storm = self._open(request)
             if known:
                 storm.reaches(known.since)  # that of its request, which was observed
-            self.look_again(request.gid)
+            self.look_again(request.group_hash)
 
     def _open(self, request: RequestView) -> Storm:
-        return self.storms.open(request.gid, request.version, request.namespace, overflow=request.overflow)
+        return self.storms.open(
+            request.group_hash, request.version, request.namespace, overflow=request.overflow
+        )
 
-    def look_again(self, gid: str) -> None:
+    def look_again(self, group_hash: str) -> None:
         """Make sure that Redis still has the storm, and give it back if not."""
-        self._queue.look_again(gid)
+        self._queue.look_again(group_hash)
 
     def look_again_at_stale(self) -> None:
         """Fold again what has waited too long, and what somebody else may have discarded."""
-        for gid in self.storms.stale():
-            self.look_again(gid)
+        for group_hash in self.storms.overdue():
+            self.look_again(group_hash)
 
     def partition_lost(self, number: int) -> None:
         """Redis has lost a partition: give its storms back."""
-        for gid in self.storms.of_partition(number):
-            self.look_again(gid)
+        for group_hash in self.storms.of_partition(number):
+            self.look_again(group_hash)
 
-    def mistrust(self, request: RequestView, incarnation: str) -> None:
+    def mark_stale(self, request: RequestView, incarnation: str) -> None:
         """What Redis has of the group does not descend from its request: replace it by what that says."""
-        storm = self.storms.get(request.gid) or self._open(request)
-        storm.distrusted = incarnation
-        self.look_again(request.gid)
+        storm = self.storms.get(request.group_hash) or self._open(request)
+        storm.stale = incarnation
+        self.look_again(request.group_hash)
 
     def memory_full(self, full: bool) -> None:
         """Stop folding while Redis has little memory left; the intake then fills up and waits."""
@@ -161,7 +163,7 @@ class Folder:
     def observed(self, request: RequestView) -> None:
         """A request was seen, whoever wrote it: what it holds is durable."""
         held = request.position
-        storm = self.storms.get(request.gid)
+        storm = self.storms.get(request.group_hash)
         if storm is None:
             if request.closed:
                 return
@@ -170,21 +172,21 @@ class Folder:
             storm.reaches(request.since)
         verdict: Verdict | None = None
         while storm.in_flight and storm.in_flight[0].is_in(held):
-            verdict = verdict or self._requests.verdict(storm.gid, held.epoch)
+            verdict = verdict or self._requests.verdict(storm.group_hash, held.epoch)
             self._queue.release(storm.in_flight.popleft().routed, verdict)
         self._queue.note()
         if storm.in_flight:
             storm.waits_since = time.monotonic()
-            life = storm.in_flight[0].life
-            if life.epoch <= held.epoch and life.incarnation != held.incarnation:
-                self.look_again(storm.gid)
+            counted = storm.in_flight[0].last_counted
+            if counted.epoch <= held.epoch and counted.incarnation != held.incarnation:
+                self.look_again(storm.group_hash)
         if request.closed and storm.epoch <= held.epoch:
-            self.closed(storm.gid)
+            self.closed(storm.group_hash)
 
-    def delayed(self, gid: str, why: str, *, lasts: bool) -> None:
+    def delayed(self, group_hash: str, why: str, *, lasts: bool) -> None:
         """The group's request cannot be written now. Whoever waits for it hears why; if that may last, people
         see it at one of its Signals."""
-        storm = self.storms.get(gid)
+        storm = self.storms.get(group_hash)
         shown: Arrival | None = None
         for item in islice(reversed(storm.in_flight), TOLD) if storm else ():
             arrival = item.routed.original
@@ -194,9 +196,9 @@ class Folder:
         if shown and lasts:
             shown.via.refused(shown, why)
 
-    def closed(self, gid: str) -> None:
+    def closed(self, group_hash: str) -> None:
         """The storm's request is closed: the next signal opens the next epoch."""
-        storm = self.storms.get(gid)
+        storm = self.storms.get(group_hash)
         if storm is None:
             return
         storm.forget()
@@ -208,7 +210,7 @@ class Folder:
 
     def released(self, snapshot: Snapshot, verdict: Verdict) -> None:
         """No request takes what the snapshot has counted: tell all that is in it, and forget the storm."""
-        storm = self.storms.get(snapshot.gid)
+        storm = self.storms.get(snapshot.group_hash)
         if storm is None:
             return
         told = [item for item in storm.in_flight if item.is_of(snapshot)]
@@ -218,6 +220,6 @@ class Folder:
             self._queue.release(item.routed, verdict)
         self._queue.note()
         if storm.incarnation in ("", snapshot.incarnation):
-            self.closed(snapshot.gid)
+            self.closed(snapshot.group_hash)
         if storm.in_flight:
-            self.look_again(snapshot.gid)
+            self.look_again(snapshot.group_hash)

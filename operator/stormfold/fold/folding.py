@@ -22,7 +22,7 @@ from stormfold.api.signal import SignalPhase
 from stormfold.fold.arguments import Fold
 from stormfold.fold.elsewhere import Elsewhere
 from stormfold.fold.errors import StoreError, StoreFullError
-from stormfold.fold.holding import NOT_SURE, InFlight, Life, Storm, Sureness, places
+from stormfold.fold.holding import NOT_SURE, Counted, InFlight, Storm, Sureness, places
 from stormfold.fold.patience import until_done
 from stormfold.fold.queue import Queue
 from stormfold.fold.replies import Folded, FoldWord, Recalled
@@ -115,44 +115,52 @@ class Folding:
 
     async def _fold_batch(self, number: int, taken: list[Routed], again: set[str]) -> None:
         elsewhere = await self._answered(number, lambda: self._elsewhere.find(taken))
-        batches: dict[str, list[Routed]] = {gid: [] for gid in again if self._storms.is_open(gid)}
+        batches: dict[str, list[Routed]] = {
+            group_hash: [] for group_hash in again if self._storms.is_open(group_hash)
+        }
         for place, routed in enumerate(taken):
             # A group of which nothing stays is looked at all the same: it may have no storm.
-            batch = batches.setdefault(routed.group.gid, [])
+            batch = batches.setdefault(routed.group.group_hash, [])
             if place in elsewhere.counted:
                 self._send_on(routed, *elsewhere.counted[place])
             else:
                 batch.append(replace(routed, doubtful=True) if place in elsewhere.doubtful else routed)
         closing = False
-        for gid in [gid for gid in batches if self._storms[gid].is_out_of_date]:
-            closing = await self._fold_again(number, gid, batches.pop(gid)) or closing
-        for gid, reply in (await self._fold(number, batches)).items():
+        for group_hash in [group_hash for group_hash in batches if self._storms[group_hash].is_out_of_date]:
+            closing = await self._fold_again(number, group_hash, batches.pop(group_hash)) or closing
+        for group_hash, reply in (await self._fold(number, batches)).items():
             if reply.word is FoldWord.LOST:
-                closing = await self._fold_again(number, gid, batches[gid]) or closing
+                closing = await self._fold_again(number, group_hash, batches[group_hash]) or closing
             else:
-                closing = self._note(gid, [InFlight(routed) for routed in batches[gid]], reply) or closing
+                closing = (
+                    self._note(group_hash, [InFlight(routed) for routed in batches[group_hash]], reply)
+                    or closing
+                )
         if closing:
             await asyncio.sleep(CLOSING_SECONDS)
 
     def _send_on(self, routed: Routed, group: Group, known: Recalled) -> None:
         """Let an alert go to the group that has counted it; if that storm is over, it is durable."""
-        self._storms[routed.group.gid].queued -= 1
+        self._storms[routed.group.group_hash].queued -= 1
         if known.closed:
-            self._queue.release(routed, self._requests.verdict(group.gid, known.epoch))
+            self._queue.release(routed, self._requests.verdict(group.group_hash, known.epoch))
         else:
             self._queue.give_back(routed)
             self._queue.add(replace(routed, group=group, recalled=True))
         self._queue.note()
 
-    async def _fold_again(self, number: int, gid: str, batch: list[Routed]) -> bool:
+    async def _fold_again(self, number: int, group_hash: str, batch: list[Routed]) -> bool:
         """Fold all that is in flight once more, in order and with a seed: Redis has lost the storm."""
         items = [InFlight(routed) for routed in batch]
-        while storm := self._storms.get(gid):
-            request = self._requests.continuation(gid)
+        while storm := self._storms.get(group_hash):
+            request = self._requests.continuation(group_hash)
             seed = request.seed if request else None
             lost = list(storm.in_flight)
             if lost:
-                log.warning("Redis lost a storm, folding it again", extra={"gid": gid, "signals": len(lost)})
+                log.warning(
+                    "Redis lost a storm, folding it again",
+                    extra={"groupHash": group_hash, "signals": len(lost)},
+                )
             REFOLDED.inc(len(lost))
             storm.forget()
             storm.in_flight.clear()
@@ -163,15 +171,15 @@ class Folding:
                 piece = items[start : start + BATCH]
                 sureness = Sureness(places(sure[start : start + BATCH]), seed.origin if seed else "")
                 routed = [item.routed for item in piece]
-                reply = (await self._fold(number, {gid: routed}, sureness)).get(gid)
+                reply = (await self._fold(number, {group_hash: routed}, sureness)).get(group_hash)
                 if reply is None:
                     return False
                 if reply.word is FoldWord.LOST:
                     items = items[start:]
                     break
                 if reply.word is FoldWord.CLOSING:
-                    return self._note(gid, items[start:], reply)
-                self._note(gid, piece, reply)
+                    return self._note(group_hash, items[start:], reply)
+                self._note(group_hash, piece, reply)
             else:
                 return False
         return False
@@ -179,22 +187,22 @@ class Folding:
     def _release_held(self, storm: Storm, items: list[InFlight]) -> list[InFlight]:
         """Tell those that a request holds by now, and give the others."""
         left = []
-        epoch_of = self._epoch_that_holds(storm.gid)
+        epoch_of = self._epoch_that_holds(storm.group_hash)
         for item in items:
             if epoch := epoch_of(item):
                 storm.queued -= 1
-                self._queue.release(item.routed, self._requests.verdict(storm.gid, epoch))
+                self._queue.release(item.routed, self._requests.verdict(storm.group_hash, epoch))
             else:
                 left.append(item)
         return left
 
-    def _epoch_that_holds(self, gid: str) -> Callable[[InFlight], int]:
-        """Which request holds an arrival by one of its lives, 0 for none; for as long as nothing is
+    def _epoch_that_holds(self, group_hash: str) -> Callable[[InFlight], int]:
+        """Which request holds an arrival by one of its incarnations, 0 for none; for as long as nothing is
         awaited."""
-        held = cache(lambda epoch: self._requests.position(gid, epoch))
+        held = cache(lambda epoch: self._requests.position(group_hash, epoch))
 
         def epoch_of(item: InFlight) -> int:
-            epochs = {life.epoch for life in item.lives}
+            epochs = {counted.epoch for counted in item.counted_in}
             return next((epoch for epoch in epochs if (held_ := held(epoch)) and item.is_in(held_)), 0)
 
         return epoch_of
@@ -202,7 +210,11 @@ class Folding:
     async def _fold(
         self, number: int, batches: Mapping[str, list[Routed]], sureness: Sureness = NOT_SURE
     ) -> dict[str, Folded]:
-        folds = [fold for gid, routed in batches.items() if (fold := self._prepared(gid, routed, sureness))]
+        folds = [
+            fold
+            for group_hash, routed in batches.items()
+            if (fold := self._prepared(group_hash, routed, sureness))
+        ]
         if not folds:
             return {}
         # Of two leaders that overlap each may route such a signal to another group.
@@ -224,7 +236,7 @@ class Folding:
                 return await self._store.fold(number, renewed, now_ms=int(time.time() * 1000))
 
         replies = await self._answered(number, call)
-        return {fold.gid: reply for fold, reply in zip(folds, replies, strict=True)}
+        return {fold.group_hash: reply for fold, reply in zip(folds, replies, strict=True)}
 
     async def _answered(self, number: int, ask: Callable[[], Awaitable[T]]) -> T:
         """What the store says to a step of folding, tried again until it answers."""
@@ -236,9 +248,9 @@ class Folding:
 
         return await until_done(ask, failed=failed)
 
-    def _prepared(self, gid: str, batch: list[Routed], sureness: Sureness) -> Fold | None:
-        storm = self._storms[gid]
-        request = None if storm.epoch else self._requests.continuation(gid)
+    def _prepared(self, group_hash: str, batch: list[Routed], sureness: Sureness) -> Fold | None:
+        storm = self._storms[group_hash]
+        request = None if storm.epoch else self._requests.continuation(group_hash)
         if request and not request.seed.closed:
             version, opening = request.version, request.opening
         elif batch:
@@ -249,7 +261,7 @@ class Folding:
         else:
             return None  # Redis alone knows this group: it is looked at when it is due
         return Fold(
-            gid,
+            group_hash,
             version.terms,
             opening,
             [routed.arrival for routed in batch],
@@ -259,42 +271,43 @@ class Folding:
             known_epoch=storm.epoch,
             known_folded=storm.folded,
             known_incarnation=storm.incarnation,
-            distrusted=storm.distrusted,
+            stale=storm.stale,
             seed=request.seed if request else None,
         )
 
-    def _note(self, gid: str, batch: list[InFlight], reply: Folded) -> bool:
+    def _note(self, group_hash: str, batch: list[InFlight], reply: Folded) -> bool:
         """Take in what fold said of one storm; True if its signals must wait until it is closed."""
-        storm = self._storms.get(gid)
+        storm = self._storms.get(group_hash)
         if storm is None:
             return False  # closed while we looked at it again
         storm.queued -= len(batch)
         if reply.word is FoldWord.CLOSING:
             self._wait_for_closing(storm, [item.routed for item in batch])
             return True
-        storm.distrusted = ""
+        storm.stale = ""
         if reply.open:
             storm.epoch, storm.folded, storm.incarnation = reply.epoch, reply.folded, reply.incarnation
         else:
             storm.forget()
         FOLDED.inc(len(batch))
         if reply.due_ms:
-            self._deadlines.expect(partition(gid), reply.due_ms)
+            self._deadlines.expect(partition(group_hash), reply.due_ms)
         if storm.version and storm.version.terms.discard and not reply.written:
             wait = storm.version.terms.within_ms / 1000 + DISCARDED_SECONDS
             storm.discarded_by = min(storm.discarded_by, time.monotonic() + wait)
         if batch and not storm.in_flight:
             storm.waits_since = time.monotonic()
-        held = self._requests.position(gid, reply.epoch)
+        held = self._requests.position(group_hash, reply.epoch)
         # What was durable before is in an earlier request, as long as the open storm has none.
         durable_epoch = reply.epoch - (reply.open and held is None)
         durable = max(reply.written, held.folded_of(reply.epoch, reply.incarnation) if held else 0)
-        verdict = cache(lambda epoch: self._requests.verdict(gid, epoch))
-        epoch_of = self._epoch_that_holds(gid)
+        verdict = cache(lambda epoch: self._requests.verdict(group_hash, epoch))
+        epoch_of = self._epoch_that_holds(group_hash)
         for place, (item, ordinal) in enumerate(zip(batch, reply.ordinals, strict=True)):
             routed = item.routed
-            if item.lives and (epoch := epoch_of(item)):
-                # The write of an earlier life has succeeded meanwhile: this life will not be written.
+            if item.counted_in and (epoch := epoch_of(item)):
+                # The write of an earlier incarnation has succeeded meanwhile: this incarnation will not be
+                # written.
                 self._queue.release(routed, verdict(epoch))
                 continue
             if place in reply.discarded:
@@ -302,8 +315,8 @@ class Folding:
                 continue
             routed.original.via.folded(routed.original)
             if ordinal > durable:
-                life = Life(reply.epoch, reply.incarnation, ordinal, place in reply.doubtful)
-                storm.in_flight.append(item.folded(life))
+                counted = Counted(reply.epoch, reply.incarnation, ordinal, place in reply.doubtful)
+                storm.in_flight.append(item.folded(counted))
             else:
                 self._queue.release(routed, verdict(reply.epoch if ordinal else durable_epoch))
         self._queue.note()

@@ -11,16 +11,16 @@ from stormfold.model.storm import Seed, Snapshot
 from stormfold.policy.routing import Routed
 from stormfold.policy.version import PolicyVersion
 
-MAX_LIVES = 8
-"""So many lives of its storm are remembered of what is in flight. Should a request come to hold an older one,
-an alert counts again, and the request says so."""
+MAX_INCARNATIONS = 8
+"""So many incarnations of  storm are remembered of what is in flight. Should a request come to hold an older
+one, an alert counts again, and the request says so."""
 
 
 @dataclass(slots=True)
 class Storm:
     """A storm as this process knows it."""
 
-    gid: str
+    group_hash: str
     version: PolicyVersion | None = None
     namespace: str = ""
     """That of its request; empty while the version is not known."""
@@ -29,7 +29,7 @@ class Storm:
     """0: not folded into by this process; the next fold carries a seed."""
     folded: int = 0
     incarnation: str = ""
-    distrusted: str = ""
+    stale: str = ""
     """An incarnation that is to be replaced by what the request says."""
     in_flight: deque["InFlight"] = field(default_factory=deque)
     """What is folded but not durable, in order."""
@@ -44,10 +44,10 @@ class Storm:
 
     @property
     def is_out_of_date(self) -> bool:
-        """Whether what Redis has is not to be trusted, or what is in flight was folded into a life before the
-        known one."""
-        return bool(self.distrusted) or (
-            bool(self.in_flight) and self.in_flight[0].life.incarnation != self.incarnation
+        """Whether what Redis has is not to be trusted, or what is in flight was folded into an incarnation
+        before the known one."""
+        return bool(self.stale) or (
+            bool(self.in_flight) and self.in_flight[0].last_counted.incarnation != self.incarnation
         )
 
     def forget(self) -> None:
@@ -65,17 +65,17 @@ class Storm:
             self.since[stream] = min(version, self.since.get(stream, version))
 
 
-class Life(NamedTuple):
-    """That a life of a storm has counted an arrival."""
+class Counted(NamedTuple):
+    """That an incarnation of a storm has counted an arrival."""
 
     epoch: int
     incarnation: str
     ordinal: int
     doubtful: bool = False
-    """An alert that may have been counted in a life before this one."""
+    """An alert that may have been counted in an incarnation before this one."""
 
-    def is_in(self, held: "Held") -> bool:
-        """Whether the request holds so much of this life."""
+    def is_in(self, held: "RequestPosition") -> bool:
+        """Whether the request holds so much of this incarnation."""
         return self.ordinal <= held.folded_of(self.epoch, self.incarnation)
 
 
@@ -83,47 +83,47 @@ class InFlight(NamedTuple):
     """An arrival that no request is known to hold."""
 
     routed: Routed
-    lives: tuple[Life, ...] = ()
-    """Those that have counted it, the present one first and at most `MAX_LIVES`: a write of an earlier one
-    may still be under way. None have if it waits for its first fold."""
+    counted_in: tuple[Counted, ...] = ()
+    """Those that have counted it, the present one first and at most `MAX_INCARNATIONS`: a write of an earlier
+    one may still be under way. None have if it waits for its first fold."""
 
     @property
-    def life(self) -> Life:
+    def last_counted(self) -> Counted:
         """The present one."""
-        return self.lives[0]
+        return self.counted_in[0]
 
-    def folded(self, life: Life) -> "InFlight":
-        """The same after a fold; of a life that had counted it before, what was said then stays."""
-        if not self.lives:
-            return InFlight(self.routed, (life,))
-        earlier = [known for known in self.lives if known[:2] != life[:2]]
-        same = [known for known in self.lives if known[:2] == life[:2]]
-        return InFlight(self.routed, (*(same or [life]), *earlier)[:MAX_LIVES])
+    def folded(self, counted: Counted) -> "InFlight":
+        """The same after a fold; of an incarnation that had counted it before, what was said then stays."""
+        if not self.counted_in:
+            return InFlight(self.routed, (counted,))
+        earlier = [known for known in self.counted_in if known[:2] != counted[:2]]
+        same = [known for known in self.counted_in if known[:2] == counted[:2]]
+        return InFlight(self.routed, (*(same or [counted]), *earlier)[:MAX_INCARNATIONS])
 
     def is_of(self, storm: Snapshot) -> bool:
         """Whether the snapshot has counted it."""
-        return (self.life.epoch, self.life.incarnation) == (
+        return (self.last_counted.epoch, self.last_counted.incarnation) == (
             storm.epoch,
             storm.incarnation,
-        ) and self.life.ordinal <= storm.folded
+        ) and self.last_counted.ordinal <= storm.folded
 
-    def is_in(self, held: "Held") -> bool:
+    def is_in(self, held: "RequestPosition") -> bool:
         """Whether the request holds it."""
-        return any(life.is_in(held) for life in self.lives)
+        return any(counted.is_in(held) for counted in self.counted_in)
 
     def is_surely_not_in(self, seed: Seed | None) -> bool:
         """Whether what the group's latest request holds, `is_in` having said no, came about without it."""
-        if not self.lives:
+        if not self.counted_in:
             return False
-        if seed is None or self.life.epoch > seed.epoch:
-            return not self.life.doubtful
+        if seed is None or self.last_counted.epoch > seed.epoch:
+            return not self.last_counted.doubtful
         return any(
-            not life.doubtful and (life.epoch, life.incarnation) == (seed.epoch, seed.incarnation)
-            for life in self.lives
+            not counted.doubtful and (counted.epoch, counted.incarnation) == (seed.epoch, seed.incarnation)
+            for counted in self.counted_in
         )
 
 
-class Held(NamedTuple):
+class RequestPosition(NamedTuple):
     """What a request holds: how much of which incarnation, and what that was continued from."""
 
     epoch: int

@@ -45,7 +45,7 @@ PREFIX = "sf:"
 
 
 def due(partition: int) -> str:
-    """Sorted set of deadlines: member gid, score Unix ms."""
+    """Sorted set of deadlines: member group_hash, score Unix ms."""
     return f"{PREFIX}{{p{partition}}}:due"
 
 
@@ -55,54 +55,54 @@ def checkpoint(partition: int) -> str:
     return f"{PREFIX}{{p{partition}}}:checkpoint"
 
 
-def storm(partition: int, gid: str) -> str:
+def storm(partition: int, group_hash: str) -> str:
     """String: the metadata of a storm."""
-    return f"{PREFIX}{{p{partition}}}:storm:{gid}"
+    return f"{PREFIX}{{p{partition}}}:storm:{group_hash}"
 
 
-def ids(partition: int, gid: str) -> str:
+def ids(partition: int, group_hash: str) -> str:
     """Sorted set: ids of the signals counted and not yet forgotten, a digest of uid/generation, by
     resourceVersion; of those that were discarded by the resourceVersion below 0."""
-    return f"{PREFIX}{{p{partition}}}:ids:{gid}"
+    return f"{PREFIX}{{p{partition}}}:ids:{group_hash}"
 
 
-def hll(partition: int, gid: str) -> str:
+def hll(partition: int, group_hash: str) -> str:
     """HyperLogLog of resources, made when there are more than are listed."""
-    return f"{PREFIX}{{p{partition}}}:hll:{gid}"
+    return f"{PREFIX}{{p{partition}}}:hll:{group_hash}"
 
 
-def instances(partition: int, gid: str) -> str:
+def instances(partition: int, group_hash: str) -> str:
     """Set of integers: 2i + 1 while instance i fires, 2i once it has resolved."""
-    return f"{PREFIX}{{p{partition}}}:instances:{gid}"
+    return f"{PREFIX}{{p{partition}}}:instances:{group_hash}"
 
 
-def counted(partition: int, gid: str) -> str:
+def counted(partition: int, group_hash: str) -> str:
     """Hash: what is known of the group's alerts and Events one by one, by the digest of fingerprint or
     uid."""
-    return f"{PREFIX}{{p{partition}}}:counted:{gid}"
+    return f"{PREFIX}{{p{partition}}}:counted:{group_hash}"
 
 
-def beyond(partition: int, gid: str) -> str:
+def beyond(partition: int, group_hash: str) -> str:
     """HyperLogLog of alerts for which `counted` has no room."""
-    return f"{PREFIX}{{p{partition}}}:beyond:{gid}"
+    return f"{PREFIX}{{p{partition}}}:beyond:{group_hash}"
 
 
-def opening(partition: int, gid: str) -> str:
+def opening(partition: int, group_hash: str) -> str:
     """String: what the request says of the signal that opened the storm."""
-    return f"{PREFIX}{{p{partition}}}:opening:{gid}"
+    return f"{PREFIX}{{p{partition}}}:opening:{group_hash}"
 
 
-def of_group(partition: int, gid: str) -> tuple[str, ...]:
-    """All that a group has, that of its storm first, in the order in which fold.lua and forget.lua take
+def of_group(partition: int, group_hash: str) -> tuple[str, ...]:
+    """All that a group has, that of its storm first, in the order in which fold.lua and close.lua take
     them."""
     return (
-        storm(partition, gid),
-        ids(partition, gid),
-        hll(partition, gid),
-        instances(partition, gid),
-        opening(partition, gid),
-        counted(partition, gid),
-        beyond(partition, gid),
+        storm(partition, group_hash),
+        ids(partition, group_hash),
+        hll(partition, group_hash),
+        instances(partition, group_hash),
+        opening(partition, group_hash),
+        counted(partition, group_hash),
+        beyond(partition, group_hash),
     )
 
 

@@ -22,7 +22,7 @@ MAX_HELD = 50_000
 """The most signals that are kept here, half of them for one namespace: what is beyond waits where it came
 from. One with long texts counts as several: see `Arrival.places`."""
 
-HELD = Gauge("stormfold_signals_unsafe", "Signals taken in whose request does not hold them yet.")
+IN_FLIGHT = Gauge("stormfold_signals_in_flight", "Signals taken in whose request does not hold them yet.")
 
 
 class Lane:
@@ -31,7 +31,7 @@ class Lane:
 
     def __init__(self) -> None:
         self.waiting: dict[str, deque[Routed]] = {}
-        """gid → what waits, the group whose turn is next first."""
+        """group_hash → what waits, the group whose turn is next first."""
         self.under_way: list[Routed] = []
         """What is being folded."""
         self.again: set[str] = set()
@@ -40,16 +40,16 @@ class Lane:
 
     def add(self, routed: Routed) -> None:
         """Put an arrival behind those of its group."""
-        self.waiting.setdefault(routed.group.gid, deque()).append(routed)
+        self.waiting.setdefault(routed.group.group_hash, deque()).append(routed)
         self.work.set()
 
-    def put_in_order(self, gid: str) -> None:
+    def put_in_order(self, group_hash: str) -> None:
         """Put what waits of a group into the order of resourceVersions, as far as it has any."""
 
         def version(routed: Routed) -> int:
             return place.resource_version if (place := routed.place) else 0
 
-        self.waiting[gid] = deque(sorted(self.waiting[gid], key=version))
+        self.waiting[group_hash] = deque(sorted(self.waiting[group_hash], key=version))
 
     def take(self, limit: int, ready: Callable[[Routed], bool]) -> list[Routed]:
         """The next arrivals, up to `TURN` of each group in its turn; of a group none behind one that is not
@@ -57,14 +57,14 @@ class Lane:
         taken: list[Routed] = []
         blocked: dict[str, deque[Routed]] = {}
         while self.waiting and len(taken) < limit:
-            gid = next(iter(self.waiting))
-            waiting = self.waiting.pop(gid)
+            group_hash = next(iter(self.waiting))
+            waiting = self.waiting.pop(group_hash)
             left = min(TURN, limit - len(taken))
             while left and waiting and ready(waiting[0]):
                 taken.append(waiting.popleft())
                 left -= 1
             if waiting:
-                (blocked if left else self.waiting)[gid] = waiting
+                (blocked if left else self.waiting)[group_hash] = waiting
         self.waiting = blocked | self.waiting
         return taken
 
@@ -80,14 +80,14 @@ class Queue:
     def __init__(self, router: Router, storms: Storms) -> None:
         self._router = router
         self._storms = storms
-        self._room = FairShare(MAX_HELD)
+        self._share = FairShare(MAX_HELD)
         self._held = 0
         """How many arrivals are in the room."""
         self.lanes = [Lane() for _ in range(PARTITIONS)]
 
-    def room(self, namespace: str) -> int:
+    def capacity(self, namespace: str) -> int:
         """How many more signals are taken whose requests are made in the namespace."""
-        return self._room.left(namespace)
+        return self._share.free(namespace)
 
     def take(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
         """Route an arrival and queue it. Gives the namespace of its request if that has no room, or if others
@@ -97,7 +97,7 @@ class Queue:
             arrival.via.durable(arrival, routed)
             return None
         namespace = routed.group.request_namespace
-        if waits(namespace) or not self._room.left(namespace):
+        if waits(namespace) or not self._share.free(namespace):
             return namespace
         self.add(routed)
         return None
@@ -113,37 +113,39 @@ class Queue:
                 continue
             self.add(routed)
             if routed.group.overflow:
-                overflows[routed.group.gid] = self.lanes[routed.group.partition]
-        for gid, lane in overflows.items():
-            lane.put_in_order(gid)  # it has waited behind its own group's storm, while others came here
+                overflows[routed.group.group_hash] = self.lanes[routed.group.partition]
+        for group_hash, lane in overflows.items():
+            lane.put_in_order(
+                group_hash
+            )  # it has waited behind its own group's storm, while others came here
         self.note()
 
     def add(self, routed: Routed) -> None:
         """Queue an arrival, also beyond what there is room for."""
         group = routed.group
-        storm = self._storms.get(group.gid)
+        storm = self._storms.get(group.group_hash)
         if storm is None:
             storm = self._storms.open(
-                group.gid, routed.version, group.request_namespace, overflow=group.overflow
+                group.group_hash, routed.version, group.request_namespace, overflow=group.overflow
             )
         elif storm.version is None:
             self._storms.name(storm, routed.version, group.request_namespace, overflow=group.overflow)
         storm.queued += 1
         if place := routed.place:
             storm.reaches({place.stream: place.resource_version})
-        self._room.take(group.request_namespace, routed.original.places)
+        self._share.take(group.request_namespace, routed.original.places)
         self._held += 1
         self.lanes[group.partition].add(routed)
 
     def take_back(self, storm: Storm) -> list[Arrival]:
         """What waits of a storm's group; it is not queued any more."""
-        waiting = self.lanes[partition(storm.gid)].waiting.pop(storm.gid, ())
+        waiting = self.lanes[partition(storm.group_hash)].waiting.pop(storm.group_hash, ())
         storm.queued -= len(waiting)
         return [self.give_back(routed) for routed in waiting]
 
     def give_back(self, routed: Routed) -> Arrival:
         """The arrival as it came; its place is free."""
-        self._room.give(routed.group.request_namespace, routed.original.places)
+        self._share.give(routed.group.request_namespace, routed.original.places)
         self._held -= 1
         return routed.original
 
@@ -152,16 +154,16 @@ class Queue:
         arrival = self.give_back(routed)
         arrival.via.durable(arrival, verdict)
 
-    def look_again(self, gid: str) -> None:
+    def look_again(self, group_hash: str) -> None:
         """Make sure that Redis still has the storm, and give it back if not."""
-        if self._storms.is_open(gid):
-            lane = self.lanes[partition(gid)]
-            lane.again.add(gid)
+        if self._storms.is_open(group_hash):
+            lane = self.lanes[partition(group_hash)]
+            lane.again.add(group_hash)
             lane.work.set()
 
     def note(self) -> None:
         """More or fewer are held than before; for many at once this is called once."""
-        HELD.set(self._held)
+        IN_FLIGHT.set(self._held)
 
     def readiness(self, lane: Lane) -> Callable[[Routed], bool]:
         """Which arrivals of a lane may be folded now.
@@ -169,7 +171,7 @@ class Queue:
         The overflow group comes last: what it has counted of a stream is taken to be all that is not in
         groups of their own, so what came before and goes to those is folded before.
         """
-        if not any(self._storms[gid].overflow for gid in lane.waiting):
+        if not any(self._storms[group_hash].overflow for group_hash in lane.waiting):
             return lambda routed: True
         ahead: dict[tuple[PolicyId, str, str], int] = {}
         for other in self.lanes:

@@ -20,17 +20,17 @@ class FoldWord(StrEnum):
     CLOSING = "closing"
 
 
-class SettleWord(StrEnum):
-    """What settle.lua says."""
+class AckWord(StrEnum):
+    """What ack.lua says."""
 
-    SETTLED = "settled"
+    ACKED = "acked"
     MORE = "more"
     GONE = "gone"
     NEWER_EPOCH = "newer-epoch"
 
 
-class CloseWord(StrEnum):
-    """What close.lua says."""
+class FreezeWord(StrEnum):
+    """What freeze.lua says."""
 
     CLOSING = "closing"
     MOVED = "moved"
@@ -38,10 +38,10 @@ class CloseWord(StrEnum):
     NEWER_EPOCH = "newer-epoch"
 
 
-class ForgetWord(StrEnum):
-    """What forget.lua says."""
+class CloseWord(StrEnum):
+    """What close.lua says."""
 
-    FORGOTTEN = "forgotten"
+    CLOSED = "closed"
     MOVED = "moved"
     GONE = "gone"
     LOST = "lost"
@@ -62,7 +62,7 @@ class Folded:
     """The `folded` that the request is known to have reached."""
     incarnation: str
     ordinals: list[int]
-    """One for each arrival, 0 for what was safe before; empty unless counted."""
+    """One for each arrival, 0 for what was durable before; empty unless counted."""
     doubtful: frozenset[int] = frozenset()
     """Places of the alerts that may have been counted before Redis lost which ones were."""
     discarded: frozenset[int] = frozenset()
@@ -80,7 +80,7 @@ class Recalled:
     closed: bool
     """Whether that is over: then its request holds all that it has counted."""
     incarnation: str
-    """The life of that storm; empty if it is over."""
+    """The incarnation of that storm; empty if it is over."""
     latest_start_ms: int
     """What began up to then the group may have counted though Redis does not know it."""
     counted: list[bool]
@@ -109,7 +109,7 @@ def _has_counted(text: str, alert: Arrival) -> bool:
 
 def folded_of(fold: Fold, reply: Sequence[Any]) -> Folded:
     """What fold.lua says of one storm of a batch."""
-    word, epoch, folded, is_open, due_ms, written, life, discarded_as, *ordinals = reply
+    word, epoch, folded, is_open, due_ms, written, incarnation, discarded_as, *ordinals = reply
     doubtful: frozenset[int] = frozenset()
     discarded: frozenset[int] = frozenset()
     if len(ordinals) == 1 < len(fold.arrivals):  # all are new, and this is the first of them
@@ -125,7 +125,7 @@ def folded_of(fold: Fold, reply: Sequence[Any]) -> Folded:
         bool(is_open),
         due_ms,
         written,
-        life,
+        incarnation,
         ordinals,
         doubtful,
         discarded,
@@ -148,8 +148,10 @@ def mapped(flat: Sequence[Any]) -> dict[str, Any]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def snapshot_of(gid: str, reply: tuple[int, str, Sequence[Any], Sequence[Any]], now_ms: int) -> Snapshot:
-    """What claim.lua and close.lua say of a storm."""
+def snapshot_of(
+    group_hash: str, reply: tuple[int, str, Sequence[Any], Sequence[Any]], now_ms: int
+) -> Snapshot:
+    """What claim.lua and freeze.lua say of a storm."""
     distinct, opening, flat, listed = reply
     fields = mapped(flat)
 
@@ -166,7 +168,7 @@ def snapshot_of(gid: str, reply: tuple[int, str, Sequence[Any], Sequence[Any]], 
     truncated = number("tr") == 1
     opened_ms = number("o")
     return Snapshot(
-        gid=gid,
+        group_hash=group_hash,
         epoch=number("e"),
         state=State(fields["s"]),
         incarnation=fields.get("g", ""),

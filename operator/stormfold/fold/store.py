@@ -17,11 +17,11 @@ from stormfold.fold.arguments import Fold, fold_args
 from stormfold.fold.connection import Connection, Memory
 from stormfold.fold.errors import StoreConfigError
 from stormfold.fold.replies import (
+    AckWord,
     CloseWord,
     Folded,
-    ForgetWord,
+    FreezeWord,
     Recalled,
-    SettleWord,
     folded_of,
     mapped,
     recalled_of,
@@ -53,7 +53,7 @@ class Sweep:
     """What a look at all partitions found."""
 
     due: Mapping[int, list[str]]
-    """Partition → gids that are due, the earliest first."""
+    """Partition → group_hashes that are due, the earliest first."""
     lost: frozenset[int]
     """Partitions that Redis has lost: their mark is missing."""
 
@@ -82,17 +82,20 @@ class StormStore:
         key_names = [keys.checkpoint(number), keys.due(number)]
         args: list[str | int] = [now_ms, incarnation, len(folds)]
         for fold in folds:
-            key_names += keys.of_group(number, fold.gid)
+            key_names += keys.of_group(number, fold.group_hash)
             args += fold_args(fold, incarnation)
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
         return [folded_of(fold, reply) for fold, reply in zip(folds, replies, strict=True)]
 
     async def recall(self, alerts: Mapping[str, Sequence[Arrival]]) -> dict[str, Recalled]:
-        """gid → which of some alerts that group has counted already. Those of a closed storm are known for
-        `KNOW_SECONDS` more, as after a repeat that is folded."""
+        """group_hash → which of some alerts that group has counted already. Those of a closed storm are known
+        for `KNOW_SECONDS` more, as after a repeat that is folded."""
 
-        async def ask(gid: str, asked: Sequence[Arrival]) -> Recalled:
-            key_names = [keys.storm(partition(gid), gid), keys.counted(partition(gid), gid)]
+        async def ask(group_hash: str, asked: Sequence[Arrival]) -> Recalled:
+            key_names = [
+                keys.storm(partition(group_hash), group_hash),
+                keys.counted(partition(group_hash), group_hash),
+            ]
             args: list[str | int] = [KNOW_SECONDS, *(arrival.occurrence for arrival in asked)]
             return recalled_of(
                 asked, await self._run("asking for alerts counted before", scripts.RECALL, key_names, args)
@@ -100,19 +103,27 @@ class StormStore:
 
         return dict(zip(alerts, await asyncio.gather(*map(ask, alerts, alerts.values())), strict=True))
 
-    async def claim(self, number: int, gids: Sequence[str], *, now_ms: int) -> list[Snapshot]:
+    async def claim(self, number: int, group_hashes: Sequence[str], *, now_ms: int) -> list[Snapshot]:
         """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`.
 
         What is not settled by then is claimed again, so the caller may die at any point.
         """
         key_names = [keys.due(number)]
-        for gid in gids:
-            key_names += (keys.storm(number, gid), keys.hll(number, gid), keys.opening(number, gid))
-        args: list[str | int] = [now_ms, now_ms + CLAIM_MS, *gids]
+        for group_hash in group_hashes:
+            key_names += (
+                keys.storm(number, group_hash),
+                keys.hll(number, group_hash),
+                keys.opening(number, group_hash),
+            )
+        args: list[str | int] = [now_ms, now_ms + CLAIM_MS, *group_hashes]
         replies = await self._run(f"claiming in partition {number}", scripts.CLAIM, key_names, args)
-        return [snapshot_of(gid, reply, now_ms) for gid, reply in zip(gids, replies, strict=True) if reply]
+        return [
+            snapshot_of(group_hash, reply, now_ms)
+            for group_hash, reply in zip(group_hashes, replies, strict=True)
+            if reply
+        ]
 
-    async def settle(
+    async def ack(
         self,
         snapshot: Snapshot,
         *,
@@ -121,19 +132,24 @@ class StormStore:
         deadline_ms: int,
         now_ms: int,
         trim: Mapping[int, int],
-    ) -> SettleWord:
+    ) -> AckWord:
         """Note that the storm was looked at, whether its request holds the snapshot, and when to look again.
 
         `settled` says that this very write made the request say so. `trim` gives, of segments that the caller
         takes in, the resourceVersion up to which ids may be forgotten: they are refused from then on.
         """
-        gid, number = snapshot.gid, partition(snapshot.gid)
+        group_hash, number = snapshot.group_hash, partition(snapshot.group_hash)
         word = await self._run(
-            f"settling storm {gid}",
-            scripts.SETTLE,
-            [keys.storm(number, gid), keys.due(number), keys.ids(number, gid), keys.checkpoint(number)],
+            f"acknowledging storm {group_hash}",
+            scripts.ACK,
             [
-                gid,
+                keys.storm(number, group_hash),
+                keys.due(number),
+                keys.ids(number, group_hash),
+                keys.checkpoint(number),
+            ],
+            [
+                group_hash,
                 snapshot.epoch,
                 snapshot.incarnation,
                 snapshot.folded,
@@ -144,20 +160,20 @@ class StormStore:
                 *(number for pair in trim.items() for number in pair),
             ],
         )
-        return SettleWord(word)
+        return AckWord(word)
 
-    async def close(
+    async def freeze(
         self, snapshot: Snapshot, *, reason: str, expected_folded: int | None, now_ms: int
-    ) -> tuple[CloseWord, Snapshot | None]:
+    ) -> tuple[FreezeWord, Snapshot | None]:
         """Freeze a storm that is to be closed; with `closing` comes its last snapshot.
 
         With `expected_folded`, a storm that has grown meanwhile is left open.
         """
-        gid, number = snapshot.gid, partition(snapshot.gid)
+        group_hash, number = snapshot.group_hash, partition(snapshot.group_hash)
         reply = await self._run(
-            f"closing storm {gid}",
-            scripts.CLOSE,
-            [keys.storm(number, gid), keys.hll(number, gid), keys.opening(number, gid)],
+            f"freezing storm {group_hash}",
+            scripts.FREEZE,
+            [keys.storm(number, group_hash), keys.hll(number, group_hash), keys.opening(number, group_hash)],
             [
                 snapshot.epoch,
                 snapshot.incarnation,
@@ -166,20 +182,20 @@ class StormStore:
                 now_ms,
             ],
         )
-        word = CloseWord(reply[0])
-        if word is not CloseWord.CLOSING:
+        word = FreezeWord(reply[0])
+        if word is not FreezeWord.CLOSING:
             return word, None
-        return word, snapshot_of(gid, reply[1:], now_ms)
+        return word, snapshot_of(group_hash, reply[1:], now_ms)
 
-    async def _forget(self, snapshot: Snapshot, why: str, told: str = "") -> ForgetWord:
-        gid, number = snapshot.gid, partition(snapshot.gid)
-        storm, *others = keys.of_group(number, gid)
+    async def _close(self, snapshot: Snapshot, why: str, told: str = "") -> CloseWord:
+        group_hash, number = snapshot.group_hash, partition(snapshot.group_hash)
+        storm, *others = keys.of_group(number, group_hash)
         word = await self._run(
-            f"forgetting storm {gid}",
-            scripts.FORGET,
+            f"closing storm {group_hash}",
+            scripts.CLOSE,
             [storm, keys.due(number), *others],
             [
-                gid,
+                group_hash,
                 snapshot.epoch,
                 snapshot.incarnation,
                 why,
@@ -190,23 +206,23 @@ class StormStore:
                 told,
             ],
         )
-        return ForgetWord(word)
+        return CloseWord(word)
 
-    async def forget_closed(self, snapshot: Snapshot) -> ForgetWord:
+    async def close_storm(self, snapshot: Snapshot) -> CloseWord:
         """Drop a frozen storm whose request is closed; its epoch is remembered for `REMEMBER_SECONDS`."""
-        return await self._forget(snapshot, "closed")
+        return await self._close(snapshot, "closed")
 
-    async def discard(self, snapshot: Snapshot, told: str) -> ForgetWord:
+    async def discard(self, snapshot: Snapshot, told: str) -> CloseWord:
         """Drop a group that makes no request, unless it has grown since the snapshot; whoever folds its
         signals again hears that they were discarded, and what they are to be told."""
-        return await self._forget(snapshot, "discarded", told)
+        return await self._close(snapshot, "discarded", told)
 
-    async def hasten(self, gids: Collection[str], *, now_ms: int) -> None:
+    async def make_due(self, group_hashes: Collection[str], *, now_ms: int) -> None:
         """Make storms due now, those that there are."""
-        async with self._connection.calling("hastening storms"):
+        async with self._connection.calling("making storms due"):
             pipeline = self._pipeline()
-            for gid in gids:
-                pipeline.zadd(keys.due(partition(gid)), {gid: now_ms}, xx=True, lt=True)
+            for group_hash in group_hashes:
+                pipeline.zadd(keys.due(partition(group_hash)), {group_hash: now_ms}, xx=True, lt=True)
             await pipeline.execute()
 
     async def sweep(self, *, now_ms: int, led: Collection[int] = ()) -> Sweep:
@@ -221,40 +237,46 @@ class StormStore:
                 pipeline.hmget(keys.checkpoint(number), "cluster", *led)
             answers = await pipeline.execute()
         return Sweep(
-            due={number: gids for number in range(PARTITIONS) if (gids := answers[2 * number])},
+            due={
+                number: group_hashes for number in range(PARTITIONS) if (group_hashes := answers[2 * number])
+            },
             lost=frozenset(number for number in range(PARTITIONS) if None in answers[2 * number + 1]),
         )
 
     async def due(self, numbers: Sequence[int], *, now_ms: int) -> dict[int, list[str]]:
-        """Partition → gids that are due there, the earliest first, at most `DUE_AT_ONCE` each."""
+        """Partition → group_hashes that are due there, the earliest first, at most `DUE_AT_ONCE` each."""
         async with self._connection.calling("looking for due storms"):
             pipeline = self._pipeline()
             for number in numbers:
                 pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=DUE_AT_ONCE)
             answers = await pipeline.execute()
-        return {number: gids for number, gids in zip(numbers, answers, strict=True) if gids}
+        return {
+            number: group_hashes
+            for number, group_hashes in zip(numbers, answers, strict=True)
+            if group_hashes
+        }
 
-    async def open_gids(self) -> set[str]:
+    async def open_groups(self) -> set[str]:
         """The groups that have a storm, or wait for one."""
         async with self._connection.calling("reading the open storms"):
             pipeline = self._pipeline()
             for number in range(PARTITIONS):
                 pipeline.zrange(keys.due(number), 0, -1)
-            return {gid for gids in await pipeline.execute() for gid in gids}
+            return {group_hash for group_hashes in await pipeline.execute() for group_hash in group_hashes}
 
-    async def since(self, gids: Collection[str]) -> dict[str, dict[str, int]]:
-        """gid → stream → the oldest resourceVersion that its open storm has counted."""
+    async def since(self, group_hashes: Collection[str]) -> dict[str, dict[str, int]]:
+        """group_hash → stream → the oldest resourceVersion that its open storm has counted."""
         of: dict[int, list[str]] = defaultdict(list)
-        for gid in gids:
-            of[partition(gid)].append(gid)
+        for group_hash in group_hashes:
+            of[partition(group_hash)].append(group_hash)
         found: dict[str, dict[str, int]] = {}
 
         async def read(number: int, some: list[str]) -> None:
-            for gid in some:
+            for group_hash in some:
                 flat = await self._run(
-                    "reading since when storms count", scripts.SINCE, [keys.storm(number, gid)], []
+                    "reading since when storms count", scripts.SINCE, [keys.storm(number, group_hash)], []
                 )
-                found[gid] = mapped(flat)
+                found[group_hash] = mapped(flat)
 
         # No more at once than there are partitions, as when batches are folded.
         await asyncio.gather(*(read(number, some) for number, some in of.items()))

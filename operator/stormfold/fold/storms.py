@@ -9,13 +9,13 @@ from typing import Protocol
 
 from prometheus_client import Gauge
 
-from stormfold.fold.holding import Continuation, Held, Storm
+from stormfold.fold.holding import Continuation, RequestPosition, Storm
 from stormfold.model.arrival import Span, Verdict
 from stormfold.model.group import PolicyId, partition
 from stormfold.policy.routing import OpenStorms
 from stormfold.policy.version import PolicyVersion
 
-STALE_SECONDS = 10.0
+OVERDUE_SECONDS = 10.0
 """What is in flight for this long is folded again: nothing happens if Redis kept it."""
 
 OVERFLOWS = Gauge(
@@ -27,16 +27,16 @@ OPEN_STORMS = Gauge("stormfold_storms_open", "Groups that have a storm or wait f
 class Requests(Protocol):
     """The RemediationRequests, as far as folding asks for them."""
 
-    def position(self, gid: str, epoch: int) -> Held | None:
+    def position(self, group_hash: str, epoch: int) -> RequestPosition | None:
         """How much of which incarnation the request of that epoch holds."""
 
-    def continuation(self, gid: str) -> Continuation | None:
+    def continuation(self, group_hash: str) -> Continuation | None:
         """What the group's latest request says, to continue from."""
 
-    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
         """What the group's requests that are closed have counted of a stream."""
 
-    def verdict(self, gid: str, epoch: int) -> Verdict:
+    def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What a signal is told that the request of that epoch holds."""
 
 
@@ -52,35 +52,35 @@ class Storms(OpenStorms):
         self.overflows: set[tuple[PolicyId, str]] = set()
         """Policy and namespace of each overflow storm that is open."""
 
-    def __getitem__(self, gid: str) -> Storm:
-        return self._storms[gid]
+    def __getitem__(self, group_hash: str) -> Storm:
+        return self._storms[group_hash]
 
     def __iter__(self) -> Iterator[Storm]:
         return iter(list(self._storms.values()))
 
-    def get(self, gid: str) -> Storm | None:
+    def get(self, group_hash: str) -> Storm | None:
         """The group's storm, if it has one."""
-        return self._storms.get(gid)
+        return self._storms.get(group_hash)
 
     # --- what routing asks
 
-    def is_open(self, gid: str) -> bool:
+    def is_open(self, group_hash: str) -> bool:
         """Whether the group has a storm, or waits for one."""
-        return gid in self._storms
+        return group_hash in self._storms
 
     def open_count(self, policy: PolicyId, namespace: str) -> int:
         """How many groups of a policy have one with its request in a namespace, without the overflow
         group."""
         return self._open[policy, namespace]
 
-    def first(self, gid: str, stream: str) -> int | None:
+    def first(self, group_hash: str, stream: str) -> int | None:
         """The lowest resourceVersion of a stream that went to the group's open storm, if that is known."""
-        storm = self._storms.get(gid)
+        storm = self._storms.get(group_hash)
         return storm.since.get(stream) if storm else None
 
-    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
         """What the group's last storms that are closed have counted of a stream."""
-        return self._requests.closed_spans(gid, stream)
+        return self._requests.closed_spans(group_hash, stream)
 
     # --- what others ask
 
@@ -88,9 +88,9 @@ class Storms(OpenStorms):
         """The namespaces in which a policy has an overflow storm that is open, in alphabetical order."""
         return sorted(namespace for version, namespace in self.overflows if version == policy)
 
-    def namespace_of(self, gid: str) -> str:
+    def namespace_of(self, group_hash: str) -> str:
         """Where the request of a group is made; empty if that is not known."""
-        storm = self._storms.get(gid)
+        storm = self._storms.get(group_hash)
         return storm.namespace if storm else ""
 
     def versions_in_use(self) -> set[tuple[str, int]]:
@@ -107,41 +107,43 @@ class Storms(OpenStorms):
 
     def in_flight(self) -> list[str]:
         """Groups of which something is folded but not durable."""
-        return [storm.gid for storm in self._storms.values() if storm.in_flight]
+        return [storm.group_hash for storm in self._storms.values() if storm.in_flight]
 
     def of_partition(self, number: int) -> list[str]:
         """The groups of a partition."""
-        return [gid for gid in self._storms if partition(gid) == number]
+        return [group_hash for group_hash in self._storms if partition(group_hash) == number]
 
-    def missing_in(self, gids: Collection[str]) -> set[str]:
-        """Groups that have a storm here, and none in Redis, which has those of `gids`."""
-        return {gid for gid, storm in self._storms.items() if storm.version} - set(gids)
+    def missing_in(self, group_hashes: Collection[str]) -> set[str]:
+        """Groups that have a storm here, and none in Redis, which has those of `group_hashes`."""
+        return {group_hash for group_hash, storm in self._storms.items() if storm.version} - set(group_hashes)
 
-    def stale(self) -> list[str]:
+    def overdue(self) -> list[str]:
         """Groups with something that is in flight for too long, or that somebody else may have discarded.
         Each is named once, until that is so anew."""
         now, found = time.monotonic(), []
         for storm in self._storms.values():
-            if storm.in_flight and (now - storm.waits_since > STALE_SECONDS or now > storm.discarded_by):
+            if storm.in_flight and (now - storm.waits_since > OVERDUE_SECONDS or now > storm.discarded_by):
                 storm.waits_since, storm.discarded_by = now, math.inf
-                found.append(storm.gid)
+                found.append(storm.group_hash)
         return found
 
     def count_since(self, since: Mapping[str, Mapping[str, int]]) -> None:
-        """Hear what storms in Redis have counted: gid → stream → the oldest resourceVersion. Routing asks for
-        it, so that whoever begins to take in must know."""
-        for gid, streams in since.items():
-            if storm := self._storms.get(gid):
+        """Hear what storms in Redis have counted: group_hash → stream → the oldest resourceVersion. Routing
+        asks for it, so that whoever begins to take in must know."""
+        for group_hash, streams in since.items():
+            if storm := self._storms.get(group_hash):
                 storm.reaches(streams)
 
     # --- opening and closing
 
-    def open(self, gid: str, version: PolicyVersion | None, namespace: str, *, overflow: bool) -> Storm:
+    def open(
+        self, group_hash: str, version: PolicyVersion | None, namespace: str, *, overflow: bool
+    ) -> Storm:
         """A storm of the group, under a version if that is known; what was known of one is replaced."""
-        known = self._storms.get(gid)
+        known = self._storms.get(group_hash)
         if known:
             self.drop(known)
-        storm = self._storms[gid] = Storm(gid)
+        storm = self._storms[group_hash] = Storm(group_hash)
         if version:
             self.name(storm, version, namespace, overflow=overflow)
         OPEN_STORMS.set(len(self._storms))
@@ -158,7 +160,7 @@ class Storms(OpenStorms):
 
     def drop(self, storm: Storm) -> None:
         """The group has no storm any more."""
-        del self._storms[storm.gid]
+        del self._storms[storm.group_hash]
         OPEN_STORMS.set(len(self._storms))
         if storm.version is None:
             return

@@ -1,11 +1,11 @@
-"""Lease: which process leads an ingest shard, and how far everything is safe.
+"""Lease: which process leads an ingest shard, and how far everything is durable.
 
 The rules of client-go's leader election: a holder is obeyed until its Lease has not changed for its duration
 by our own clock, so clocks need not agree. The checkpoints ride on each renewal.
 
-Each Lease tells of segments, and that all up to a checkpoint is safe stays true for ever. So whoever begins
-takes the highest checkpoint that any Lease has of a segment, and the number of shards may change; it waits
-until nobody holds a Lease for another number of them.
+Each Lease tells of segments, and that all up to a checkpoint is durable stays true for ever. So whoever
+begins takes the highest checkpoint that any Lease has of a segment, and the number of shards may change; it
+waits until nobody holds a Lease for another number of them.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ CHECKPOINT_GAUGE = Gauge(
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a segment is safe."""
+    """How far a segment is durable."""
 
     resource_version: int = 0
     """Everything up to it is."""
@@ -64,7 +64,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """Segment → how far it is safe; resourceVersions of Signals and of Events cannot be compared."""
+    """Segment → how far it is durable; resourceVersions of Signals and of Events cannot be compared."""
 
     signals: Mapping[int, Checkpoint] = field(default_factory=dict)
     events: Mapping[int, Checkpoint] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Arrival: one occurrence of a signal, whatever its source.
 
 Times are integer milliseconds of the Unix epoch. What becomes of an arrival is a `Verdict`; the
-room that made the arrival is told it once, when the arrival is safe.
+room that made the arrival is told it once, when the arrival is durable.
 """
 
 from binascii import b2a_base64
@@ -170,7 +170,7 @@ class EventRef:
     resource_version: int
     count: int
     after: int
-    """Those up to this one were safe before this process saw the Event, or are not to be counted."""
+    """Those up to this one were durable before this process saw the Event, or are not to be counted."""
     span_ms: int = 0
     """How long before the `count`-th the first one was."""
 

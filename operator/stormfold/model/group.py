@@ -25,7 +25,7 @@ class PolicyId:
         return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
 
 
-def gid(policy: PolicyId, values: tuple[tuple[str, str | None], ...]) -> str:
+def group_hash(policy: PolicyId, values: tuple[tuple[str, str | None], ...]) -> str:
     """16 hex digits that name a group.
 
     Parts are length-prefixed, so that no two groups share a text; a missing value differs from an empty one.
@@ -39,9 +39,9 @@ def gid(policy: PolicyId, values: tuple[tuple[str, str | None], ...]) -> str:
     return digest.hexdigest()
 
 
-def partition(gid: str) -> int:
+def partition(group_hash: str) -> int:
     """The partition of a group: 0 … 63."""
-    return int(gid, 16) % PARTITIONS
+    return int(group_hash, 16) % PARTITIONS
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Group:
     overflow: bool = False
 
     @cached_property
-    def gid(self) -> str:
+    def group_hash(self) -> str:
         """16 hex digits: the group's name everywhere."""
-        return gid(self.policy, self.values)
+        return group_hash(self.policy, self.values)
 
     @cached_property
     def partition(self) -> int:
         """The group's share, 0 … 63."""
-        return partition(self.gid)
+        return partition(self.group_hash)

@@ -10,10 +10,10 @@ from enum import StrEnum
 from stormfold.model.arrival import Target
 
 
-def request_name(gid: str, epoch: int) -> str:
+def request_name(group_hash: str, epoch: int) -> str:
     """The name of a storm's RemediationRequest: a function of group and epoch, so that the API server is the
     lock."""
-    return f"storm-{gid}-{epoch}"
+    return f"storm-{group_hash}-{epoch}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Terms:
     threshold_resources: int
     """0: no threshold on resources."""
     within_ms: int
-    hold_ms: int
+    group_wait_ms: int
     discard: bool
     idle_ms: int
     max_duration_ms: int
@@ -40,7 +40,7 @@ class Terms:
                 self.threshold_signals,
                 self.threshold_resources,
                 self.within_ms,
-                self.hold_ms,
+                self.group_wait_ms,
                 self.discard,
                 self.idle_ms,
                 self.max_duration_ms,
@@ -125,14 +125,15 @@ class Seed:
 class Snapshot:
     """All of a storm's numbers, read atomically."""
 
-    gid: str
+    group_hash: str
     epoch: int
     state: State
     incarnation: str
-    """Which life of the storm in Redis this is: it has another one whenever it is continued from its
+    """Which incarnation of the storm in Redis this is: it has another one whenever it is continued from its
     request."""
     origin: str
-    """`incarnation:folded` of the request that it was continued from; empty if it opened in this life."""
+    """`incarnation:folded` of the request that it was continued from; empty if it opened in this
+    incarnation."""
     terms: Terms
     opening: str
     """What `policy.version` wrote of the opening signal; opaque to Redis."""
@@ -192,6 +193,6 @@ class Snapshot:
         return self.arrived_ms - self.late_ms
 
     @property
-    def life(self) -> str:
+    def written_from(self) -> str:
         """Incarnation, and how much of it: the origin of what is continued from a request that says so."""
         return f"{self.incarnation}:{self.folded}"

@@ -40,7 +40,7 @@ class Router:
         return routed
 
     def retention_ms(self, arrival: Arrival | None) -> int:
-        """How long a safe Signal is kept: as the policy that governs it now says."""
+        """How long a durable Signal is kept: as the policy that governs it now says."""
         labels = self._namespaces.get(arrival.namespace, {}) if arrival else {}
         version = self._routing.index.match(arrival, labels) if arrival else None
         return version.spec.retention_ms if version else DEFAULT_RETENTION_MS

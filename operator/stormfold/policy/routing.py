@@ -19,17 +19,17 @@ NO_LABELS: Labels = {}
 class OpenStorms(Protocol):
     """What routing must know of the storms that are open, and of those that were lately."""
 
-    def is_open(self, gid: str) -> bool:
+    def is_open(self, group_hash: str) -> bool:
         """Whether the group has a storm, or waits for one."""
 
     def open_count(self, policy: PolicyId, namespace: str) -> int:
         """How many groups of a policy have one with its request in a namespace, without the overflow
         group."""
 
-    def first(self, gid: str, stream: str) -> int | None:
+    def first(self, group_hash: str, stream: str) -> int | None:
         """The lowest resourceVersion of a stream that went to the group's open storm, if that is known."""
 
-    def closed_spans(self, gid: str, stream: str) -> Sequence[Span]:
+    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
         """What the group's last storms that are closed have counted of a stream."""
 
 
@@ -75,7 +75,7 @@ class Routing:
         for version in self.retained:
             if version.governs(arrival, labels):
                 routed = _routed(arrival, version)
-                if storms.is_open(routed.group.gid):
+                if storms.is_open(routed.group.group_hash):
                     return routed
         found = self.index.match(arrival, labels)
         if found is None:
@@ -85,11 +85,11 @@ class Routing:
                 f"no accepted policy governs signal {arrival.name!r} of namespace {arrival.namespace!r}",
             )
         routed = _routed(arrival, found)
-        if _keeps(arrival.place, routed.group.gid, storms):
+        if _keeps(arrival.place, routed.group.group_hash, storms):
             return routed
         overflow = grouping.overflow_group(routed.group)
         full = storms.open_count(found.id, routed.group.request_namespace) >= found.spec.limits.open_storms
-        if _overflows(arrival.place, routed.group.gid, overflow.gid, storms, full=full):
+        if _overflows(arrival.place, routed.group.group_hash, overflow.group_hash, storms, full=full):
             return replace(routed, group=overflow)
         return routed
 

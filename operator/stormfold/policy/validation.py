@@ -103,10 +103,11 @@ def _faults(policy: PolicyId, spec: PolicySpec) -> Iterator[Fault]:
             Reason.IDLE_LONGER_THAN_CLOSE_AFTER,
             f"window.idle: {window.idle} must be less than or equal to closeAfter ({spec.close_after})",
         )
-    if spec.hold_ms > spec.threshold.within_ms:
+    if spec.group_wait_ms > spec.threshold.within_ms:
         yield Fault(
-            Reason.HOLD_LONGER_THAN_WITHIN,
-            f"hold: {spec.hold} must be less than or equal to threshold.within ({spec.threshold.within})",
+            Reason.GROUP_WAIT_LONGER_THAN_WITHIN,
+            f"groupWait: {spec.group_wait} must be less than or equal to threshold.within "
+            f"({spec.threshold.within})",
         )
     if not policy.namespace and not spec.request_namespace and "namespace" not in spec.group_by:
         yield Fault(

@@ -35,7 +35,7 @@ class PolicyVersion:
             threshold_signals=spec.threshold.signals,
             threshold_resources=spec.threshold.resources or 0,
             within_ms=spec.threshold.within_ms,
-            hold_ms=spec.hold_ms,
+            group_wait_ms=spec.group_wait_ms,
             discard=spec.below_threshold is BelowThreshold.DISCARD,
             idle_ms=spec.window.idle_ms,
             max_duration_ms=spec.window.max_duration_ms,

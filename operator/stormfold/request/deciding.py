@@ -139,7 +139,7 @@ def _before_request(storm: Snapshot, now_ms: int) -> Wait | Discard | None:
                 f"{plural(storm.total, 'signal')} said Resolved and none of the group said Firing",
             )
         return Discard(Reason.BELOW_THRESHOLD, below_threshold(storm))
-    hold = storm.opened_ms + terms.hold_ms
+    hold = storm.opened_ms + terms.group_wait_ms
     return Wait(hold) if not detected and now_ms < hold else None
 
 

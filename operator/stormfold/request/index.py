@@ -30,7 +30,7 @@ from stormfold.api.remediationrequest import (
 from stormfold.api.resource import MAX_INT, identity_of
 from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import PolicySpec
-from stormfold.fold.holding import Continuation, Held
+from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.model.arrival import Span, Target, Verdict
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
@@ -69,9 +69,9 @@ class Request:
     deleted: bool = False
 
     @property
-    def gid(self) -> str:
+    def group_hash(self) -> str:
         """The group's id."""
-        return self.resource.spec.gid
+        return self.resource.spec.group_hash
 
     @property
     def epoch(self) -> int:
@@ -95,19 +95,19 @@ class Request:
 
     @property
     def incarnation(self) -> str:
-        """The life of the storm in Redis that it was written from."""
+        """The incarnation of the storm in Redis that it was written from."""
         return self._continuation.incarnation
 
     @property
     def folded(self) -> int:
-        """How much of that life its status holds."""
+        """How much of that incarnation its status holds."""
         status = self.resource.status
         return _believed(max(self._continuation.folded, status.signals.total if status else 0))
 
     @property
-    def position(self) -> Held:
+    def position(self) -> RequestPosition:
         """How much of which incarnation it holds."""
-        return Held(self.epoch, self.incarnation, self.folded, self.origin)
+        return RequestPosition(self.epoch, self.incarnation, self.folded, self.origin)
 
     @property
     def version(self) -> PolicyVersion:
@@ -125,13 +125,13 @@ class Request:
         return self.resource.spec.overflow
 
     @property
-    def life(self) -> str:
+    def written_from(self) -> str:
         """Both: what a storm that is continued from it has as its origin."""
         return f"{self.incarnation}:{self.folded}"
 
     @property
     def origin(self) -> str:
-        """What that life was itself continued from."""
+        """What that incarnation was itself continued from."""
         return self._continuation.origin
 
     @property
@@ -213,7 +213,7 @@ class Listener(Protocol):
 class Deadlines(Protocol):
     """Who looks at storms."""
 
-    def make_due(self, gids: Collection[str]) -> None:
+    def make_due(self, group_hashes: Collection[str]) -> None:
         """Look at these storms now."""
 
 
@@ -226,33 +226,35 @@ class RequestIndex:
         self._listeners: list[Listener] = []
         self._requests: dict[str, dict[int, Request]] = {}
         self._earlier: dict[str, deque[dict[str, Span]]] = {}
-        """gid → what closed storms have counted whose requests are not kept here any more."""
+        """group_hash → what closed storms have counted whose requests are not kept here any more."""
 
     def subscribe(self, *listeners: Listener) -> None:
         """Let them hear of each newer version that is seen."""
         self._listeners += listeners
 
-    def get(self, gid: str, epoch: int) -> Request | None:
+    def get(self, group_hash: str, epoch: int) -> Request | None:
         """The request of one storm, if it is there."""
-        request = self._requests.get(gid, {}).get(epoch)
+        request = self._requests.get(group_hash, {}).get(epoch)
         return None if request is None or request.deleted else request
 
-    def latest(self, gid: str) -> Request | None:
+    def latest(self, group_hash: str) -> Request | None:
         """The group's request with the highest epoch, also one that was deleted while its storm was open."""
-        epochs = self._requests.get(gid)
+        epochs = self._requests.get(group_hash)
         return epochs[max(epochs)] if epochs else None
 
     def open_requests(self) -> Iterator[Request]:
         """The latest request of each group whose storm is open."""
-        for gid in list(self._requests):
-            request = self.latest(gid)
+        for group_hash in list(self._requests):
+            request = self.latest(group_hash)
             if request and not request.closed:
                 yield request
 
-    def open_before(self, gid: str, epoch: int) -> list[Request]:
+    def open_before(self, group_hash: str, epoch: int) -> list[Request]:
         """Requests of earlier storms of the group that are not closed."""
         return [
-            r for e, r in self._requests.get(gid, {}).items() if e < epoch and not r.closed and not r.deleted
+            r
+            for e, r in self._requests.get(group_hash, {}).items()
+            if e < epoch and not r.closed and not r.deleted
         ]
 
     def seen(self, body: dict[str, Any]) -> None:
@@ -284,24 +286,24 @@ class RequestIndex:
 
     def _known(self, body: dict[str, Any]) -> Request | None:
         spec: dict[str, Any] = body.get("spec") or {}
-        return self._requests.get(spec.get("gid", ""), {}).get(spec.get("epoch", 0))
+        return self._requests.get(spec.get("groupHash", ""), {}).get(spec.get("epoch", 0))
 
     def observe(self, request: Request) -> None:
         """Take in a version of a request, unless a newer one is known."""
-        epochs = self._requests.setdefault(request.gid, {})
+        epochs = self._requests.setdefault(request.group_hash, {})
         known = epochs.get(request.epoch)
         if known and known.resource_version >= request.resource_version:
             return
         epochs[request.epoch] = request
-        self._prune(request.gid)
+        self._prune(request.group_hash)
         for listener in self._listeners:
             listener.observed(request)
         if request.remediation_phase != (known.remediation_phase if known else None):
-            self._deadlines.make_due([request.gid])
+            self._deadlines.make_due([request.group_hash])
 
     def observe_deleted(self, request: Request) -> None:
         """A request was deleted: while its storm is open it is remembered, to be made again."""
-        epochs = self._requests.get(request.gid, {})
+        epochs = self._requests.get(request.group_hash, {})
         known = epochs.get(request.epoch)
         if known is None or known.deleted:
             return
@@ -310,23 +312,23 @@ class RequestIndex:
         if known.closed:
             del epochs[request.epoch]
             if not epochs:
-                del self._requests[request.gid]
-                self._earlier.pop(request.gid, None)
+                del self._requests[request.group_hash]
+                self._earlier.pop(request.group_hash, None)
             return
         epochs[request.epoch] = replace(known, deleted=True)
-        self._deadlines.make_due([request.gid])
+        self._deadlines.make_due([request.group_hash])
 
-    def _prune(self, gid: str) -> None:
+    def _prune(self, group_hash: str) -> None:
         # What was made last may say nothing yet: until it does, the one before tells what has been counted.
-        epochs = self._requests[gid]
+        epochs = self._requests[group_hash]
         last = max((epoch for epoch, request in epochs.items() if request.begun), default=0)
         for epoch in [e for e, r in epochs.items() if e < last and (r.closed or r.deleted)]:
-            self._earlier.setdefault(gid, deque(maxlen=EARLIER)).append(epochs.pop(epoch).spans)
+            self._earlier.setdefault(group_hash, deque(maxlen=EARLIER)).append(epochs.pop(epoch).spans)
 
-    def closed_spans(self, gid: str, stream: str) -> list[Span]:
+    def closed_spans(self, group_hash: str, stream: str) -> list[Span]:
         """What the group's last storms that are closed have counted of a stream."""
-        closed = [request.spans for request in self._requests.get(gid, {}).values() if request.closed]
-        return [spans[stream] for spans in (*closed, *self._earlier.get(gid, ())) if stream in spans]
+        closed = [request.spans for request in self._requests.get(group_hash, {}).values() if request.closed]
+        return [spans[stream] for spans in (*closed, *self._earlier.get(group_hash, ())) if stream in spans]
 
     def update_gauge(self) -> None:
         """Count the requests by phase."""
@@ -338,15 +340,15 @@ class RequestIndex:
         for phase in RequestPhase:
             STORMS.labels(phase=phase.value).set(phases[phase])
 
-    def position(self, gid: str, epoch: int) -> Held | None:
+    def position(self, group_hash: str, epoch: int) -> RequestPosition | None:
         """How much of which incarnation the request of that epoch holds."""
-        request = self.get(gid, epoch)
+        request = self.get(group_hash, epoch)
         return request.position if request else None
 
-    def verdict(self, gid: str, epoch: int) -> Verdict:
+    def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What a signal is told that the request of that epoch holds."""
-        request = self.get(gid, epoch) or self.latest(gid)
-        namespace, name = request.namespace if request else "", request_name(gid, epoch)
+        request = self.get(group_hash, epoch) or self.latest(group_hash)
+        namespace, name = request.namespace if request else "", request_name(group_hash, epoch)
         return Verdict(
             SignalPhase.FOLDED,
             Reason.COUNTED,
@@ -356,14 +358,14 @@ class RequestIndex:
             request.resource.spec.policy.retention_ms if request else DEFAULT_RETENTION_MS,
         )
 
-    def continuation(self, gid: str) -> Continuation | None:
+    def continuation(self, group_hash: str) -> Continuation | None:
         """What the group's latest request says, to continue from."""
-        request = self.latest(gid)
+        request = self.latest(group_hash)
         if request is None:
             return None
         seed = seed_of(request)
         if not request.begun:
-            epochs = self._requests[gid]
+            epochs = self._requests[group_hash]
             before = max((epoch for epoch, earlier in epochs.items() if earlier.begun), default=0)
             if before:
                 seed = replace(_closed_seed(epochs[before]), epoch=request.epoch - 1)

@@ -14,7 +14,7 @@ from stormfold.api.signal import SignalPhase
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
 from stormfold.fold.folder import Folder
 from stormfold.fold.folding import encoded
-from stormfold.fold.replies import CloseWord, ForgetWord, SettleWord
+from stormfold.fold.replies import AckWord, CloseWord, FreezeWord
 from stormfold.fold.store import StormStore
 from stormfold.kube.errors import ApiError
 from stormfold.model.arrival import Verdict
@@ -116,9 +116,9 @@ class Reconciler:
         """Give back the storms that Redis lacks though it has their partition, as after a restart with old
         data: without a signal or a deadline nobody else would notice. One that is missing only now is about
         to open, or to close."""
-        missing = self._folder.storms.missing_in(await self._store.open_gids())
-        for gid in missing & self._missing:
-            self._folder.look_again(gid)
+        missing = self._folder.storms.missing_in(await self._store.open_groups())
+        for group_hash in missing & self._missing:
+            self._folder.look_again(group_hash)
         self._missing = missing
 
     async def _sweep(self) -> None:
@@ -147,38 +147,47 @@ class Reconciler:
         self._folder.memory_full(full)
         self._schedule.line_up(found.due.values(), self._namespace_of)
 
-    def _namespace_of(self, gid: str) -> str:
+    def _namespace_of(self, group_hash: str) -> str:
         """Where the group's request is made, as far as it is known before the claim."""
-        request = self._index.latest(gid)
-        return self._folder.storms.namespace_of(gid) or (
+        request = self._index.latest(group_hash)
+        return self._folder.storms.namespace_of(group_hash) or (
             request.resource.metadata.namespace if request else ""
         )
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         """Claim as many storms as may be worked on now, and begin."""
         chosen = self._schedule.start(throttled=self._writer.throttled)
-        await asyncio.gather(*(self._claim(tasks, number, gids) for number, gids in chosen.items()))
+        await asyncio.gather(
+            *(self._claim(tasks, number, group_hashes) for number, group_hashes in chosen.items())
+        )
 
-    def _end(self, gids: Mapping[str, str]) -> None:
+    def _end(self, group_hashes: Mapping[str, str]) -> None:
         """These storms, with their namespaces, are not worked on any more."""
-        for gid, namespace in gids.items():
-            self._schedule.end(gid)
+        for group_hash, namespace in group_hashes.items():
+            self._schedule.end(group_hash)
             self._schedule.leave_slot(namespace)
 
-    async def _claim(self, tasks: asyncio.TaskGroup, number: int, gids: dict[str, str]) -> None:
-        known = {gid: self._index.latest(gid) for gid in gids}
+    async def _claim(self, tasks: asyncio.TaskGroup, number: int, group_hashes: dict[str, str]) -> None:
+        known = {group_hash: self._index.latest(group_hash) for group_hash in group_hashes}
         try:
-            storms = await self._store.claim(number, list(gids), now_ms=now_ms())
+            storms = await self._store.claim(number, list(group_hashes), now_ms=now_ms())
         except BaseException:
-            self._schedule.make_due(gids)  # they may be hidden by a claim whose answer was lost
-            self._end(gids)
+            self._schedule.make_due(group_hashes)  # they may be hidden by a claim whose answer was lost
+            self._end(group_hashes)
             raise
-        claimed = {storm.gid for storm in storms}
-        self._end({gid: namespace for gid, namespace in gids.items() if gid not in claimed})
+        claimed = {storm.group_hash for storm in storms}
+        self._end(
+            {
+                group_hash: namespace
+                for group_hash, namespace in group_hashes.items()
+                if group_hash not in claimed
+            }
+        )
         for storm in storms:
             CLAIMED.inc()
             tasks.create_task(
-                self._reconcile(storm, known[storm.gid], gids[storm.gid]), name=f"storm-{storm.gid}"
+                self._reconcile(storm, known[storm.group_hash], group_hashes[storm.group_hash]),
+                name=f"storm-{storm.group_hash}",
             )
 
     async def _reconcile(self, storm: Snapshot, known: Request | None, namespace: str) -> None:
@@ -190,9 +199,9 @@ class Reconciler:
         try:
             if failed:
                 await asyncio.sleep(RETRY_SECONDS)
-                self._schedule.make_due([storm.gid])
+                self._schedule.make_due([storm.group_hash])
         finally:
-            self._schedule.end(storm.gid)
+            self._schedule.end(storm.group_hash)
 
     async def _try(self, storm: Snapshot, known: Request | None, namespace: str) -> bool:
         """Whether the API server or Redis failed, so that it is to be tried again."""
@@ -205,17 +214,19 @@ class Reconciler:
             return True
         except (StoreUnavailableError, StoreFullError) as exc:
             FAILED.labels(reason="redis").inc()
-            log.warning("storm not reconciled, trying again", extra={"gid": storm.gid, "error": str(exc)})
+            log.warning(
+                "storm not reconciled, trying again", extra={"groupHash": storm.group_hash, "error": str(exc)}
+            )
             return True
         except (ValueError, LookupError):
             # A storm that cannot be written must not stop the others; it is claimed again by itself.
             FAILED.labels(reason="defect").inc()
-            log.exception("storm not reconciled: please report this", extra={"gid": storm.gid})
+            log.exception("storm not reconciled: please report this", extra={"groupHash": storm.group_hash})
         return False
 
     async def _act(self, storm: Snapshot, known: Request | None) -> bool:
         """Do what is to be done about a storm; whether that was a write of its request, which went well."""
-        request = self._index.get(storm.gid, storm.epoch)
+        request = self._index.get(storm.group_hash, storm.epoch)
         decision = decide(
             storm,
             has_request=request is not None,
@@ -224,7 +235,7 @@ class Reconciler:
         )
         match decision:
             case Wait(deadline):
-                await self._settle(storm, written=False, settled=False, deadline_ms=deadline)
+                await self._ack(storm, written=False, settled=False, deadline_ms=deadline)
             case Write(phase, deadline):
                 await self._write(storm, phase, deadline, known)
             case Close(reason, unless_grown):
@@ -233,13 +244,13 @@ class Reconciler:
                 await self._finish(storm, reason, known)
             case Discard(reason, message):
                 if await self._writer.finds(storm):
-                    self._schedule.make_due([storm.gid])
+                    self._schedule.make_due([storm.group_hash])
                 else:
                     await self._discard(storm, Verdict(SignalPhase.DISCARDED, reason, message))
         return isinstance(decision, Write | Close | Finish)
 
-    async def _settle(self, storm: Snapshot, *, written: bool, settled: bool, deadline_ms: int) -> None:
-        word = await self._store.settle(
+    async def _ack(self, storm: Snapshot, *, written: bool, settled: bool, deadline_ms: int) -> None:
+        word = await self._store.ack(
             storm,
             written=written,
             settled=settled,
@@ -247,10 +258,10 @@ class Reconciler:
             now_ms=now_ms(),
             trim=self._ingest.trim(),
         )
-        if word is SettleWord.SETTLED:
-            self._schedule.expect(partition(storm.gid), deadline_ms)
-        elif word is SettleWord.MORE:
-            self._schedule.expect(partition(storm.gid), now_ms() + 1000 if written else now_ms())
+        if word is AckWord.ACKED:
+            self._schedule.expect(partition(storm.group_hash), deadline_ms)
+        elif word is AckWord.MORE:
+            self._schedule.expect(partition(storm.group_hash), now_ms() + 1000 if written else now_ms())
 
     async def _write(
         self, storm: Snapshot, phase: RequestPhase, deadline_ms: int, known: Request | None
@@ -258,23 +269,23 @@ class Reconciler:
         outcome = await self._writer.write(storm, phase, closed_for=None, now_ms=now_ms())
         match outcome:
             case Outcome.WRITTEN:
-                self._absences.over(self._namespace_of(storm.gid))
+                self._absences.over(self._namespace_of(storm.group_hash))
                 if storm.folded > storm.written:
                     LAG.observe(max(0, now_ms() - storm.arrived_ms) / 1000)
                 settled = phase is RequestPhase.SETTLED and not storm.settled
-                await self._settle(storm, written=True, settled=settled, deadline_ms=deadline_ms)
+                await self._ack(storm, written=True, settled=settled, deadline_ms=deadline_ms)
             case Outcome.BEHIND:
-                self._mistrust(storm, phase, known)
+                self._mark_stale(storm, phase, known)
             case Outcome.NO_NAMESPACE:
-                self._router.namespace_changed(self._namespace_of(storm.gid), None)
+                self._router.namespace_changed(self._namespace_of(storm.group_hash), None)
                 await self._wait_for_namespace(storm)
 
     async def _wait_for_namespace(self, storm: Snapshot) -> None:
         now = now_ms()
         # One that was being deleted for long may be made again at once.
-        absent = self._absences.since(self._namespace_of(storm.gid), now)
+        absent = self._absences.since(self._namespace_of(storm.group_hash), now)
         if now < max(storm.opened_ms, absent) + NAMESPACE_SECONDS * 1000:
-            await self._settle(storm, written=False, settled=False, deadline_ms=now + 1000)
+            await self._ack(storm, written=False, settled=False, deadline_ms=now + 1000)
             return
         await self._discard(
             storm,
@@ -286,25 +297,25 @@ class Reconciler:
             ),
         )
 
-    def _mistrust(self, storm: Snapshot, phase: RequestPhase, known: Request | None) -> None:
+    def _mark_stale(self, storm: Snapshot, phase: RequestPhase, known: Request | None) -> None:
         """Have what Redis holds replaced by what the request says, unless it may have grown since the
         claim."""
-        request = self._index.latest(storm.gid)
+        request = self._index.latest(storm.group_hash)
         if request is None:
             return
         if not was_behind(storm, phase, known):
-            self._schedule.make_due([storm.gid])  # Redis may hold all of it
+            self._schedule.make_due([storm.group_hash])  # Redis may hold all of it
             return
         log.warning(
             "Redis does not hold what the request does",
-            extra={"gid": storm.gid, "redis": storm.folded, "request": request.folded},
+            extra={"groupHash": storm.group_hash, "redis": storm.folded, "request": request.folded},
         )
-        self._folder.mistrust(request, storm.incarnation)
+        self._folder.mark_stale(request, storm.incarnation)
 
     async def _close(
         self, storm: Snapshot, reason: Reason, known: Request | None, *, unless_grown: bool
     ) -> None:
-        word, frozen = await self._store.close(
+        word, frozen = await self._store.freeze(
             storm,
             reason=reason.name,
             expected_folded=storm.folded if unless_grown else None,
@@ -312,19 +323,19 @@ class Reconciler:
         )
         if frozen is not None:
             await self._finish(frozen, reason, known)
-        elif word is CloseWord.MOVED:
-            self._schedule.make_due([storm.gid])
+        elif word is FreezeWord.MOVED:
+            self._schedule.make_due([storm.group_hash])
 
     async def _finish(self, storm: Snapshot, reason: Reason, known: Request | None) -> None:
         outcome = await self._writer.write(storm, RequestPhase.CLOSED, closed_for=reason, now_ms=now_ms())
         if outcome is Outcome.BEHIND:
-            self._mistrust(storm, RequestPhase.CLOSED, known)
+            self._mark_stale(storm, RequestPhase.CLOSED, known)
             return
-        word = await self._store.forget_closed(storm)
-        if word is ForgetWord.FORGOTTEN:
+        word = await self._store.close_storm(storm)
+        if word is CloseWord.CLOSED:
             CLOSED.labels(reason=reason.value).inc()
-        elif word is ForgetWord.MOVED:
-            self._schedule.make_due([storm.gid])
+        elif word is CloseWord.MOVED:
+            self._schedule.make_due([storm.group_hash])
         if outcome is not Outcome.WRITTEN:
             self._folder.released(
                 storm,
@@ -334,17 +345,17 @@ class Reconciler:
                     "the namespace of the request is gone",
                 ),
             )
-        self._folder.closed(storm.gid)
+        self._folder.closed(storm.group_hash)
 
     async def _discard(self, storm: Snapshot, verdict: Verdict) -> None:
         word = await self._store.discard(storm, encoded(verdict))
-        if word is ForgetWord.FORGOTTEN:
+        if word is CloseWord.CLOSED:
             DISCARDED.labels(reason=verdict.reason.value).inc()
             self._folder.released(storm, verdict)
-        elif word is ForgetWord.MOVED:
-            self._schedule.make_due([storm.gid])
+        elif word is CloseWord.MOVED:
+            self._schedule.make_due([storm.group_hash])
         else:
-            self._folder.look_again(storm.gid)
+            self._folder.look_again(storm.group_hash)
 
     def drain(self) -> None:
         """Make everything due that is in flight; whoever stops waits until it is durable."""

@@ -35,14 +35,14 @@ class Refusals:
         # Another replica may have folded it, and then only the storm says where its request is to be.
         if not namespace and storm.opening:
             namespace = Opening.decoded(storm.opening).group.request_namespace
-        name = f"{namespace}/{request_name(storm.gid, storm.epoch)}"
+        name = f"{namespace}/{request_name(storm.group_hash, storm.epoch)}"
         if exc.status and not isinstance(exc, ConflictError | ThrottledError):
             sentence = (
                 f"RemediationRequest {name} is not written: {_cut(exc.message)}. "
                 "Its signals are kept, and it is tried again"
             )
             lasts = isinstance(exc, RefusedError) or failures >= LASTING
-            self._folder.delayed(storm.gid, sentence, lasts=lasts)
+            self._folder.delayed(storm.group_hash, sentence, lasts=lasts)
         now = time.monotonic()
         if now - self._logged.get(namespace, -LOG_SECONDS) < LOG_SECONDS:
             return

@@ -34,7 +34,7 @@ from stormfold.model.storm import Snapshot, request_name
 from stormfold.request import deciding
 from stormfold.request.deciding import Finding
 
-GID_LABEL = "stormfold.dev/gid"
+GROUP_HASH_LABEL = "stormfold.dev/group-hash"
 POLICY_LABEL = "stormfold.dev/policy"
 MAX_LABEL = 63
 MAX_CONDITIONS = 32
@@ -53,7 +53,7 @@ def manifest(storm: Snapshot, opening: Opening) -> dict[str, Any]:
     """The object to create: all that never changes."""
     group, policy, target = opening.group, opening.group.policy, opening.target
     spec = RemediationRequestSpec(
-        gid=storm.gid,
+        group_hash=storm.group_hash,
         epoch=storm.epoch,
         group=tuple(GroupValue(key=key, value=value) for key, value in group.values),
         overflow=group.overflow,
@@ -74,14 +74,14 @@ def manifest(storm: Snapshot, opening: Opening) -> dict[str, Any]:
         else None,
         opened_at=moment(storm.opened_ms),
     )
-    labels = {GID_LABEL: storm.gid, "app.kubernetes.io/managed-by": "stormfold"}
+    labels = {GROUP_HASH_LABEL: storm.group_hash, "app.kubernetes.io/managed-by": "stormfold"}
     if len(policy.name) <= MAX_LABEL:
         labels[POLICY_LABEL] = policy.name
     return {
         "apiVersion": API_VERSION,
         "kind": "RemediationRequest",
         "metadata": {
-            "name": request_name(storm.gid, storm.epoch),
+            "name": request_name(storm.group_hash, storm.epoch),
             "namespace": group.request_namespace,
             "labels": labels,
         },

@@ -85,15 +85,15 @@ class Schedule:
             self._changed.set()
         self._expected[look].add(number)
 
-    def make_due(self, gids: Collection[str]) -> None:
+    def make_due(self, group_hashes: Collection[str]) -> None:
         """Look at these storms now."""
-        self._to_make_due.update(gids)
+        self._to_make_due.update(group_hashes)
         self._changed.set()
 
     async def take_over(self) -> None:
         """Look at once at what the last leader may have claimed: it is hidden for a while otherwise."""
-        for gids in (await self._store.due(range(PARTITIONS), now_ms=now_ms() + CLAIM_MS)).values():
-            self._to_make_due.update(gids)
+        for group_hashes in (await self._store.due(range(PARTITIONS), now_ms=now_ms() + CLAIM_MS)).values():
+            self._to_make_due.update(group_hashes)
 
     def _can_be_made_due(self) -> set[str]:
         # A storm that is being worked on gets its next deadline at the end of that: made due before, it would
@@ -102,14 +102,14 @@ class Schedule:
 
     async def tell_store(self) -> None:
         """Make due in Redis what was to be."""
-        gids = self._can_be_made_due()
-        if not gids:
+        group_hashes = self._can_be_made_due()
+        if not group_hashes:
             return
         now = now_ms()
-        await self._store.hasten(gids, now_ms=now)
-        self._to_make_due -= gids
-        for gid in gids:
-            self.expect(partition(gid), now)
+        await self._store.make_due(group_hashes, now_ms=now)
+        self._to_make_due -= group_hashes
+        for group_hash in group_hashes:
+            self.expect(partition(group_hash), now)
 
     async def look(self) -> Collection[list[str]]:
         """What is due in the partitions of which that was expected."""
@@ -145,11 +145,11 @@ class Schedule:
 
     def line_up(self, due: Iterable[list[str]], namespace_of: Callable[[str], str]) -> None:
         """These storms are due: each waits for the turn of its request's namespace."""
-        for gids in due:
-            for gid in gids:
-                if gid not in self._waiting and gid not in self._busy:
-                    self._waiting.add(gid)
-                    self._turns.add(namespace_of(gid), gid)
+        for group_hashes in due:
+            for group_hash in group_hashes:
+                if group_hash not in self._waiting and group_hash not in self._busy:
+                    self._waiting.add(group_hash)
+                    self._turns.add(namespace_of(group_hash), group_hash)
         WAITING.set(len(self._waiting))
 
     def start(self, *, throttled: bool) -> dict[int, dict[str, str]]:
@@ -159,18 +159,18 @@ class Schedule:
         chosen: dict[int, dict[str, str]] = {}
         # Thousands of namespaces may wait: they are not asked while there is no slot for any.
         while self._slots.taken < self._slots.places and (following := self._turns.pop_if(self._may_start)):
-            namespace, gid = following
-            self._waiting.discard(gid)
-            self._busy.add(gid)
+            namespace, group_hash = following
+            self._waiting.discard(group_hash)
+            self._busy.add(group_hash)
             self._slots.take(namespace)
-            chosen.setdefault(partition(gid), {})[gid] = namespace
+            chosen.setdefault(partition(group_hash), {})[group_hash] = namespace
         WAITING.set(len(self._waiting))
         return chosen
 
     def _may_start(self, namespace: str) -> bool:
         """Whether a storm of the namespace may be worked on now, beside those that are."""
         if self._failures[namespace] < FAILING:
-            return self._slots.left(namespace) > 0
+            return self._slots.free(namespace) > 0
         return not self._slots.of(namespace) and time.monotonic() >= self._next_try[namespace]
 
     def leave_slot(self, namespace: str) -> None:
@@ -178,9 +178,9 @@ class Schedule:
         self._slots.give(namespace)
         self._changed.set()
 
-    def end(self, gid: str) -> None:
+    def end(self, group_hash: str) -> None:
         """The storm may be due again."""
-        self._busy.discard(gid)
+        self._busy.discard(group_hash)
         self._changed.set()
 
     def written(self, namespace: str) -> None:

@@ -46,7 +46,7 @@ def descends(storm: Snapshot, request: Request) -> bool:
     """Whether the snapshot holds all that the request does."""
     if not request.begun or request.incarnation == storm.incarnation:
         return storm.folded >= request.folded
-    return storm.origin == request.life
+    return storm.origin == request.written_from
 
 
 def is_behind(storm: Snapshot, phase: RequestPhase, request: Request) -> bool:
@@ -55,7 +55,7 @@ def is_behind(storm: Snapshot, phase: RequestPhase, request: Request) -> bool:
     What a closed request does not hold belongs to the next storm: it is written again with just what it says.
     """
     if request.closed:
-        return phase is not RequestPhase.CLOSED or request.life != storm.life
+        return phase is not RequestPhase.CLOSED or request.written_from != storm.written_from
     return not descends(storm, request)
 
 
@@ -90,10 +90,10 @@ class RequestWriter:
         Raises:
             ApiError: it could not be done, or it is not known whether it was; it may be tried again.
         """
-        for earlier in self._index.open_before(storm.gid, storm.epoch):
+        for earlier in self._index.open_before(storm.group_hash, storm.epoch):
             await self._close_earlier(earlier, now_ms)
         for _ in range(TRIES):
-            request = self._index.get(storm.gid, storm.epoch) or await self._create_or_adopt(storm)
+            request = self._index.get(storm.group_hash, storm.epoch) or await self._create_or_adopt(storm)
             if isinstance(request, Outcome):
                 return request
             if is_behind(storm, phase, request):
@@ -107,7 +107,10 @@ class RequestWriter:
                 WRITES.labels(operation="patch", outcome="missing").inc()
                 self._index.observe_deleted(request)
         raise ConflictError(
-            f"writing {request_name(storm.gid, storm.epoch)}", 409, "Conflict", f"changed {TRIES} times"
+            f"writing {request_name(storm.group_hash, storm.epoch)}",
+            409,
+            "Conflict",
+            f"changed {TRIES} times",
         )
 
     async def finds(self, storm: Snapshot) -> bool:
@@ -141,13 +144,13 @@ class RequestWriter:
             raise
         request = self._index.read(created)
         self._index.observe(request)
-        return self._index.get(storm.gid, storm.epoch) or request
+        return self._index.get(storm.group_hash, storm.epoch) or request
 
     def _manifest(self, storm: Snapshot) -> dict[str, Any]:
         if not storm.opening:
-            known = self._index.latest(storm.gid)
+            known = self._index.latest(storm.group_hash)
             if known is None:
-                raise LookupError(f"nobody knows what opened storm {storm.gid}")
+                raise LookupError(f"nobody knows what opened storm {storm.group_hash}")
             return rendering.manifest(storm, opening_of(known))
         return rendering.manifest(storm, Opening.decoded(storm.opening))
 
@@ -227,7 +230,7 @@ class RequestWriter:
         log.info(
             "storm changed",
             extra={
-                "gid": after.gid,
+                "groupHash": after.group_hash,
                 "epoch": after.epoch,
                 "phase": status.phase,
                 "signals": status.signals.total,

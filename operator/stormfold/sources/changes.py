@@ -7,7 +7,7 @@ from stormfold.kube.listwatch import Change, Changed, Deleted, Listed, Reached, 
 from stormfold.sources.progress import ShardProgress
 
 
-async def take_apart(
+async def apply_change(
     change: Change[T],
     progress: ShardProgress,
     *,

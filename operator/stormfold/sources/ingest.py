@@ -103,9 +103,9 @@ class Ingest:
 
     async def _take_over(self) -> None:
         """A shard is ours: look after what its last leader left."""
-        gids = await until_done(self._store.open_gids)
-        self._folder.adopt(gids, ())
-        self._folder.storms.count_since(await until_done(lambda: self._store.since(gids)))
+        group_hashes = await until_done(self._store.open_groups)
+        self._folder.adopt(group_hashes, ())
+        self._folder.storms.count_since(await until_done(lambda: self._store.since(group_hashes)))
         await until_done(self._deadlines.take_over)
         self._policies_changed.set()
 

@@ -1,11 +1,11 @@
-"""Progress: how far a shard has read its Signals, or Events, how far each segment is safe, and what Redis may
-forget.
+"""Progress: how far a shard has read its Signals, or Events, how far each segment is durable, and what Redis
+may forget.
 
-Signals are taken in the order of their resourceVersions and become safe in any order. The checkpoint is just
-below the first that is not safe. After a restart, a Signal above the checkpoint may all the same be one that
-was counted: a mark or an edit of its metadata has raised its resourceVersion. Redis tells such Signals by
-their ids, so an id is kept until the Signal itself proves that it was counted: by its mark, or by its
-creation before the checkpoint's.
+Signals are taken in the order of their resourceVersions and become durable in any order. The checkpoint is
+just below the first that is not durable. After a restart, a Signal above the checkpoint may all the same be
+one that was counted: a mark or an edit of its metadata has raised its resourceVersion. Redis tells such
+Signals by their ids, so an id is kept until the Signal itself proves that it was counted: by its mark, or by
+its creation before the checkpoint's.
 """
 
 from collections import deque
@@ -32,7 +32,7 @@ class Taken:
     """Of an Event, its count."""
     created: int
     """Unix seconds, by the API server's clock."""
-    safe: bool = False
+    durable: bool = False
     marked: bool = False
     gone: bool = False
     """Deleted, or followed by a newer occurrence: it cannot be mistaken for a new one."""
@@ -58,30 +58,32 @@ class Progress:
     def __init__(self, reading: Reading, checkpoint: Checkpoint) -> None:
         """Begin at the checkpoint that a Lease carries."""
         self._reading = reading
-        self._unsafe: deque[Taken] = deque()
+        self._in_flight: deque[Taken] = deque()
         self._unproven: deque[Taken] = deque()
-        self._sweep_at = self._sweep_unsafe_at = SWEEP
+        self._sweep_at = self._sweep_in_flight_at = SWEEP
         self._start = self._kept = checkpoint
         self._created = checkpoint.created_before
 
     def take(self, resource_version: int, *, generation: int, created: int) -> Taken:
-        """Note an occurrence that is to be counted; the caller sets `safe`, `marked` and `gone` on what it
+        """Note an occurrence that is to be counted; the caller sets `durable`, `marked` and `gone` on what it
         gets."""
         taken = Taken(resource_version, generation, created, met=self._reading.beginning)
-        self._unsafe.append(taken)
-        if len(self._unsafe) > self._sweep_unsafe_at:
-            # Of those that are safe, behind one that is not, the latest says all that the others do.
+        self._in_flight.append(taken)
+        if len(self._in_flight) > self._sweep_in_flight_at:
+            # Of those that are durable, behind one that is not, the latest says all that the others do.
             latest = max(
-                (taken for taken in self._unsafe if taken.safe), key=attrgetter("created"), default=None
+                (taken for taken in self._in_flight if taken.durable), key=attrgetter("created"), default=None
             )
-            self._unsafe = deque(taken for taken in self._unsafe if not taken.safe or taken is latest)
-            self._sweep_unsafe_at = max(SWEEP, 2 * len(self._unsafe))
+            self._in_flight = deque(
+                taken for taken in self._in_flight if not taken.durable or taken is latest
+            )
+            self._sweep_in_flight_at = max(SWEEP, 2 * len(self._in_flight))
         self._keep(taken)
         return taken
 
     def meet(self, resource_version: int, *, generation: int, created: int, marked: bool = False) -> Taken:
         """Note an occurrence that was `counted_before`: an edit may raise it above a later checkpoint."""
-        taken = Taken(resource_version, generation, created, safe=True, marked=marked, met=True)
+        taken = Taken(resource_version, generation, created, durable=True, marked=marked, met=True)
         self._keep(taken)
         return taken
 
@@ -92,15 +94,15 @@ class Progress:
             self._sweep_at = max(SWEEP, 2 * len(self._unproven))
 
     def _advance(self) -> None:
-        while self._unsafe and self._unsafe[0].safe:
-            self._created = max(self._created, self._unsafe.popleft().created - CREATION_MARGIN_SECONDS)
+        while self._in_flight and self._in_flight[0].durable:
+            self._created = max(self._created, self._in_flight.popleft().created - CREATION_MARGIN_SECONDS)
 
     def checkpoint(self) -> Checkpoint:
-        """How far everything is safe now."""
+        """How far everything is durable now."""
         self._advance()
         version = (
-            self._unsafe[0].resource_version - 1
-            if self._unsafe
+            self._in_flight[0].resource_version - 1
+            if self._in_flight
             else max(self._start.resource_version, self._reading.resource_version)
         )
         return Checkpoint(version, self._created)
@@ -128,12 +130,12 @@ class Progress:
 
     def _proven(self, taken: Taken) -> bool:
         by_creation = taken.generation == 1 and taken.created < self._kept.created_before
-        return taken.safe and (taken.gone or taken.marked or by_creation)
+        return taken.durable and (taken.gone or taken.marked or by_creation)
 
     def counted_before(
         self, resource_version: int, *, generation: int, created: int, edited: bool, marked: bool
     ) -> bool:
-        """Whether an occurrence met at start was taken in, and safe, before.
+        """Whether an occurrence met at start was taken in, and durable, before.
 
         Only what was `edited` after its creation can be above the checkpoint all the same.
         """
@@ -172,7 +174,7 @@ class ShardProgress:
         self._reading.resource_version = max(self._reading.resource_version, resource_version)
 
     def checkpoints(self) -> dict[int, Checkpoint]:
-        """How far everything is safe now."""
+        """How far everything is durable now."""
         return {number: progress.checkpoint() for number, progress in self._progress.items()}
 
     def kept(self, checkpoints: Mapping[int, Checkpoint]) -> None:

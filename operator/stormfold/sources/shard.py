@@ -90,8 +90,8 @@ class Shard:
         self._event_watch.want(wanted)
 
     def fenced(self) -> dict[int, int]:
-        """Segment → the resourceVersion up to which all is safe, as our Lease says; nothing while it is not
-        ours."""
+        """Segment → the resourceVersion up to which all is durable, as our Lease says; nothing while it is
+        not ours."""
         return self._signal_progress.kept_versions() if self._begun and self._lease.leading else {}
 
     def trim(self) -> dict[int, int]:
@@ -99,7 +99,7 @@ class Shard:
         return self._signal_progress.trim() if self._begun else {}
 
     async def run(self, begins: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the Lease, begin where everything was safe, and take in until it is lost.
+        """Wait for the Lease, begin where everything was durable, and take in until it is lost.
 
         `begins` is awaited when the Lease is ours and before anything is taken in.
 
@@ -122,9 +122,11 @@ class Shard:
                 tasks.create_task(self._take_signals(), name="signals"),
                 tasks.create_task(self._event_watch.run(), name="event-watch"),
                 tasks.create_task(
-                    signals.rest.run(self._folder.room, signals.retake), name="signals-deferred"
+                    signals.backlog.run(self._folder.capacity, signals.resume), name="signals-deferred"
                 ),
-                tasks.create_task(events.rest.run(self._folder.room, events.retake), name="events-deferred"),
+                tasks.create_task(
+                    events.backlog.run(self._folder.capacity, events.resume), name="events-deferred"
+                ),
             ]
 
     def _checkpoints(self) -> Checkpoints:
@@ -144,5 +146,5 @@ class Shard:
             task.cancel()
 
     async def release(self) -> None:
-        """Leave the Lease to the next process, with how far everything is safe; `run` must have ended."""
+        """Leave the Lease to the next process, with how far everything is durable; `run` must have ended."""
         await self._lease.release(self._checkpoints() if self._begun else None)

@@ -33,7 +33,7 @@ POLICY_RULES = {
     "threshold.within must be greater than 0s",
     "window.idle must be less than or equal to window.maxDuration",
     "window.idle must be less than or equal to closeAfter",
-    "hold must be less than or equal to threshold.within",
+    "groupWait must be less than or equal to threshold.within",
 }
 
 

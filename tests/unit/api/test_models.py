@@ -94,7 +94,7 @@ def test_the_defaults_of_a_policy_are_the_documented_ones() -> None:
     assert PolicySpec() == PolicySpec(
         group_by=("name", "namespace"),
         threshold=Threshold(signals=5, resources=None, within="1m"),
-        hold="1s",
+        groupWait="1s",
         window=Window(idle="1m", max_duration="6h"),
         close_after="15m",
         retention="10m",
@@ -106,14 +106,14 @@ def test_a_policy_gives_its_durations_in_milliseconds() -> None:
     policy = PolicySpec()
     assert {
         "within": policy.threshold.within_ms,
-        "hold": policy.hold_ms,
+        "groupWait": policy.group_wait_ms,
         "idle": policy.window.idle_ms,
         "max_duration": policy.window.max_duration_ms,
         "close_after": policy.close_after_ms,
         "retention": policy.retention_ms,
     } == {
         "within": 60_000,
-        "hold": 1_000,
+        "groupWait": 1_000,
         "idle": 60_000,
         "max_duration": 21_600_000,
         "close_after": 900_000,
@@ -145,15 +145,15 @@ def test_what_the_consumer_adds_to_its_remediation_is_kept() -> None:
 
 def test_a_request_without_a_status_is_read() -> None:
     spec = {
-        "gid": "0123456789abcdef",
+        "groupHash": "0123456789abcdef",
         "epoch": 1,
         "policyRef": {"kind": "StormPolicy", "name": "p", "namespace": "shop", "uid": "u", "generation": 1},
-        "policy": {"hold": "2s"},
+        "policy": {"groupWait": "2s"},
         "name": "NodeDown",
         "severity": "critical",
         "openedAt": "2026-03-01T10:00:00Z",
     }
     request = RemediationRequest.model_validate({"metadata": {"name": "r"}, "spec": spec})
     assert request.status is None
-    assert request.spec.policy == PolicySpec(hold="2s")
+    assert request.spec.policy == PolicySpec(groupWait="2s")
     assert request.spec.group == ()

@@ -22,7 +22,7 @@ def request(epoch: int, *counts: int, phase: str = "Closed", **changes: Any) -> 
     pods = [{"name": GROUP.pod(number), "signals": count} for number, count in enumerate(counts)]
     return {
         "metadata": {"name": f"storm-00000000000000a7-{epoch}", "uid": f"uid-{epoch}"},
-        "spec": {"name": GROUP.name, "gid": "00000000000000a7", "epoch": epoch},
+        "spec": {"name": GROUP.name, "groupHash": "00000000000000a7", "epoch": epoch},
         "status": {
             "phase": phase,
             "signals": {"total": sum(counts)},

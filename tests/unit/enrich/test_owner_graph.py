@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from stormfold.enrich.owner_graph import GROUPS, REMEMBERED, Controller, Lineage, Member, MemberParser
+from stormfold.enrich.owner_graph import GROUPS, REMEMBERED, Controller, Member, MemberParser, OwnerGraph
 from stormfold.model.arrival import Target
 
 numbers = itertools.count(1)
@@ -25,7 +25,7 @@ class Cluster:
     """Objects of the namespace shop, each under the uid `kind/name/generation`."""
 
     def __init__(self, *, remembered: int = 100) -> None:
-        self.lineage = Lineage(remembered=remembered)
+        self.graph = OwnerGraph(remembered=remembered)
 
     def add(
         self,
@@ -37,20 +37,20 @@ class Cluster:
     ) -> Member:
         controller = made_by(by) if isinstance(by, Member) else by
         member = Member(kind, "shop", name, f"{kind}/{name}/{again}", next(numbers), controller, node)
-        self.lineage.add(member)
+        self.graph.add(member)
         return member
 
     def remove(self, *members: Member) -> None:
         for member in members:
-            self.lineage.remove(member.uid)
+            self.graph.remove(member.uid)
 
     def owner(
         self, kind: str, name: str, *, api_version: str = "v1", namespace: str | None = None
     ) -> str | None:
-        return self.lineage.owner_of(Target(api_version, kind, name, namespace), "shop")
+        return self.graph.owner_of(Target(api_version, kind, name, namespace), "shop")
 
     def node(self, kind: str, name: str) -> str | None:
-        return self.lineage.node_of(Target("v1", kind, name), "shop")
+        return self.graph.node_of(Target("v1", kind, name), "shop")
 
     def web(self) -> tuple[Member, Member, Member]:
         """A Deployment with a ReplicaSet and a pod."""
@@ -117,7 +117,7 @@ def test_static_pod_belongs_to_its_node_which_has_no_namespace(cluster: Cluster)
 )
 def test_target_of_another_kind_is_its_own_owner(cluster: Cluster, target: Target, owner: str) -> None:
     cluster.add("Job", "train", cluster.add("CronJob", "nightly"))
-    assert cluster.lineage.owner_of(target, "shop") == owner
+    assert cluster.graph.owner_of(target, "shop") == owner
 
 
 def test_namespaces_do_not_share_names(cluster: Cluster) -> None:
@@ -152,7 +152,7 @@ def test_what_has_gone_is_remembered_in_whatever_order_it_went(
     cluster.remove(*(family[place] for place in order))
     assert cluster.owner("Pod", "web-7d4b9c-x2x9p") == "Deployment/shop/web"
     assert cluster.node("Pod", "web-7d4b9c-x2x9p") == "worker-1"
-    assert cluster.lineage.counts == (0, 3)
+    assert cluster.graph.counts == (0, 3)
 
 
 def test_what_controls_a_remembered_object_is_forgotten_after_it() -> None:
@@ -173,7 +173,7 @@ def test_as_many_are_remembered_as_is_set_and_those_longest_that_are_asked_for()
     cluster.remove(cluster.add("Pod", "d", node="worker-d"))
     assert [cluster.node("Pod", name) for name in "abcd"] == ["worker-a", None, "worker-c", "worker-d"]
     assert cluster.owner("Pod", "b") is None
-    assert cluster.lineage.counts == (0, 3)
+    assert cluster.graph.counts == (0, 3)
 
 
 def test_name_that_is_used_again_means_the_object_that_is_there(cluster: Cluster) -> None:
@@ -182,7 +182,7 @@ def test_name_that_is_used_again_means_the_object_that_is_there(cluster: Cluster
     cluster.remove(pod)
     cluster.add("Pod", "db-0", old, node="worker-2", again=2)
     assert cluster.node("Pod", "db-0") == "worker-2"
-    assert cluster.lineage.counts == (2, 1)
+    assert cluster.graph.counts == (2, 1)
 
 
 def test_object_whose_name_was_taken_before_its_deletion_was_seen_does_not_hide_the_new_one() -> None:
@@ -202,8 +202,8 @@ def test_namesake_with_another_uid_is_not_the_controller(cluster: Cluster) -> No
 
 
 def test_deletion_of_what_was_never_seen_is_nothing(cluster: Cluster) -> None:
-    cluster.lineage.remove("unheard-of")
-    assert cluster.lineage.counts == (0, 0)
+    cluster.graph.remove("unheard-of")
+    assert cluster.graph.counts == (0, 0)
 
 
 # --- what was never seen
@@ -358,19 +358,19 @@ def pods(count: int) -> Iterator[Member]:
 
 
 def test_pod_takes_half_a_kilobyte(traced: Callable[[], int]) -> None:
-    lineage = Lineage()
+    graph = OwnerGraph()
     for pod in pods(10_000):
-        lineage.add(pod)
-    assert lineage.counts == (10_000, 0)
+        graph.add(pod)
+    assert graph.counts == (10_000, 0)
     assert traced() / 10_000 < 512
 
 
 def test_what_is_remembered_takes_less_than_14_mb(traced: Callable[[], int]) -> None:
-    lineage = Lineage()
+    graph = OwnerGraph()
     for pod in pods(50_000):
-        lineage.add(pod)
-        lineage.remove(pod.uid)
-    assert lineage.counts == (0, REMEMBERED) == (0, 20_000)
+        graph.add(pod)
+        graph.remove(pod.uid)
+    assert graph.counts == (0, REMEMBERED) == (0, 20_000)
     assert traced() < 14_000_000
 
 

@@ -21,7 +21,7 @@ from stormfold.model.storm import Detected, Seed, Snapshot, State
 SEED = Seed(
     epoch=2,
     closed=False,
-    incarnation="life-0",
+    incarnation="incarnation-0",
     total=7,
     folded=7,
     firing=5,
@@ -41,12 +41,17 @@ SEED = Seed(
 
 
 def storm_of(
-    fields: Mapping[str, Any], *, gid: str = "g", distinct: int = 0, opening: str = "", now_ms: int = T0
+    fields: Mapping[str, Any],
+    *,
+    group_hash: str = "g",
+    distinct: int = 0,
+    opening: str = "",
+    now_ms: int = T0,
 ) -> Snapshot:
     """The storm with these fields, as if a script had told them."""
     plain = {name: value for name, value in fields.items() if name != "rs"}
     flat, listed = ([part for item in of.items() for part in item] for of in (plain, fields.get("rs", {})))
-    return snapshot_of(gid, (distinct, opening, flat, listed), now_ms)
+    return snapshot_of(group_hash, (distinct, opening, flat, listed), now_ms)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +64,11 @@ def storm_of(
     ],
 )
 def test_storm_continued_from_a_seed_has_its_numbers(seed: Seed) -> None:
-    fields = seed_fields(seed, TERMS, "life-1")
-    assert storm_of(fields, gid=SNAPSHOT.gid, opening="opening", now_ms=T0 + 12_000) == replace(
+    fields = seed_fields(seed, TERMS, "incarnation-1")
+    assert storm_of(fields, group_hash=SNAPSHOT.group_hash, opening="opening", now_ms=T0 + 12_000) == replace(
         SNAPSHOT,
         opening="opening",
-        origin="life-0:7",
+        origin="incarnation-0:7",
         # Which signals fired is not known any more: at least as many as instances fire, and these are
         # estimates.
         firing_signals=5,
@@ -80,31 +85,36 @@ def test_storm_continued_from_a_seed_has_its_numbers(seed: Seed) -> None:
 
 def test_storm_of_which_nothing_fires_has_fired_if_it_has_a_request() -> None:
     quiet = replace(SEED, firing=0, resolved=6)
-    assert storm_of(seed_fields(quiet, TERMS, "life-1")).firing_signals == 1
+    assert storm_of(seed_fields(quiet, TERMS, "incarnation-1")).firing_signals == 1
 
 
 def test_seed_of_a_closed_request_is_its_epoch_and_floor() -> None:
     assert seed_fields(
         Seed(
-            epoch=1, closed=True, incarnation="life-0", folded=8, through={SHOP: 99}, event_through={SHOP: 7}
+            epoch=1,
+            closed=True,
+            incarnation="incarnation-0",
+            folded=8,
+            through={SHOP: 99},
+            event_through={SHOP: 7},
         ),
         TERMS,
-        "life-1",
+        "incarnation-1",
     ) == {
         "e": 1,
         "s": State.CLOSED,
         f"fl{SHOP}": 99,
         f"fle{SHOP}": 7,
-        "g": "life-0",
+        "g": "incarnation-0",
         "w": 8,
     }
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
 def test_seed_of_a_request_with_alerts_says_since_when_nobody_knows_which(closed: bool) -> None:
-    with_alerts = seed_fields(replace(SEED, closed=closed, latest_start_ms=T0 + 500), TERMS, "life-1")
+    with_alerts = seed_fields(replace(SEED, closed=closed, latest_start_ms=T0 + 500), TERMS, "incarnation-1")
     assert (with_alerts["la"], with_alerts["ls"]) == (T0 + 500, T0 + 500)
-    assert {"la", "ls"}.isdisjoint(seed_fields(replace(SEED, closed=closed), TERMS, "life-1"))
+    assert {"la", "ls"}.isdisjoint(seed_fields(replace(SEED, closed=closed), TERMS, "incarnation-1"))
 
 
 # --- snapshots

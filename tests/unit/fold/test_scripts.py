@@ -8,12 +8,12 @@ import pytest
 
 from stormfold.fold import keys
 from stormfold.fold.scripts import (
+    ACK,
     CLAIM,
     CLOSE,
     FOLD,
-    FORGET,
+    FREEZE,
     RECALL,
-    SETTLE,
     SINCE,
     Client,
     Script,
@@ -27,9 +27,9 @@ from stormfold.fold.scripts import (
     [
         (FOLD, 9, 7),
         (CLAIM, 4, 3),
-        (SETTLE, 4, 0),
-        (CLOSE, 3, 0),
-        (FORGET, 8, 0),
+        (ACK, 4, 0),
+        (FREEZE, 3, 0),
+        (CLOSE, 8, 0),
         (SINCE, 1, 0),
         (RECALL, 2, 0),
     ],
@@ -41,7 +41,7 @@ def test_header_says_how_many_keys_a_script_takes(script: Script, number: int, r
 
 @pytest.mark.parametrize(
     ("script", "number"),
-    [(FOLD, 8), (FOLD, 10), (FOLD, 15), (CLAIM, 3), (CLAIM, 6), (CLOSE, 2), (CLOSE, 4), (CLOSE, 6)],
+    [(FOLD, 8), (FOLD, 10), (FOLD, 15), (CLAIM, 3), (CLAIM, 6), (FREEZE, 2), (FREEZE, 4), (FREEZE, 6)],
     ids=lambda value: getattr(value, "name", None),
 )
 async def test_other_number_of_keys_is_refused_before_anything_is_sent(script: Script, number: int) -> None:

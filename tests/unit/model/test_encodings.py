@@ -68,9 +68,9 @@ def test_opening_comes_back(opening: Opening) -> None:
 
 
 @pytest.mark.parametrize("target", [POD, None])
-def test_group_of_an_opening_keeps_its_gid(target: Target | None) -> None:
+def test_group_of_an_opening_keeps_its_group_hash(target: Target | None) -> None:
     opening = Opening(OPENING.group, "u", 1, "{}", "n", Severity.INFO, target)
-    assert Opening.decoded(opening.encoded()).group.gid == OPENING.group.gid
+    assert Opening.decoded(opening.encoded()).group.group_hash == OPENING.group.group_hash
 
 
 def test_request_is_named_by_group_and_epoch() -> None:

@@ -1,4 +1,4 @@
-"""A group has the same gid for ever, and no two groups share one."""
+"""A group has the same group_hash for ever, and no two groups share one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness.values import DEFAULT
 
-from stormfold.model.group import PARTITIONS, Group, PolicyId, gid, partition
+from stormfold.model.group import PARTITIONS, Group, PolicyId, group_hash, partition
 
 TEXT = st.text(max_size=6) | st.sampled_from(["", "-", "0:", "1:a", "name", "labels.a"])
 POLICIES = st.builds(PolicyId, st.sampled_from(["StormPolicy", "ClusterStormPolicy"]), TEXT, TEXT)
@@ -45,22 +45,22 @@ VALUES = st.lists(st.tuples(TEXT, st.none() | TEXT), max_size=4).map(tuple)
         pytest.param(DEFAULT, (), "7d1ea2adfe09d916", id="no values"),
     ],
 )
-def test_gid_is_the_one_of_every_release(
+def test_group_hash_is_the_one_of_every_release(
     policy: PolicyId, values: tuple[tuple[str, str | None], ...], expected: str
 ) -> None:
-    assert gid(policy, values) == expected
-    assert Group(policy, values, "shop").gid == expected
+    assert group_hash(policy, values) == expected
+    assert Group(policy, values, "shop").group_hash == expected
 
 
 @given(POLICIES, VALUES, POLICIES, VALUES)
-def test_two_groups_share_a_gid_only_if_they_are_one(
+def test_two_groups_share_a_group_hash_only_if_they_are_one(
     policy: PolicyId,
     values: tuple[tuple[str, str | None], ...],
     other_policy: PolicyId,
     other_values: tuple[tuple[str, str | None], ...],
 ) -> None:
     same = (policy, values) == (other_policy, other_values)
-    assert (gid(policy, values) == gid(other_policy, other_values)) == same
+    assert (group_hash(policy, values) == group_hash(other_policy, other_values)) == same
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_two_groups_share_a_gid_only_if_they_are_one(
 def test_values_that_look_alike_are_different_groups(
     one: tuple[tuple[str, str | None], ...], other: tuple[tuple[str, str | None], ...]
 ) -> None:
-    assert gid(DEFAULT, one) != gid(DEFAULT, other)
+    assert group_hash(DEFAULT, one) != group_hash(DEFAULT, other)
 
 
 @pytest.mark.parametrize(
@@ -88,20 +88,20 @@ def test_values_that_look_alike_are_different_groups(
     ],
     ids=str,
 )
-def test_every_part_of_the_policy_is_in_the_gid(other: PolicyId) -> None:
-    assert gid(other, ()) != gid(DEFAULT, ())
+def test_every_part_of_the_policy_is_in_the_group_hash(other: PolicyId) -> None:
+    assert group_hash(other, ()) != group_hash(DEFAULT, ())
 
 
-def test_where_requests_land_is_not_in_the_gid() -> None:
+def test_where_requests_land_is_not_in_the_group_hash() -> None:
     group = Group(DEFAULT, (("name", "PodDown"),), "shop")
-    assert replace(group, request_namespace="ops").gid == group.gid
+    assert replace(group, request_namespace="ops").group_hash == group.group_hash
 
 
 @pytest.mark.parametrize(
     ("of", "expected"),
     [("0000000000000000", 0), ("000000000000003f", 63), ("0000000000000040", 0), ("ffffffffffffffff", 63)],
 )
-def test_partition_is_the_gid_modulo_64(of: str, expected: int) -> None:
+def test_partition_is_the_group_hash_modulo_64(of: str, expected: int) -> None:
     assert partition(of) == expected
 
 

@@ -92,8 +92,8 @@ def test_request_lands_in_a_namespace(
 def test_groups_beyond_those_remembered_keep_their_names() -> None:
     group = grouper(DEFAULT, ("name",), None)
     arrivals = [replace(ARRIVAL, name=f"Trouble{number}") for number in range(REMEMBERED + 1)]
-    names = [group(arrival).gid for arrival in arrivals]
-    assert [group(arrival).gid for arrival in arrivals] == names
+    names = [group(arrival).group_hash for arrival in arrivals]
+    assert [group(arrival).group_hash for arrival in arrivals] == names
     assert len(set(names)) == len(names)
 
 
@@ -104,5 +104,5 @@ def test_overflow_group_is_one_for_each_policy_and_request_namespace() -> None:
         for arrival in (ARRIVAL, replace(ARRIVAL, name="Other"), replace(ARRIVAL, namespace="ops"))
     )
     assert overflow_group(one) == Group(DEFAULT, (("overflow", "shop"),), "shop", overflow=True)
-    assert overflow_group(other).gid == overflow_group(one).gid
-    assert overflow_group(elsewhere).gid != overflow_group(one).gid
+    assert overflow_group(other).group_hash == overflow_group(one).group_hash
+    assert overflow_group(elsewhere).group_hash != overflow_group(one).group_hash

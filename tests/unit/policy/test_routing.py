@@ -23,23 +23,23 @@ from stormfold.policy.version import PolicyVersion
 class Open:
     """What is open, as a value."""
 
-    gids: frozenset[str] = frozenset()
+    group_hashes: frozenset[str] = frozenset()
     counts: Mapping[PolicyId, int] = field(default_factory=dict)
     """How many in the namespace shop."""
     since: Mapping[tuple[str, str], int] = field(default_factory=dict)
     closed: Mapping[tuple[str, str], list[Span]] = field(default_factory=dict)
 
-    def is_open(self, gid: str) -> bool:
-        return gid in self.gids
+    def is_open(self, group_hash: str) -> bool:
+        return group_hash in self.group_hashes
 
     def open_count(self, policy: PolicyId, namespace: str) -> int:
         return self.counts.get(policy, 0) if namespace == "shop" else 0
 
-    def first(self, gid: str, stream: str) -> int | None:
-        return self.since.get((gid, stream))
+    def first(self, group_hash: str, stream: str) -> int | None:
+        return self.since.get((group_hash, stream))
 
-    def closed_spans(self, gid: str, stream: str) -> list[Span]:
-        return self.closed.get((gid, stream), [])
+    def closed_spans(self, group_hash: str, stream: str) -> list[Span]:
+        return self.closed.get((group_hash, stream), [])
 
 
 NOTHING_OPEN = Open()
@@ -146,8 +146,8 @@ FEW_OWN = FEW.group(ARRIVAL)
 SHARED = overflow_group(FEW_OWN)
 assert ARRIVAL.place is not None
 STREAM = ARRIVAL.place.stream
-OWN_STORM, SHARED_STORM = (FEW_OWN.gid, STREAM), (SHARED.gid, STREAM)
-BOTH = frozenset({FEW_OWN.gid, SHARED.gid})
+OWN_STORM, SHARED_STORM = (FEW_OWN.group_hash, STREAM), (SHARED.group_hash, STREAM)
+BOTH = frozenset({FEW_OWN.group_hash, SHARED.group_hash})
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ BOTH = frozenset({FEW_OWN.gid, SHARED.gid})
     [
         pytest.param(Open(), 10, FEW_OWN, id="nothing is open"),
         pytest.param(Open(counts={FEW.id: 1}), 10, SHARED, id="as many as may be are open"),
-        pytest.param(Open(frozenset({SHARED.gid})), 10, SHARED, id="the overflow storm is open"),
+        pytest.param(Open(frozenset({SHARED.group_hash})), 10, SHARED, id="the overflow storm is open"),
         pytest.param(Open(BOTH), 10, FEW_OWN, id="both are open"),
         pytest.param(
             Open(BOTH, since={OWN_STORM: 10, SHARED_STORM: 5}),
@@ -164,25 +164,25 @@ BOTH = frozenset({FEW_OWN.gid, SHARED.gid})
             id="both, its own counts it",
         ),
         pytest.param(
-            Open(frozenset({SHARED.gid}), since={SHARED_STORM: 10}),
+            Open(frozenset({SHARED.group_hash}), since={SHARED_STORM: 10}),
             10,
             SHARED,
             id="the first in overflow",
         ),
         pytest.param(
-            Open(frozenset({SHARED.gid}), since={SHARED_STORM: 11}),
+            Open(frozenset({SHARED.group_hash}), since={SHARED_STORM: 11}),
             10,
             FEW_OWN,
             id="older than the overflow storm",
         ),
         pytest.param(
-            Open(frozenset({SHARED.gid}), since={SHARED_STORM: 5}, closed={OWN_STORM: [Span(3, 10)]}),
+            Open(frozenset({SHARED.group_hash}), since={SHARED_STORM: 5}, closed={OWN_STORM: [Span(3, 10)]}),
             10,
             FEW_OWN,
             id="its own storm had it, and is closed",
         ),
         pytest.param(
-            Open(frozenset({SHARED.gid}), since={SHARED_STORM: 5}, closed={OWN_STORM: [Span(3, 9)]}),
+            Open(frozenset({SHARED.group_hash}), since={SHARED_STORM: 5}, closed={OWN_STORM: [Span(3, 9)]}),
             10,
             SHARED,
             id="its own storm was closed before it",
@@ -194,7 +194,9 @@ BOTH = frozenset({FEW_OWN.gid, SHARED.gid})
             id="the overflow storm had it, and is closed",
         ),
         pytest.param(
-            Open(frozenset({FEW_OWN.gid}), since={OWN_STORM: 12}, closed={SHARED_STORM: [Span(5, 11)]}),
+            Open(
+                frozenset({FEW_OWN.group_hash}), since={OWN_STORM: 12}, closed={SHARED_STORM: [Span(5, 11)]}
+            ),
             10,
             SHARED,
             id="that, and its own storm opened later",
@@ -221,7 +223,7 @@ def test_signal_read_again_goes_where_it_went_before(storms: Open, place: int, g
 def test_open_storm_goes_on_under_the_version_that_opened_it() -> None:
     before, after = cluster_version(groupBy=["name"], requestNamespace="ops"), cluster_version(generation=2)
     routing = Routing(PolicyIndex([after]), (before,))
-    open_before = Open(frozenset([before.group(ARRIVAL).gid]))
+    open_before = Open(frozenset([before.group(ARRIVAL).group_hash]))
     assert routed(routing.route(ARRIVAL, open_before)).version is before
     assert routed(routing.route(ARRIVAL, NOTHING_OPEN)).version is after
 
@@ -229,14 +231,14 @@ def test_open_storm_goes_on_under_the_version_that_opened_it() -> None:
 def test_retained_version_takes_only_what_it_governs() -> None:
     before = cluster_version(match={"names": ["Pod*"]}, groupBy=["namespace"])
     routing = Routing(PolicyIndex([cluster_version(generation=2)]), (before,))
-    still_open = Open(frozenset([before.group(ARRIVAL).gid]))
+    still_open = Open(frozenset([before.group(ARRIVAL).group_hash]))
     assert routed(routing.route(replace(ARRIVAL, name="NodeDown"), still_open)).version.generation == 2
 
 
 def test_open_storm_of_a_deleted_policy_goes_on() -> None:
     before = cluster_version()
     routing = Routing(PolicyIndex(), (before,))
-    assert routed(routing.route(ARRIVAL, Open(frozenset([OF_DEFAULT.gid])))).version is before
+    assert routed(routing.route(ARRIVAL, Open(frozenset([OF_DEFAULT.group_hash])))).version is before
     assert isinstance(routing.route(ARRIVAL, NOTHING_OPEN), Verdict)
 
 
@@ -250,13 +252,15 @@ OVERFLOW = overflow_group(OF_DEFAULT)
         pytest.param(Open(counts={LIMITED.id: 1}), OF_DEFAULT, id="one below the limit"),
         pytest.param(Open(counts={LIMITED.id: 2}), OVERFLOW, id="at the limit"),
         pytest.param(
-            Open(frozenset([OF_DEFAULT.gid]), {LIMITED.id: 2}), OF_DEFAULT, id="a group that is open already"
+            Open(frozenset([OF_DEFAULT.group_hash]), {LIMITED.id: 2}),
+            OF_DEFAULT,
+            id="a group that is open already",
         ),
         pytest.param(
-            Open(frozenset([OVERFLOW.gid]), {LIMITED.id: 0}), OVERFLOW, id="while the overflow is open"
+            Open(frozenset([OVERFLOW.group_hash]), {LIMITED.id: 0}), OVERFLOW, id="while the overflow is open"
         ),
         pytest.param(
-            Open(frozenset([OF_DEFAULT.gid, OVERFLOW.gid]), {LIMITED.id: 9}),
+            Open(frozenset([OF_DEFAULT.group_hash, OVERFLOW.group_hash]), {LIMITED.id: 9}),
             OF_DEFAULT,
             id="an open group beside an open overflow",
         ),
@@ -283,7 +287,7 @@ def test_limit_counts_the_storms_of_its_own_namespace() -> None:
 def test_router_retains_what_an_open_storm_holds_to_and_drops_it_after() -> None:
     before, after = cluster_version(groupBy=["name", "namespace", "source"]), cluster_version(generation=2)
     router = Router()
-    still_open = Open(frozenset([before.group(ARRIVAL).gid]))
+    still_open = Open(frozenset([before.group(ARRIVAL).group_hash]))
     router.update([before], in_use=())
     router.update([after], in_use={before.key})
     assert routed(router.route(ARRIVAL, still_open)).version == before
@@ -298,7 +302,7 @@ def test_router_takes_over_versions_that_it_never_saw_in_force() -> None:
     before = cluster_version()
     router = Router()
     router.retain([before], in_use={before.key})
-    assert routed(router.route(ARRIVAL, Open(frozenset([OF_DEFAULT.gid])))).version == before
+    assert routed(router.route(ARRIVAL, Open(frozenset([OF_DEFAULT.group_hash])))).version == before
 
 
 def test_version_in_force_is_not_retained_beside_itself() -> None:

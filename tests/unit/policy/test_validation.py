@@ -29,8 +29,8 @@ def found(spec: dict[str, Any], policy: PolicyId = OWN) -> list[Fault]:
         pytest.param({}, DEFAULT, id="nothing set, cluster-wide"),
         pytest.param({"window": {"idle": "15m"}, "closeAfter": "15m"}, OWN, id="idle as long as closeAfter"),
         pytest.param({"window": {"idle": "1m", "maxDuration": "60s"}}, OWN, id="idle as long as maxDuration"),
-        pytest.param({"hold": "1m"}, OWN, id="hold as long as within"),
-        pytest.param({"hold": "0s", "retention": "0s"}, OWN, id="no hold, no retention"),
+        pytest.param({"groupWait": "1m"}, OWN, id="hold as long as within"),
+        pytest.param({"groupWait": "0s", "retention": "0s"}, OWN, id="no hold, no retention"),
         pytest.param({"groupBy": ["name"], "requestNamespace": "ops"}, DEFAULT, id="a namespace is named"),
         pytest.param({"groupBy": ["name"]}, OWN, id="a namespaced policy needs no other namespace"),
         pytest.param({"groupBy": ["labels.a/b.c-d_e"]}, OWN, id="a label with signs"),
@@ -89,7 +89,7 @@ def test_policy_that_makes_sense_has_no_fault(spec: dict[str, Any], policy: Poli
             ),
         ),
         (
-            {"threshold": {"within": "0s"}, "hold": "0s"},
+            {"threshold": {"within": "0s"}, "groupWait": "0s"},
             Fault(Reason.DURATION_NOT_POSITIVE, "threshold.within: must be greater than 0"),
         ),
         (
@@ -111,10 +111,10 @@ def test_policy_that_makes_sense_has_no_fault(spec: dict[str, Any], policy: Poli
             ),
         ),
         (
-            {"hold": "60001ms"},
+            {"groupWait": "60001ms"},
             Fault(
-                Reason.HOLD_LONGER_THAN_WITHIN,
-                "hold: 60001ms must be less than or equal to threshold.within (1m)",
+                Reason.GROUP_WAIT_LONGER_THAN_WITHIN,
+                "groupWait: 60001ms must be less than or equal to threshold.within (1m)",
             ),
         ),
     ],
@@ -144,14 +144,18 @@ def test_spec_that_is_too_large_is_told_with_its_size() -> None:
 
 
 def test_all_faults_are_told() -> None:
-    spec = {"groupBy": ["labels.", "labels.a b", "nope"], "match": {"names": [" x", "[z-a]"]}, "hold": "2m"}
+    spec = {
+        "groupBy": ["labels.", "labels.a b", "nope"],
+        "match": {"names": [" x", "[z-a]"]},
+        "groupWait": "2m",
+    }
     assert [fault.reason for fault in found(spec, DEFAULT)] == [
         Reason.EMPTY_LABEL_NAME,
         Reason.INVALID_LABEL_NAME,
         Reason.UNKNOWN_GROUP_KEY,
         Reason.GLOB_MATCHES_NOTHING,
         Reason.GLOB_MATCHES_NOTHING,
-        Reason.HOLD_LONGER_THAN_WITHIN,
+        Reason.GROUP_WAIT_LONGER_THAN_WITHIN,
         Reason.REQUEST_NAMESPACE_MISSING,
     ]
 
@@ -177,7 +181,7 @@ def test_version_gives_redis_the_numbers_of_the_spec() -> None:
     assert (
         cluster_version(
             threshold={"signals": 3, "resources": 2, "within": "10s"},
-            hold="20ms",
+            groupWait="20ms",
             belowThreshold="Discard",
             window={"idle": "30ms", "maxDuration": "40ms"},
             closeAfter="50ms",

@@ -165,7 +165,7 @@ NOT_FIRING = Discard(Reason.NOTHING_FIRING, "3 signals said Resolved and none of
             replace(NEW, detected=Detected.BY_SIGNALS), T0, MADE, id="the threshold ends the hold early"
         ),
         pytest.param(replace(NEW, detected=Detected.BY_RESOURCES), T0, MADE, id="so does that of resources"),
-        pytest.param(replace(NEW, terms=replace(TERMS, hold_ms=0)), T0, MADE, id="no hold"),
+        pytest.param(replace(NEW, terms=replace(TERMS, group_wait_ms=0)), T0, MADE, id="no hold"),
         pytest.param(
             replace(NEW, terms=replace(TERMS, max_duration_ms=5_000)),
             HOLD,
@@ -251,7 +251,7 @@ MS = st.integers(1, 100_000)
             lambda within, hold, discard, idle, duration, close: replace(
                 TERMS,
                 within_ms=within,
-                hold_ms=hold,
+                group_wait_ms=hold,
                 discard=discard,
                 idle_ms=idle,
                 max_duration_ms=duration,

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.harness.request_bodies import GID, OPENING, POLICY, STORM, body, request
+from tests.harness.request_bodies import GROUP_HASH, OPENING, POLICY, STORM, body, request
 from tests.harness.values import POD, SHOP, T0
 
 from stormfold.api.conditions import ConditionType, Reason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.resource import MAX_INT
 from stormfold.api.signal import SignalPhase
-from stormfold.fold.holding import Continuation, Held
+from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.model.arrival import Target, Verdict
 from stormfold.model.storm import Detected, Seed, Snapshot
 from stormfold.policy.version import PolicyVersion
@@ -38,11 +38,11 @@ class Heard:
 
     def observed(self, request: Request) -> None:
         """As who folds."""
-        self.versions.append((request.gid, request.epoch, request.folded))
+        self.versions.append((request.group_hash, request.epoch, request.folded))
 
-    def make_due(self, gids: Collection[str]) -> None:
+    def make_due(self, group_hashes: Collection[str]) -> None:
         """As the schedule."""
-        self.looks += gids
+        self.looks += group_hashes
 
 
 @pytest.fixture
@@ -55,31 +55,31 @@ def heard() -> Heard:
 
 def test_observed_request_is_held_and_told(heard: Heard) -> None:
     heard.index.observe(request())
-    assert heard.index.get(GID, 2) == request()
-    assert heard.index.latest(GID) == request()
+    assert heard.index.get(GROUP_HASH, 2) == request()
+    assert heard.index.latest(GROUP_HASH) == request()
     assert list(heard.index.open_requests()) == [request()]
-    assert heard.versions == [(GID, 2, 7)]
+    assert heard.versions == [(GROUP_HASH, 2, 7)]
     assert heard.looks == []
 
 
 def test_request_that_is_met_with_a_word_of_the_consumer_needs_a_look(heard: Heard) -> None:
     heard.index.observe(request(remediation="Succeeded"))
-    assert heard.looks == [GID]
+    assert heard.looks == [GROUP_HASH]
 
 
 def test_unknown_group_has_nothing(heard: Heard) -> None:
-    assert heard.index.get(GID, 1) is None
-    assert heard.index.latest(GID) is None
-    assert heard.index.continuation(GID) is None
-    assert heard.index.open_before(GID, 9) == []
+    assert heard.index.get(GROUP_HASH, 1) is None
+    assert heard.index.latest(GROUP_HASH) is None
+    assert heard.index.continuation(GROUP_HASH) is None
+    assert heard.index.open_before(GROUP_HASH, 9) == []
 
 
 @pytest.mark.parametrize("later", [9, 10])
 def test_older_version_and_a_repeat_change_nothing(heard: Heard, later: int) -> None:
     heard.index.observe(request(version=10))
     heard.index.observe(request(replace(STORM, folded=99), version=later))
-    assert heard.index.get(GID, 2) == request(version=10)
-    assert heard.versions == [(GID, 2, 7)]
+    assert heard.index.get(GROUP_HASH, 2) == request(version=10)
+    assert heard.versions == [(GROUP_HASH, 2, 7)]
 
 
 @pytest.mark.parametrize(("version", "read"), [(9, False), (10, False), (11, True)])
@@ -99,7 +99,7 @@ NOT_UNDERSTOOD = ["RemediationRequest not understood, left alone"]
 def test_request_of_another_storm_is_read(heard: Heard) -> None:
     heard.index.observe(request(version=10))
     heard.index.seen(body(replace(STORM, epoch=3)))
-    assert heard.versions == [(GID, 2, 7), (GID, 3, 7)]
+    assert heard.versions == [(GROUP_HASH, 2, 7), (GROUP_HASH, 3, 7)]
 
 
 def test_what_is_no_request_is_left_alone(heard: Heard, caplog: pytest.LogCaptureFixture) -> None:
@@ -112,8 +112,8 @@ def test_what_is_no_request_is_left_alone(heard: Heard, caplog: pytest.LogCaptur
 def test_request_whose_deletion_is_told_is_gone(heard: Heard) -> None:
     heard.index.seen(body())
     heard.index.gone(body(version=11))
-    assert heard.index.get(GID, 2) is None
-    assert heard.looks == [GID]
+    assert heard.index.get(GROUP_HASH, 2) is None
+    assert heard.looks == [GROUP_HASH]
 
 
 def test_every_listener_hears_of_each_newer_version() -> None:
@@ -121,13 +121,13 @@ def test_every_listener_hears_of_each_newer_version() -> None:
     first.index.subscribe(second)
     first.index.seen(body())
     first.index.seen(body())
-    assert first.versions == second.versions == [(GID, 2, 7)]
+    assert first.versions == second.versions == [(GROUP_HASH, 2, 7)]
 
 
 def test_newer_version_replaces_it(heard: Heard) -> None:
     heard.index.observe(request())
     heard.index.observe(request(replace(STORM, folded=9), version=11))
-    assert heard.versions == [(GID, 2, 7), (GID, 2, 9)]
+    assert heard.versions == [(GROUP_HASH, 2, 7), (GROUP_HASH, 2, 9)]
     assert heard.looks == []
 
 
@@ -136,8 +136,8 @@ def test_new_word_of_the_consumer_needs_a_look(heard: Heard) -> None:
     heard.index.observe(request(version=11, remediation="Running"))
     heard.index.observe(request(version=12, remediation="Running"))
     heard.index.observe(request(version=13, remediation="Succeeded"))
-    assert heard.looks == [GID] * 2
-    latest = heard.index.latest(GID)
+    assert heard.looks == [GROUP_HASH] * 2
+    latest = heard.index.latest(GROUP_HASH)
     assert latest is not None
     assert latest.remediation_phase == "Succeeded"
 
@@ -145,10 +145,10 @@ def test_new_word_of_the_consumer_needs_a_look(heard: Heard) -> None:
 def test_closed_request_of_an_earlier_epoch_is_forgotten(heard: Heard) -> None:
     heard.index.observe(request(replace(STORM, epoch=1), RequestPhase.CLOSED))
     heard.index.observe(request(version=11))
-    assert heard.index.get(GID, 1) is None
+    assert heard.index.get(GROUP_HASH, 1) is None
     heard.index.observe(request(replace(STORM, epoch=1), RequestPhase.CLOSED, version=12))
-    assert heard.index.get(GID, 1) is None
-    assert heard.index.get(GID, 2) == request(version=11)
+    assert heard.index.get(GROUP_HASH, 1) is None
+    assert heard.index.get(GROUP_HASH, 2) == request(version=11)
 
 
 def test_closed_request_is_kept_while_the_next_one_says_nothing_yet(heard: Heard) -> None:
@@ -156,27 +156,27 @@ def test_closed_request_is_kept_while_the_next_one_says_nothing_yet(heard: Heard
     early = replace(STORM, epoch=1, alerts=5)
     heard.index.observe(request(early, RequestPhase.CLOSED))
     heard.index.observe(request(phase=None, version=11))
-    continuation = heard.index.continuation(GID)
+    continuation = heard.index.continuation(GROUP_HASH)
     assert continuation is not None
     assert continuation.seed == seed_of(request(early, RequestPhase.CLOSED))
     heard.index.observe(request(version=12))
-    assert heard.index.get(GID, 1) is None
+    assert heard.index.get(GROUP_HASH, 1) is None
 
 
 def test_closed_requests_come_in_any_order(heard: Heard) -> None:
     heard.index.observe(request(replace(STORM, epoch=3), None, version=13))
     for epoch, version in ((1, 11), (2, 12)):
         heard.index.observe(request(replace(STORM, epoch=epoch), RequestPhase.CLOSED, version=version))
-    continuation = heard.index.continuation(GID)
+    continuation = heard.index.continuation(GROUP_HASH)
     assert continuation is not None
     assert continuation.seed.epoch == 2
     assert continuation.seed.through == STORM.through
-    assert heard.index.get(GID, 1) is None
+    assert heard.index.get(GROUP_HASH, 1) is None
 
 
 def test_request_that_says_nothing_yet_is_begun_anew_if_the_one_before_is_gone(heard: Heard) -> None:
     heard.index.observe(request(phase=None))
-    continuation = heard.index.continuation(GID)
+    continuation = heard.index.continuation(GROUP_HASH)
     assert continuation is not None
     assert continuation.seed == Seed(epoch=1, closed=True)
 
@@ -185,27 +185,27 @@ def test_open_request_of_an_earlier_epoch_is_held_until_it_is_closed(heard: Hear
     early = replace(STORM, epoch=1)
     heard.index.observe(request(early))
     heard.index.observe(request(version=11))
-    assert heard.index.open_before(GID, 2) == [request(early)]
-    assert heard.index.open_before(GID, 1) == []
+    assert heard.index.open_before(GROUP_HASH, 2) == [request(early)]
+    assert heard.index.open_before(GROUP_HASH, 1) == []
     heard.index.observe(request(early, RequestPhase.CLOSED, version=12))
-    assert heard.index.open_before(GID, 2) == []
-    assert heard.index.get(GID, 1) is None
+    assert heard.index.open_before(GROUP_HASH, 2) == []
+    assert heard.index.get(GROUP_HASH, 1) is None
 
 
 def test_closed_request_is_the_latest_but_not_open(heard: Heard) -> None:
     heard.index.observe(request(phase=RequestPhase.CLOSED))
-    assert heard.index.latest(GID) == request(phase=RequestPhase.CLOSED)
+    assert heard.index.latest(GROUP_HASH) == request(phase=RequestPhase.CLOSED)
     assert list(heard.index.open_requests()) == []
 
 
 def test_request_deleted_in_mid_storm_is_remembered_and_looked_at(heard: Heard) -> None:
     heard.index.observe(request())
     heard.index.observe_deleted(request(version=11))
-    assert heard.index.get(GID, 2) is None
-    assert heard.index.latest(GID) == replace(request(), deleted=True)
-    assert heard.looks == [GID]
+    assert heard.index.get(GROUP_HASH, 2) is None
+    assert heard.index.latest(GROUP_HASH) == replace(request(), deleted=True)
+    assert heard.looks == [GROUP_HASH]
     heard.index.observe_deleted(request(version=11))
-    assert heard.looks == [GID]
+    assert heard.looks == [GROUP_HASH]
 
 
 def test_request_made_again_takes_the_place_of_the_deleted_one(heard: Heard) -> None:
@@ -213,28 +213,28 @@ def test_request_made_again_takes_the_place_of_the_deleted_one(heard: Heard) -> 
     heard.index.observe_deleted(request(version=11))
     again = request(version=12, uid="request-2")
     heard.index.observe(again)
-    assert heard.index.get(GID, 2) == again
+    assert heard.index.get(GROUP_HASH, 2) == again
     heard.index.observe_deleted(request(version=11))
-    assert heard.index.get(GID, 2) == again
+    assert heard.index.get(GROUP_HASH, 2) == again
 
 
 def test_closed_request_that_is_deleted_is_forgotten(heard: Heard) -> None:
     heard.index.observe(request(phase=RequestPhase.CLOSED))
     heard.index.observe_deleted(request(phase=RequestPhase.CLOSED, version=11))
-    assert heard.index.latest(GID) is None
+    assert heard.index.latest(GROUP_HASH) is None
     assert heard.looks == []
 
 
 def test_deletion_of_a_request_never_seen_changes_nothing(heard: Heard) -> None:
     heard.index.observe_deleted(request())
-    assert heard.index.latest(GID) is None
+    assert heard.index.latest(GROUP_HASH) is None
     assert heard.looks == []
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
-        pytest.param(lambda b: b["spec"].pop("gid"), id="no gid"),
+        pytest.param(lambda b: b["spec"].pop("groupHash"), id="no groupHash"),
         pytest.param(lambda b: b["spec"].update(epoch=0), id="no epoch"),
         pytest.param(lambda b: b["status"].update(phase="Merged"), id="a phase of the future"),
     ],
@@ -258,7 +258,7 @@ def test_next_version_of_a_request_shares_its_spec_until_that_changes(heard: Hea
 
 
 def test_requests_of_a_policy_share_what_they_hold_of_it() -> None:
-    one, other = request(), request(replace(STORM, gid="1" * 16))
+    one, other = request(), request(replace(STORM, group_hash="1" * 16))
     assert one.resource.spec.policy is other.resource.spec.policy
 
 
@@ -267,7 +267,7 @@ def test_requests_of_a_policy_share_what_they_hold_of_it() -> None:
 CONTINUED = Seed(
     epoch=2,
     closed=False,
-    incarnation="life-1",
+    incarnation="incarnation-1",
     total=7,
     folded=7,
     firing=5,
@@ -299,7 +299,7 @@ CONTINUED = Seed(
             Seed(
                 epoch=2,
                 closed=True,
-                incarnation="life-1",
+                incarnation="incarnation-1",
                 folded=7,
                 through={SHOP: 4711},
                 latest_start_ms=T0 + 500,
@@ -400,7 +400,7 @@ EARLIEST = "0001-01-01T00:00:00Z"
             {
                 "continuation": {
                     "incarnation": "forged",
-                    "origin": "life-1:9",
+                    "origin": "incarnation-1:9",
                     "folded": MAX_INT,
                     "alerts": MAX_INT,
                     "repeats": MAX_INT,
@@ -441,7 +441,7 @@ def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dic
     seed = seed_of(held)
     grown = replace(
         STORM,
-        incarnation="life-2",
+        incarnation="incarnation-2",
         origin=seed.origin,
         total=seed.total + 1,
         folded=seed.folded + 1,
@@ -480,7 +480,9 @@ def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dic
     }
 
 
-@pytest.mark.parametrize("forged", [{"origin": "life-1:x"}, {"origin": "nothing"}, {"incarnation": "a:b"}])
+@pytest.mark.parametrize(
+    "forged", [{"origin": "incarnation-1:x"}, {"origin": "nothing"}, {"incarnation": "a:b"}]
+)
 def test_continuation_that_we_could_not_have_written_is_none(forged: dict[str, str]) -> None:
     written = body()
     written["status"]["continuation"] |= forged
@@ -508,13 +510,13 @@ def test_policy_and_opening_come_back_from_the_spec() -> None:
         POLICY.id, POLICY.uid, POLICY.generation, POLICY.spec
     )
     assert opening_of(request()) == OPENING
-    assert opening_of(request()).group.gid == GID
+    assert opening_of(request()).group.group_hash == GROUP_HASH
 
 
 def test_continuation_is_that_of_the_latest_epoch(heard: Heard) -> None:
     heard.index.observe(request(replace(STORM, epoch=1, total=3)))
     heard.index.observe(request(version=11))
-    assert heard.index.continuation(GID) == Continuation(
+    assert heard.index.continuation(GROUP_HASH) == Continuation(
         seed_of(request()), version_of(request().resource.spec), OPENING.encoded()
     )
 
@@ -522,7 +524,7 @@ def test_continuation_is_that_of_the_latest_epoch(heard: Heard) -> None:
 def test_request_deleted_in_mid_storm_is_continued_from_what_it_said(heard: Heard) -> None:
     heard.index.observe(request())
     heard.index.observe_deleted(request(version=11))
-    continuation = heard.index.continuation(GID)
+    continuation = heard.index.continuation(GROUP_HASH)
     assert continuation is not None
     assert continuation.seed == CONTINUED
 
@@ -531,14 +533,14 @@ def test_request_deleted_in_mid_storm_is_continued_from_what_it_said(heard: Hear
 
 
 def test_position_is_how_much_the_request_of_an_epoch_holds(heard: Heard) -> None:
-    heard.index.observe(request(replace(STORM, origin="life-0:3")))
-    assert heard.index.position(GID, 2) == Held(2, "life-1", 7, "life-0:3")
-    assert heard.index.position(GID, 3) is None
+    heard.index.observe(request(replace(STORM, origin="incarnation-0:3")))
+    assert heard.index.position(GROUP_HASH, 2) == RequestPosition(2, "incarnation-1", 7, "incarnation-0:3")
+    assert heard.index.position(GROUP_HASH, 3) is None
 
 
 def test_signal_is_told_which_request_holds_it_and_how_long_it_is_kept(heard: Heard) -> None:
     heard.index.observe(request())
-    assert heard.index.verdict(GID, 2) == Verdict(
+    assert heard.index.verdict(GROUP_HASH, 2) == Verdict(
         SignalPhase.FOLDED,
         Reason.COUNTED,
         f"counted in RemediationRequest shop/{request().resource.metadata.name}",
@@ -550,12 +552,12 @@ def test_signal_is_told_which_request_holds_it_and_how_long_it_is_kept(heard: He
 
 def test_signal_of_a_request_that_is_not_known_any_more_is_told_its_name(heard: Heard) -> None:
     name = request(replace(STORM, epoch=1)).resource.metadata.name
-    assert heard.index.verdict(GID, 1) == Verdict(
+    assert heard.index.verdict(GROUP_HASH, 1) == Verdict(
         SignalPhase.FOLDED, Reason.COUNTED, f"counted in RemediationRequest /{name}", "", name, 600_000
     )
     # What is known of a later one of its group says where it was, and how long its Signals are kept.
     heard.index.observe(request())
-    told = heard.index.verdict(GID, 1)
+    told = heard.index.verdict(GROUP_HASH, 1)
     assert (told.request_namespace, told.request_name, told.retention_ms) == (
         "shop",
         name,

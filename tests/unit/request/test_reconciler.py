@@ -16,7 +16,7 @@ from tests.harness.values import T0
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.fold.connection import Memory
 from stormfold.fold.errors import StoreUnavailableError
-from stormfold.fold.replies import SettleWord
+from stormfold.fold.replies import AckWord
 from stormfold.fold.store import Sweep
 from stormfold.kube.errors import ApiUnavailableError
 from stormfold.model.group import PARTITIONS, partition
@@ -31,7 +31,7 @@ from stormfold.request.writing import Outcome
 CLAIMED = replace(STORM, total=8, folded=8)
 """The storm, one signal after its request was written."""
 AHEAD = replace(STORM, total=9, folded=9)
-"""The same life of it, later."""
+"""The same incarnation of it, later."""
 
 
 class Store:
@@ -48,24 +48,24 @@ class Store:
 
     async def due(self, numbers: Sequence[int], *, now_ms: int) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {}
-        for gid in sorted(self.is_due):
-            if partition(gid) in numbers:
-                found.setdefault(partition(gid), []).append(gid)
+        for group_hash in sorted(self.is_due):
+            if partition(group_hash) in numbers:
+                found.setdefault(partition(group_hash), []).append(group_hash)
         return found
 
-    async def hasten(self, gids: Collection[str], *, now_ms: int) -> None:
-        self.made_due |= set(gids)
+    async def make_due(self, group_hashes: Collection[str], *, now_ms: int) -> None:
+        self.made_due |= set(group_hashes)
 
-    async def claim(self, number: int, gids: Sequence[str], *, now_ms: int) -> list[Snapshot]:
+    async def claim(self, number: int, group_hashes: Sequence[str], *, now_ms: int) -> list[Snapshot]:
         if not self.answers:
             raise StoreUnavailableError("no answer")
-        self.is_due -= set(gids)
-        return [replace(CLAIMED, gid=gid) for gid in gids]
+        self.is_due -= set(group_hashes)
+        return [replace(CLAIMED, group_hash=group_hash) for group_hash in group_hashes]
 
-    async def settle(self, *_: Any, **__: Any) -> SettleWord:
-        return SettleWord.GONE
+    async def ack(self, *_: Any, **__: Any) -> AckWord:
+        return AckWord.GONE
 
-    async def open_gids(self) -> set[str]:
+    async def open_groups(self) -> set[str]:
         return set()
 
     async def memory(self) -> Memory:
@@ -91,9 +91,9 @@ class Writer:
     async def write(self, storm: Snapshot, *_: Any, **__: Any) -> Outcome:
         if self.told_meanwhile:
             self._index.observe(self.told_meanwhile)
-        self.writing.append(storm.gid)
+        self.writing.append(storm.group_hash)
         await self.word.wait()
-        self.writing.remove(storm.gid)
+        self.writing.remove(storm.group_hash)
         if self.fails:
             raise ApiUnavailableError("POST", 0, "", "no answer")
         return self.outcome
@@ -111,17 +111,17 @@ class Folder:
 
     def __init__(self) -> None:
         self.storms = self
-        self.mistrusted: list[tuple[str, str]] = []
+        self.marked_stale: list[tuple[str, str]] = []
         """Group hash and incarnation."""
 
-    def namespace_of(self, gid: str) -> str:
-        return gid[0]
+    def namespace_of(self, group_hash: str) -> str:
+        return group_hash[0]
 
-    def missing_in(self, gids: Collection[str]) -> set[str]:
+    def missing_in(self, group_hashes: Collection[str]) -> set[str]:
         return set()
 
-    def mistrust(self, request: Request, incarnation: str) -> None:
-        self.mistrusted.append((request.gid, incarnation))
+    def mark_stale(self, request: Request, incarnation: str) -> None:
+        self.marked_stale.append((request.group_hash, incarnation))
 
     def look_again_at_stale(self) -> None:
         pass
@@ -162,9 +162,9 @@ class Scene:
     async def look(self) -> None:
         """Let the storm be due, until something has been done about it."""
         self.store.made_due.clear()
-        self.folder.mistrusted.clear()
-        self.store.is_due.add(CLAIMED.gid)
-        await eventually(lambda: self.store.made_due or self.folder.mistrusted, what="it is looked at")
+        self.folder.marked_stale.clear()
+        self.store.is_due.add(CLAIMED.group_hash)
+        await eventually(lambda: self.store.made_due or self.folder.marked_stale, what="it is looked at")
 
     def let_be_due(self, **due: int) -> None:
         """Let so many storms of each namespace be due."""
@@ -173,7 +173,7 @@ class Scene:
     async def writes(self, *namespaces: str) -> None:
         """Wait until it writes so many storms of these namespaces at the same time."""
         await eventually(
-            lambda: sorted(gid[0] for gid in self.writer.writing),
+            lambda: sorted(group_hash[0] for group_hash in self.writer.writing),
             lambda writing: writing == list(namespaces),
             what=f"it writes {namespaces}",
         )
@@ -196,41 +196,41 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
 
 # --- when Redis is not believed: only if it held too little by the time that it was asked
 
-NOT_BELIEVED = [(CLAIMED.gid, CLAIMED.incarnation)]
+NOT_BELIEVED = [(CLAIMED.group_hash, CLAIMED.incarnation)]
 
 
 async def test_redis_that_held_less_than_the_request_is_not_believed(scene: Scene) -> None:
     scene.index.observe(request(AHEAD))
     await scene.look()
-    assert scene.folder.mistrusted == NOT_BELIEVED
+    assert scene.folder.marked_stale == NOT_BELIEVED
 
 
 async def test_request_that_another_replica_wrote_since_the_claim_is_looked_at_again(scene: Scene) -> None:
     scene.index.observe(request(STORM))
     scene.writer.told_meanwhile = request(AHEAD, version=11)
     await scene.look()
-    assert (scene.folder.mistrusted, scene.store.made_due) == ([], {CLAIMED.gid})
+    assert (scene.folder.marked_stale, scene.store.made_due) == ([], {CLAIMED.group_hash})
 
 
 async def test_request_that_was_closed_since_the_claim_is_looked_at_again(scene: Scene) -> None:
     scene.index.observe(request(STORM))
     scene.writer.told_meanwhile = request(STORM, RequestPhase.CLOSED, version=11)
     await scene.look()
-    assert (scene.folder.mistrusted, scene.store.made_due) == ([], {CLAIMED.gid})
+    assert (scene.folder.marked_stale, scene.store.made_due) == ([], {CLAIMED.group_hash})
 
 
 async def test_storm_whose_request_was_not_known_at_the_claim_is_looked_at_again_first(scene: Scene) -> None:
-    scene.writer.told_meanwhile = request(replace(AHEAD, incarnation="life-0"))
+    scene.writer.told_meanwhile = request(replace(AHEAD, incarnation="incarnation-0"))
     await scene.look()
-    assert (scene.folder.mistrusted, scene.store.made_due) == ([], {CLAIMED.gid})
+    assert (scene.folder.marked_stale, scene.store.made_due) == ([], {CLAIMED.group_hash})
     await scene.look()
-    assert scene.folder.mistrusted == NOT_BELIEVED
+    assert scene.folder.marked_stale == NOT_BELIEVED
 
 
 async def test_redis_that_knows_an_earlier_epoch_only_is_not_believed(scene: Scene) -> None:
     scene.index.observe(request(replace(AHEAD, epoch=3)))
     await scene.look()
-    assert scene.folder.mistrusted == NOT_BELIEVED
+    assert scene.folder.marked_stale == NOT_BELIEVED
 
 
 # --- how many storms are worked on at the same time

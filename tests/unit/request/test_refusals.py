@@ -18,7 +18,7 @@ class Folder:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def delayed(self, gid: str, why: str, *, lasts: bool) -> None:
+    def delayed(self, group_hash: str, why: str, *, lasts: bool) -> None:
         self.told.append(why)
 
 

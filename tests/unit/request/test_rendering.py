@@ -65,7 +65,7 @@ OPEN: dict[str, Any] = {
         condition("Exact", "True", "EachCountedOnce", "each signal counts once"),
     ],
     "continuation": {
-        "incarnation": "life-1",
+        "incarnation": "incarnation-1",
         "origin": "",
         "folded": 7,
         "alerts": 0,
@@ -207,7 +207,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
             id="no resources",
         ),
         pytest.param(
-            replace(SNAPSHOT, origin="life-0:5", alerts=6, repeats=2, folded=9, latest_start_ms=T0),
+            replace(SNAPSHOT, origin="incarnation-0:5", alerts=6, repeats=2, folded=9, latest_start_ms=T0),
             RequestPhase.SETTLED,
             None,
             OPEN
@@ -216,7 +216,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                 "ratePerMinute": 0,
                 "deadlines": OPEN["deadlines"] | {"settle": None},
                 "continuation": OPEN["continuation"]
-                | {"origin": "life-0:5", "folded": 9, "alerts": 6, "repeats": 2, "latestStartMs": T0},
+                | {"origin": "incarnation-0:5", "folded": 9, "alerts": 6, "repeats": 2, "latestStartMs": T0},
                 "conditions": changed(
                     OPEN["conditions"],
                     condition("Settled", "True", "Quiet", "7 signals; the condition Exact says how exact"),
@@ -294,7 +294,7 @@ def test_request_closed_without_a_snapshot_says_why() -> None:
 
 OWN = version(groupBy=["name", "labels.rack"], priority=7)
 SPEC: dict[str, Any] = {
-    "gid": "0123456789abcdef",
+    "groupHash": "0123456789abcdef",
     "epoch": 2,
     "group": [{"key": "name", "value": "PodDown"}, {"key": "labels.rack"}],
     "overflow": False,
@@ -322,7 +322,7 @@ def test_manifest_says_all_that_never_changes() -> None:
             "name": "storm-0123456789abcdef-2",
             "namespace": "shop",
             "labels": {
-                "stormfold.dev/gid": "0123456789abcdef",
+                "stormfold.dev/group-hash": "0123456789abcdef",
                 "stormfold.dev/policy": "own",
                 "app.kubernetes.io/managed-by": "stormfold",
             },

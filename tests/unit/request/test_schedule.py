@@ -22,7 +22,7 @@ from stormfold.request.schedule import (
 )
 
 NOW = 1_767_225_600_000
-GID, OTHER_GID = "00000000000000ab", "00000000000000cd"
+GROUP_HASH, OTHER_GID = "00000000000000ab", "00000000000000cd"
 
 
 class Store:
@@ -38,8 +38,8 @@ class Store:
         self.asked.append((now_ms - NOW, set(numbers)))
         return {number: self.has[number] for number in numbers if number in self.has}
 
-    async def hasten(self, gids: Collection[str], *, now_ms: int) -> None:
-        self.made_due += sorted(gids)
+    async def make_due(self, group_hashes: Collection[str], *, now_ms: int) -> None:
+        self.made_due += sorted(group_hashes)
 
 
 class Scene:
@@ -66,8 +66,8 @@ class Scene:
 
     def start(self, *, throttled: bool = False, **due: int) -> list[str]:
         """Let so many storms of each namespace be due; gives what is then worked on, by namespace."""
-        gids = [f"{name}{number:015x}" for name, count in due.items() for number in range(count)]
-        self.schedule.line_up([gids], lambda gid: gid[0])
+        group_hashes = [f"{name}{number:015x}" for name, count in due.items() for number in range(count)]
+        self.schedule.line_up([group_hashes], lambda group_hash: group_hash[0])
         for chosen in self.schedule.start(throttled=throttled).values():
             assert not chosen.keys() & self.working.keys(), "it is worked on already"
             self.working |= chosen
@@ -75,9 +75,9 @@ class Scene:
 
     def end(self) -> None:
         """Nothing is worked on any more."""
-        for gid, namespace in self.working.items():
+        for group_hash, namespace in self.working.items():
             self.schedule.leave_slot(namespace)
-            self.schedule.end(gid)
+            self.schedule.end(group_hash)
         self.working.clear()
 
     def fail(self, *namespaces: str) -> None:
@@ -114,31 +114,31 @@ async def test_what_is_far_ahead_is_left_to_the_sweep(scene: Scene) -> None:
 
 
 async def test_look_gives_what_is_due(scene: Scene) -> None:
-    scene.store.has = {3: [GID]}
+    scene.store.has = {3: [GROUP_HASH]}
     scene.schedule.expect(3, NOW)
     scene.schedule.expect(4, NOW)
-    assert list(await scene.schedule.look()) == [[GID]]
+    assert list(await scene.schedule.look()) == [[GROUP_HASH]]
 
 
 async def test_storm_that_is_worked_on_is_made_due_when_that_is_over(scene: Scene) -> None:
-    scene.schedule.line_up([[GID]], lambda gid: "shop")
-    assert scene.schedule.start(throttled=False) == {int(GID, 16) % PARTITIONS: {GID: "shop"}}
-    scene.schedule.make_due([GID, OTHER_GID])
+    scene.schedule.line_up([[GROUP_HASH]], lambda group_hash: "shop")
+    assert scene.schedule.start(throttled=False) == {int(GROUP_HASH, 16) % PARTITIONS: {GROUP_HASH: "shop"}}
+    scene.schedule.make_due([GROUP_HASH, OTHER_GID])
     await scene.schedule.tell_store()
     assert scene.store.made_due == [OTHER_GID]
-    scene.schedule.end(GID)
+    scene.schedule.end(GROUP_HASH)
     await scene.schedule.tell_store()
-    assert scene.store.made_due == [OTHER_GID, GID]
+    assert scene.store.made_due == [OTHER_GID, GROUP_HASH]
     await scene.schedule.tell_store()
-    assert scene.store.made_due == [OTHER_GID, GID]
+    assert scene.store.made_due == [OTHER_GID, GROUP_HASH]
 
 
 async def test_who_takes_over_makes_due_what_the_last_one_may_have_claimed(scene: Scene) -> None:
-    scene.store.has = {1: [GID], 5: [OTHER_GID]}
+    scene.store.has = {1: [GROUP_HASH], 5: [OTHER_GID]}
     await scene.schedule.take_over()
     await scene.schedule.tell_store()
     assert scene.store.asked == [(CLAIM_MS, set(range(PARTITIONS)))]
-    assert scene.store.made_due == [GID, OTHER_GID]
+    assert scene.store.made_due == [GROUP_HASH, OTHER_GID]
 
 
 # --- whose turn is next

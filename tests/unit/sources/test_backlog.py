@@ -39,7 +39,7 @@ class World:
         self.progress.begin(dict.fromkeys(range(SEGMENTS), Checkpoint(100, T0 // 1000 - 60)))
         self.progress.begun()
         self.stream = signal_stream(self.progress, folder=self, client=self)
-        self.rest = self.stream.rest
+        self.backlog = self.stream.backlog
         self.reads = 0
         self.fails = 0
 
@@ -82,14 +82,14 @@ class World:
     async def resume(self, room: int) -> None:
         """Let there be so much room, until nothing more is taken."""
         self.room = room
-        reading = asyncio.create_task(self.rest.run(self.left, self.stream.retake))
+        reading = asyncio.create_task(self.backlog.run(self.left, self.stream.resume))
         await asyncio.sleep(3 * WAIT_SECONDS)
         reading.cancel()
         with suppress(asyncio.CancelledError):
             await reading
 
     def conclude(self) -> None:
-        """All that was taken is safe."""
+        """All that was taken is durable."""
         for name, version in self.taken:
             namespace = next(namespace for namespace, known in self.objects if known == name)
             ref = SignalRef(namespace, name, f"uid-{name}", 1, version)
@@ -116,11 +116,11 @@ def world() -> World:
 async def test_what_has_no_room_is_taken_in_its_order_once_there_is_some(world: World) -> None:
     world.room = 2
     await world.report("a", "b", "c", "d")
-    assert (world.names, len(world.rest), world.checkpoint) == (["a", "b"], 2, 100)
+    assert (world.names, len(world.backlog), world.checkpoint) == (["a", "b"], 2, 100)
     await world.resume(9)
     assert world.taken == [("a", 101), ("b", 102), ("c", 103), ("d", 104)]
     world.conclude()
-    assert (len(world.rest), world.checkpoint) == (0, 104)
+    assert (len(world.backlog), world.checkpoint) == (0, 104)
 
 
 async def test_what_comes_later_does_not_overtake_what_waits(world: World) -> None:
@@ -138,7 +138,7 @@ async def test_another_namespace_is_not_held_back(world: World) -> None:
     world.room = 1
     world.held["shop"] = 1
     await world.report("b", namespace="ops")
-    assert (world.names, world.rest.waits("shop"), world.rest.waits("ops")) == (["b"], True, False)
+    assert (world.names, world.backlog.waits("shop"), world.backlog.waits("ops")) == (["b"], True, False)
 
 
 async def test_namespaces_are_taken_again_by_turns(world: World) -> None:
@@ -208,7 +208,7 @@ async def test_namespace_that_runs_out_of_room_again_keeps_its_order(world: Worl
 async def test_api_server_that_fails_is_asked_again(world: World) -> None:
     await world.report("a")
     world.room, world.fails = 9, 1
-    reading = asyncio.create_task(world.rest.run(world.left, world.stream.retake))
+    reading = asyncio.create_task(world.backlog.run(world.left, world.stream.resume))
     await eventually(lambda: world.names == ["a"], what="what was left is taken")
     reading.cancel()
     with suppress(asyncio.CancelledError):
@@ -218,11 +218,11 @@ async def test_api_server_that_fails_is_asked_again(world: World) -> None:
 
 async def test_what_is_left_anew_out_of_its_order_goes_back_to_its_place(world: World) -> None:
     await world.report("a", "b", "c")
-    left = world.rest.drop("uid-b")
-    assert left
-    world.rest.leave("shop", left)
-    first = world.rest.drop("uid-a")
+    deferred = world.backlog.drop("uid-b")
+    assert deferred
+    world.backlog.defer("shop", deferred)
+    first = world.backlog.drop("uid-a")
     assert first
-    world.rest.leave("shop", first)
+    world.backlog.defer("shop", first)
     await world.resume(9)
     assert world.names == ["a", "b", "c"]

@@ -23,7 +23,7 @@ from stormfold.api.signal import Severity, SignalPhase
 from stormfold.kube.lease import Checkpoint
 from stormfold.kube.listwatch import Change, Changed, Deleted, Listed, Reached
 from stormfold.model.arrival import Arrival, EventRef, Target, Verdict
-from stormfold.sources.backlog import Left
+from stormfold.sources.backlog import Deferred
 from stormfold.sources.events.parser import MAX_COUNT, EventParser, SeenEvent
 from stormfold.sources.events.watch import SELECT
 from stormfold.sources.progress import ShardProgress
@@ -527,7 +527,7 @@ class Stream:
         self.submitted: list[EventRef] = []
         self.room = True
         self.stream = event_stream(shard, folder=self)
-        self.rest = self.stream.rest
+        self.backlog = self.stream.backlog
 
     async def submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
         """As the folder."""
@@ -545,7 +545,7 @@ class Stream:
         return [(ref.resource_version, ref.after, ref.count) for ref in self.submitted[before:]]
 
     def conclude(self, verdict: Verdict) -> None:
-        """The last that was submitted is safe."""
+        """The last that was submitted is durable."""
         self.stream.durable(replace(ARRIVAL, ref=self.submitted[-1]), verdict)
 
     @property
@@ -561,7 +561,7 @@ COUNTED = concluded(SignalPhase.FOLDED, Reason.COUNTED)
 NOT_GOVERNED = concluded(SignalPhase.REJECTED, Reason.NO_POLICY_MATCHES)
 
 
-async def test_new_event_is_submitted_and_holds_the_checkpoint_until_it_is_safe() -> None:
+async def test_new_event_is_submitted_and_holds_the_checkpoint_until_it_is_durable() -> None:
     stream = Stream()
     assert await stream.take(Changed(version(110))) == [(110, 0, 1)]
     assert stream.checkpoint == 109
@@ -580,16 +580,16 @@ async def test_event_is_submitted_with_the_occurrences_that_are_new() -> None:
     assert await stream.take(Changed(version(140, 7))) == [(140, 6, 7)]
 
 
-@pytest.mark.parametrize("safe", [True, False])
+@pytest.mark.parametrize("durable", [True, False])
 @pytest.mark.parametrize("count", [3, 2])
-async def test_count_that_does_not_rise_is_nothing_new(count: int, safe: bool) -> None:
+async def test_count_that_does_not_rise_is_nothing_new(count: int, durable: bool) -> None:
     stream = Stream()
     await stream.take(Changed(version(110, 3)))
-    if safe:
+    if durable:
         stream.conclude(COUNTED)
     again = version(120, count, metadata={"labels": {"seen": "yes"}})
     assert await stream.take(Changed(again), Listed([again], 130, frozenset())) == []
-    assert await stream.take(Changed(version(140, 4))) == [(140, 3 if safe else 0, 4)]
+    assert await stream.take(Changed(version(140, 4))) == [(140, 3 if durable else 0, 4)]
 
 
 OLD = {"creationTimestamp": "2025-12-31T23:00:00Z"}
@@ -664,7 +664,7 @@ async def test_arrival_comes_through_the_stream_that_read_it() -> None:
     assert stream.leading
 
 
-async def test_arrival_is_folded_without_what_has_become_safe_since_it_was_made() -> None:
+async def test_arrival_is_folded_without_what_has_become_durable_since_it_was_made() -> None:
     stream = Stream()
     await stream.take(Changed(version(110, 3)), Changed(version(120, 5)))
     first, second = (replace(ARRIVAL, ref=ref) for ref in stream.submitted)
@@ -681,7 +681,7 @@ async def test_checkpoint_follows_bookmarks() -> None:
     assert stream.checkpoint == 180
 
 
-async def test_event_that_expires_before_it_is_safe_still_holds_the_checkpoint() -> None:
+async def test_event_that_expires_before_it_is_durable_still_holds_the_checkpoint() -> None:
     stream = Stream()
     await stream.take(Changed(version(110)), Deleted("uid-1", 120))
     assert stream.checkpoint == 109
@@ -718,7 +718,7 @@ async def test_redis_may_forget_an_event_that_occurred_once_as_soon_as_its_creat
     assert stream.progress.trim() == 150
 
 
-async def test_redis_may_forget_the_lower_count_only_when_the_higher_is_safe() -> None:
+async def test_redis_may_forget_the_lower_count_only_when_the_higher_is_durable() -> None:
     stream = Stream()
     await stream.take(Changed(version(110, 2)))
     stream.conclude(COUNTED)
@@ -754,10 +754,10 @@ async def left_with(*counts: int) -> Stream:
 
 async def test_event_that_was_left_holds_the_checkpoint_and_is_taken_as_it_was_left() -> None:
     stream = await left_with(3)
-    assert (stream.submitted, len(stream.rest), stream.checkpoint) == ([], 1, 109)
-    left = stream.rest.drop("uid-1")
-    assert left == Left("uid-1", "shop", "web-0.18a1f0c3d2e4b501", 3, 110)
-    await stream.stream.retake(left, version(115, 3))
+    assert (stream.submitted, len(stream.backlog), stream.checkpoint) == ([], 1, 109)
+    deferred = stream.backlog.drop("uid-1")
+    assert deferred == Deferred("uid-1", "shop", "web-0.18a1f0c3d2e4b501", 3, 110)
+    await stream.stream.resume(deferred, version(115, 3))
     assert stream.submitted == [EventRef("uid-1", 110, 3, 0)]
     stream.conclude(COUNTED)
     assert stream.checkpoint == 110
@@ -765,9 +765,9 @@ async def test_event_that_was_left_holds_the_checkpoint_and_is_taken_as_it_was_l
 
 async def test_occurrences_that_were_left_come_with_newer_ones() -> None:
     stream = await left_with(3, 5)
-    left = stream.rest.drop("uid-1")
-    assert left
-    await stream.stream.retake(left, version(111, 5))
+    deferred = stream.backlog.drop("uid-1")
+    assert deferred
+    await stream.stream.resume(deferred, version(111, 5))
     assert stream.submitted == [EventRef("uid-1", 111, 5, 0)]
     stream.conclude(COUNTED)
     assert stream.checkpoint == 111
@@ -778,16 +778,16 @@ async def test_event_that_has_gone_before_it_was_read_holds_nothing_up() -> None
     before = sample("stormfold_signals_missed_total", kind="Event")
     await stream.take(Deleted("uid-1", 120))
     missed = sample("stormfold_signals_missed_total", kind="Event") - before
-    assert (len(stream.rest), stream.checkpoint, missed) == (0, 120, 3)
+    assert (len(stream.backlog), stream.checkpoint, missed) == (0, 120, 3)
 
 
 async def test_event_for_which_there_is_still_no_room_is_left_again() -> None:
     stream = await left_with(3)
-    left = stream.rest.drop("uid-1")
-    assert left
+    deferred = stream.backlog.drop("uid-1")
+    assert deferred
     stream.room = False
-    await stream.stream.retake(left, version(110, 3))
-    assert (stream.submitted, len(stream.rest), stream.checkpoint) == ([], 1, 109)
+    await stream.stream.resume(deferred, version(110, 3))
+    assert (stream.submitted, len(stream.backlog), stream.checkpoint) == ([], 1, 109)
 
 
 # --- any interleaving
@@ -814,8 +814,8 @@ class Occurrences(RuleBasedStateMachine):
     """An API server, a watch that is behind it, an operator that dies and comes back, and a Redis that
     remembers.
 
-    Folding, becoming safe, renewing and forgetting come in any order; Redis adds what an arrival of an Event
-    asks for: `count - max(after, what it remembers)`.
+    Folding, becoming durable, renewing and forgetting come in any order; Redis adds what an arrival of an
+    Event asks for: `count - max(after, what it remembers)`.
     """
 
     def __init__(self) -> None:
@@ -896,7 +896,7 @@ class Occurrences(RuleBasedStateMachine):
     @precondition(lambda self: self.queue or self.folded)
     @rule(data=st.data())
     def fold(self, data: st.DataObject) -> None:
-        """One that waits, or one that is not safe yet once more."""
+        """One that waits, or one that is not durable yet once more."""
         ref = data.draw(st.sampled_from([*self.queue, *self.folded]))
         count, version = self.remembered.get(ref.uid, (0, 0))
         new = max(0, ref.count - max(ref.after, count))
@@ -908,7 +908,7 @@ class Occurrences(RuleBasedStateMachine):
 
     @precondition(lambda self: self.folded)
     @rule(data=st.data())
-    def is_safe(self, data: st.DataObject) -> None:
+    def is_durable(self, data: st.DataObject) -> None:
         ref = data.draw(st.sampled_from(self.folded))
         self.folded.remove(ref)
         self.stream.durable(replace(ARRIVAL, ref=ref), COUNTED)

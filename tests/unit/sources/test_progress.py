@@ -1,4 +1,4 @@
-"""The checkpoint stays below what is not safe and never goes back; nothing is forgotten that cannot prove
+"""The checkpoint stays below what is not durable and never goes back; nothing is forgotten that cannot prove
 itself."""
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def test_checkpoint_begins_where_the_last_leader_left_it() -> None:
     assert progress.trim() == progress.kept_version == 100
 
 
-def test_checkpoint_is_just_below_the_first_that_is_not_safe() -> None:
+def test_checkpoint_is_just_below_the_first_that_is_not_durable() -> None:
     progress = begun()
     first, second = (progress.take(version, generation=1, created=T) for version in (110, 120))
     progress.reach(130)
     assert progress.checkpoint() == Checkpoint(109, 0)
-    second.safe = True
+    second.durable = True
     assert progress.checkpoint() == Checkpoint(109, 0)
-    first.safe = True
+    first.durable = True
     assert progress.checkpoint() == Checkpoint(130, T - CREATION_MARGIN_SECONDS)
 
 
@@ -72,7 +72,7 @@ def test_older_list_does_not_take_the_checkpoint_back() -> None:
 def test_creation_time_of_the_checkpoint_never_goes_back() -> None:
     progress = begun()
     for version, created in ((110, T), (120, T - 3_600)):
-        progress.take(version, generation=1, created=created).safe = True
+        progress.take(version, generation=1, created=created).durable = True
     assert progress.checkpoint() == Checkpoint(120, T - CREATION_MARGIN_SECONDS)
 
 
@@ -104,14 +104,14 @@ def test_id_is_kept_until_the_signal_proves_that_it_was_counted(
 ) -> None:
     progress = begun()
     taken = progress.take(110, generation=generation, created=created)
-    taken.safe = True
+    taken.durable = True
     progress.kept(Checkpoint(200, T))
     assert callable(prove)
     prove(taken)
     assert progress.trim() == trimmed
 
 
-def test_id_of_what_is_not_safe_is_kept_though_it_is_gone() -> None:
+def test_id_of_what_is_not_durable_is_kept_though_it_is_gone() -> None:
     progress = begun()
     progress.take(110, generation=1, created=T).gone = True
     progress.kept(Checkpoint(109, 0))
@@ -121,7 +121,7 @@ def test_id_of_what_is_not_safe_is_kept_though_it_is_gone() -> None:
 def test_ids_above_the_kept_checkpoint_are_kept() -> None:
     progress = begun()
     taken = progress.take(110, generation=1, created=T)
-    taken.safe = taken.marked = True
+    taken.durable = taken.marked = True
     assert progress.checkpoint().resource_version == 110
     assert progress.trim() == 100
 
@@ -141,29 +141,29 @@ def test_redis_forgets_nothing_while_something_met_at_start_may_be_mistaken_for_
     taken = note(105, generation=1, created=T)
     progress.reading.beginning = False
     progress.kept(Checkpoint(200, T))
-    taken.safe = True
+    taken.durable = True
     assert progress.trim() == 0
     progress.kept(Checkpoint(200, T + 1))
     assert progress.trim() == 200
 
 
-def test_what_is_safe_does_not_pile_up_behind_what_never_is() -> None:
+def test_what_is_durable_does_not_pile_up_behind_what_never_is() -> None:
     progress = begun()
     stuck = progress.take(110, generation=1, created=T)
     for version in range(111, 111 + 3 * SWEEP):
-        progress.take(version, generation=1, created=T + version).safe = True
-    assert len(progress._unsafe) <= SWEEP + 1
+        progress.take(version, generation=1, created=T + version).durable = True
+    assert len(progress._in_flight) <= SWEEP + 1
     assert progress.checkpoint() == Checkpoint(109, 0)
-    stuck.safe = True
+    stuck.durable = True
     assert progress.checkpoint() == Checkpoint(version, T + version - CREATION_MARGIN_SECONDS)
 
 
 def test_proven_ids_do_not_pile_up_behind_one_that_must_be_kept() -> None:
     progress = begun()
-    progress.take(110, generation=2, created=T).safe = True
+    progress.take(110, generation=2, created=T).durable = True
     for version in range(111, 111 + 5 * SWEEP):
         taken = progress.take(version, generation=2, created=T)
-        taken.safe = taken.gone = True
+        taken.durable = taken.gone = True
         progress.kept(progress.checkpoint())
         assert progress.trim() == 109
     assert len(progress._unproven) <= SWEEP + 1
@@ -191,7 +191,7 @@ def test_signal_met_at_start_was_counted_or_not(
     assert found == counted
 
 
-def test_segments_that_have_nothing_unsafe_do_not_wait_for_one_that_has() -> None:
+def test_segments_that_have_nothing_in_flight_do_not_wait_for_one_that_has() -> None:
     shard = ShardProgress((SHOP, BANK))
     shard.begin({SHOP: Checkpoint(100, T), BANK: Checkpoint(90, T)})
     assert shard.trim() == {}, "before the first list is taken in"
@@ -200,16 +200,17 @@ def test_segments_that_have_nothing_unsafe_do_not_wait_for_one_that_has() -> Non
     shard.reach(120)
     assert shard.checkpoints() == {SHOP: Checkpoint(109, T), BANK: Checkpoint(120, T)}
     assert shard.trim() == shard.kept_versions() == {SHOP: 100, BANK: 90}
-    shop.safe = shop.marked = True
+    shop.durable = shop.marked = True
     shard.kept(shard.checkpoints())
     assert shard.kept_versions() == {SHOP: 120, BANK: 120}
 
 
 class Shard(RuleBasedStateMachine):
-    """Signals that are taken, become safe, are marked and deleted in any order, with renewals in between."""
+    """Signals that are taken, become durable, are marked and deleted in any order, with renewals in
+    between."""
 
     waiting = Bundle("waiting")
-    safe = Bundle("safe")
+    durable = Bundle("durable")
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,16 +233,16 @@ class Shard(RuleBasedStateMachine):
         self.read += step
         self.progress.reach(self.read)
 
-    @rule(target=safe, taken=consumes(waiting))
-    def make_safe(self, taken: Taken) -> Taken:
-        taken.safe = True
+    @rule(target=durable, taken=consumes(waiting))
+    def make_durable(self, taken: Taken) -> Taken:
+        taken.durable = True
         return taken
 
-    @rule(taken=safe)
+    @rule(taken=durable)
     def mark(self, taken: Taken) -> None:
         taken.marked = True
 
-    @rule(taken=st.one_of(safe, waiting))
+    @rule(taken=st.one_of(durable, waiting))
     def delete(self, taken: Taken) -> None:
         taken.gone = True
 
@@ -251,32 +252,32 @@ class Shard(RuleBasedStateMachine):
         return multiple()
 
     @invariant()
-    def checkpoint_passes_nothing_unsafe_and_never_goes_back(self) -> None:
+    def checkpoint_passes_nothing_in_flight_and_never_goes_back(self) -> None:
         checkpoint = self.progress.checkpoint()
-        unsafe = [taken for taken in self.all if not taken.safe]
-        below = min((taken.resource_version - 1 for taken in unsafe), default=self.read)
+        in_flight = [taken for taken in self.all if not taken.durable]
+        below = min((taken.resource_version - 1 for taken in in_flight), default=self.read)
         assert checkpoint.resource_version == below
         assert checkpoint.resource_version >= self.last.resource_version
         assert checkpoint.created_before >= self.last.created_before
         self.last = checkpoint
 
     @invariant()
-    def nothing_is_trimmed_that_is_unsafe_unkept_or_unproven(self) -> None:
+    def nothing_is_trimmed_that_is_in_flight_unkept_or_unproven(self) -> None:
         trim = self.progress.trim()
         assert self.trimmed <= trim <= self.progress.kept_version <= self.last.resource_version
         kept = self.progress._kept
         for taken in self.all:
             if taken.resource_version <= trim:
                 proven = taken.generation == 1 and taken.created < kept.created_before
-                assert taken.safe
+                assert taken.durable
                 assert taken.gone or taken.marked or proven
         self.trimmed = trim
 
     @invariant()
-    def restart_takes_all_that_is_not_safe(self) -> None:
+    def restart_takes_all_that_is_not_durable(self) -> None:
         successor = Reader(self.progress._kept)
         for taken in self.all:
-            if not taken.safe and not taken.marked and taken.resource_version > self.progress.kept_version:
+            if not taken.durable and not taken.marked and taken.resource_version > self.progress.kept_version:
                 assert not successor.counted_before(
                     taken.resource_version,
                     generation=taken.generation,

@@ -255,7 +255,7 @@ def own_mark() -> Seen:
     return version(120, status={"phase": "Folded", "observedGeneration": 1})
 
 
-async def test_new_signal_is_submitted_and_holds_the_checkpoint_until_it_is_safe() -> None:
+async def test_new_signal_is_submitted_and_holds_the_checkpoint_until_it_is_durable() -> None:
     shard = Shard()
     assert await shard.take(Changed(version(110))) == [("changed", 110), ("submitted", REF)]
     assert shard.progress.checkpoint().resource_version == 109
@@ -265,17 +265,17 @@ async def test_new_signal_is_submitted_and_holds_the_checkpoint_until_it_is_safe
 
 
 @pytest.mark.parametrize("again", [edit_of_metadata, own_mark])
-@pytest.mark.parametrize("safe", [True, False])
-async def test_signal_that_was_taken_is_not_submitted_again(again: Callable[[], Seen], safe: bool) -> None:
+@pytest.mark.parametrize("durable", [True, False])
+async def test_signal_that_was_taken_is_not_submitted_again(again: Callable[[], Seen], durable: bool) -> None:
     shard = Shard()
     await shard.take(Changed(version(110)))
-    if safe:
+    if durable:
         shard.conclude(REF, COUNTED)
     assert await shard.take(Changed(again())) == [("changed", 120)]
     assert await shard.take(Listed([again()], 130, frozenset())) == [("changed", 120)]
 
 
-async def test_signal_that_was_edited_before_it_was_safe_is_concluded_as_it_is_now() -> None:
+async def test_signal_that_was_edited_before_it_was_durable_is_concluded_as_it_is_now() -> None:
     shard = Shard()
     await shard.take(Changed(version(110)), Changed(edit_of_metadata()))
     shard.conclude(REF, COUNTED)
@@ -401,7 +401,7 @@ async def test_discarded_signal_whose_mark_is_refused_holds_the_checkpoint_no_lo
     assert shard.progress.checkpoint().resource_version == 110
 
 
-async def test_signal_deleted_before_it_is_safe_still_holds_the_checkpoint() -> None:
+async def test_signal_deleted_before_it_is_durable_still_holds_the_checkpoint() -> None:
     shard = Shard()
     assert await shard.take(Changed(version(110)), Deleted("uid-1", 120)) == [
         ("changed", 110),

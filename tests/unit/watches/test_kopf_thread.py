@@ -125,7 +125,7 @@ def test_namespace_that_has_gone_has_no_labels(handlers: dict[str, list[Any]], t
 def test_request_is_handed_over_as_it_is(
     handlers: dict[str, list[Any]], told: Told, kind: str | None, word: str
 ) -> None:
-    body = {"metadata": {"name": "storm-1"}, "spec": {"gid": "g"}}
+    body = {"metadata": {"name": "storm-1"}, "spec": {"groupHash": "g"}}
     call(handlers["remediationrequests"][0], type=kind, body=kopf.Body(body), name="storm-1")
     assert told == [(word, (body,))]
 

@@ -1,46 +1,108 @@
 #!lua flags=allow-oom
 --[[
-  Freeze a storm that is to be closed, so that its last status can be written.
+  Drop a storm but for its epoch: its request is closed, or its signals are discarded.
 
-  KEYS[1]  storm    string  sf:{p<n>}:storm:<gid>; see keys.py
-  KEYS[2]  hll      HyperLogLog  sf:{p<n>}:hll:<gid>
-  KEYS[3]  opening  string  sf:{p<n>}:opening:<gid>
-  ARGV[1]  epoch to close
-  ARGV[2]  its incarnation
-  ARGV[3]  folded at which it may be closed, or -1: at any
-  ARGV[4]  reason, as the request's condition will say it
-  ARGV[5]  now, Unix ms, the caller's clock
+  KEYS[1]  storm      string  sf:{p<n>}:storm:<group_hash>; see keys.py
+  KEYS[2]  due        zset  sf:{p<n>}:due; member group_hash, score Unix ms
+  KEYS[3]  ids        zset  sf:{p<n>}:ids:<group_hash>
+  KEYS[4]  hll        HyperLogLog  sf:{p<n>}:hll:<group_hash>
+  KEYS[5]  instances  set   sf:{p<n>}:instances:<group_hash>
+  KEYS[6]  opening    string  sf:{p<n>}:opening:<group_hash>
+  KEYS[7]  counted    hash  sf:{p<n>}:counted:<group_hash>
+  KEYS[8]  beyond     HyperLogLog  sf:{p<n>}:beyond:<group_hash>
+  ARGV[1]  group_hash
+  ARGV[2]  epoch to close
+  ARGV[3]  its incarnation
+  ARGV[4]  'closed': the request of a frozen storm is closed;
+           'discarded': an open group makes no request
+  ARGV[5]  folded at which it may be discarded
+  ARGV[6]  how long to remember the epoch, seconds
+  ARGV[7]  how long to know its alerts and Events, and its Signals that are not trimmed yet, seconds
+  ARGV[8]  folded that its request held when it was looked at; more than that: it may not be discarded
+  ARGV[9]  what is told of its signals if it is discarded
 
-  Returns     {word, resources by HyperLogLog, opening, {field, value, …}, {listed resource, signals, …}}, the rest
-              only for 'closing'
-              'closing'  frozen; a repeated call gives the same
-              'moved'    signals came meanwhile
-              'gone'     Redis knows no such storm, it is closed, or it has another incarnation
+  Returns     'closed'
+              'moved'    signals came meanwhile, or the storm to be closed is not frozen, or it has another
+                         incarnation: Redis had lost it
+              'gone'     Redis knows no such storm, or it is gone already
+              'lost'     it was to be discarded and another server had counted it, so that this one may lack
+                         its last words: it is gone, and none of its signals may be told anything
               'newer-epoch'  a later storm of the group has opened
-  Guarantees  from 'closing' on nothing is counted into this epoch; a repeated call changes nothing
+  Guarantees  what was counted stays counted: a closed storm leaves the newest resourceVersion of each segment
+              as the floor below which fold counts nothing, and its alerts and Events are known for a while;
+              what was discarded is known as such by then, whoever folds it again; a repeated call changes
+              nothing; O(fields), and O(signals known one by one) where some are discarded
 ]]
-local storm_key, hll, opening = KEYS[1], KEYS[2], KEYS[3]
-local epoch, incarnation, expected, reason, now = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local storm, due, ids, hll = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local instances, opening, counted, beyond = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local group_hash, epoch, incarnation, why, expected = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
+local keep_seconds, counted_seconds, known_written, told = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
+local SERVER_CHARACTERS = 4
+local server = string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), 1, SERVER_CHARACTERS)
+local packed = redis.call('GET', storm)
+local map = packed and cmsgpack.unpack(packed)
 
-local function flat(map)
-  local pairs_of = {}
-  for key, value in pairs(map) do
-    pairs_of[#pairs_of + 1] = key
-    pairs_of[#pairs_of + 1] = value
+-- Marks the starts of alerts that are in this storm, and in no earlier one.
+local function discard_alerts()
+  if (map.na or 0) == 0 then return end
+  local alerts, opened = redis.call('HGETALL', counted), string.format('%.0f', map.o)
+  for i = 1, #alerts, 2 do
+    local head, starts = string.match(alerts[i + 1], '^(%a%d+)(,.+)$')
+    if head and string.sub(head, 2) == opened then
+      local marked = string.gsub(starts .. ',', '(%d),', '%1d,')
+      redis.call('HSET', counted, alerts[i], head .. string.sub(marked, 1, -2))
+    end
   end
-  return pairs_of
 end
 
-local packed = redis.call('GET', storm_key)
-local storm = packed and cmsgpack.unpack(packed)
-if not storm or storm.s == 'c' then return { 'gone' } end
-if storm.e ~= epoch then return { 'newer-epoch' } end
-if (storm.g or '') ~= incarnation then return { 'gone' } end
-if storm.s == 'o' then
-  if expected >= 0 and (storm.t or 0) + (storm.n or 0) ~= expected then return { 'moved' } end
-  storm.s, storm.cr, storm.ct = 'x', reason, now
-  redis.call('SET', storm_key, cmsgpack.pack(storm))
+-- Marks the Signals of this storm: those above the floor of their segment, which the end of an id names.
+local function discard_signals()
+  local signals = redis.call('ZRANGE', ids, 0, -1, 'WITHSCORES')
+  for i = 1, #signals, 2 do
+    local segment = string.format('%d', tonumber(string.sub(signals[i], -1), 16))
+    if tonumber(signals[i + 1]) > (map['fl' .. segment] or 0) then
+      redis.call('ZADD', ids, '-' .. signals[i + 1], signals[i])
+    end
+  end
 end
-local listed = storm.rs
-storm.rs = nil
-return { 'closing', redis.call('PFCOUNT', hll), redis.call('GET', opening) or '', flat(storm), flat(listed) }
+
+if not map or map.s == 'c' then
+  redis.call('ZREM', due, group_hash)
+  return 'gone'
+end
+if map.e ~= epoch then return 'newer-epoch' end
+if (map.g or '') ~= incarnation then return 'moved' end
+local discarded = why == 'discarded'
+local kept = { e = epoch, s = 'c', la = map.la, ls = map.ls, ds = map.ds, dr = map.dr }
+local lost = false
+if discarded then
+  if (map.t or 0) + (map.n or 0) ~= expected or map.s ~= 'o' then return 'moved' end
+  if (map.w or 0) > known_written then return 'moved' end
+  kept.e = epoch - 1
+  lost = string.sub(map.g or '', -SERVER_CHARACTERS) ~= server
+  if lost then
+    redis.call('DEL', ids, counted)
+    kept.la, kept.ds, kept.dr = map.ls, nil, nil
+  else
+    discard_alerts()
+    discard_signals()
+    kept.ds, kept.dr = server, told
+  end
+elseif map.s ~= 'x' then
+  return 'moved'
+end
+for field, value in pairs(map) do
+  local stream = string.match(field, '^p(e?%d+)$')
+  if stream then
+    -- How far a segment was counted is the floor of the next storm; what is discarded leaves the floor that it had, and
+    -- that there was something of the segment: ids are kept for as long as one of theirs may be needed.
+    kept['fl' .. stream] = discarded and (map['fl' .. stream] or 0) or value
+  end
+end
+redis.call('DEL', hll, instances, opening, beyond)
+redis.call('SET', storm, cmsgpack.pack(kept), 'EX', keep_seconds)
+redis.call('EXPIRE', counted, counted_seconds)
+-- The floor does not tell a Signal whose metadata were edited after it was counted, nor one that was discarded.
+redis.call('EXPIRE', ids, counted_seconds)
+redis.call('ZREM', due, group_hash)
+return lost and 'lost' or 'closed'

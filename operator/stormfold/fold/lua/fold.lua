@@ -3,19 +3,19 @@
   Count a batch of signals into the storms of one partition, each signal once.
 
   KEYS[1]  checkpoint  hash  sf:{p<n>}:checkpoint; field segment, value resourceVersion
-  KEYS[2]  due         zset  sf:{p<n>}:due; member gid, score Unix ms
-  KEYS[3]  storm       string  sf:{p<n>}:storm:<gid>; a map in MessagePack, its fields are listed in keys.py
-  KEYS[4]  ids         zset  sf:{p<n>}:ids:<gid>; member id of a Signal, score resourceVersion
-  KEYS[5]  hll         HyperLogLog  sf:{p<n>}:hll:<gid>
-  KEYS[6]  instances   set   sf:{p<n>}:instances:<gid>; 2i + 1 for firing, 2i for resolved
-  KEYS[7]  opening     string  sf:{p<n>}:opening:<gid>
-  KEYS[8]  counted     hash  sf:{p<n>}:counted:<gid>; alerts and Events, see keys.py
-  KEYS[9]  beyond      HyperLogLog  sf:{p<n>}:beyond:<gid>; alerts that do not fit in there
+  KEYS[2]  due         zset  sf:{p<n>}:due; member group_hash, score Unix ms
+  KEYS[3]  storm       string  sf:{p<n>}:storm:<group_hash>; a map in MessagePack, its fields are listed in keys.py
+  KEYS[4]  ids         zset  sf:{p<n>}:ids:<group_hash>; member id of a Signal, score resourceVersion
+  KEYS[5]  hll         HyperLogLog  sf:{p<n>}:hll:<group_hash>
+  KEYS[6]  instances   set   sf:{p<n>}:instances:<group_hash>; 2i + 1 for firing, 2i for resolved
+  KEYS[7]  opening     string  sf:{p<n>}:opening:<group_hash>
+  KEYS[8]  counted     hash  sf:{p<n>}:counted:<group_hash>; alerts and Events, see keys.py
+  KEYS[9]  beyond      HyperLogLog  sf:{p<n>}:beyond:<group_hash>; alerts that do not fit in there
            KEYS[3] … KEYS[9] come once more for each further storm
   ARGV[1]  now, Unix ms, the caller's clock
   ARGV[2]  beginning of the incarnation of the storms that open or are continued now; its end names the server
   ARGV[3]  how many storms follow; for each of them:
-           gid, terms, opening, known epoch, known folded, known incarnation (the last '' for none),
+           group_hash, terms, opening, known epoch, known folded, known incarnation (the last '' for none),
            incarnation not to be trusted or '', what the storm must be continued from ('' for nothing) if
            the caller is to be sure of its alerts, seed epoch, seed folded, the seed: a storm in JSON, or '',
            how many arguments follow for its signals: m, k, and for each of m signals if k is 0:
@@ -38,7 +38,7 @@
 
   Returns     per storm {word, epoch, folded, open 0|1, next deadline in Unix ms or 0, folded that the
               request holds, incarnation or '', what was last told of a group that was discarded, ordinal
-              of each signal …}, of a sum that is all new only the first; ordinal 0: it was safe before; below 0: an
+              of each signal …}, of a sum that is all new only the first; ordinal 0: it was durable before; below 0: an
               alert that may have been counted before; nil: it was discarded
               'counted'  the storm holds the signals
               'lost'     Redis knows less than the caller, or the storm was counted by another server, such as
@@ -721,13 +721,13 @@ end
 
 -- Forgets a storm of another server that has no request: whoever counted into it does so again. The alerts of earlier
 -- storms are not known any more either.
-local function drop(before, gid, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
+local function drop(before, group_hash, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
   local map = { e = before.e - 1, s = 'c', la = before.ls, ls = before.ls }
   for field, value in pairs(before) do
     if string.match(field, FLOOR) then map[field] = value end
   end
   redis.call('DEL', ids_key, hll_key, instances_key, counted_key, beyond_key)
-  redis.call('ZREM', due_key, gid)
+  redis.call('ZREM', due_key, group_hash)
   keep(storm_key, map)
   return map
 end
@@ -735,7 +735,7 @@ end
 -- Puts the seed in the place of what there is. Its alerts and Events stay known if the request was closed with just
 -- what Redis has: its closing is not noted here yet.
 local function continue(
-  before, seed, gid, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key
+  before, seed, group_hash, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key
 )
   redis.call('DEL', hll_key, instances_key, beyond_key)
   redis.call('ZREMRANGEBYSCORE', ids_key, 0, '+inf')
@@ -744,7 +744,7 @@ local function continue(
   if before then map.ds, map.dr = before.ds, before.dr end
   if map.s == 'o' then
     map.g = incarnation
-    redis.call('ZADD', due_key, now, gid)
+    redis.call('ZADD', due_key, now, group_hash)
   end
   if before and map.s == 'c' and before.g == map.g and folded_of(before) == map.w then
     map.la = before.la
@@ -797,10 +797,10 @@ local function read_sum(map, m, k, first, ids_key)
   return nil, 1, above
 end
 
-local looks = {} -- when to look at the storms of the batch: score and gid
+local looks = {} -- when to look at the storms of the batch: score and group_hash
 
 local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
-  local gid, terms, opening = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local group_hash, terms, opening = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local known_epoch, known_folded, known_incarnation = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5]
   local distrusted, basis = ARGV[at + 6], ARGV[at + 7]
   local seed_epoch, seed_folded, seed = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9]), ARGV[at + 10]
@@ -817,9 +817,9 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     return { 'lost', 0, 0, 0, 0, 0, '', '' }
   end
   if map and map.ds and map.ds ~= server then void_discards(map, storm_key, ids_key, counted_key) end
-  if foreign and seed == '' then map = drop(map, gid, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key) end
+  if foreign and seed == '' then map = drop(map, group_hash, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key) end
   if seed ~= '' and (foreign or behind(map, seed_epoch, seed_folded) or (map.s ~= 'c' and map.g == distrusted)) then
-    map = continue(map, seed, gid, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
+    map = continue(map, seed, group_hash, opening, storm_key, ids_key, hll_key, instances_key, opening_key, counted_key, beyond_key)
   elseif not map then
     redis.call('DEL', ids_key, hll_key, instances_key, counted_key, beyond_key)
     map = { e = 0, s = 'c' }
@@ -857,7 +857,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     keep(storm_key, map)
     due = next_due(map, limits)
     looks[#looks + 1] = due
-    looks[#looks + 1] = gid
+    looks[#looks + 1] = group_hash
   end
   signal_args = ARGV
   if known then remember(known, map.s == 'c', counted_key) end

@@ -2,8 +2,8 @@
 --[[
   Say what a group knows of some alerts.
 
-  KEYS[1]  storm    string  sf:{p<n>}:storm:<gid>; see keys.py
-  KEYS[2]  counted  hash  sf:{p<n>}:counted:<gid>; see keys.py
+  KEYS[1]  storm    string  sf:{p<n>}:storm:<group_hash>; see keys.py
+  KEYS[2]  counted  hash  sf:{p<n>}:counted:<group_hash>; see keys.py
   ARGV[1]  how long the alerts of a closed storm are known after the last repeat of one, seconds
   ARGV[2]  id of an alert, and so on
 

@@ -2,7 +2,7 @@
 --[[
   Say from where on a storm counts each stream.
 
-  KEYS[1]  storm  string  sf:{p<n>}:storm:<gid>; see keys.py
+  KEYS[1]  storm  string  sf:{p<n>}:storm:<group_hash>; see keys.py
 
   Returns     {stream, oldest resourceVersion counted, …}
   Guarantees  changes nothing; O(fields)

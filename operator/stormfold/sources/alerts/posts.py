@@ -171,7 +171,7 @@ class Shares:
             del self._taken[caller.name]
 
 
-class Held:
+class Reservation:
     """Bytes of one body, out of the shares of its caller."""
 
     def __init__(self, shares: Shares, caller: Caller) -> None:
@@ -190,7 +190,7 @@ class Held:
         self._number = 0
 
 
-def no_room(refused: Sequence[Arrival]) -> RefusalError:
+def over_limit(refused: Sequence[Arrival]) -> RefusalError:
     """The answer to a post of which some alerts are not taken: it is to be sent again, and the others count
     once."""
     namespaces = sorted({arrival.namespace for arrival in refused})

@@ -37,16 +37,16 @@ from stormfold.sources.alerts.heads import MAX_BODY, PATH, bearer_token, check_h
 from stormfold.sources.alerts.parser import PIECE, SOURCE, AlertParser, Body, BodyError, Policies, Refusal
 from stormfold.sources.alerts.posts import (
     Answer,
-    Held,
     Post,
     RefusalError,
+    Reservation,
     Shares,
     index_of,
     listed,
     log_rejected,
     named,
-    no_room,
     none_taken,
+    over_limit,
     shortened,
 )
 from stormfold.sources.signals.stream import RECEIVED, REJECTED
@@ -167,7 +167,7 @@ class Webhook:
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
 
-    # --- the life of the server
+    # --- the incarnation of the server
 
     async def start(self) -> None:
         """Listen. Raises OSError if the port is taken or a file cannot be used."""
@@ -321,7 +321,7 @@ class Webhook:
         except TimeoutError:
             raise RefusalError(
                 503,
-                Reason.NOT_SAFE_IN_TIME,
+                Reason.NOT_DURABLE_IN_TIME,
                 f"not all alerts were taken within {self._options.wait_seconds:g} s"
                 f"{': ' + post.delay if post.delay else ''}; they count once, however often they are posted",
             ) from None
@@ -347,10 +347,10 @@ class Webhook:
         return caller
 
     @contextmanager
-    def _under_way(self, caller: Caller) -> Iterator[Held]:
+    def _under_way(self, caller: Caller) -> Iterator[Reservation]:
         self._posts.take(caller, 1)
         IN_FLIGHT.inc()
-        held = Held(self._bytes, caller)
+        held = Reservation(self._bytes, caller)
         try:
             yield held
         finally:
@@ -358,7 +358,7 @@ class Webhook:
             IN_FLIGHT.dec()
             self._posts.give(caller, 1)
 
-    async def _read(self, request: web.Request, held: Held) -> bytearray:
+    async def _read(self, request: web.Request, held: Reservation) -> bytearray:
         """The body, if it is not too large and comes in time."""
         data = bytearray()
         try:
@@ -389,7 +389,7 @@ class Webhook:
             raise RefusalError(code, exc.reason, exc.message) from None
         return body
 
-    async def _take(self, body: Body, post: Post, caller: Caller, held: Held) -> Answer:
+    async def _take(self, body: Body, post: Post, caller: Caller, held: Reservation) -> Answer:
         TRUNCATED.inc(body.truncated)
         SHORTENED.labels(how="cut").inc(body.shortened.labels_cut)
         SHORTENED.labels(how="left-out").inc(body.shortened.labels_left_out)
@@ -407,7 +407,7 @@ class Webhook:
             held.give()  # from here on the folder counts what it holds
             RECEIVED.labels(source=SOURCE).inc(len(arrivals) - len(refused))
             if refused:
-                raise no_room(refused)
+                raise over_limit(refused)
             await post.wait()
         finally:
             post.leave()

@@ -21,8 +21,8 @@ from stormfold.kube.lease import Lease
 from stormfold.kube.listwatch import Change
 from stormfold.model.arrival import Arrival, EventRef, Verdict
 from stormfold.policy.matching import EVENT_SOURCE
-from stormfold.sources.backlog import MISSED, Left, Rest
-from stormfold.sources.changes import take_apart
+from stormfold.sources.backlog import MISSED, Backlog, Deferred
+from stormfold.sources.changes import apply_change
 from stormfold.sources.events.parser import EventParser, SeenEvent, rejected
 from stormfold.sources.progress import Progress, ShardProgress, Taken
 from stormfold.sources.signals.stream import DISCARDED, RECEIVED, REJECTED
@@ -47,12 +47,12 @@ class Known:
 
     taken: int
     """Its occurrences up to this one were taken in, or are not to be counted."""
-    safe: int
-    """Those up to this one are safe, or are not to be counted."""
+    durable: int
+    """Those up to this one are durable, or are not to be counted."""
     remembered: Taken | None = None
     """Under which resourceVersion Redis remembers its count, so that it must not forget it yet."""
     waiting: int = 0
-    """How many arrivals are not safe yet. Until all are, Redis must not forget the Event, though it is
+    """How many arrivals are not durable yet. Until all are, Redis must not forget the Event, though it is
     gone."""
     gone: bool = False
 
@@ -70,21 +70,23 @@ class EventStream:
         folder: Folder,
     ) -> None:
         """`progress` is of this stream alone: Events may lie in an etcd of their own. What the folder has no
-        room for goes to the `rest`, until `retake`."""
+        room for goes to the `backlog`, until `resume`."""
         self._progress = progress
         self._lease = lease
         self._enricher = enricher
         self._folder = folder
         self.parse = EventParser(self)
-        self.rest: Rest[SeenEvent] = Rest(client, kind="Event", collection=paths.events, parse=self.parse)
+        self.backlog: Backlog[SeenEvent] = Backlog(
+            client, kind="Event", collection=paths.events, parse=self.parse
+        )
         self._known: dict[str, Known] = {}
         self._waiting: dict[tuple[str, int], tuple[Taken, int]] = {}
-        """(uid, count) → what is not safe yet, and how many occurrences came with it."""
+        """(uid, count) → what is not durable yet, and how many occurrences came with it."""
         self._live = 0
 
     async def take(self, change: Change[SeenEvent]) -> None:
         """Take in one change of the collection."""
-        await take_apart(change, self._progress, take=self._take_item, forget=self._forget)
+        await apply_change(change, self._progress, take=self._take_item, forget=self._forget)
         LIVE.inc(len(self._known) - self._live)
         self._live = len(self._known)
 
@@ -93,20 +95,20 @@ class EventStream:
         if known is None:
             return
         known.gone = True
-        MISSED.labels(kind="Event").inc(self._drop_left(uid, known))
+        MISSED.labels(kind="Event").inc(self._drop_deferred(uid, known))
         if not known.waiting:
             del self._known[uid]
             if known.remembered:
                 known.remembered.gone = True
 
-    def _drop_left(self, uid: str, known: Known) -> int:
+    def _drop_deferred(self, uid: str, known: Known) -> int:
         """What was left of an Event is gone, or comes with something newer; gives how many occurrences these
         are."""
-        left = self.rest.drop(uid)
-        if left is None:
+        deferred = self.backlog.drop(uid)
+        if deferred is None:
             return 0
-        taken, occurrences = self._waiting.pop((uid, left.generation))
-        taken.safe = taken.gone = True
+        taken, occurrences = self._waiting.pop((uid, deferred.generation))
+        taken.durable = taken.gone = True
         known.waiting -= 1
         return occurrences
 
@@ -127,10 +129,10 @@ class EventStream:
         if new <= 0:
             return
         known.taken = seen.count
-        ref = EventRef(seen.uid, seen.resource_version, seen.count, known.safe, seen.span_ms)
+        ref = EventRef(seen.uid, seen.resource_version, seen.count, known.durable, seen.span_ms)
         taken = progress.take(seen.resource_version, generation=seen.count, created=seen.created)
         # Occurrences that were left come with these, if they were not read before.
-        waiting = new + self._drop_left(seen.uid, known)
+        waiting = new + self._drop_deferred(seen.uid, known)
         self._waiting[ref.uid, ref.count] = taken, waiting
         known.waiting += 1
         if isinstance(seen.outcome, Verdict):
@@ -138,25 +140,27 @@ class EventStream:
             self._conclude(ref, seen.outcome)
             return
         RECEIVED.labels(source=EVENT_SOURCE).inc(new)
-        namespace = await self._submit(replace(seen.outcome, ref=ref), self.rest.waits)
+        namespace = await self._submit(replace(seen.outcome, ref=ref), self.backlog.waits)
         if namespace is not None:
-            self.rest.leave(
-                namespace, Left(seen.uid, seen.namespace, seen.name, seen.count, seen.resource_version)
+            self.backlog.defer(
+                namespace, Deferred(seen.uid, seen.namespace, seen.name, seen.count, seen.resource_version)
             )
 
-    async def retake(self, left: Left, seen: SeenEvent) -> None:
+    async def resume(self, deferred: Deferred, seen: SeenEvent) -> None:
         """Take what was left, under the resourceVersion under which it was left: that is its place in its
         group."""
-        known = self._known[left.uid]
-        ref = EventRef(left.uid, left.resource_version, left.generation, known.safe, seen.span_ms)
+        known = self._known[deferred.uid]
+        ref = EventRef(
+            deferred.uid, deferred.resource_version, deferred.generation, known.durable, seen.span_ms
+        )
         if not isinstance(seen.outcome, Arrival):
             self._conclude(ref, seen.outcome or rejected(Reason.INVALID_SIGNAL, "now a Normal Event"))
             return
-        namespace = await self._submit(replace(seen.outcome, ref=ref), self.rest.others_wait)
+        namespace = await self._submit(replace(seen.outcome, ref=ref), self.backlog.others_wait)
         if namespace is not None:
-            self.rest.leave(namespace, left)
-            if known.gone or known.taken > left.generation:
-                self._drop_left(left.uid, known)
+            self.backlog.defer(namespace, deferred)
+            if known.gone or known.taken > deferred.generation:
+                self._drop_deferred(deferred.uid, known)
 
     async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
         return await self._folder.submit(await self._enricher.enriched(arrival), waits)
@@ -167,7 +171,7 @@ class EventStream:
         return self._lease.leading
 
     def folded(self, arrival: Arrival) -> None:
-        """Nothing: an Event is safe only once its request holds it."""
+        """Nothing: an Event is durable only once its request holds it."""
 
     def delayed(self, arrival: Arrival, why: str) -> None:
         """Nothing: an Event waits in the cluster for as long as it takes."""
@@ -181,9 +185,9 @@ class EventStream:
         self._conclude(arrival.ref, verdict)
 
     def _conclude(self, ref: EventRef, verdict: Verdict) -> None:
-        """The occurrences up to `ref.count` are safe: a request holds them, or none will."""
+        """The occurrences up to `ref.count` are durable: a request holds them, or none will."""
         taken, new = self._waiting.pop((ref.uid, ref.count))
-        taken.safe = True
+        taken.durable = True
         if verdict.reason is Reason.NO_POLICY_MATCHES:
             NOT_GOVERNED.inc(new)
         elif verdict.phase is SignalPhase.REJECTED:
@@ -191,24 +195,24 @@ class EventStream:
         elif verdict.phase is SignalPhase.DISCARDED:
             DISCARDED.labels(source=EVENT_SOURCE, reason=verdict.reason.value).inc(new)
         known = self._known[ref.uid]
-        if ref.count < known.safe or verdict.phase is SignalPhase.REJECTED:
+        if ref.count < known.durable or verdict.phase is SignalPhase.REJECTED:
             taken.gone = True  # Redis remembers a higher count, or it never heard of these occurrences
         else:
             if known.remembered:
                 known.remembered.gone = True
             known.remembered = taken
-        known.safe = max(known.safe, ref.count)
+        known.durable = max(known.durable, ref.count)
         known.waiting -= 1
         if known.gone:
             self._forget(ref.uid)
 
     def current(self, arrival: Arrival) -> Arrival:
-        """The arrival without those of its occurrences that have become safe since it was made."""
+        """The arrival without those of its occurrences that have become durable since it was made."""
         ref = arrival.ref
         known = self._known.get(ref.uid) if isinstance(ref, EventRef) else None
-        if not isinstance(ref, EventRef) or known is None or known.safe <= ref.after:
+        if not isinstance(ref, EventRef) or known is None or known.durable <= ref.after:
             return arrival
-        return replace(arrival, ref=replace(ref, after=min(known.safe, ref.count)))
+        return replace(arrival, ref=replace(ref, after=min(known.durable, ref.count)))
 
 
 def _counted_before(progress: Progress, seen: SeenEvent) -> int:

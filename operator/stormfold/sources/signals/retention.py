@@ -1,4 +1,5 @@
-"""Retention: safe Signals are deleted once they have been kept long enough, or their namespace has too many.
+"""Retention: durable Signals are deleted once they have been kept long enough, or their namespace has too
+many.
 
 A Signal is deleted at exactly the version that was counted: one that was changed meanwhile stays, and is
 counted.
@@ -37,12 +38,12 @@ dropped."""
 DELETIONS = Counter(
     "stormfold_signal_deletions_total", "Deletions of Signals by what became of them.", ["outcome"]
 )
-KEPT = Gauge("stormfold_signals_kept", "Safe Signals that are still there.")
-BACKLOG = Gauge("stormfold_signal_deletions_waiting", "Safe Signals whose deletion is due.")
+KEPT = Gauge("stormfold_signals_kept", "Durable Signals that are still there.")
+BACKLOG = Gauge("stormfold_signal_deletions_waiting", "Durable Signals whose deletion is due.")
 
 
 class Retention:
-    """Keeps the book of safe Signals and deletes them. `per_namespace` is how many are kept at most."""
+    """Keeps the book of durable Signals and deletes them. `per_namespace` is how many are kept at most."""
 
     def __init__(self, client: KubeClient, *, per_namespace: int) -> None:
         self._client = client
@@ -59,7 +60,7 @@ class Retention:
         self._ended = asyncio.Event()
 
     def keep(self, ref: SignalRef, seconds: float) -> None:
-        """The Signal is safe: keep it so long from now, unless its namespace has too many."""
+        """The Signal is durable: keep it so long from now, unless its namespace has too many."""
         self._kept[ref.uid] = ref
         of_namespace = self._of_namespace[ref.namespace]
         of_namespace[ref.uid] = None
@@ -70,7 +71,7 @@ class Retention:
         KEPT.set(len(self._kept))
 
     def changed(self, ref: SignalRef) -> None:
-        """The Signal has a newer version; a raised generation is an occurrence that is not safe yet."""
+        """The Signal has a newer version; a raised generation is an occurrence that is not durable yet."""
         known = self._kept.get(ref.uid)
         if known is None:
             return
@@ -80,7 +81,7 @@ class Retention:
             self._kept[ref.uid] = replace(known, resource_version=ref.resource_version)
 
     def forget(self, uid: str) -> None:
-        """The Signal is gone, or no longer safe."""
+        """The Signal is gone, or no longer durable."""
         known = self._kept.pop(uid, None)
         if known is None:
             return
@@ -158,7 +159,7 @@ class Retention:
             DELETIONS.labels(outcome="gone").inc()
             self.forget(ref.uid)
         except ConflictError:
-            # It was changed since: the watch will say how, and then it is either not safe or tried again.
+            # It was changed since: the watch will say how, and then it is either not durable or tried again.
             DELETIONS.labels(outcome="changed").inc()
             self._end_at(ref.uid, time.monotonic() + TICK_SECONDS)
         except ApiError as exc:

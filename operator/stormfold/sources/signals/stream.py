@@ -17,8 +17,8 @@ from stormfold.kube.lease import Lease
 from stormfold.kube.listwatch import Change, Listed
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
-from stormfold.sources.backlog import MISSED, Left, Rest
-from stormfold.sources.changes import take_apart
+from stormfold.sources.backlog import MISSED, Backlog, Deferred
+from stormfold.sources.changes import apply_change
 from stormfold.sources.progress import ShardProgress, Taken
 from stormfold.sources.signals.parser import Seen, SignalParser
 
@@ -71,7 +71,7 @@ class SignalStream:
         keeper: Keeper,
         recorder: Recorder,
     ) -> None:
-        """What the folder has no room for goes to the `rest`, until `retake`."""
+        """What the folder has no room for goes to the `backlog`, until `resume`."""
         self._progress = progress
         self._lease = lease
         self._enricher = enricher
@@ -79,7 +79,7 @@ class SignalStream:
         self._keeper = keeper
         self._recorder = recorder
         self.parse = SignalParser(operator_namespace, self)
-        self.rest: Rest[Seen] = Rest(
+        self.backlog: Backlog[Seen] = Backlog(
             client,
             kind="Signal",
             collection=lambda namespace: paths.collection(Signal.plural, namespace),
@@ -88,14 +88,14 @@ class SignalStream:
         self._taken: dict[str, Taken] = {}
         """uid → its latest occurrence."""
         self._waiting: dict[tuple[str, int], Taken] = {}
-        """(uid, generation) → an occurrence that is not safe yet."""
+        """(uid, generation) → an occurrence that is not durable yet."""
         self._live = 0
         self.listed = False
         """Whether the first list has been taken in."""
 
     async def take(self, change: Change[Seen]) -> None:
         """Take in one change of the collection."""
-        await take_apart(change, self._progress, take=self._take_item, forget=self._forget)
+        await apply_change(change, self._progress, take=self._take_item, forget=self._forget)
         self.listed = self.listed or isinstance(change, Listed)
         if len(self._taken) != self._live:
             LIVE.inc(len(self._taken) - self._live)
@@ -105,19 +105,19 @@ class SignalStream:
         taken = self._taken.pop(uid, None)
         if taken:
             self._leave(uid, taken)
-        self._drop_left(uid)
+        self._drop_deferred(uid)
         self._keeper.forget(uid)
 
     def _leave(self, uid: str, taken: Taken) -> None:
         """The occurrence is gone: whatever became of it, nothing is left that could say so."""
         taken.gone = True
         if (uid, taken.generation) not in self._waiting:
-            taken.safe = True
+            taken.durable = True
 
-    def _drop_left(self, uid: str) -> None:
+    def _drop_deferred(self, uid: str) -> None:
         """Nobody can read any more what was left of a Signal."""
-        if left := self.rest.drop(uid):
-            self._waiting.pop((uid, left.generation)).safe = True
+        if deferred := self.backlog.drop(uid):
+            self._waiting.pop((uid, deferred.generation)).durable = True
             MISSED.labels(kind="Signal").inc()
 
     async def _take_item(self, seen: Seen) -> None:
@@ -148,34 +148,34 @@ class SignalStream:
             return
         if before:
             self._leave(ref.uid, before)
-            self._drop_left(ref.uid)
+            self._drop_deferred(ref.uid)
         taken = progress.take(ref.resource_version, generation=ref.generation, created=seen.created)
         self._taken[ref.uid] = self._waiting[ref.uid, ref.generation] = taken
         self._keeper.changed(ref)
         if isinstance(seen.outcome, Verdict):
             # What is wrong with it the next leader sees as well.
-            taken.safe = True
+            taken.durable = True
             self._conclude(ref, seen.outcome)
             return
         RECEIVED_SIGNALS.inc()
-        namespace = await self._submit(seen.outcome, self.rest.waits)
+        namespace = await self._submit(seen.outcome, self.backlog.waits)
         if namespace is not None:
-            left = Left(ref.uid, ref.namespace, ref.name, ref.generation, ref.resource_version)
-            if self.rest.leave(namespace, left):
+            deferred = Deferred(ref.uid, ref.namespace, ref.name, ref.generation, ref.resource_version)
+            if self.backlog.defer(namespace, deferred):
                 self._say_that_it_waits(ref, namespace)
 
-    async def retake(self, left: Left, seen: Seen) -> None:
+    async def resume(self, deferred: Deferred, seen: Seen) -> None:
         """Take what was left, under the resourceVersion under which it was left: that is its place in its
         group."""
-        ref = replace(seen.ref, resource_version=left.resource_version)
+        ref = replace(seen.ref, resource_version=deferred.resource_version)
         if isinstance(seen.outcome, Verdict):
             self._conclude(ref, seen.outcome)
             return
-        namespace = await self._submit(replace(seen.outcome, ref=ref), self.rest.others_wait)
+        namespace = await self._submit(replace(seen.outcome, ref=ref), self.backlog.others_wait)
         if namespace is not None:
-            self.rest.leave(namespace, left)
-            if self._waiting[left.uid, left.generation].gone:
-                self._drop_left(left.uid)
+            self.backlog.defer(namespace, deferred)
+            if self._waiting[deferred.uid, deferred.generation].gone:
+                self._drop_deferred(deferred.uid)
 
     @property
     def leading(self) -> bool:
@@ -187,7 +187,7 @@ class SignalStream:
         return arrival
 
     def folded(self, arrival: Arrival) -> None:
-        """Nothing: a Signal is safe only once its request holds it."""
+        """Nothing: a Signal is durable only once its request holds it."""
 
     def delayed(self, arrival: Arrival, why: str) -> None:
         """Nothing: a Signal waits in the cluster for as long as it takes."""
@@ -203,10 +203,10 @@ class SignalStream:
         self._conclude(arrival.ref, verdict)
 
     def _conclude(self, ref: SignalRef, verdict: Verdict) -> None:
-        """Its request holds an occurrence: it is safe. Or none does: it is safe once its status says why, or
-        cannot."""
+        """Its request holds an occurrence: it is durable. Or none does: it is durable once its status says
+        why, or cannot."""
         taken = self._waiting.pop((ref.uid, ref.generation))
-        taken.safe = taken.safe or taken.gone or verdict.phase is SignalPhase.FOLDED
+        taken.durable = taken.durable or taken.gone or verdict.phase is SignalPhase.FOLDED
         if verdict.phase is SignalPhase.REJECTED:
             REJECTED.labels(source="signal", reason=verdict.reason.value).inc()
         elif verdict.phase is SignalPhase.DISCARDED:
@@ -237,13 +237,13 @@ class SignalStream:
         """The Signal's status now says where this occurrence went."""
         taken = self._taken.get(ref.uid)
         if taken and taken.generation == ref.generation:
-            taken.marked = taken.safe = True
+            taken.marked = taken.durable = True
 
     def unmarkable(self, ref: SignalRef) -> None:
         """The API server refuses the mark for good: the checkpoint must not wait for it."""
         taken = self._taken.get(ref.uid)
         if taken and taken.generation == ref.generation:
-            taken.safe = True
+            taken.durable = True
 
 
 def _about(ref: SignalRef) -> About:

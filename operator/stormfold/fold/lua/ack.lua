@@ -2,11 +2,11 @@
 --[[
   Note how far a storm's request is written, and when to look at the storm next.
 
-  KEYS[1]  storm       string  sf:{p<n>}:storm:<gid>; see keys.py
-  KEYS[2]  due         zset  sf:{p<n>}:due; member gid, score Unix ms
-  KEYS[3]  ids         zset  sf:{p<n>}:ids:<gid>
+  KEYS[1]  storm       string  sf:{p<n>}:storm:<group_hash>; see keys.py
+  KEYS[2]  due         zset  sf:{p<n>}:due; member group_hash, score Unix ms
+  KEYS[3]  ids         zset  sf:{p<n>}:ids:<group_hash>
   KEYS[4]  checkpoint  hash  sf:{p<n>}:checkpoint; field segment, value resourceVersion
-  ARGV[1]  gid
+  ARGV[1]  group_hash
   ARGV[2]  epoch that was looked at
   ARGV[3]  its incarnation
   ARGV[4]  folded that was looked at
@@ -17,14 +17,14 @@
   ARGV[9]  segment, and ARGV[10] resourceVersion up to which its ids may be forgotten, and so on: of those that
            the caller takes in
 
-  Returns     'settled'  nothing came meanwhile: due at ARGV[7]
+  Returns     'acked'    nothing came meanwhile: due at ARGV[7]
               'more'     signals came meanwhile: due again at once, or a second after the last write
               'gone'     Redis knows no such storm any more, it is closed, or it has another incarnation
               'newer-epoch'  a later storm of the group has opened
   Guarantees  never moves what is written backwards; what is trimmed is refused by fold from then on
 ]]
 local storm_key, due, ids, checkpoint = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local gid, epoch, incarnation, folded = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local group_hash, epoch, incarnation, folded = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local written, settled, deadline, now = ARGV[5] == '1', ARGV[6] == '1', tonumber(ARGV[7]), tonumber(ARGV[8])
 local WRITE_INTERVAL_MS = 1000
 
@@ -69,5 +69,5 @@ if more then
   local has_request = (storm.w or 0) > 0
   next_look = has_request and math.max(now, (storm.lw or 0) + WRITE_INTERVAL_MS) or now
 end
-redis.call('ZADD', due, string.format('%.0f', next_look), gid)
-return more and 'more' or 'settled'
+redis.call('ZADD', due, string.format('%.0f', next_look), group_hash)
+return more and 'more' or 'acked'
