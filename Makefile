@@ -47,13 +47,13 @@ e2e: .venv/.complete programs ## the tests on a kind cluster; E2E_KEEP=1 keeps i
 	@E2E=required scripts/test-tiers e2e
 
 controlplane: .venv/.complete ## build etcd and kube-apiserver, once, into a cache outside the checkout
-	@$(PYTHON_IN)/python -m stormfold.demo.building
+	@$(PYTHON_IN)/python -m lab.building
 
 programs: .venv/.complete ## build Alertmanager, Helm and actionlint, and fetch promtool, once, into that cache; says what is missing
 	@$(PYTHON_IN)/python -m tests.harness.programs
 
 demo: .venv/.complete ## storms on an API server of its own; CLUSTER=kind: on a kind cluster, with image and chart; CLUSTER=current: there
-	@$(PYTHON_IN)/stormfold demo $(DEMO_ARGS)
+	@$(PYTHON_IN)/python -m lab.demo $(DEMO_ARGS)
 
 image: ## the operator's image; IMAGE=stormfold:dev PYTHON_IMAGE=python:3.13-slim
 	@scripts/image

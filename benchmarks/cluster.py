@@ -15,12 +15,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from lab.controlplane import ControlPlane
+from lab.process import free_port
+from lab.valkey import Valkey
 from stormfold.api.crd import crds
 from stormfold.api.resource import API_VERSION
 from stormfold.api.stormpolicy import ClusterStormPolicy
-from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.process import free_port
-from stormfold.demo.valkey import Valkey
 from stormfold.kube import paths
 from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient

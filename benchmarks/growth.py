@@ -21,12 +21,12 @@ from tests.harness.invocation import number
 from tests.harness.values import NOBODY
 
 from benchmarks.part import Aim, Cell, Lines, Measured, Part, Say, Table
+from lab.valkey import Valkey, ValkeyCluster
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.app import end_all
 from stormfold.cli import keep_what_is_imported
-from stormfold.demo.valkey import Valkey, ValkeyCluster
 from stormfold.fold.connection import Connection
 from stormfold.fold.folder import Folder
 from stormfold.fold.folding import FOLD_ERRORS, FOLD_SECONDS

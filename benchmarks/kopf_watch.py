@@ -20,12 +20,12 @@ from benchmarks.cluster import at_once, connected, make_namespace, prepare
 from benchmarks.in_memory import PARSE, folder_of, stream_of
 from benchmarks.part import Aim, Bars, Cell, Measured, Part, Say, Table
 from benchmarks.signals import CREATES_AT_ONCE, Storm
+from lab.building import ensure_binaries
+from lab.controlplane import ControlPlane
+from lab.valkey import Valkey
 from stormfold.api.resource import GROUP, VERSION
 from stormfold.api.signal import Signal
 from stormfold.api.stormpolicy import PolicySpec
-from stormfold.demo.building import ensure_binaries
-from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection
 from stormfold.fold.folder import Folder
 from stormfold.fold.folding import FOLDED

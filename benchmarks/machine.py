@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.harness.redis_servers import found_servers
 
 from benchmarks.part import Json
-from stormfold.demo.building import MODULE
+from lab.building import MODULE
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("aiohttp", "hiredis", "kopf", "kubernetes", "orjson", "redis", "uvloop")

@@ -25,13 +25,13 @@ import uvloop
 from benchmarks.cluster import Operator, make_namespace, prepare, say, until
 from benchmarks.in_memory import folder_of, stream_of
 from benchmarks.signals import as_stored, signal_manifest
+from lab.building import ensure_binaries
+from lab.controlplane import ControlPlane
+from lab.valkey import Valkey
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.signal import Signal
 from stormfold.api.stormpolicy import BelowThreshold, PolicySpec, Threshold
 from stormfold.app import end_all
-from stormfold.demo.building import ensure_binaries
-from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection
 from stormfold.fold.queue import MAX_HELD
 from stormfold.kube import paths

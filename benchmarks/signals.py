@@ -28,14 +28,14 @@ from benchmarks.cluster import (
 )
 from benchmarks.in_memory import PARSE, folder_of, stream_of
 from benchmarks.part import Aim, Bars, Cell, Json, Lines, Measured, Part, Say, Table
+from lab.building import ensure_binaries
+from lab.controlplane import ControlPlane
+from lab.valkey import Valkey
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import API_VERSION
 from stormfold.api.signal import Signal
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.app import end_all
-from stormfold.demo.building import ensure_binaries
-from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.connection import Connection
 from stormfold.kube import paths

@@ -22,7 +22,7 @@ from tests.harness.redis_servers import found_servers
 from benchmarks import rivals
 from benchmarks.part import Aim, Bars, Cell, Lines, Measured, Part, Say, Table
 from benchmarks.storms import T0, Storm, endless, policy, storms
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.arguments import Fold
 from stormfold.fold.connection import Connection

@@ -41,10 +41,10 @@ from benchmarks.cluster import (
     servers,
 )
 from benchmarks.part import Aim, Cell, Measured, Part, Say, Table
-from stormfold.demo.building import ensure_binaries
-from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.process import free_port
-from stormfold.demo.valkey import Valkey
+from lab.building import ensure_binaries
+from lab.controlplane import ControlPlane
+from lab.process import free_port
+from lab.valkey import Valkey
 from stormfold.sources.alerts.heads import PATH
 
 ALERTS = 100

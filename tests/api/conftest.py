@@ -22,10 +22,10 @@ from tests.harness.scene import Scene
 from tests.harness.stage import Stage
 from tests.harness.team import Team
 
-from stormfold.demo.building import ensure_binaries
-from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.process import tail
-from stormfold.demo.valkey import Valkey
+from lab.building import ensure_binaries
+from lab.controlplane import ControlPlane
+from lab.process import tail
+from lab.valkey import Valkey
 from stormfold.fold.scripts import ACK, CLAIM, CLOSE, FOLD, FREEZE
 
 ROOT = Path(__file__).parents[2]

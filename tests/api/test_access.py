@@ -23,7 +23,7 @@ from tests.harness.kubeconfigs import V1, kubeconfig
 from tests.harness.operator import OperatorProcess
 from tests.harness.scene import Scene
 
-from stormfold.demo.controlplane import ControlPlane
+from lab.controlplane import ControlPlane
 from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiUnavailableError

@@ -18,8 +18,8 @@ import pytest
 from aiohttp import web
 from tests.harness.kubeconfigs import V1, kubeconfig
 
-from stormfold.demo.building import ensure_binaries
-from stormfold.demo.controlplane import ControlPlane
+from lab.building import ensure_binaries
+from lab.controlplane import ControlPlane
 from stormfold.kube.access import Access, find_access
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiUnavailableError

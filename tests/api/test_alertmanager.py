@@ -18,7 +18,7 @@ from tests.harness.redis_proxy import RedisProxy
 from tests.harness.scene import rows
 from tests.harness.team import Team
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 
 NAME = "CrashLooping"
 NODES = 3

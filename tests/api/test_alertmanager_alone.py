@@ -13,7 +13,7 @@ from tests.harness.eventually import eventually
 from tests.harness.programs import ALERTMANAGER, module_version
 from tests.harness.receiver import Receiver
 
-from stormfold.demo.controlplane import ControlPlane
+from lab.controlplane import ControlPlane
 
 
 @pytest.fixture

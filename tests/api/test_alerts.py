@@ -21,7 +21,7 @@ from tests.harness.operator import OperatorProcess
 from tests.harness.scene import at, rows
 from tests.harness.stage import Stage
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 
 Body = dict[str, Any]
 BEGAN = datetime.now(UTC) - timedelta(minutes=10)

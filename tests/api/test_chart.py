@@ -21,9 +21,9 @@ from tests.harness.api import Api, ApiError
 from tests.harness.helm import CHART, NAMESPACE, Helm, HelmError, copied
 from tests.harness.kubectl import Kubectl
 
+from lab.building import ensure_binaries
+from lab.controlplane import ControlPlane
 from stormfold import __version__
-from stormfold.demo.building import ensure_binaries
-from stormfold.demo.controlplane import ControlPlane
 
 Manifest = dict[str, Any]
 

@@ -9,7 +9,7 @@ from tests.harness.costs import hold
 from tests.harness.eventually import eventually
 from tests.harness.scene import Scene
 
-from stormfold.demo.controlplane import ControlPlane
+from lab.controlplane import ControlPlane
 
 SIGNALS = 40
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}

@@ -18,8 +18,8 @@ from tests.harness.api import Api, ApiError, Manifest
 from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl
 
-from stormfold.demo.building import ensure_binaries
-from stormfold.demo.controlplane import ControlPlane
+from lab.building import ensure_binaries
+from lab.controlplane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "stormfold-system"

@@ -17,9 +17,9 @@ from tests.harness.kubectl import Kubectl
 from tests.harness.metrics import sample
 from tests.harness.streams import Leading
 
+from lab.controlplane import ControlPlane
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
-from stormfold.demo.controlplane import ControlPlane
 from stormfold.enrich.enricher import Enricher
 from stormfold.enrich.namespaces import Namespaces
 from stormfold.enrich.owners import Owners

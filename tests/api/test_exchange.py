@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from tests.harness.eventually import eventually
 
-from stormfold.demo.controlplane import ControlPlane
+from lab.controlplane import ControlPlane
 from stormfold.kube import exchange
 from stormfold.kube.exchange import Answer, BrokenExchangeError, Call, Exchanges
 

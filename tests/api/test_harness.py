@@ -14,7 +14,7 @@ from tests.harness.eventually import eventually
 from tests.harness.guard import ForeignClusterError
 from tests.harness.kubectl import Kubectl, KubectlError
 
-from stormfold.demo.controlplane import ControlPlane
+from lab.controlplane import ControlPlane
 
 NAMESPACES = "/api/v1/namespaces"
 

@@ -12,7 +12,7 @@ from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
 from tests.harness.scene import QUICK, Scene, at
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.watches.policies import MAX_POLICIES
 
 ENVIRONMENT = {"STORMFOLD_LOG_LEVEL": "DEBUG"}

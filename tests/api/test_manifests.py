@@ -22,12 +22,12 @@ from tests.api.conftest import NewOperator
 from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl, KubectlError
 
+from lab.controlplane import ControlPlane
+from lab.kubectl import kubectl_path
+from lab.process import Server, free_port
+from lab.valkey import Valkey, embedded_valkey
 from redis import Redis
 from stormfold import __version__
-from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.kubectl import kubectl_path
-from stormfold.demo.process import Server, free_port
-from stormfold.demo.valkey import Valkey, embedded_valkey
 from stormfold.settings import Settings
 
 Manifest = dict[str, Any]

@@ -19,9 +19,9 @@ from tests.harness.kubectl import Kubectl
 from tests.harness.values import ARRIVAL, version
 from tests.harness.workloads import Workloads
 
+from lab.controlplane import ControlPlane
 from stormfold.api.conditions import Reason
 from stormfold.app import end_all
-from stormfold.demo.controlplane import ControlPlane
 from stormfold.enrich import owners as owners_module
 from stormfold.enrich.owner_graph import GROUPS
 from stormfold.enrich.owners import Owners

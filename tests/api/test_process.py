@@ -15,7 +15,7 @@ from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
 from tests.harness.scene import Scene
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 
 
 def nobody(number: int) -> Any:

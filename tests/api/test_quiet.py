@@ -21,7 +21,7 @@ from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
 from tests.harness.scene import Scene
 
-from stormfold.demo.controlplane import ControlPlane
+from lab.controlplane import ControlPlane
 
 FASTER = 20
 QUIET_SECONDS = 300 / FASTER

@@ -16,7 +16,7 @@ from tests.harness.kubectl import Kubectl
 from tests.harness.scene import Scene, at
 from tests.harness.workloads import Workloads
 
-from stormfold.demo.controlplane import ControlPlane
+from lab.controlplane import ControlPlane
 from stormfold.kube.preflight import LEASE_RIGHTS, OWNER_RIGHTS, RIGHTS
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"

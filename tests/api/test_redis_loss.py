@@ -10,7 +10,7 @@ import pytest
 from tests.harness.eventually import eventually
 from tests.harness.stage import Stage
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.scripts import ACK, CLAIM, FOLD
 from stormfold.model.group import partition

@@ -17,7 +17,7 @@ from tests.harness.operator import OperatorProcess
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.stage import Stage
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 
 LEASE = "stormfold-ingest-0"
 

@@ -22,9 +22,9 @@ from tests.harness.helm import Helm
 from tests.harness.kubectl import Kubectl
 from tests.harness.programs import actionlint
 
+from lab.building import ensure_binaries
+from lab.controlplane import ControlPlane
 from stormfold import __version__
-from stormfold.demo.building import ensure_binaries
-from stormfold.demo.controlplane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "registry.example.org/team/stormfold"
@@ -95,6 +95,17 @@ def test_wheel_is_of_this_version(dist: Path) -> None:
     with zipfile.ZipFile(dist / f"stormfold-{__version__}-py3-none-any.whl") as wheel:
         metadata = wheel.read(f"stormfold-{__version__}.dist-info/METADATA").decode()
     assert f"\nVersion: {__version__}\n" in metadata
+
+
+def test_wheel_holds_the_operator_and_nothing_of_the_lab(dist: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "operator/stormfold"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    with zipfile.ZipFile(dist / f"stormfold-{__version__}-py3-none-any.whl") as wheel:
+        files = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        metadata = wheel.read(f"stormfold-{__version__}.dist-info/METADATA").decode()
+    assert files == {line.removeprefix("operator/") for line in listed.stdout.splitlines()}
+    assert "Provides-Extra" not in metadata
 
 
 def test_sbom_names_every_locked_package_with_its_digests(dist: Path) -> None:

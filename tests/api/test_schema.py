@@ -12,7 +12,7 @@ import yaml
 from tests.harness.api import KINDS, Api, ApiError, Manifest
 from tests.harness.kubectl import Kubectl
 
-from stormfold.demo.controlplane import ControlPlane
+from lab.controlplane import ControlPlane
 
 CASES: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "cases" / "schema.yaml").read_text())
 SHOP = "shop-of-the-tables"

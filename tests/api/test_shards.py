@@ -14,8 +14,8 @@ from tests.harness.scene import at
 from tests.harness.stage import Stage
 from tests.harness.team import FAST, Team
 
+from lab.valkey import Valkey
 from stormfold.api.resource import API_VERSION
-from stormfold.demo.valkey import Valkey
 from stormfold.model.segment import SEGMENTS, segment
 
 FAIL_OVER_SECONDS = 5.0

@@ -14,10 +14,10 @@ from tests.harness.api_proxy import ApiProxy
 from tests.harness.operator import OperatorProcess
 from tests.harness.redis_proxy import RedisProxy
 
-from stormfold.demo.building import ensure_binaries
-from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.process import free_port
-from stormfold.demo.valkey import Valkey
+from lab.building import ensure_binaries
+from lab.controlplane import ControlPlane
+from lab.process import free_port
+from lab.valkey import Valkey
 
 QUICKLY = 60.0
 """Seconds. It takes 2, and 7 where a connection times out; only a machine that is busy otherwise needs

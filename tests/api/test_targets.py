@@ -11,7 +11,7 @@ from tests.harness.api import Api
 from tests.harness.eventually import eventually
 from tests.harness.scene import Scene, at, rows
 
-from stormfold.demo.controlplane import ControlPlane
+from lab.controlplane import ControlPlane
 
 RBAC = "rbac.authorization.k8s.io"
 

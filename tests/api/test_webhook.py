@@ -27,10 +27,10 @@ from tests.api.conftest import NewNamespace
 from tests.harness.api import Api
 from tests.harness.eventually import eventually
 
+from lab.controlplane import ControlPlane
+from lab.process import free_port
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
-from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.process import free_port
 from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
 from stormfold.kube.access import Access, find_access

@@ -25,7 +25,7 @@ from tests.chaos.world import OPERATORS, REFUSED, World, running
 from tests.harness import invocation
 from tests.harness.invocation import whole_number, word
 
-from stormfold.demo.building import Binaries, ensure_binaries
+from lab.building import Binaries, ensure_binaries
 from stormfold.kube.lease import Checkpoints
 
 LOOK_SECONDS = 0.5

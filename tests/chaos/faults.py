@@ -25,7 +25,7 @@ from tests.chaos.world import REFUSED, Replica, World
 from tests.harness.api import ApiError
 from tests.harness.api_proxy import Rule
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 
 REDIS, API = "redis", "api"
 """Subjects beside the operators. Whoever deletes a request holds `REDIS` until it is there again: it is made

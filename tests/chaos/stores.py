@@ -14,8 +14,8 @@ from typing import Any, Self, cast
 
 from tests.harness.folding import fields_of
 
-from stormfold.demo.process import Server, ServerError, free_port
-from stormfold.demo.valkey import Valkey, ValkeyCluster, embedded_valkey
+from lab.process import Server, ServerError, free_port
+from lab.valkey import Valkey, ValkeyCluster, embedded_valkey
 from stormfold.fold import keys
 from stormfold.model.group import partition
 

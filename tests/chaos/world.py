@@ -23,8 +23,8 @@ from tests.harness.operator import OperatorProcess
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.scene import at
 
-from stormfold.demo.building import Binaries
-from stormfold.demo.controlplane import ControlPlane
+from lab.building import Binaries
+from lab.controlplane import ControlPlane
 from stormfold.kube.lease import Checkpoints, checkpoints_of, highest
 
 OPERATOR_NAMESPACE = "stormfold-system"

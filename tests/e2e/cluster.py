@@ -26,7 +26,7 @@ from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator import Metrics
 
-from stormfold.demo.kubectl import kubectl_path
+from lab.kubectl import kubectl_path
 
 ROOT = Path(__file__).parents[2]
 SYSTEM = "stormfold-system"

@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from stormfold.demo.kubectl import kubectl_path
+from lab.kubectl import kubectl_path
 
 READINGS = {
     "pods.txt": "get pods,deployments,services,persistentvolumeclaims,nodes -A -o wide",

@@ -14,7 +14,7 @@ import yaml
 from tests.harness.eventually import eventually
 from tests.harness.operator import Metrics
 
-from stormfold.demo.process import Server, free_port, tail
+from lab.process import Server, free_port, tail
 
 Config = dict[str, Any]
 

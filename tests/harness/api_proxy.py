@@ -24,8 +24,8 @@ from aiohttp import web
 from tests.harness import guard
 from tests.harness.eventually import eventually
 
-from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.process import free_port
+from lab.controlplane import ControlPlane
+from lab.process import free_port
 
 When = Literal["before", "after"]
 """`before` the server gets the request, or `after` it answered and before the client hears of it."""

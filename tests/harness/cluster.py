@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.harness import guard
 from tests.harness.kubectl import Kubectl
 
-from stormfold.demo.building import Binaries
-from stormfold.demo.controlplane import ControlPlane
+from lab.building import Binaries
+from lab.controlplane import ControlPlane
 
 CRDS = Path(__file__).parents[2] / "crds"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.harness.folding import Group
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 
 RECORDED = Path(__file__).parents[2] / "benchmarks" / "guard.json"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.harness.values import ARRIVAL, SHOP, T0, TERMS
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.arguments import Fold
 from stormfold.fold.replies import AckWord, CloseWord, Folded, FreezeWord

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from stormfold.demo.process import INTERRUPTED
+from lab.process import INTERRUPTED
 
 
 def run(program: Callable[[], int]) -> NoReturn:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.harness.guard import refuse_foreign
 
-from stormfold.demo import kubectl
-from stormfold.demo.kubectl import KubectlError
+from lab import kubectl
+from lab.kubectl import KubectlError
 
 __all__ = ["Kubectl", "KubectlError"]
 

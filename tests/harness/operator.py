@@ -25,8 +25,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.harness.eventually import eventually
 from tests.harness.guard import refuse_foreign
 
+from lab.process import free_port, tail
 from stormfold.__main__ import main
-from stormfold.demo.process import free_port, tail
 
 READY_SECONDS = 30.0
 DRAIN_SECONDS = 30.0

@@ -22,7 +22,7 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
-from stormfold.demo.building import (
+from lab.building import (
     GO_ENVIRONMENT,
     BuildError,
     Progress,

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from stormfold.demo.process import free_port
+from lab.process import free_port
 
 PATH = "/v1/alertmanager"
 

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from stormfold.demo.process import free_port
+from lab.process import free_port
 
 When = Literal["before", "after"]
 """`before` the server gets the command, or `after` it replied and before the client hears of it."""

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from stormfold.demo.valkey import embedded_valkey
+from lab.valkey import embedded_valkey
 
 
 def found_servers() -> dict[str, Path]:

@@ -16,10 +16,10 @@ from tests.harness.folding import CLUSTER, COPY_KEYS, SAVED
 from tests.harness.requests import Requests
 from tests.harness.values import T0
 
+from lab.valkey import Valkey
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.signal import SignalPhase
-from stormfold.demo.valkey import Valkey
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreUnavailableError
 from stormfold.fold.folder import Folder

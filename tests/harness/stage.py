@@ -13,7 +13,7 @@ from tests.harness.redis_proxy import RedisProxy
 from tests.harness.redis_proxy import Rule as RedisRule
 from tests.harness.team import Team
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 
 
 @dataclass(frozen=True)

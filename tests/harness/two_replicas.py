@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from tests.harness.replicas import Clock, Fate, Replica, Servers
 from tests.harness.requests import Requests
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.fold import folder, folding, patience, storms
 from stormfold.model.arrival import Arrival, Verdict
 from stormfold.model.group import Group

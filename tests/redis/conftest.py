@@ -11,7 +11,7 @@ from tests.harness.folding import CLUSTER, Group
 from tests.harness.redis_servers import found_servers
 from tests.harness.two_replicas import Bench
 
-from stormfold.demo.valkey import Valkey, ValkeyCluster
+from lab.valkey import Valkey, ValkeyCluster
 from stormfold.fold.connection import Connection
 from stormfold.fold.store import StormStore
 

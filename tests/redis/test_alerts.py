@@ -9,7 +9,7 @@ import pytest
 from tests.harness.folding import DISCARDED_AS, GROUP_HASH, Group, alert, event, resolved, signal
 from tests.harness.values import ARRIVAL, SHOP, T0
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.replies import AckWord, CloseWord, Recalled
 from stormfold.fold.store import KNOW_SECONDS

@@ -15,8 +15,8 @@ from tests.harness.folding import CLUSTER, GROUP_HASH
 from tests.harness.redis_proxy import RedisProxy
 from tests.unit.fold.test_errors import ANEW, ANSWERS
 
-from stormfold.demo.process import Server, ServerError, free_port
-from stormfold.demo.valkey import Valkey, ValkeyCluster, embedded_valkey
+from lab.process import Server, ServerError, free_port
+from lab.valkey import Valkey, ValkeyCluster, embedded_valkey
 from stormfold.fold import keys
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreError, StoreUnavailableError

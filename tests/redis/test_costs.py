@@ -7,7 +7,7 @@ from benchmarks.storms import Storm, policy, storms
 from tests.harness.costs import bytes_of, hold
 from tests.harness.folding import Group
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.fold.arguments import Fold
 from stormfold.fold.store import StormStore
 

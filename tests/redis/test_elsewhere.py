@@ -17,10 +17,10 @@ from tests.harness.metrics import sample
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.values import ARRIVAL, T0
 
+from lab.valkey import Valkey
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import Limits, PolicySpec
-from stormfold.demo.valkey import Valkey
 from stormfold.fold.folder import Folder
 from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.fold.replies import CloseWord, Recalled

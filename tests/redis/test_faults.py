@@ -12,7 +12,7 @@ from tests.harness.folding import CLUSTER, GROUP_HASH, OPENED, Group, signal, si
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.values import SHOP
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.fold.connection import Connection, Memory, _check_version
 from stormfold.fold.errors import StoreConfigError, StoreFullError, StoreMovedError, StoreUnavailableError
 from stormfold.fold.replies import AckWord

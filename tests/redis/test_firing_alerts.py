@@ -10,7 +10,7 @@ import pytest
 from tests.harness.folding import Group, signal
 from tests.harness.values import ARRIVAL, T0
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.model.arrival import AlertRef, Arrival
 from stormfold.model.storm import Seed, Snapshot
 

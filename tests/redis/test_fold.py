@@ -20,8 +20,8 @@ from tests.harness.folding import (
 )
 from tests.harness.values import BANK, SHOP
 
+from lab.valkey import Valkey
 from stormfold.api.signal import Severity
-from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.replies import Folded, FoldWord
 from stormfold.model.arrival import SignalRef, Target

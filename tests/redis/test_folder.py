@@ -16,10 +16,10 @@ from tests.harness.metrics import sample
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.values import SHOP
 
+from lab.valkey import Valkey
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import PolicySpec
-from stormfold.demo.valkey import Valkey
 from stormfold.fold import queue, storms
 from stormfold.fold.folding import encoded
 from stormfold.fold.holding import RequestPosition

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.harness.folding import Group, signal
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.model.arrival import Target
 
 pytestmark = pytest.mark.usefixtures("one_incarnation")

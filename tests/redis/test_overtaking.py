@@ -10,7 +10,7 @@ from tests.harness.folders import View, World, running
 from tests.harness.folding import CLUSTER, Group, alert, signal, signals
 from tests.harness.values import SHOP
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.fold.connection import Connection
 from stormfold.fold.holding import RequestPosition
 from stormfold.fold.store import StormStore

@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 from tests.harness.folding import CLUSTER, OPENED, T0, Group, alert, signal, signals
 from tests.harness.values import BANK, SHOP
 
-from stormfold.demo.process import ServerError
-from stormfold.demo.valkey import Valkey, ValkeyCluster
+from lab.process import ServerError
+from lab.valkey import Valkey, ValkeyCluster
 from stormfold.fold import keys, scripts
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreError, store_errors

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from tests.harness.eventually import eventually
 from tests.harness.redis_proxy import RedisProxy
 
-from stormfold.demo.valkey import Valkey, ValkeyCluster
+from lab.valkey import Valkey, ValkeyCluster
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreUnavailableError
 

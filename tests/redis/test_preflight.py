@@ -15,7 +15,7 @@ from tests.harness.folding import CLUSTER, T0, Group, signal
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.values import SHOP
 
-from stormfold.demo.valkey import Valkey, ValkeyCluster
+from lab.valkey import Valkey, ValkeyCluster
 from stormfold.fold import scripts
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreUnavailableError

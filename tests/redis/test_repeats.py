@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.harness.folding import CLUSTER, T0, Group, alert, resolved
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.fold.connection import Connection
 from stormfold.fold.store import StormStore
 from stormfold.model.storm import Seed

@@ -12,8 +12,8 @@ import pytest
 from tests.harness.eventually import eventually
 from tests.harness.folding import CLUSTER, Group, signal
 
-from stormfold.demo.process import Server, free_port
-from stormfold.demo.valkey import Valkey
+from lab.process import Server, free_port
+from lab.valkey import Valkey
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreUnavailableError
 from stormfold.fold.store import StormStore

@@ -15,8 +15,8 @@ from tests.harness.eventually import eventually
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.redis_servers import found_servers, redis_required
 
-from stormfold.demo.process import ServerError
-from stormfold.demo.valkey import Valkey, ValkeyCluster
+from lab.process import ServerError
+from lab.valkey import Valkey, ValkeyCluster
 
 
 def test_redis_is_found_where_it_is_required() -> None:

@@ -10,8 +10,8 @@ import pytest
 from tests.harness.costs import bytes_of
 from tests.harness.folding import T0, Group, pod, signal
 
+from lab.valkey import Valkey
 from stormfold.api.stormpolicy import PolicySpec
-from stormfold.demo.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.arguments import Fold
 from stormfold.fold.store import StormStore

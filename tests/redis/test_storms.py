@@ -21,7 +21,7 @@ from tests.harness.folding import (
 )
 from tests.harness.values import BANK, SHOP
 
-from stormfold.demo.valkey import Valkey
+from lab.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.replies import AckWord, CloseWord, Folded, FoldWord, FreezeWord
 from stormfold.fold.store import CLAIM_MS, KNOW_SECONDS, REMEMBER_SECONDS

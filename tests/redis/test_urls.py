@@ -19,8 +19,8 @@ from tests.harness.eventually import eventually
 from tests.harness.folding import CLUSTER
 from tests.harness.redis_servers import found_servers
 
-from stormfold.demo.process import Server, free_port
-from stormfold.demo.valkey import Valkey, ValkeyCluster
+from lab.process import Server, free_port
+from lab.valkey import Valkey, ValkeyCluster
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreUnavailableError
 from stormfold.fold.preflight import preflight

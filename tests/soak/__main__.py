@@ -23,7 +23,7 @@ from tests.soak.sampling import figures, keep_sampling, sample
 from tests.soak.sending import Sender
 from tests.soak.world import World, running
 
-from stormfold.demo.building import ensure_binaries
+from lab.building import ensure_binaries
 
 CREATING_SECONDS = 60.0
 """Of Signals at full speed; the capacity is what this and the counting and deleting of them all took."""

@@ -13,9 +13,9 @@ from tests.harness.cluster import begin, install_crds
 from tests.harness.operator import OperatorProcess
 from tests.soak.stream import NAMESPACES, POLICY
 
-from stormfold.demo.building import Binaries
-from stormfold.demo.process import tail
-from stormfold.demo.valkey import Valkey
+from lab.building import Binaries
+from lab.process import tail
+from lab.valkey import Valkey
 from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
 

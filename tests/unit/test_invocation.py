@@ -9,7 +9,7 @@ import sys
 import pytest
 from tests.harness.invocation import number, whole_number, word
 
-from stormfold.demo.process import INTERRUPTED
+from lab.process import INTERRUPTED
 
 PROGRAM = """
 import asyncio, signal

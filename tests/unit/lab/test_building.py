@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stormfold.demo.building import Binaries, ready_made
+from lab.building import Binaries, ready_made
 
 
 def programs(folder: Path, *, kubernetes: str = "v1.34.1", code: int = 0) -> Binaries:

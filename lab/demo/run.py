@@ -1,5 +1,4 @@
-"""`stormfold demo`: real Signals, applied by a real kubectl to a real API server, become one request per
-storm."""
+"""The demo from its start to its verdict: real Signals, applied by a real kubectl to a real API server."""
 
 from __future__ import annotations
 
@@ -17,17 +16,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stormfold.demo.building import BuildError, ensure_binaries
-from stormfold.demo.controlplane import ControlPlane
-from stormfold.demo.kind import NAMESPACE as INSTALLED_NAMESPACE
-from stormfold.demo.kind import StepError, kind_cluster
-from stormfold.demo.kubectl import Kubectl, KubectlError
-from stormfold.demo.process import INTERRUPTED, Server, ServerError, free_port, tail
-from stormfold.demo.storms import NAMESPACES, Manifest, Scenario, scenario, total_of, violations
-from stormfold.demo.valkey import Valkey
-from stormfold.demo.view import Picture, View
+from lab.building import BuildError, ensure_binaries
+from lab.controlplane import ControlPlane
+from lab.demo.kind import NAMESPACE as INSTALLED_NAMESPACE
+from lab.demo.kind import StepError, kind_cluster
+from lab.demo.storms import NAMESPACES, Manifest, Scenario, scenario, total_of, violations
+from lab.demo.view import Picture, View
+from lab.kubectl import Kubectl, KubectlError
+from lab.process import INTERRUPTED, Server, ServerError, free_port, tail
+from lab.valkey import Valkey
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = Path(__file__).parents[2]
 POLICIES = (  # the first one is part of every installation
     "manifests/base/default-policy.yaml",
     "examples/policies/node-outage.yaml",

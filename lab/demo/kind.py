@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from stormfold.demo.building import GO_ENVIRONMENT, BuildError, cache_home, go_program, made_once
+from lab.building import GO_ENVIRONMENT, BuildError, cache_home, go_program, made_once
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = Path(__file__).parents[2]
 CLUSTER = "stormfold-demo"
 NAMESPACE = "stormfold-system"
 IMAGE = "stormfold:demo"

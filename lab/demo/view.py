@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from stormfold.demo.storms import Manifest, Scenario, is_storm, total_of
+from lab.demo.storms import Manifest, Scenario, is_storm, total_of
 
 BAR_WIDTH = 12
 PHASE_STYLES = {"Open": "bold red", "Settled": "yellow", "Closed": "green"}

@@ -8,18 +8,18 @@ import sys
 
 import pytest
 
-from stormfold.demo import process
-from stormfold.demo.process import free_port
+from lab import process
+from lab.process import free_port
 
 SCAN = """
 import sys
-from stormfold.demo import process
+from lab import process
 process.PORTS = [int(port) for port in sys.argv[1:]]
 print(process.free_port())
 """
 
 MANY = """
-from stormfold.demo import process
+from lab import process
 process.KEPT = 2
 process.PORTS = range(30_000, 31_000)
 first, second, third = (process.free_port() for _ in range(3))

@@ -250,7 +250,7 @@ def _go_lines(command: list[str], module: Path, name: str, progress: Progress, c
 
 
 def main() -> int:
-    """Build what is missing and say where it is: `python -m stormfold.demo.building`."""
+    """Build what is missing and say where it is: `python -m lab.building`."""
     try:
         binaries = ensure_binaries()
     except BuildError as error:

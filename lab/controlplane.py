@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from stormfold.demo.building import Binaries
-from stormfold.demo.process import Server, free_port
+from lab.building import Binaries
+from lab.process import Server, free_port
 
 START_SECONDS = 60.0
 """Within this each of the servers must answer; on an idle machine it takes 3 s."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from lab.demo.storms import FEWEST, Scenario, scenario, violations
 from stormfold.api.signal import Signal
-from stormfold.demo.storms import FEWEST, Scenario, scenario, violations
 
 NOW = datetime(2026, 2, 3, 9, 41, tzinfo=UTC)
 TOLD = scenario(100, seed=1, now=NOW)

