@@ -16,9 +16,15 @@ from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
 from tests.harness.scene import Scene
 
+from stormfold.request.backoff import LONGEST_SECONDS
+
 TOKEN = "sixteen characters at least"
 QUOTA = "count/remediationrequests.stormfold.dev"
 FAILED = "stormfold_storms_failed_total"
+WRITES = "stormfold_request_writes_total"
+REFUSED_GROUPS = 100
+LONE_TRIES = 10
+"""Of groups that were refused before: more than there can be in two minutes, by the waits between them."""
 Lift = Callable[[], Awaitable[Any]]
 
 
@@ -177,7 +183,7 @@ async def test_refusal_is_told_in_the_api_servers_words_and_when_it_is_over_noth
         async def failed() -> float:
             return (await process.metrics()).total(FAILED, reason="api")
 
-        await eventually(failed, lambda times: times >= 5, within=30, what="it is tried again and again")
+        await eventually(failed, lambda times: times >= 3, within=30, what="it is tried again and again")
         assert len(lines_about(process, words)) == 1
         assert len(await warnings()) == 1
         assert await scene.requests(requests) == []
@@ -247,3 +253,38 @@ async def test_full_quota_is_told_once_though_an_open_request_goes_on(
     await eventually(failed, lambda times: times > before, what="it is refused still")
     said = [line for line in process.log_lines() if "requests of a namespace" in str(line)]
     assert len(said) == 1, said
+
+
+async def test_refused_groups_cost_few_writes_hold_nothing_up_and_are_there_once_the_quota_is_raised(
+    api: Api, namespace: str, process: OperatorProcess
+) -> None:
+    scene = Scene(api, namespace, process)
+    await scene.policy(groupBy=["name"])
+    await scene.pods("A", 2)
+    await scene.comes_to((1, "Settled", 2))
+    lift = await quota(api, namespace)
+    names = [f"Refused{number:03}" for number in range(REFUSED_GROUPS)]
+    await api.create_all([scene.manifest(name, f"pod-{n}") for name in names for n in range(2)])
+
+    async def refused() -> float:
+        return (await process.metrics()).total(WRITES, operation="create", outcome="refused")
+
+    # The request that is there is written to meanwhile, which does not mean that another may be made.
+    written = 2
+    while await refused() < REFUSED_GROUPS or written < 10:
+        await scene.pods("A", 1, first=written)
+        written += 1
+        await scene.comes_to((1, "Settled", written))
+    assert await refused() <= REFUSED_GROUPS + LONE_TRIES
+    alert = {"status": "firing", "labels": {"alertname": names[0], "namespace": namespace}}
+    alert["startsAt"] = "2026-01-01T00:00:00Z"
+    status, answer = await process.post_alerts({"version": "4", "alerts": [alert]}, token=TOKEN)
+    assert (status, "exceeded quota" in answer["message"]) == (503, True), answer
+    await lift()
+    await eventually(
+        scene.requests,
+        lambda requests: len(requests) == 1 + REFUSED_GROUPS,
+        within=LONGEST_SECONDS + 15,
+        what="all requests are there",
+    )
+    await scene.requests_come_to("status.signals.total", [(written,), (3,), *[(2,)] * (REFUSED_GROUPS - 1)])

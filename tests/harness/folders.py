@@ -98,6 +98,8 @@ class World:
     """(resourceVersion or number of an alert, message) in the order of the telling."""
     folded_numbers: list[int] = field(default_factory=list)
     """The same of what Redis has counted, or knew."""
+    delays: list[tuple[int, str]] = field(default_factory=list)
+    """Who was told why the request cannot be written now."""
     expected: list[int] = field(default_factory=list)
     """Partitions that have something due."""
     held: RequestPosition | None = None
@@ -124,7 +126,8 @@ class World:
         self.folded_numbers.append(number_of(arrival))
 
     def delayed(self, arrival: Arrival, why: str) -> None:
-        """Not of interest."""
+        """Its request cannot be written now."""
+        self.delays.append((number_of(arrival), why))
 
     def refused(self, arrival: Arrival, why: str) -> None:
         """Not of interest."""

@@ -58,7 +58,18 @@ async def test_signal_is_told_once_that_it_is_durable(world: World) -> None:
     assert world.told == [(1, "storm 1"), (2, "storm 1"), (3, "storm 1")]
 
 
-async def test_signal_below_the_checkpoint_is_durable_at_once(world: World) -> None:
+async def test_signal_that_comes_while_its_request_is_refused_is_told_so_at_once(world: World) -> None:
+    await world.submit(signal(1))
+    world.folder.delayed(GROUP.group_hash, "no room", lasts=True)
+    assert world.delays == [(1, "no room")]
+    await world.submit(signal(2))
+    assert world.delays == [(1, "no room"), (2, "no room")]
+    await world.written(1, 1)
+    await world.submit(signal(3))
+    assert world.delays == [(1, "no room"), (2, "no room")]
+
+
+async def test_signal_below_the_checkpoint_is_safe_at_once(world: World) -> None:
     await world.store.fence([GROUP.partition], {SHOP: 5})
     await world.submit(signal(5))
     assert (world.told, world.folder.storms.is_open(GROUP.group_hash)) == ([(5, "storm 0")], False)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from stormfold.fairness import FairQueue
 
 
-def turns(*names: str, limit: int = 100) -> FairQueue[str]:
+def turns(*names: str, limit: int = 100) -> FairQueue[str, str]:
     """Things that wait; the first letter of each is its namespace."""
-    made: FairQueue[str] = FairQueue(limit)
+    made: FairQueue[str, str] = FairQueue(limit)
     for name in names:
         made.add(name[0], name)
     return made
 
 
-def order(waiting: FairQueue[str]) -> list[str]:
+def order(waiting: FairQueue[str, str]) -> list[str]:
     return [waiting.pop() for _ in range(len(waiting))]
 
 

@@ -168,6 +168,7 @@ class Folder:
             if request.closed:
                 return
             storm = self._open(request)
+        storm.delay = ""
         if not request.closed and storm.epoch <= held.epoch:
             storm.reaches(request.since)
         verdict: Verdict | None = None
@@ -184,11 +185,14 @@ class Folder:
             self.closed(storm.group_hash)
 
     def delayed(self, group_hash: str, why: str, *, lasts: bool) -> None:
-        """The group's request cannot be written now. Whoever waits for it hears why; if that may last, people
-        see it at one of its Signals."""
+        """The group's request cannot be written now. Whoever waits for it hears why, also who comes later; if
+        that may last, people see it at one of its Signals."""
         storm = self.storms.get(group_hash)
+        if storm is None:
+            return
+        storm.delay = why
         shown: Arrival | None = None
-        for item in islice(reversed(storm.in_flight), TOLD) if storm else ():
+        for item in islice(reversed(storm.in_flight), TOLD):
             arrival = item.routed.original
             arrival.via.delayed(arrival, why)
             if isinstance(arrival.ref, SignalRef):

@@ -317,6 +317,8 @@ class Folding:
             if ordinal > durable:
                 counted = Counted(reply.epoch, reply.incarnation, ordinal, place in reply.doubtful)
                 storm.in_flight.append(item.folded(counted))
+                if storm.delay:
+                    routed.original.via.delayed(routed.original, storm.delay)
             else:
                 self._queue.release(routed, verdict(reply.epoch if ordinal else durable_epoch))
         self._queue.note()

@@ -35,6 +35,8 @@ class Storm:
     """What is folded but not durable, in order."""
     queued: int = 0
     """Signals that wait for their fold."""
+    delay: str = ""
+    """Why its request could not be written at the last try."""
     waits_since: float = 0.0
     """When the oldest signal in flight was folded, or folded again, by the monotonic clock."""
     since: dict[str, int] = field(default_factory=dict)

@@ -80,7 +80,7 @@ class Queue:
     def __init__(self, router: Router, storms: Storms) -> None:
         self._router = router
         self._storms = storms
-        self._share = FairShare(MAX_HELD)
+        self._share = FairShare[str](MAX_HELD)
         self._held = 0
         """How many arrivals are in the room."""
         self.lanes = [Lane() for _ in range(PARTITIONS)]

@@ -16,16 +16,17 @@ from stormfold.fold.folder import Folder
 from stormfold.fold.folding import encoded
 from stormfold.fold.replies import AckWord, CloseWord, FreezeWord
 from stormfold.fold.store import StormStore
-from stormfold.kube.errors import ApiError
+from stormfold.kube.errors import ApiError, RefusedError
 from stormfold.model.arrival import Verdict
 from stormfold.model.group import partition
 from stormfold.model.storm import Snapshot
 from stormfold.policy.router import Router
 from stormfold.request.absences import NAMESPACE_SECONDS, Absences
+from stormfold.request.backoff import RETRY_SECONDS, Line
 from stormfold.request.deciding import Close, Discard, Finish, Wait, Write, decide
 from stormfold.request.index import Request, RequestIndex
 from stormfold.request.refusals import Refusals
-from stormfold.request.schedule import RETRY_SECONDS, SWEEP_SECONDS, Schedule, now_ms
+from stormfold.request.schedule import SWEEP_SECONDS, Schedule, now_ms
 from stormfold.request.writing import Outcome, RequestWriter, was_behind
 
 log = logging.getLogger(__name__)
@@ -161,13 +162,13 @@ class Reconciler:
             *(self._claim(tasks, number, group_hashes) for number, group_hashes in chosen.items())
         )
 
-    def _end(self, group_hashes: Mapping[str, str]) -> None:
-        """These storms, with their namespaces, are not worked on any more."""
-        for group_hash, namespace in group_hashes.items():
+    def _end(self, group_hashes: Mapping[str, Line]) -> None:
+        """These storms, with their lines, are not worked on any more."""
+        for group_hash, line in group_hashes.items():
             self._schedule.end(group_hash)
-            self._schedule.leave_slot(namespace)
+            self._schedule.leave_slot(line)
 
-    async def _claim(self, tasks: asyncio.TaskGroup, number: int, group_hashes: dict[str, str]) -> None:
+    async def _claim(self, tasks: asyncio.TaskGroup, number: int, group_hashes: dict[str, Line]) -> None:
         known = {group_hash: self._index.latest(group_hash) for group_hash in group_hashes}
         try:
             storms = await self._store.claim(number, list(group_hashes), now_ms=now_ms())
@@ -176,13 +177,8 @@ class Reconciler:
             self._end(group_hashes)
             raise
         claimed = {storm.group_hash for storm in storms}
-        self._end(
-            {
-                group_hash: namespace
-                for group_hash, namespace in group_hashes.items()
-                if group_hash not in claimed
-            }
-        )
+        ended = group_hashes.keys() - claimed
+        self._end({group_hash: group_hashes[group_hash] for group_hash in ended})
         for storm in storms:
             CLAIMED.inc()
             tasks.create_task(
@@ -190,12 +186,12 @@ class Reconciler:
                 name=f"storm-{storm.group_hash}",
             )
 
-    async def _reconcile(self, storm: Snapshot, known: Request | None, namespace: str) -> None:
+    async def _reconcile(self, storm: Snapshot, known: Request | None, line: Line) -> None:
         """Look at a storm; `known` is the group's latest request as it was known before the claim."""
         try:
-            failed = await self._try(storm, known, namespace)
+            failed = await self._try(storm, known, line)
         finally:
-            self._schedule.leave_slot(namespace)
+            self._schedule.leave_slot(line)
         try:
             if failed:
                 await asyncio.sleep(RETRY_SECONDS)
@@ -203,14 +199,16 @@ class Reconciler:
         finally:
             self._schedule.end(storm.group_hash)
 
-    async def _try(self, storm: Snapshot, known: Request | None, namespace: str) -> bool:
+    async def _try(self, storm: Snapshot, known: Request | None, line: Line) -> bool:
         """Whether the API server or Redis failed, so that it is to be tried again."""
+        there = self._index.get(storm.group_hash, storm.epoch)
         try:
             if await self._act(storm, known):
-                self._schedule.written(namespace)
+                self._schedule.written(storm.group_hash, line, made=there is None)
         except ApiError as exc:
             FAILED.labels(reason="api").inc()
-            self._refusals.note(storm, namespace, exc, self._schedule.failed(namespace))
+            failures = self._schedule.failed(storm.group_hash, line, refused=isinstance(exc, RefusedError))
+            self._refusals.note(storm, line.namespace, exc, failures)
             return True
         except (StoreUnavailableError, StoreFullError) as exc:
             FAILED.labels(reason="redis").inc()

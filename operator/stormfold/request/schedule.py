@@ -11,8 +11,8 @@ fail is tried with one storm a second.
 
 import asyncio
 import heapq
+import random
 import time
-from collections import Counter as Tally
 from collections.abc import Callable, Collection, Iterable
 
 from prometheus_client import Gauge
@@ -20,6 +20,7 @@ from prometheus_client import Gauge
 from stormfold.fairness import FairQueue, FairShare
 from stormfold.fold.store import CLAIM_MS, StormStore
 from stormfold.model.group import PARTITIONS, partition
+from stormfold.request.backoff import Backoff, Line
 
 SWEEP_SECONDS = 1.0
 HINTED_MS = 2000
@@ -35,11 +36,9 @@ STORMS_AT_ONCE = 16
 STORMS_THROTTLED = 8
 """The same while the API server answers by 429. Whoever is told to wait tries again by chance, whereas who
 waits here has a turn: so few of one namespace are tried beside another's."""
-FAILING = 8
-"""After so many failures, with no write between them, a namespace is tried with one storm each
-`RETRY_SECONDS`."""
-RETRY_SECONDS = 1.0
-"""When a storm is looked at again after the API server or Redis failed."""
+MOST_REFUSED = 50_000
+"""Of so many groups it is known that the API server refuses their requests; others are tried as if for the
+first time."""
 
 WAITING = Gauge("stormfold_storms_waiting", "Storms that are due and wait for their turn.")
 
@@ -59,17 +58,16 @@ class Schedule:
         self._expected: dict[int, set[int]] = {}
         self._changed = asyncio.Event()
         self._next_look = 0.0
-        self._turns: FairQueue[str] = FairQueue()
+        self._turns: FairQueue[Line, str] = FairQueue()
         """Group hashes that are due."""
         self._waiting: set[str] = set()
         """Those in `_turns`."""
         self._busy: set[str] = set()
         self._to_make_due: set[str] = set()
-        self._slots = FairShare(STORMS_AT_ONCE)
-        self._failures: Tally[str] = Tally()
-        """Namespace → failures since the last write there."""
-        self._next_try: dict[str, float] = {}
-        """When a namespace is tried again that is failing, by the monotonic clock."""
+        self._slots = FairShare[Line](STORMS_AT_ONCE)
+        self._backoff = Backoff()
+        self._refused: dict[str, None] = {}
+        """Groups whose last write was refused, `MOST_REFUSED` at most, the oldest first."""
 
     # --- what becomes due
 
@@ -149,33 +147,33 @@ class Schedule:
             for group_hash in group_hashes:
                 if group_hash not in self._waiting and group_hash not in self._busy:
                     self._waiting.add(group_hash)
-                    self._turns.add(namespace_of(group_hash), group_hash)
+                    self._turns.add(Line(namespace_of(group_hash), group_hash in self._refused), group_hash)
         WAITING.set(len(self._waiting))
 
-    def start(self, *, throttled: bool) -> dict[int, dict[str, str]]:
-        """Those that are worked on from now on: partition → group hash → namespace. `throttled` says whether
-        the API server asks for less."""
+    def start(self, *, throttled: bool) -> dict[int, dict[str, Line]]:
+        """Those that are worked on from now on: partition → group hash → line. `throttled` says whether the
+        API server asks for less."""
         self._slots.places = STORMS_THROTTLED if throttled else STORMS_AT_ONCE
-        chosen: dict[int, dict[str, str]] = {}
+        chosen: dict[int, dict[str, Line]] = {}
         # Thousands of namespaces may wait: they are not asked while there is no slot for any.
         while self._slots.taken < self._slots.places and (following := self._turns.pop_if(self._may_start)):
-            namespace, group_hash = following
+            line, group_hash = following
             self._waiting.discard(group_hash)
             self._busy.add(group_hash)
-            self._slots.take(namespace)
-            chosen.setdefault(partition(group_hash), {})[group_hash] = namespace
+            self._slots.take(line)
+            chosen.setdefault(partition(group_hash), {})[group_hash] = line
         WAITING.set(len(self._waiting))
         return chosen
 
-    def _may_start(self, namespace: str) -> bool:
-        """Whether a storm of the namespace may be worked on now, beside those that are."""
-        if self._failures[namespace] < FAILING:
-            return self._slots.free(namespace) > 0
-        return not self._slots.of(namespace) and time.monotonic() >= self._next_try[namespace]
+    def _may_start(self, line: Line) -> bool:
+        """Whether a storm of the line may be worked on now, beside those that are."""
+        if self._backoff.is_failing(line):
+            return not self._slots.of(line) and self._backoff.may_try(line, now=time.monotonic())
+        return self._slots.free(line) > 0
 
-    def leave_slot(self, namespace: str) -> None:
-        """A storm of the namespace is not worked on any more."""
-        self._slots.give(namespace)
+    def leave_slot(self, line: Line) -> None:
+        """A storm of the line is not worked on any more."""
+        self._slots.give(line)
         self._changed.set()
 
     def end(self, group_hash: str) -> None:
@@ -183,13 +181,17 @@ class Schedule:
         self._busy.discard(group_hash)
         self._changed.set()
 
-    def written(self, namespace: str) -> None:
-        """A request of the namespace was written."""
-        self._next_try.pop(namespace, None)
-        self._failures.pop(namespace, None)
+    def written(self, gid: str, line: Line, *, made: bool) -> None:
+        """A request of the line was written, or made."""
+        self._refused.pop(gid, None)
+        self._backoff.written(line, made=made)
 
-    def failed(self, namespace: str) -> int:
-        """The API server did not take one of the namespace; gives how often in a row."""
-        self._failures[namespace] += 1
-        self._next_try[namespace] = time.monotonic() + RETRY_SECONDS
-        return self._failures[namespace]
+    def failed(self, gid: str, line: Line, *, refused: bool) -> int:
+        """The API server did not take a request of the line; gives how often in a row."""
+        if refused:
+            self._refused.pop(gid, None)
+            self._refused[gid] = None
+            if len(self._refused) > MOST_REFUSED:
+                del self._refused[next(iter(self._refused))]
+        now, chance = time.monotonic(), random.random()  # noqa: S311 - spreads load, hides nothing
+        return self._backoff.failed(line, refused=refused, now=now, chance=chance)

@@ -22,7 +22,7 @@ from stormfold.kube.errors import ApiUnavailableError
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.storm import Snapshot
 from stormfold.policy.router import Router
-from stormfold.request import reconciler, schedule
+from stormfold.request import backoff, reconciler, schedule
 from stormfold.request.index import Request, RequestIndex
 from stormfold.request.reconciler import Reconciler
 from stormfold.request.schedule import STORMS_AT_ONCE, STORMS_THROTTLED, Schedule
@@ -183,6 +183,7 @@ class Scene:
 async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     for module in (reconciler, schedule):
         monkeypatch.setattr(module, "now_ms", lambda: T0 + 12_000)
+    for module in (reconciler, backoff):
         monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(reconciler, "SWEEP_SECONDS", 0.01)
     scene = Scene()

@@ -11,9 +11,10 @@ from tests.harness.metrics import sample
 
 from stormfold.fold.store import CLAIM_MS
 from stormfold.model.group import PARTITIONS
+from stormfold.request import backoff
 from stormfold.request import schedule as module
+from stormfold.request.backoff import FAILING, Line
 from stormfold.request.schedule import (
-    FAILING,
     HINTED_MS,
     LOOK_MS,
     STORMS_AT_ONCE,
@@ -22,7 +23,7 @@ from stormfold.request.schedule import (
 )
 
 NOW = 1_767_225_600_000
-GROUP_HASH, OTHER_GID = "00000000000000ab", "00000000000000cd"
+GROUP_HASH, OTHER_HASH = "00000000000000ab", "00000000000000cd"
 
 
 class Store:
@@ -50,8 +51,8 @@ class Scene:
         self.now = NOW
         self.store = Store()
         self.schedule = Schedule(cast("Any", self.store))
-        self.working: dict[str, str] = {}
-        """Group hash → namespace."""
+        self.working: dict[str, Line] = {}
+        """Group hash → line."""
 
     # --- looks
 
@@ -71,20 +72,28 @@ class Scene:
         for chosen in self.schedule.start(throttled=throttled).values():
             assert not chosen.keys() & self.working.keys(), "it is worked on already"
             self.working |= chosen
-        return sorted(self.working.values())
+        return sorted(line.namespace for line in self.working.values())
 
     def end(self) -> None:
         """Nothing is worked on any more."""
-        for group_hash, namespace in self.working.items():
-            self.schedule.leave_slot(namespace)
+        for group_hash, line in self.working.items():
+            self.schedule.leave_slot(line)
             self.schedule.end(group_hash)
         self.working.clear()
 
     def fail(self, *namespaces: str) -> None:
-        """Let so many tries fail that the namespaces are failing."""
+        """Let so many tries fail that the namespaces are failing, though the API server refused nothing."""
         for namespace in namespaces:
             for _ in range(FAILING):
-                self.schedule.failed(namespace)
+                self.schedule.failed(GROUP_HASH, Line(namespace, refused=False), refused=False)
+
+    def refuse(self) -> int:
+        """Let the API server refuse what is worked on; gives how many that were."""
+        for group_hash, line in self.working.items():
+            self.schedule.failed(group_hash, line, refused=True)
+        refused = len(self.working)
+        self.end()
+        return refused
 
 
 @pytest.fixture
@@ -122,23 +131,24 @@ async def test_look_gives_what_is_due(scene: Scene) -> None:
 
 async def test_storm_that_is_worked_on_is_made_due_when_that_is_over(scene: Scene) -> None:
     scene.schedule.line_up([[GROUP_HASH]], lambda group_hash: "shop")
-    assert scene.schedule.start(throttled=False) == {int(GROUP_HASH, 16) % PARTITIONS: {GROUP_HASH: "shop"}}
-    scene.schedule.make_due([GROUP_HASH, OTHER_GID])
+    line = Line("shop", refused=False)
+    assert scene.schedule.start(throttled=False) == {int(GROUP_HASH, 16) % PARTITIONS: {GROUP_HASH: line}}
+    scene.schedule.make_due([GROUP_HASH, OTHER_HASH])
     await scene.schedule.tell_store()
-    assert scene.store.made_due == [OTHER_GID]
+    assert scene.store.made_due == [OTHER_HASH]
     scene.schedule.end(GROUP_HASH)
     await scene.schedule.tell_store()
-    assert scene.store.made_due == [OTHER_GID, GROUP_HASH]
+    assert scene.store.made_due == [OTHER_HASH, GROUP_HASH]
     await scene.schedule.tell_store()
-    assert scene.store.made_due == [OTHER_GID, GROUP_HASH]
+    assert scene.store.made_due == [OTHER_HASH, GROUP_HASH]
 
 
 async def test_who_takes_over_makes_due_what_the_last_one_may_have_claimed(scene: Scene) -> None:
-    scene.store.has = {1: [GROUP_HASH], 5: [OTHER_GID]}
+    scene.store.has = {1: [GROUP_HASH], 5: [OTHER_HASH]}
     await scene.schedule.take_over()
     await scene.schedule.tell_store()
     assert scene.store.asked == [(CLAIM_MS, set(range(PARTITIONS)))]
-    assert scene.store.made_due == [GROUP_HASH, OTHER_GID]
+    assert scene.store.made_due == [GROUP_HASH, OTHER_HASH]
 
 
 # --- whose turn is next
@@ -179,13 +189,13 @@ def test_storm_is_lined_up_once(scene: Scene) -> None:
 def test_namespace_that_only_fails_is_tried_with_one_storm(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.0)
     assert scene.start(a=20) == ["a"] * HALF
     scene.fail("a")
     scene.end()
     assert scene.start(b=2) == ["a", "b", "b"]
     # One write that goes well, and it is as before.
-    scene.schedule.written("a")
+    scene.schedule.written(GROUP_HASH, Line("a", refused=False), made=False)
     scene.end()
     assert scene.start() == ["a"] * HALF
 
@@ -195,10 +205,50 @@ def test_namespace_that_only_fails_is_not_tried_again_at_once(scene: Scene) -> N
     assert scene.start(a=20, b=1) == ["b"]
 
 
+def test_refused_groups_wait_and_others_of_their_namespace_do_not(scene: Scene) -> None:
+    scene.start(a=HALF)
+    assert scene.refuse() == HALF
+    assert scene.start(a=HALF) == []
+    [other] = scene.start(a=HALF + 1)
+    [(group_hash, line)] = scene.working.items()
+    assert (other, line) == ("a", Line("a", refused=False))
+    # That it could be written to does not mean that a request may be made; that one was made does.
+    scene.schedule.written(group_hash, line, made=False)
+    scene.end()
+    assert scene.start() == []
+    scene.schedule.written(group_hash, line, made=True)
+    assert scene.start() == ["a"] * HALF
+
+
+def test_refused_group_that_was_written_is_one_like_others(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.0)
+    scene.start(a=1)
+    scene.refuse()
+    scene.start(a=1)
+    [(group_hash, line)] = scene.working.items()
+    assert line == Line("a", refused=True)
+    scene.schedule.written(group_hash, line, made=True)
+    scene.end()
+    scene.start(a=1)
+    assert scene.working == {group_hash: Line("a", refused=False)}
+
+
+def test_groups_that_were_refused_longest_ago_are_forgotten_first(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_REFUSED", 2)
+    scene.start(a=3)
+    scene.refuse()
+    scene.start(a=3)
+    assert scene.working == {f"a{0:015x}": Line("a", refused=False)}
+
+
 def test_namespaces_that_only_fail_take_no_more_slots_than_there_are(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(backoff, "RETRY_SECONDS", 0.0)
     failing = hexdigits[: STORMS_THROTTLED + 4]
     scene.fail(*failing)
     assert scene.start(throttled=True, **dict.fromkeys(failing, 1)) == list(failing[:STORMS_THROTTLED])

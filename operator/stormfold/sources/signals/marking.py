@@ -65,8 +65,8 @@ class Marker:
     ) -> None:
         self._client = client
         self._interval = 1 / per_second
-        self._first: FairQueue[Mark] = FairQueue(WAITING_FIRST)
-        self._folded: FairQueue[Mark] = FairQueue(WAITING_FOLDED)
+        self._first: FairQueue[str, Mark] = FairQueue(WAITING_FIRST)
+        self._folded: FairQueue[str, Mark] = FairQueue(WAITING_FOLDED)
         self._work = asyncio.Event()
 
     def offer(self, mark: Mark) -> None:
