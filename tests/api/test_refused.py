@@ -226,7 +226,7 @@ async def test_namespaces_have_a_line_of_the_log_each(
     async def failed() -> float:
         return (await process.metrics()).total(FAILED, reason="api")
 
-    await eventually(failed, lambda times: times >= 20, within=30, what="all are tried again")
+    await eventually(failed, lambda times: times >= 16, within=30, what="all are tried again")
     lines = [line for line in process.log_lines() if "exceeded quota" in str(line.get("error"))]
     assert sorted(line["namespace"] for line in lines) == sorted([namespace, other])
 
