@@ -25,7 +25,8 @@ from stormfold.policy.router import Router
 from stormfold.sources.alerts.heads import PATH
 from stormfold.sources.alerts.parser import AlertParser
 from stormfold.sources.alerts.posts import Post
-from stormfold.sources.alerts.webhook import Webhook, WebhookOptions
+from stormfold.sources.alerts.receiver import WebhookOptions
+from stormfold.sources.alerts.webhook import Webhook
 
 ALERTS = 100
 POSTS = 200

@@ -29,7 +29,8 @@ from stormfold.request.reconciler import Reconciler
 from stormfold.request.schedule import Schedule
 from stormfold.request.writing import RequestWriter
 from stormfold.settings import Settings
-from stormfold.sources.alerts.webhook import Webhook, WebhookOptions
+from stormfold.sources.alerts.receiver import WebhookOptions
+from stormfold.sources.alerts.webhook import Webhook
 from stormfold.sources.ingest import Ingest
 from stormfold.sources.signals.keeping import SignalKeeper
 from stormfold.watches.kopf_thread import KopfThread, Listeners

@@ -38,10 +38,11 @@ from stormfold.kube.client import KubeClient
 from stormfold.kube.reviews import Caller, Reviews
 from stormfold.model.arrival import Arrival, Verdict
 from stormfold.policy.router import Router
-from stormfold.sources.alerts import webhook
+from stormfold.sources.alerts import receiver, webhook
 from stormfold.sources.alerts.heads import MAX_BODY, PATH
 from stormfold.sources.alerts.parser import AlertParser, Body, Shortened
-from stormfold.sources.alerts.webhook import Authorizer, Webhook, WebhookOptions
+from stormfold.sources.alerts.receiver import Authorizer, WebhookOptions
+from stormfold.sources.alerts.webhook import Webhook
 
 COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
 NO_POLICY = Verdict(SignalPhase.REJECTED, Reason.NO_POLICY_MATCHES, "no policy governs it")
@@ -606,7 +607,7 @@ async def test_further_tokens_of_a_user_bring_no_further_share() -> None:
 
 
 async def test_bytes_of_bodies_are_limited_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "BYTES", 2 * len(GOOD))
+    monkeypatch.setattr(receiver, "BYTES", 2 * len(GOOD))
     async with served() as it:
         assert (await it.post(GOOD + b" " * len(GOOD))).code == 429
         for _ in range(3):
@@ -627,7 +628,7 @@ class Slow(Everybody):
 
 
 async def test_bytes_of_a_body_are_held_until_its_alerts_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "BYTES", 2 * len(GOOD))
+    monkeypatch.setattr(receiver, "BYTES", 2 * len(GOOD))
     slow = Slow()
     async with served(authorizer=slow) as it:
         it.behind.holds = True
@@ -705,7 +706,7 @@ async def test_connection_that_never_ends_its_head_is_closed(monkeypatch: pytest
 async def test_body_that_does_not_come_is_given_up_while_others_are_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(webhook, "BODY_SECONDS", 1.0)
+    monkeypatch.setattr(receiver, "BODY_SECONDS", 1.0)
     monkeypatch.setattr(webhook, "LINGER_SECONDS", 0.1)
     async with served() as it, contextlib.AsyncExitStack() as stack:
         slow = [await stack.enter_async_context(connected(it)) for _ in range(50)]
@@ -761,7 +762,7 @@ CHUNKED = head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
 async def test_what_is_no_http_is_refused_without_a_word_in_the_log(
     sent: list[bytes], code: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(receiver, "BODY_SECONDS", 0.5)
     async with served() as it:
         async with connected(it) as (reader, writer):
             for number, part in enumerate(sent):

@@ -1,55 +1,25 @@
-"""Webhook: the HTTP server to which Alertmanager and Grafana post; who may post, how much, and what is
-answered.
-
-A post is looked at from the outside in: whether we serve, whether the body is announced as one that we take,
-whose token it is, whether there is room; only then is the body read. What was read is parsed, each alert is
-held to the namespaces that the caller may speak for, and the rest is submitted. 200 is answered when every
-alert is durable: its request holds it, or none will. Alertmanager posts again what was answered by a 5xx, at
-growing intervals; what was answered by a 4xx it counts as failed, and posts again only when the group is due
-for the next time.
-"""
+"""Webhook: the HTTP server to which Alertmanager and Grafana post."""
 
 import asyncio
-import hmac
 import logging
 import os
-import ssl
 import time
-from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import orjson
 from aiohttp import web
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 from stormfold.api.conditions import Reason
 from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
-from stormfold.kube.errors import ApiError
-from stormfold.kube.reviews import ALL_NAMESPACES, Caller
 from stormfold.listening import EVERYWHERE, everywhere
-from stormfold.model.arrival import Arrival
-from stormfold.sources.alerts.credentials import Watched, read_secret, server_tls
-from stormfold.sources.alerts.heads import MAX_BODY, PATH, bearer_token, check_head, not_served, too_large
-from stormfold.sources.alerts.parser import PIECE, SOURCE, AlertParser, Body, BodyError, Policies, Refusal
-from stormfold.sources.alerts.posts import (
-    Answer,
-    Post,
-    RefusalError,
-    Reservation,
-    Shares,
-    index_of,
-    listed,
-    log_rejected,
-    named,
-    none_taken,
-    over_limit,
-    shortened,
-)
-from stormfold.sources.signals.stream import RECEIVED, REJECTED
+from stormfold.sources.alerts.credentials import Certificate, Secret
+from stormfold.sources.alerts.heads import PATH, not_served
+from stormfold.sources.alerts.parser import Policies
+from stormfold.sources.alerts.posts import Answer, RefusalError
+from stormfold.sources.alerts.receiver import Authorizer, Receiver, Serving, WebhookOptions
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +27,6 @@ UNHEARD = logging.getLogger(f"{__name__}.http")
 """Where aiohttp logs what is no HTTP, with a traceback each: anybody who can connect could fill the log."""
 UNHEARD.disabled = True
 
-BODY_SECONDS = 5.0
-"""How long a body may take to come."""
 IDLE_SECONDS = 30.0
 """How long a connection may take to send the head of its next request."""
 HANDSHAKE_SECONDS = 10.0
@@ -66,12 +34,6 @@ LINGER_SECONDS = 2.0
 """How long the rest of a body is read that was refused, so that the client sees the answer."""
 CONNECTIONS = 1024
 """Sockets, at most; a further one is closed at once."""
-BYTES = 64 * 2**20
-"""Bytes of bodies that are read, parsed or reviewed, and not yet offered to the folder, at most."""
-REVIEWS_OF_A_POST = 4
-"""Namespaces of a post that are asked about at once."""
-NO_PLACE = frozenset((Reason.NAMESPACE_NOT_FOUND, Reason.REQUEST_NAMESPACE_NOT_FOUND))
-"""Reasons why there is no place for a request: labels of the sender or policies must be changed."""
 RELOAD_SECONDS = 5.0
 """How often the files are looked at."""
 STOP_SECONDS = 5.0
@@ -83,62 +45,13 @@ SECONDS = Histogram(
     "From the head of a post to its answer.",
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 30),
 )
-IN_FLIGHT = Gauge("stormfold_webhook_posts_in_flight", "Posts that are read or wait for their answer.")
-TRUNCATED = Counter(
-    "stormfold_webhook_alerts_truncated_total",
-    "Alerts that Alertmanager left out of its posts for its max_alerts.",
-)
-SHORTENED = Counter(
-    "stormfold_webhook_labels_shortened_total",
-    "Labels of alerts that were cut, or left out beyond 64 of an alert; each time that they are posted.",
-    ["how"],
-)
 REFUSED = Counter(
     "stormfold_webhook_connections_refused_total", "Connections closed at once since there were too many."
 )
-RELOADS = Counter(
-    "stormfold_webhook_reloads_total",
-    "Changed files of the webhook by what became of them.",
-    ["file", "outcome"],
-)
-
-
-class Authorizer(Protocol):
-    """Says whose token it is and what its owner may do; raises `ApiError` if it cannot tell."""
-
-    async def caller(self, token: str) -> Caller | None:
-        """Whose token it is; None if nobody's."""
-
-    async def may_post(self, caller: Caller, namespace: str) -> bool:
-        """Whether the caller may post alerts that speak for the namespace, or for `ALL_NAMESPACES`."""
-
-
-class Serving(Protocol):
-    """Whether the process is well enough to take posts."""
-
-    def not_serving(self) -> str | None:
-        """Why no post is taken now; None if posts are."""
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookOptions:
-    """What can be set; the settings tell what each means."""
-
-    host: str
-    port: int
-    namespace: str
-    """The operator's own."""
-    ack: Literal["request", "redis"] = "request"
-    wait_seconds: float = 8.0
-    posts: int = 512
-    secret_file: str = ""
-    tls_cert_file: str = ""
-    tls_key_file: str = ""
 
 
 class Webhook:
-    """The HTTP server. A post whose client goes is cancelled: what has not been offered to the folder by then
-    is not taken."""
+    """The HTTP server: each connection's posts go to a `Receiver`."""
 
     def __init__(
         self,
@@ -151,31 +64,27 @@ class Webhook:
         policies: Policies,
     ) -> None:
         self._options = options
-        self._enricher = enricher
-        self._folder = folder
-        self._authorizer = authorizer
-        self._serving = serving
-        self._parser = AlertParser(options.namespace, policies)
-        self._parsing = asyncio.Lock()
-        """Bodies are parsed one after the other: what is parsed takes several times the room of its text."""
-        self._secret = Watched(options.secret_file)
-        self._certificate = Watched(options.tls_cert_file, options.tls_key_file)
-        self._secret_text = b""
-        self._tls: ssl.SSLContext | None = None
-        self._posts = Shares(options.posts, "posts")
-        self._bytes = Shares(BYTES, "bytes of bodies")
+        self._secret = Secret(options.secret_file)
+        self._certificate = Certificate(options.tls_cert_file, options.tls_key_file)
+        self._receiver = Receiver(
+            options,
+            secret=self._secret,
+            enricher=enricher,
+            folder=folder,
+            authorizer=authorizer,
+            serving=serving,
+            policies=policies,
+        )
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
 
-    # --- the incarnation of the server
+    # --- starting and stopping
 
     async def start(self) -> None:
         """Listen. Raises OSError if the port is taken or a file cannot be used."""
         options = self._options
-        if options.secret_file:
-            self._secret_text = read_secret(options.secret_file)
-        if options.tls_cert_file:
-            self._tls = server_tls(options.tls_cert_file, options.tls_key_file)
+        self._secret.load()
+        tls = self._certificate.load()
         app = web.Application(middlewares=[self._answered])
         # A contact point of Grafana may be set to PUT.
         app.add_routes([add(path, self._post) for add in (web.post, web.put) for path in (PATH, f"{PATH}/")])
@@ -200,8 +109,8 @@ class Webhook:
                 self._protocol,
                 **where,
                 backlog=CONNECTIONS,
-                ssl=self._tls,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
+                ssl=tls,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
             )
         except OSError as exc:
             await self._runner.cleanup()
@@ -232,30 +141,8 @@ class Webhook:
 
     def reload(self) -> None:
         """Use what has changed in the files; what cannot be used is said, and what was used goes on being."""
-        options = self._options
-        if self._secret.changed():
-            with self._reloading("secret", self._secret):
-                self._secret_text = read_secret(options.secret_file)
-        if self._tls and self._certificate.changed():
-            with self._reloading("certificate", self._certificate):
-                # A pair that does not fit would spoil the context that serves, so another one tries it first.
-                server_tls(options.tls_cert_file, options.tls_key_file)
-                self._tls.load_cert_chain(options.tls_cert_file, options.tls_key_file)
-
-    @contextmanager
-    def _reloading(self, file: str, watched: Watched) -> Iterator[None]:
-        outcome = "failed"
-        try:
-            yield
-            outcome = "done"
-            log.info("webhook file read again", extra={"file": file})
-        except (OSError, ValueError) as exc:
-            watched.forget()
-            log.error(
-                "webhook file not usable, the last one stays in use", extra={"file": file, "error": str(exc)}
-            )
-        finally:
-            RELOADS.labels(file=file, outcome=outcome).inc()
+        self._secret.reload()
+        self._certificate.reload()
 
     async def stop(self) -> None:
         """Stop listening; posts under way are answered for a few seconds more, or cut off."""
@@ -303,169 +190,7 @@ class Webhook:
 
     async def _post(self, request: web.Request) -> web.Response:
         began = time.monotonic()
-        problem = self._serving.not_serving()
-        if problem:
-            raise RefusalError(503, Reason.NOT_SERVING, problem)
-        token = bearer_token(request)
-        check_head(request)
-        post = Post(ack_folded=self._options.ack == "redis")
-        try:
-            async with asyncio.timeout(self._options.wait_seconds):
-                caller = await self._caller(token)
-            with self._under_way(caller) as held:
-                data = await self._read(request, held)
-                async with asyncio.timeout(self._options.wait_seconds):
-                    body = await self._parsed(data, post)
-                    del data  # it may take a while until `held` ends
-                    answer = await self._take(body, post, caller, held)
-        except TimeoutError:
-            raise RefusalError(
-                503,
-                Reason.NOT_DURABLE_IN_TIME,
-                f"not all alerts were taken within {self._options.wait_seconds:g} s"
-                f"{': ' + post.delay if post.delay else ''}; they count once, however often they are posted",
-            ) from None
-        except ApiError as exc:
-            log.debug("token or rights not reviewed", extra={"error": str(exc)})
-            raise RefusalError(
-                503,
-                Reason.REVIEW_UNAVAILABLE,
-                "The API server did not answer the review of the token or its rights.",
-            ) from exc
-        return self._response(answer, began)
-
-    async def _caller(self, token: str) -> Caller:
-        text = token.encode("utf-8", "surrogateescape")
-        if self._secret_text and hmac.compare_digest(text, self._secret_text):
-            return SECRET_HOLDER
-        # What is no ASCII is nobody's, and cannot even be asked about.
-        caller = await self._authorizer.caller(token) if token.isascii() else None
-        if caller is None:
-            raise RefusalError(
-                401, Reason.NOT_AUTHENTICATED, "the token is not known, or was not made for this audience"
-            )
-        return caller
-
-    @contextmanager
-    def _under_way(self, caller: Caller) -> Iterator[Reservation]:
-        self._posts.take(caller, 1)
-        IN_FLIGHT.inc()
-        held = Reservation(self._bytes, caller)
-        try:
-            yield held
-        finally:
-            held.give()
-            IN_FLIGHT.dec()
-            self._posts.give(caller, 1)
-
-    async def _read(self, request: web.Request, held: Reservation) -> bytearray:
-        """The body, if it is not too large and comes in time."""
-        data = bytearray()
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                async for part in request.content.iter_any():
-                    if len(data) + len(part) > MAX_BODY:
-                        raise too_large()
-                    held.take(len(part))
-                    data += part
-        except TimeoutError:
-            raise RefusalError(
-                408, Reason.BODY_TOO_SLOW, f"the body did not come within {BODY_SECONDS:g} s"
-            ) from None
-        except web.RequestPayloadError as exc:
-            raise RefusalError(400, Reason.INVALID_BODY, f"the body ends too early: {exc}") from None
-        return data
-
-    async def _parsed(self, data: bytearray, post: Post) -> Body:
-        """What the body says."""
-        try:
-            async with self._parsing:
-                pieces = self._parser.pieces(data, post=post, now_ms=int(time.time() * 1000))
-                body = next(pieces)
-                for _ in pieces:  # the same body, with more in it
-                    await asyncio.sleep(0)  # nobody waits longer than for a piece
-        except BodyError as exc:
-            code = 413 if exc.reason is Reason.TOO_MANY_ALERTS else 400
-            raise RefusalError(code, exc.reason, exc.message) from None
-        return body
-
-    async def _take(self, body: Body, post: Post, caller: Caller, held: Reservation) -> Answer:
-        TRUNCATED.inc(body.truncated)
-        SHORTENED.labels(how="cut").inc(body.shortened.labels_cut)
-        SHORTENED.labels(how="left-out").inc(body.shortened.labels_left_out)
-        arrivals, refusals = await self._allowed(body, caller)
-        for reason, number in Tally(refusal.reason for refusal in refusals).items():
-            REJECTED.labels(source=SOURCE, reason=reason.value).inc(number)
-        if refusals and not arrivals:
-            refusal = none_taken(refusals)
-            if refusal.answer.code != 403:  # anybody with a token could fill the log
-                log_rejected(refusals)
-            raise refusal
-        post.expect([index_of(arrival) for arrival in arrivals])
-        try:
-            refused = await self._offer(arrivals) if arrivals else []
-            held.give()  # from here on the folder counts what it holds
-            RECEIVED.labels(source=SOURCE).inc(len(arrivals) - len(refused))
-            if refused:
-                raise over_limit(refused)
-            await post.wait()
-        finally:
-            post.leave()
-        rejected = sorted([*refusals, *named(post.rejected, arrivals)], key=lambda refusal: refusal.index)
-        log_rejected(rejected)
-        accepted = len(arrivals) - len(post.rejected) - len(post.discarded)
-        if not (accepted or post.discarded) and any(refusal.reason in NO_PLACE for refusal in rejected):
-            raise none_taken(rejected)  # by a 200 nobody would hear of it
-        return Answer(
-            200,
-            {
-                "accepted": accepted,
-                "rejected": [listed(refusal) for refusal in rejected],
-                "discarded": [listed(refusal) for refusal in post.discarded],
-                **shortened(body.shortened),
-            },
-        )
-
-    async def _offer(self, arrivals: list[Arrival]) -> list[Arrival]:
-        """Hand alerts on to the folder; gives those for which there is no room."""
-        enriched = await self._enricher.all_enriched(arrivals)
-        refused: list[Arrival] = []
-        for first in range(0, len(enriched), PIECE):
-            if first:
-                await asyncio.sleep(0)  # a large post must not keep the others from their turn
-            refused += self._folder.offer(enriched[first : first + PIECE])
-        return refused
-
-    async def _allowed(self, body: Body, caller: Caller) -> tuple[list[Arrival], list[Refusal]]:
-        """What the caller may post, and all that is refused."""
-        if caller is SECRET_HOLDER or not body.arrivals:
-            return body.arrivals, body.refusals
-        if await self._authorizer.may_post(caller, ALL_NAMESPACES):
-            return body.arrivals, body.refusals
-        gate = asyncio.Semaphore(REVIEWS_OF_A_POST)
-
-        async def may_post(namespace: str) -> bool:
-            async with gate:
-                return await self._authorizer.may_post(caller, namespace)
-
-        namespaces = {arrival.namespace for arrival in body.arrivals}
-        answers = await asyncio.gather(*(may_post(namespace) for namespace in namespaces))
-        allowed = {namespace for namespace, may in zip(namespaces, answers, strict=True) if may}
-        refusals = body.refusals + [
-            Refusal(
-                index_of(arrival),
-                Reason.NAMESPACE_NOT_ALLOWED,
-                f"{caller.name} may not create signals.stormfold.dev in namespace {arrival.namespace}",
-                arrival.name,
-            )
-            for arrival in body.arrivals
-            if arrival.namespace not in allowed
-        ]
-        return [arrival for arrival in body.arrivals if arrival.namespace in allowed], refusals
-
-
-SECRET_HOLDER = Caller(b"", "the holder of the shared secret")
-"""May speak for every namespace."""
+        return self._response(await self._receiver.receive(request), began)
 
 
 class Closing(asyncio.Protocol):
