@@ -21,7 +21,6 @@ from stormfold.kube.lease import Checkpoint
 from stormfold.kube.listwatch import Changed, Deleted
 from stormfold.model.arrival import Arrival, SignalRef
 from stormfold.model.segment import SEGMENTS
-from stormfold.sources.backlog import WAIT_SECONDS
 from stormfold.sources.progress import ShardProgress
 
 
@@ -42,6 +41,7 @@ class World:
         self.backlog = self.stream.backlog
         self.reads = 0
         self.fails = 0
+        self.taken_before = self.unchanged = 0
 
     async def get(self, path: str, **params: str) -> dict[str, Any]:
         """As the client: a list of what has a name in the collection of a namespace."""
@@ -66,6 +66,12 @@ class World:
     def left(self, namespace: str) -> int:
         return self.room - self.held[namespace]
 
+    def capacity(self, namespace: str) -> int:
+        """What is left; counts how often that was asked without anything being taken in between."""
+        self.unchanged = self.unchanged + 1 if len(self.taken) == self.taken_before else 0
+        self.taken_before = len(self.taken)
+        return self.left(namespace)
+
     def store(self, name: str, namespace: str = "shop", **metadata: Any) -> Changed[Any]:
         """Make or change a Signal; gives what the watch will tell."""
         self.version += 1
@@ -82,8 +88,9 @@ class World:
     async def resume(self, room: int) -> None:
         """Let there be so much room, until nothing more is taken."""
         self.room = room
-        reading = asyncio.create_task(self.backlog.run(self.left, self.stream.resume))
-        await asyncio.sleep(3 * WAIT_SECONDS)
+        self.unchanged = 0
+        reading = asyncio.create_task(self.backlog.run(self.capacity, self.stream.resume))
+        await eventually(lambda: not len(self.backlog) or self.unchanged > 4, what="nothing more is taken")
         reading.cancel()
         with suppress(asyncio.CancelledError):
             await reading
