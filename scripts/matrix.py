@@ -31,17 +31,17 @@ from lab.building import (
 
 ROOT = Path(__file__).parent.parent
 TESTS = [
-    f"tests/api/test_{name}.py"
+    f"tests/api/{name}.py"
     for name in (
-        "schema",
-        "signals",
-        "policies",
-        "consumers",
-        "windows",
-        "events",
-        "rbac",
-        "webhook",
-        "chart",
+        "policies/test_schema",
+        "nothing_lost/test_signals",
+        "policies/test_policies",
+        "one_request/test_consumers",
+        "one_request/test_windows",
+        "nothing_lost/test_events",
+        "tenants_apart/test_rbac",
+        "nothing_lost/test_webhook",
+        "installed/test_chart",
     )
 ]
 TOOLS = """//go:build tools

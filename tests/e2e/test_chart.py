@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 from tests.e2e.cluster import PART, SYSTEM, Cluster
 from tests.e2e.conftest import NewNamespace, NewTeam
+from tests.e2e.installed import labelled, later_crds, uids
 from tests.e2e.ongoing import going_on
-from tests.e2e.test_lifecycle import labelled, later_crds, uids
 from tests.harness.api import Api
 from tests.harness.eventually import eventually
 from tests.harness.helm import Helm, copied

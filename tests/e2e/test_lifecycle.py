@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-from tests.e2e.cluster import PART, SYSTEM, Cluster, restarts
+from tests.e2e.cluster import SYSTEM, Cluster, restarts
 from tests.e2e.conftest import NewTeam
+from tests.e2e.installed import KINDS, labelled, later_crds, named, uids
 from tests.e2e.ongoing import going_on
-from tests.harness.api import Api, Manifest
+from tests.harness.api import Api
 from tests.harness.eventually import eventually
-from tests.harness.kubectl import Kubectl
 from tests.harness.team import Team
 
-KINDS = "signals,remediationrequests,stormpolicies"
 SIGNALS = "/apis/stormfold.dev/v1alpha1/namespaces/{}/signals"
 LEASE = "Lease/stormfold-ingest-0"
 KEPT = {
@@ -33,35 +31,6 @@ stormfold: kept, so that a new `make deploy` goes on where this one ended:
   the namespace {SYSTEM} with its Lease (up to which Signal everything is counted), the Secret stormfold-redis and Valkey's volume
 PURGE=1 deletes these too
 """  # noqa: E501
-
-
-def named(item: Manifest) -> str:
-    """Kind and name."""
-    return f"{item['kind']}/{item['metadata']['name']}"
-
-
-async def labelled(kubectl: Kubectl) -> dict[str, Manifest]:
-    """Whatever has our label, of each kind that there is: kind and name to its metadata."""
-    kinds = (await kubectl("api-resources", "--verbs=list", "-o", "name")).split()
-    found = await kubectl.json("get", ",".join(kinds), "-A", "-l", PART)
-    return {named(item): item["metadata"] for item in found["items"]}
-
-
-async def uids(kubectl: Kubectl, namespace: str) -> dict[str, str]:
-    """The kinds and what a namespace has of them: kind and name to uid."""
-    crds = await kubectl.json("get", "crd", "-l", PART)
-    objects = await kubectl.json("-n", namespace, "get", KINDS)
-    return {named(item): item["metadata"]["uid"] for item in [*crds["items"], *objects["items"]]}
-
-
-async def later_crds(kubectl: Kubectl) -> str:
-    """Our kinds as a later version may have them: `spec.ticket` is new."""
-    crds = list(yaml.safe_load_all(await kubectl("kustomize", "crds")))
-    for crd in crds:
-        (version,) = crd["spec"]["versions"]
-        spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-        spec["properties"]["ticket"] = {"type": "string"}
-    return yaml.safe_dump_all(crds)
 
 
 async def test_storm_goes_on_while_its_kinds_are_upgraded_and_taken_back(

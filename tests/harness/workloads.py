@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from tests.harness.api import Api, Manifest
@@ -67,3 +68,15 @@ class Workloads:
             await self._api.delete(
                 one["kind"], metadata["name"], metadata["namespace"], gracePeriodSeconds="0"
             )
+
+
+ENDS = ["".join(letters) for letters in itertools.product("bcd", "fgh", "jkl", "mnp", "245")]
+"""What Kubernetes puts behind the name of a ReplicaSet is random, of such letters."""
+
+
+async def pods_of(
+    workloads: Workloads, replica_set: Manifest, count: int, *, node: str | None = None
+) -> list[Manifest]:
+    """Pods with names as their ReplicaSet gives them."""
+    name = replica_set["metadata"]["name"]
+    return [await workloads.add("Pod", f"{name}-{end}", replica_set, node=node) for end in ENDS[:count]]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tests.harness.eventually import eventually
 from tests.harness.folding import CLUSTER, GROUP_HASH
+from tests.harness.redis_answers import ANEW, ANSWERS
 from tests.harness.redis_proxy import RedisProxy
-from tests.unit.fold.test_errors import ANEW, ANSWERS
 
 from lab.process import Server, ServerError, free_port
 from lab.valkey import Valkey, ValkeyCluster, embedded_valkey

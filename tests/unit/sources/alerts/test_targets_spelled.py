@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from tests.unit.sources.alerts.test_targets import (
+from tests.harness.senders import (
     BLACKBOX,
     CLAIM,
     COLLECTOR,

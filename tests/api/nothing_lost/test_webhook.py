@@ -24,6 +24,7 @@ import aiohttp
 import pytest
 from prometheus_client import REGISTRY
 from tests.api.conftest import NewNamespace
+from tests.harness.accounts import account, allow
 from tests.harness.api import Api
 from tests.harness.eventually import eventually
 
@@ -938,46 +939,6 @@ async def reviewed(
         served(authorizer=Reviews(client, audience=audience)) as it,
     ):
         yield it
-
-
-async def account(api: Api, namespace: str, *, audience: str = "") -> str:
-    """A token of a new ServiceAccount `alerts` of the namespace, or of the one that is there."""
-    with contextlib.suppress(AssertionError):
-        await api.create(
-            {
-                "apiVersion": "v1",
-                "kind": "ServiceAccount",
-                "metadata": {"name": "alerts", "namespace": namespace},
-            }
-        )
-    asked: dict[str, Any] = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    if audience:
-        asked["spec"]["audiences"] = [audience]
-    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/alerts/token"
-    return str((await api.request("POST", path, asked))["status"]["token"])
-
-
-async def allow(api: Api, account_of: str, namespace: str = "") -> None:
-    """Let its ServiceAccount `alerts` create Signals in the namespace, or in all."""
-    inside = f"/namespaces/{namespace}" if namespace else ""
-    kind = "" if namespace else "Cluster"
-    root = f"/apis/rbac.authorization.k8s.io/v1{inside}"
-    metadata = {"name": f"alerts-{account_of}"}
-    rule = {"apiGroups": ["stormfold.dev"], "resources": ["signals"], "verbs": ["create"]}
-    await api.request("POST", f"{root}/{kind.lower()}roles", {"metadata": metadata, "rules": [rule]})
-    await api.request(
-        "POST",
-        f"{root}/{kind.lower()}rolebindings",
-        {
-            "metadata": metadata,
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": f"{kind}Role",
-                "name": metadata["name"],
-            },
-            "subjects": [{"kind": "ServiceAccount", "name": "alerts", "namespace": account_of}],
-        },
-    )
 
 
 async def test_token_speaks_for_the_namespaces_in_which_its_owner_may_create_signals(

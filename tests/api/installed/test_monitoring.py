@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 import yaml
 from tests.api.conftest import NewAlertmanager, had
-from tests.api.test_manifests import MANIFESTS, PROMETHEUS, ROOT, dry_run, of_kind, rendered
 from tests.harness import programs
 from tests.harness.alertmanager import Alert, pod_alerts
 from tests.harness.api import Api, Manifest
 from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl, KubectlError
+from tests.harness.manifests import MANIFESTS, PROMETHEUS, ROOT, dry_run, of_kind, rendered
 from tests.harness.receiver import Receiver
 
 MONITORING = MANIFESTS / "components" / "monitoring"
 ALERTMANAGER = MANIFESTS / "alertmanager"
 RULE = MONITORING / "prometheusrule.yaml"
 DASHBOARD = MONITORING / "grafana-dashboard.json"
-SCENARIOS = Path(__file__).parent / "cases" / "alerts.yaml"
+SCENARIOS = Path(__file__).parents[1] / "cases" / "alerts.yaml"
 SENDER = "system:serviceaccount:monitoring:stormfold-alerts"
 
 

@@ -28,7 +28,7 @@ BEGAN = datetime.now(UTC) - timedelta(minutes=10)
 COUNTS = "spec.epoch status.phase status.signals.total status.signals.firing status.signals.resolved"
 WITHIN_SECONDS = 30.0
 TAKEN = {"rejected": [], "discarded": []}
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KARMA = next(
     (
         path

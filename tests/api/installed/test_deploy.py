@@ -21,7 +21,7 @@ from tests.harness.kubectl import Kubectl
 from lab.building import ensure_binaries
 from lab.controlplane import ControlPlane
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NAMESPACE = "stormfold-system"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/stormfold-redis"

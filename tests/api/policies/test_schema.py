@@ -14,7 +14,8 @@ from tests.harness.kubectl import Kubectl
 
 from lab.controlplane import ControlPlane
 
-CASES: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "cases" / "schema.yaml").read_text())
+CASES_FOLDER = Path(__file__).parents[1] / "cases"
+CASES: list[dict[str, Any]] = yaml.safe_load((CASES_FOLDER / "schema.yaml").read_text())
 SHOP = "shop-of-the-tables"
 
 
@@ -129,7 +130,7 @@ def without_ages(table: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-TABLES: dict[str, str] = yaml.safe_load((Path(__file__).parent / "cases" / "tables.yaml").read_text())
+TABLES: dict[str, str] = yaml.safe_load((CASES_FOLDER / "tables.yaml").read_text())
 
 
 @pytest.mark.parametrize("what", TABLES)

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import orjson
 from tests.api.conftest import NewNamespace, NewOperator
-from tests.api.test_webhook import account, allow
+from tests.harness.accounts import account, allow
 from tests.harness.api import Api
 from tests.harness.operator import OperatorProcess
 from tests.harness.scene import rows

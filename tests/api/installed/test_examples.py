@@ -9,7 +9,7 @@ import pytest
 from tests.harness.api import Api, ApiError
 from tests.harness.kubectl import Kubectl
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FILES = sorted([*(ROOT / "examples").rglob("*.yaml"), ROOT / "manifests" / "base" / "default-policy.yaml"])
 
 

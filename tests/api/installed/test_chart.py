@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.api.test_manifests import named, of_kind, pod_of, rendered
 from tests.harness import guard
 from tests.harness.api import Api, ApiError
 from tests.harness.helm import CHART, NAMESPACE, Helm, HelmError, copied
 from tests.harness.kubectl import Kubectl
+from tests.harness.manifests import named, of_kind, pod_of, rendered
 
 from lab.building import ensure_binaries
 from lab.controlplane import ControlPlane
@@ -27,7 +27,7 @@ from stormfold import __version__
 
 Manifest = dict[str, Any]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 VALUES = runpy.run_path(str(ROOT / "scripts" / "chart_values.py"))
 OVERLAYS: dict[str, Manifest] = VALUES["OVERLAYS"]
 COMPONENTS: dict[str, Manifest] = VALUES["COMPONENTS"]

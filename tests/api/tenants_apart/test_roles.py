@@ -13,7 +13,7 @@ from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl, KubectlError
 from tests.harness.scene import Scene
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ACCESS = ROOT / "manifests" / "base" / "access.yaml"
 RESOURCES = (
     *("signals", "remediationrequests", "stormpolicies"),

@@ -11,7 +11,7 @@ import yaml
 from tests.harness.eventually import eventually
 from tests.harness.scene import Scene, at, rows
 
-DEFAULT_POLICY = Path(__file__).parents[2] / "manifests" / "base" / "default-policy.yaml"
+DEFAULT_POLICY = Path(__file__).parents[3] / "manifests" / "base" / "default-policy.yaml"
 COUNTS = "group status.phase status.signals.total status.affectedResourceCount"
 
 

@@ -19,7 +19,7 @@ from tests.harness.workloads import Workloads
 from lab.controlplane import ControlPlane
 from stormfold.kube.preflight import LEASE_RIGHTS, OWNER_RIGHTS, RIGHTS
 
-MANIFESTS = Path(__file__).parents[2] / "manifests"
+MANIFESTS = Path(__file__).parents[3] / "manifests"
 BASE = MANIFESTS / "base" / "rbac.yaml"
 OWNERS = MANIFESTS / "components" / "owners" / "rbac.yaml"
 ACCOUNT = "system:serviceaccount:stormfold-system:stormfold"

@@ -26,7 +26,7 @@ from lab.building import ensure_binaries
 from lab.controlplane import ControlPlane
 from stormfold import __version__
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 IMAGE = "registry.example.org/team/stormfold"
 FILES = {
     f"stormfold-{__version__}-py3-none-any.whl",

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
-from tests.harness.api import Manifest
+from tests.api.conftest import NewOperator
+from tests.harness.api import Api, Manifest
 from tests.harness.eventually import eventually
 from tests.harness.scene import Scene
-from tests.harness.workloads import Workloads
+from tests.harness.workloads import Workloads, pods_of
 
 BY_GROUP = "group spec.epoch status.phase status.signals.total status.affectedResourceCount"
-
-
-ENDS = ["".join(letters) for letters in itertools.product("bcd", "fgh", "jkl", "mnp", "245")]
-"""What Kubernetes puts behind the name of a ReplicaSet is random, of such letters."""
-
-
-async def pods_of(
-    workloads: Workloads, replica_set: Manifest, count: int, *, node: str | None = None
-) -> list[Manifest]:
-    """Pods with names as their ReplicaSet gives them."""
-    name = replica_set["metadata"]["name"]
-    return [await workloads.add("Pod", f"{name}-{end}", replica_set, node=node) for end in ENDS[:count]]
 
 
 async def report(scene: Scene, name: str, pods: list[Manifest], **spec: Any) -> None:
@@ -80,3 +68,20 @@ async def test_storms_are_by_node_of_the_pod_also_when_it_is_gone(scene: Scene) 
             ((None,), 1, "Settled", 1, 1),
         ],
     )
+
+
+async def test_pods_that_went_before_the_operator_began_are_in_the_storm_of_their_deployment(
+    api: Api, namespace: str, operator: NewOperator
+) -> None:
+    scene = Scene(api, namespace, await operator())
+    workloads = Workloads(api, namespace)
+    _, [old, new] = await workloads.deployment("web", "7d4b9c", "5f6d8")
+    pods = await pods_of(workloads, old, 3) + await pods_of(workloads, new, 3)
+    await scene.policy(groupBy=["owner"])
+    await report(scene, "PodDown", pods)
+    group = (f"Deployment/{namespace}/web",)
+    await scene.requests_come_to(BY_GROUP, [(group, 1, "Settled", 6, 6)])
+    await workloads.remove(old, *pods)
+    await scene.operator.restart()
+    await report(scene, "PodDown", pods)
+    await scene.requests_come_to(BY_GROUP, [(group, 1, "Settled", 12, 6)])

@@ -31,7 +31,7 @@ from stormfold.kube.client import KubeClient
 from stormfold.model.arrival import Target
 from stormfold.policy.validation import Fault
 
-MANIFESTS = Path(__file__).parents[2] / "manifests"
+MANIFESTS = Path(__file__).parents[3] / "manifests"
 ACCOUNT = "system:serviceaccount:stormfold-system:stormfold"
 PODS = r"/api/v1/pods\?"
 WATCH = rf"{PODS}watch"

@@ -7,34 +7,36 @@ import contextlib
 import os
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 import yaml
 from tests.api.conftest import NewOperator
 from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl, KubectlError
+from tests.harness.manifests import (
+    MANIFESTS,
+    NAMESPACE,
+    PROMETHEUS,
+    ROOT,
+    Manifest,
+    dry_run,
+    named,
+    of_kind,
+    pod_of,
+    rendered,
+)
 
 from lab.controlplane import ControlPlane
-from lab.kubectl import kubectl_path
 from lab.process import Server, free_port
 from lab.valkey import Valkey, embedded_valkey
 from redis import Redis
 from stormfold import __version__
 from stormfold.settings import Settings
 
-Manifest = dict[str, Any]
-
-ROOT = Path(__file__).parents[2]
-MANIFESTS = ROOT / "manifests"
-NAMESPACE = "stormfold-system"
 VARIANTS = (
     ("standalone",),
     ("standalone", "valkey-pvc", "monitoring", "events", "alertmanager"),
@@ -43,47 +45,13 @@ VARIANTS = (
     ("standalone", "openshift"),
 )
 """An overlay and its components."""
-PROMETHEUS = {"ServiceMonitor", "PrometheusRule"}
-"""`test_monitoring.py` looks at these."""
 ENFORCED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
-
-
-@cache
-def rendered(overlay: str, *components: str) -> list[Manifest]:
-    """What a user gets who puts an overlay and components together in a folder of their own."""
-    with TemporaryDirectory() as folder:
-        beside = Path(os.path.relpath(MANIFESTS, folder))
-        kustomization = {
-            "resources": [str(beside / "overlays" / overlay)],
-            "components": [str(beside / "components" / name) for name in components],
-        }
-        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-        command = [kubectl_path(), "kustomize", folder]
-        return list(yaml.safe_load_all(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
 
 
 @pytest.fixture(params=VARIANTS, ids=" ".join)
 def variant(request: pytest.FixtureRequest) -> list[Manifest]:
     """The objects of an overlay with components."""
     return rendered(*request.param)
-
-
-def of_kind(objects: list[Manifest], *kinds: str) -> list[Manifest]:
-    """The objects of these kinds."""
-    return [found for found in objects if found["kind"] in kinds]
-
-
-def named(objects: list[Manifest], kind: str, name: str = "stormfold") -> Manifest:
-    """The one object of a kind and a name."""
-    (found,) = (it for it in of_kind(objects, kind) if it["metadata"]["name"] == name)
-    return found
-
-
-def pod_of(deployment: Manifest) -> Manifest:
-    """The pod that the Deployment would make."""
-    template = deployment["spec"]["template"]
-    metadata = {**template["metadata"], "name": "pod", "namespace": NAMESPACE}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
 @pytest.mark.parametrize("overlay", ["standalone", "ha"])
@@ -111,15 +79,6 @@ def test_webhook_serves_the_certificate_that_is_mounted() -> None:
         f"{mount['mountPath']}/tls.crt",
         f"{mount['mountPath']}/tls.key",
     }
-
-
-async def dry_run(kubectl: Kubectl, objects: list[Manifest]) -> None:
-    """Let the API server look at objects; unknown fields and warnings are errors."""
-    await kubectl(
-        *("apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors"),
-        *("-f", "-"),
-        stdin=yaml.safe_dump_all(objects),
-    )
 
 
 @pytest.fixture

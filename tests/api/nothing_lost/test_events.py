@@ -35,7 +35,7 @@ from stormfold.sources.events.stream import EventStream
 from stormfold.sources.events.watch import EventWatch
 from stormfold.sources.progress import ShardProgress
 
-MANIFESTS = Path(__file__).parents[2] / "manifests"
+MANIFESTS = Path(__file__).parents[3] / "manifests"
 LIST = r"/api/v1/events\?fieldSelector=type(!|%21)(=|%3D)Normal&limit="
 WATCH = r"/api/v1/events\?watch=1&fieldSelector=type(!|%21)(=|%3D)Normal&"
 NEWER = "/apis/events.k8s.io/v1/namespaces/{}/events"
