@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 from tests.chaos import faults
-from tests.chaos.books import Books
+from tests.chaos.books import Books, Gap, Leaders
 from tests.chaos.report import Result, show, tell
 from tests.chaos.sending import STRANGER, Sender
 from tests.chaos.stores import store_of
@@ -26,7 +26,7 @@ from tests.harness import invocation
 from tests.harness.invocation import whole_number, word
 
 from lab.building import Binaries, ensure_binaries
-from stormfold.kube.lease import Checkpoints
+from stormfold.kube.lease import checkpoints_of, highest
 
 LOOK_SECONDS = 0.5
 TAKEN_SECONDS = 240.0
@@ -35,8 +35,8 @@ that does much else, not what to expect."""
 AGREE_SECONDS = 120.0
 """The same, after that, until the books must agree; plus what a clock is wrong by."""
 LEADERLESS_SECONDS = 45.0
-"""Redis that is emptied so long before a new leader begins, or after, may make Signals count once more that
-were edited and are above the checkpoint."""
+"""Redis that is emptied so long before the last sign of a leader, or after, may make Signals count once more
+that were edited and are above the checkpoint: the next one may not have given them back."""
 LISTED_SECONDS = 30.0
 """Within this a new leader has read all Signals, although the API server may be away at first."""
 CALM_SECONDS = 2.0
@@ -45,21 +45,20 @@ CALM_SECONDS = 2.0
 
 async def look(world: World, books: Books, sender: Sender) -> None:
     """Read what the API server has, for ever; and notice when somebody else leads."""
-    transitions, checkpoints = 0, Checkpoints()
-    begun: list[float] = []
-    held_against: set[tuple[float, float]] = set()
+    leaders = Leaders()
+    gaps: list[Gap] = []
+    held_against: set[tuple[Gap, float]] = set()
     while True:
         with contextlib.suppress(*REFUSED):
-            now, latest = await world.leadership()
-            if transitions and now != transitions:
-                books.fault("a new leader begins", world.seconds)
-                begun.append(world.seconds)
-            for when, loss in itertools.product(begun, world.losses):
-                if loss > when - LEADERLESS_SECONDS and (when, loss) not in held_against:
-                    held_against.add((when, loss))
-                    books.led_anew(checkpoints, when + LISTED_SECONDS)
-            transitions, checkpoints = now, latest
-            sender.checkpoints = latest
+            leases = await world.leases()
+            for gap in leaders.look(leases, world.seconds):
+                books.fault(f"a new leader begins, {gap.end - gap.begin:.1f} s after the last", world.seconds)
+                gaps.append(gap)
+            for gap, loss in itertools.product(gaps, world.losses):
+                if loss > gap.begin - LEADERLESS_SECONDS and (gap, loss) not in held_against:
+                    held_against.add((gap, loss))
+                    books.led_anew(sender.checkpoints, gap.end + LISTED_SECONDS)
+            sender.checkpoints = highest(checkpoints_of(lease) for lease in leases)
             books.observe(await world.requests(), world.seconds)
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -136,11 +135,13 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
         ]
         problems: list[str] = []
         try:
-            async with asyncio.timeout(SECONDS + TAKEN_SECONDS), asyncio.TaskGroup() as tasks:
-                tasks.create_task(sender.send())
+            async with asyncio.timeout(SECONDS + 2 * TAKEN_SECONDS), asyncio.TaskGroup() as tasks:
+                tasks.create_task(sender.send(until=SECONDS + TAKEN_SECONDS))
                 for fault in schedule:
                     tasks.create_task(fault.run(world, books))
         except TimeoutError:
+            problems.append("what was begun did not end: the books do not count")
+        if sender.unanswered:
             problems.append(f"{sender.unanswered} posts never answered by 200: {dict(sender.refused)}")
         try:
             async with asyncio.timeout(TAKEN_SECONDS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter, defaultdict
@@ -114,6 +115,8 @@ class Sender:
         self.checkpoints = Checkpoints()
         """The last ones that were seen on the Leases."""
         self._session: aiohttp.ClientSession | None = None
+        self._until_seconds = math.inf
+        self._posted: list[Post] = []
 
     @asynccontextmanager
     async def _posting(self) -> AsyncIterator[None]:
@@ -127,11 +130,8 @@ class Sender:
     async def end_alerts(self) -> None:
         """Post that every alert is over, until each post is taken: one that fires holds its request open."""
         over: defaultdict[Group, list[Alert]] = defaultdict(list)
-        for move in self.plan.moves:
-            if isinstance(move, Post):
-                over[move.alerts[0].occurrence.group] += [
-                    replace(alert, firing=False) for alert in move.alerts
-                ]
+        for move in self._posted:  # one that was not sent must not come to be counted by its end
+            over[move.alerts[0].occurrence.group] += [replace(alert, firing=False) for alert in move.alerts]
         async with self._posting(), asyncio.TaskGroup() as tasks:
             for place, alerts in enumerate(over.values()):
                 tasks.create_task(self._end_alerts(sorted(alerts, key=lambda alert: alert.starts), place))
@@ -143,8 +143,12 @@ class Sender:
                 replica += 1
                 await asyncio.sleep(RETRY_SECONDS[-1])
 
-    async def send(self) -> None:
-        """Send all of it; returns when everything is taken."""
+    async def send(self, *, until: float) -> None:
+        """Send all of it; returns when everything is taken, or soon after `until`.
+
+        What was begun is ended and not cut off, else nobody knew whether it was done. Posts are given up.
+        """
+        self._until_seconds = until
         sends: dict[type[Move], Callable[[Any], Coroutine[Any, Any, None]]] = {
             Create: self._create,
             Touch: self._touch,
@@ -160,7 +164,9 @@ class Sender:
                 tasks.create_task(sends[type(move)](move))
 
     async def _until(self, at: float) -> None:
-        await asyncio.sleep(max(0.0, at - self.world.seconds))
+        # Where the machine is late, nothing more waits.
+        if (wait := at - self.world.seconds) > 0:
+            await asyncio.sleep(wait)
 
     async def _insist(self, call: Callable[[], Coroutine[Any, Any, Manifest]]) -> Manifest | None:
         """What the API server answers, tried again while it is away; None if the object is there, or gone,
@@ -282,6 +288,7 @@ class Sender:
     # --- alerts
 
     async def _post(self, move: Post) -> None:
+        self._posted.append(move)
         for alert in move.alerts:
             self.books.sent(alert.occurrence, self.world.seconds)
         async with asyncio.TaskGroup() as tasks:
@@ -307,6 +314,8 @@ class Sender:
         attempt = 0
         while (answer := await self._answer(body, replica + attempt))[0] != 200:
             self.refused[answer[0]] += 1
+            if self.world.seconds > self._until_seconds:
+                return
             await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
         self.unanswered -= 1

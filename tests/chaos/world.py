@@ -25,7 +25,6 @@ from tests.harness.scene import at
 
 from lab.building import Binaries
 from lab.controlplane import ControlPlane
-from stormfold.kube.lease import Checkpoints, checkpoints_of, highest
 
 OPERATOR_NAMESPACE = "stormfold-system"
 OPERATORS = 3
@@ -152,11 +151,9 @@ class World:
         """All requests."""
         return list(await self.api.list("RemediationRequest"))
 
-    async def leadership(self) -> tuple[int, Checkpoints]:
-        """How often Leases have changed hands, and the checkpoints on them."""
-        leases = await self.api.list("Lease", OPERATOR_NAMESPACE)
-        transitions = sum(lease["spec"].get("leaseTransitions") or 0 for lease in leases)
-        return transitions, highest(checkpoints_of(lease) for lease in leases)
+    async def leases(self) -> list[Manifest]:
+        """The Leases of those that take in."""
+        return list(await self.api.list("Lease", OPERATOR_NAMESPACE))
 
 
 @asynccontextmanager

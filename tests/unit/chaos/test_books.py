@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from tests.chaos.books import Account, Books
+from tests.chaos.books import Account, Books, Gap, Leaders
 from tests.chaos.faults import scheduled
 from tests.chaos.stream import GROUPS, SIGNALS, Create, Group, Law, Occurrence, Post, Way, planned
 
@@ -130,6 +130,20 @@ def test_edit_while_nobody_led_may_count_once_more(books: Books) -> None:
     assert account(books).twice == 1
     books.led_anew(at(19, of_events=30), listed_at=6.0)
     assert (account(books).twice, account(books).edited) == (0, 1)
+
+
+def lease(name: str, transitions: int, renewed: str) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"leaseTransitions": transitions, "renewTime": renewed}}
+
+
+def test_nobody_led_from_the_last_renewal_that_was_seen_to_the_look_that_sees_the_next_leader() -> None:
+    leaders = Leaders()
+    assert leaders.look([lease("a", 1, "12:00"), lease("b", 1, "12:00")], 0.5) == []
+    assert leaders.look([lease("a", 1, "12:01"), lease("b", 1, "12:01")], 1.0) == []
+    # All are killed; nobody looks for long.
+    assert leaders.look([lease("a", 1, "12:01"), lease("b", 1, "12:01")], 28.0) == []
+    assert leaders.look([lease("a", 2, "12:09"), lease("b", 1, "12:09")], 100.0) == [Gap(1.0, 100.0)]
+    assert leaders.look([lease("a", 2, "12:09"), lease("b", 2, "12:10")], 101.0) == [Gap(100.0, 101.0)]
 
 
 @pytest.mark.parametrize(
