@@ -179,7 +179,9 @@ async def test_deletions_missed_while_disconnected_are_noticed(stage: Stage) -> 
         within=30,
         what="3 missed deletions",
     )
-    assert await stage.metric("stormfold_signals_live") == 5
+    await eventually(
+        lambda: stage.metric("stormfold_signals_live"), lambda live: live == 5, what="5 Signals are there"
+    )
     await team.report("trouble", 4)
     await team.assert_exact()
 

@@ -130,7 +130,7 @@ async def test_namespace_whose_groups_wait_below_a_threshold_does_not_stop_anoth
         await comes_soon(other, f"trouble-{number}")
     metrics = await process.metrics()
     assert metrics.total("stormfold_namespaces_deferred") == 1
-    events = await api.list("Event", waiting.namespace)
+    events = await eventually(lambda: api.list("Event", waiting.namespace), what="an Event")
     assert [(event["type"], event["reason"]) for event in events] == [("Warning", "NoRoom")]
 
 
