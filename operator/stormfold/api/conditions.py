@@ -315,12 +315,12 @@ class Reason(StrEnum):
     TOO_MANY_POSTS_OF_CALLER = (
         "TooManyPostsOfCaller",
         "Webhook answers 429",
-        "Whoever posts has half of all posts that may be under way at once.",
+        "This caller has its share of the posts that may be under way at once: half of what others leave.",
     )
     TOO_MANY_POSTS = (
         "TooManyPosts",
         "Webhook answers 503",
-        "As many posts are under way as may be at once.",
+        "The posts of other callers take what may be under way at once; come again.",
     )
     INTERNAL_ERROR = ("InternalError", "Webhook answers 500", "A fault of stormfold, which its log tells of.")
     NOT_SERVING = (

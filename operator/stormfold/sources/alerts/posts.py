@@ -10,6 +10,7 @@ from typing import Any
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
+from stormfold.fairness import FairShare
 from stormfold.kube.reviews import Caller
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.sources.alerts.parser import SOURCE, Refusal, Shortened
@@ -137,56 +138,55 @@ class RefusalError(Exception):
         self.answer = Answer(code, {"reason": reason.value, "message": message, **more}, headers)
 
 
-class Shares:
-    """So much there is of something, and half of it for one caller, whatever number of tokens that one
-    has."""
+class Limit:
+    """A limit of what is under way, of which callers have fair shares, whatever number of tokens each has."""
 
     def __init__(self, most: int, what: str) -> None:
-        self._most = most
-        self._share = max(1, most // 2)
+        self._share: FairShare[str] = FairShare(most)
         self._what = what
-        self._total = 0
-        self._taken: Tally[str] = Tally()
 
     def take(self, caller: Caller, number: int) -> None:
-        """Take so many, or raise that there are no more."""
-        if self._total + number > self._most:
+        """Take so many.
+
+        Raises:
+            RefusalError: 429 if the caller has its share already, 503 if the others have the rest.
+        """
+        share, name = self._share, caller.name
+        if number > share.free(name):
+            most = max(1, share.places // 2)
+            if share.of(name) + number > most:
+                raise RefusalError(
+                    429,
+                    Reason.TOO_MANY_POSTS_OF_CALLER,
+                    f"more than {most} {self._what} of {name} would be under way",
+                )
             raise RefusalError(
-                503, Reason.TOO_MANY_POSTS, f"more than {self._most} {self._what} would be under way"
+                503, Reason.TOO_MANY_POSTS, f"{share.taken} {self._what} are under way, of {share.places}"
             )
-        if self._taken[caller.name] + number > self._share:
-            raise RefusalError(
-                429,
-                Reason.TOO_MANY_POSTS_OF_CALLER,
-                f"more than {self._share} {self._what} of {caller.name} would be under way",
-            )
-        self._total += number
-        self._taken[caller.name] += number
+        share.take(name, number)
 
     def give(self, caller: Caller, number: int) -> None:
         """Give back what was taken."""
-        self._total -= number
-        self._taken[caller.name] -= number
-        if not self._taken[caller.name]:
-            del self._taken[caller.name]
+        if number:
+            self._share.give(caller.name, number)
 
 
 class Reservation:
-    """Bytes of one body, out of the shares of its caller."""
+    """Bytes of one body, out of the share of its caller."""
 
-    def __init__(self, shares: Shares, caller: Caller) -> None:
-        self._shares = shares
+    def __init__(self, limit: Limit, caller: Caller) -> None:
+        self._limit = limit
         self._caller = caller
         self._number = 0
 
     def take(self, number: int) -> None:
         """Take so many more, or raise that there are no more."""
-        self._shares.take(self._caller, number)
+        self._limit.take(self._caller, number)
         self._number += number
 
     def give(self) -> None:
         """Give all back."""
-        self._shares.give(self._caller, self._number)
+        self._limit.give(self._caller, self._number)
         self._number = 0
 
 

@@ -32,10 +32,10 @@ from stormfold.sources.alerts.heads import MAX_BODY, bearer_token, check_head, t
 from stormfold.sources.alerts.parser import PIECE, SOURCE, AlertParser, Body, BodyError, Policies, Refusal
 from stormfold.sources.alerts.posts import (
     Answer,
+    Limit,
     Post,
     RefusalError,
     Reservation,
-    Shares,
     index_of,
     listed,
     log_rejected,
@@ -129,8 +129,8 @@ class Receiver:
         self._parsing = asyncio.Lock()
         """Bodies are parsed one after the other: what is parsed takes several times the memory of its
         text."""
-        self._posts = Shares(options.posts, "posts")
-        self._bytes = Shares(BYTES, "bytes of bodies")
+        self._posts = Limit(options.posts, "posts")
+        self._bytes = Limit(BYTES, "bytes of bodies")
 
     async def receive(self, request: web.Request) -> Answer:
         """What is answered to a post whose alerts are taken.
