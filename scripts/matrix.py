@@ -42,6 +42,7 @@ TESTS = [
         "tenants_apart/test_rbac",
         "nothing_lost/test_webhook",
         "installed/test_chart",
+        "installed/test_chart_release",
     )
 ]
 TOOLS = """//go:build tools

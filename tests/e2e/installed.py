@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import yaml
-from tests.e2e.cluster import PART
+from tests.e2e.cluster import PART, SYSTEM
 from tests.harness.api import Manifest
 from tests.harness.kubectl import Kubectl
 
 KINDS = "signals,remediationrequests,stormpolicies"
+KEPT = {
+    *(f"ClusterRole/stormfold-{role}" for role in ("consumer", "edit", "view")),
+    "ClusterStormPolicy/default",
+    *(
+        f"CustomResourceDefinition/{plural}.stormfold.dev"
+        for plural in ("clusterstormpolicies", "remediationrequests", "signals", "stormpolicies")
+    ),
+    f"Namespace/{SYSTEM}",
+    "Secret/stormfold-redis",
+}
+"""What `make undeploy` leaves of what has our label."""
 
 
 def named(item: Manifest) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.e2e.cluster import SYSTEM, Cluster, restarts
-from tests.e2e.conftest import NewTeam
-from tests.e2e.installed import KINDS, labelled, later_crds, named, uids
+from tests.e2e.installed import KEPT, KINDS, labelled, later_crds, named, uids
 from tests.e2e.ongoing import going_on
 from tests.harness.api import Api
 from tests.harness.eventually import eventually
@@ -14,17 +13,6 @@ from tests.harness.team import Team
 
 SIGNALS = "/apis/stormfold.dev/v1alpha1/namespaces/{}/signals"
 LEASE = "Lease/stormfold-ingest-0"
-KEPT = {
-    *(f"ClusterRole/stormfold-{role}" for role in ("consumer", "edit", "view")),
-    "ClusterStormPolicy/default",
-    *(
-        f"CustomResourceDefinition/{plural}.stormfold.dev"
-        for plural in ("clusterstormpolicies", "remediationrequests", "signals", "stormpolicies")
-    ),
-    f"Namespace/{SYSTEM}",
-    "Secret/stormfold-redis",
-}
-"""What `make undeploy` leaves of what has our label."""
 SAYS = f"""\
 stormfold: kept, so that a new `make deploy` goes on where this one ended:
   the kinds with all their objects; the roles stormfold-view, -edit and -consumer
@@ -96,31 +84,3 @@ async def test_storm_goes_on_after_undeploy_and_a_new_deploy(changing: Cluster, 
     await team.report("pod-down", 5)
     await team.assert_exact()
     assert there.items() <= (await uids(changing.kubectl, team.namespace)).items()
-
-
-async def test_purge_leaves_nothing_and_a_new_deploy_begins_anew(
-    changing: Cluster, api: Api, team: Team, new_team: NewTeam
-) -> None:
-    await team.report("pod-down", 7)
-    await team.counted("pod-down")
-    await changing.undeploy(purge=True)
-    assert await api.get("Namespace", SYSTEM) is None
-    await eventually(
-        lambda: changing.kubectl("api-resources", "--api-group=stormfold.dev", "-o", "name"),
-        lambda kinds: kinds == "",
-        within=30,
-        what="the kinds are gone",
-    )
-    assert await labelled(changing.kubectl) == {}
-    await api.delete("Namespace", team.namespace)
-    await eventually(
-        lambda: api.get("Namespace", team.namespace),
-        lambda found: found is None,
-        within=30,
-        what="its team is gone",
-    )
-    await changing.deploy()
-    await changing.ready()
-    other = await new_team()
-    await other.report("pod-down", 7)
-    await other.assert_exact()

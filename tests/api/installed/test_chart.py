@@ -1,36 +1,24 @@
-"""The Helm chart: it says what `manifests/` says, and a real Helm installs, upgrades and takes back. Nothing
-here runs pods."""
+"""The Helm chart: it says what `manifests/` says, and names what is wrong. Nothing here runs pods."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import contextlib
-import runpy
 import tarfile
-from collections.abc import AsyncIterator, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.harness import guard
-from tests.harness.api import Api, ApiError
-from tests.harness.helm import CHART, NAMESPACE, Helm, HelmError, copied
+from tests.harness.chart_values import COMPONENTS, OVERLAYS, values_of
+from tests.harness.helm import CHART, NAMESPACE, Helm, HelmError
 from tests.harness.kubectl import Kubectl
 from tests.harness.manifests import named, of_kind, pod_of, rendered
 
-from lab.building import ensure_binaries
-from lab.controlplane import ControlPlane
 from stormfold import __version__
 
 Manifest = dict[str, Any]
 
 ROOT = Path(__file__).parents[3]
-VALUES = runpy.run_path(str(ROOT / "scripts" / "chart_values.py"))
-OVERLAYS: dict[str, Manifest] = VALUES["OVERLAYS"]
-COMPONENTS: dict[str, Manifest] = VALUES["COMPONENTS"]
 VARIANTS = [
     *((overlay,) for overlay in OVERLAYS),
     *((("standalone" if name == "valkey-pvc" else "ha"), name) for name in COMPONENTS),
@@ -45,12 +33,6 @@ CRD = "customresourcedefinitions"
 def helm(tmp_path: Path) -> Helm:
     """Helm without a cluster."""
     return Helm(tmp_path)
-
-
-def values_of(overlay: str, *components: str) -> Manifest:
-    """The values that are to give the same objects."""
-    merged: Manifest = VALUES["merged"](OVERLAYS[overlay], *(COMPONENTS[name] for name in components))
-    return merged
 
 
 def comparable(objects: list[Manifest]) -> dict[str, Manifest]:
@@ -342,163 +324,6 @@ async def test_network_policies_open_the_ports_that_are_named(helm: Helm) -> Non
     assert named(objects, "NetworkPolicy", "stormfold-to-redis")["spec"]["egress"] == [
         {"ports": [{"port": 7000}]}
     ]
-
-
-@pytest.fixture
-def cluster() -> Iterator[ControlPlane]:
-    """An API server of the test's own, on which stormfold never was."""
-    with ControlPlane(ensure_binaries()) as running:
-        guard.own(running.url)
-        yield running
-        guard.disown(running.url)
-
-
-def later_chart(folder: Path) -> Path:
-    """The chart as a later version may be: another version, and `spec.ticket` in the CRD of Signals."""
-    later = copied(folder, version="9.9.9")
-    file = later / "files" / "crds" / "signals.yaml"
-    crd = yaml.safe_load(file.read_text())
-    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    spec["properties"]["ticket"] = {"type": "string"}
-    file.write_text(yaml.safe_dump(crd))
-    return later
-
-
-async def password(kubectl: Kubectl) -> str:
-    """The one that Valkey asks for."""
-    secret = await kubectl.json("-n", NAMESPACE, "get", "secret", "stormfold-redis")
-    data = {name: base64.b64decode(text).decode() for name, text in secret["data"].items()}
-    assert data["url"] == f"redis://:{data['password']}@stormfold-valkey:6379/0"
-    return data["password"]
-
-
-async def has_ticket(kubectl: Kubectl) -> bool:
-    """Whether the CRD of Signals is the later one."""
-    crd = await kubectl.json("get", "crd", "signals.stormfold.dev")
-    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    return "ticket" in spec["properties"]
-
-
-async def image_of(kubectl: Kubectl) -> str:
-    """What the operator's Deployment runs."""
-    deployment = await kubectl.json("-n", NAMESPACE, "get", "deployment", "stormfold")
-    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
-
-
-SIGNAL = {
-    "apiVersion": "stormfold.dev/v1alpha1",
-    "kind": "Signal",
-    "metadata": {"name": "disk-1", "namespace": "default"},
-    "spec": {"name": "DiskFull"},
-}
-
-
-async def roll_out(api: Api, ended: asyncio.Event) -> None:
-    """Say of every Deployment that it is rolled out, as its controller would, until that ends."""
-    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
-    conditions = [
-        {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"},
-        {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
-    ]
-    counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-    while not ended.is_set():
-        for deployment in (await api.request("GET", path))["items"]:
-            metadata, replicas = deployment["metadata"], deployment["spec"]["replicas"]
-            status = {**dict.fromkeys(counts, replicas), "conditions": conditions}
-            with contextlib.suppress(ApiError):  # it is gone
-                await api.request(
-                    "PATCH",
-                    f"{path}/{metadata['name']}/status",
-                    {"status": {**status, "observedGeneration": metadata["generation"]}},
-                    content_type="application/merge-patch+json",
-                )
-        await asyncio.sleep(0.2)
-
-
-@pytest.fixture
-async def api(cluster: ControlPlane) -> AsyncIterator[Api]:
-    """A client of it; while it is there, Deployments are rolled out."""
-    async with Api(cluster) as client:
-        ended = asyncio.Event()
-        task = asyncio.create_task(roll_out(client, ended))
-        yield client
-        ended.set()
-        await task
-
-
-async def test_release_is_installed_upgraded_rolled_back_and_uninstalled_with_its_crds(
-    cluster: ControlPlane, api: Api, tmp_path: Path
-) -> None:
-    helm, kubectl = Helm(tmp_path, cluster.kubeconfig), Kubectl(cluster.kubeconfig)
-    said = await helm.upgrade()
-    assert "helm test stormfold -n stormfold-system --logs" in said
-    assert "kubectl label namespace stormfold-system pod-security.kubernetes.io/enforce=restricted" in said
-    first = await password(kubectl)
-    assert len(first) == 48
-    assert first not in said
-    assert (await api.get("ClusterStormPolicy", "default") or {})["spec"]["groupBy"] == [
-        "name",
-        "namespace",
-    ]
-    await api.patch("ClusterStormPolicy", "default", None, {"spec": {"priority": 7}})
-    await api.create(SIGNAL)
-
-    await helm.upgrade(later_chart(tmp_path))
-    assert await has_ticket(kubectl)
-    assert await image_of(kubectl) == "stormfold:9.9.9"
-    await helm("rollback", "stormfold", "1", "--namespace", NAMESPACE, "--wait")
-    assert not await has_ticket(kubectl)
-    assert await image_of(kubectl) == f"stormfold:{__version__}"
-    assert await password(kubectl) == first
-    assert (await api.get("ClusterStormPolicy", "default") or {})["spec"]["priority"] == 7
-
-    await helm("uninstall", "stormfold", "--namespace", NAMESPACE)
-    left = await kubectl(
-        *(
-            "get",
-            "all,secrets,configmaps,roles,rolebindings,networkpolicies,clusterroles,clusterrolebindings",
-        ),
-        *("-A", "-l", "app.kubernetes.io/part-of=stormfold", "-o", "name"),
-    )
-    assert left.split() == [
-        f"clusterrole.rbac.authorization.k8s.io/stormfold-{role}" for role in ("consumer", "edit", "view")
-    ]
-    assert await api.get("Signal", "disk-1", "default") is not None
-    assert await api.get("ClusterStormPolicy", "default") is not None
-
-    # The same release finds what was kept, and takes it on.
-    await helm.upgrade(values=values_of("ha"))
-    assert (await api.get("ClusterStormPolicy", "default") or {})["spec"]["priority"] == 7
-    assert await api.get("Signal", "disk-1", "default") is not None
-    await helm("uninstall", "stormfold", "--namespace", NAMESPACE)
-
-
-async def test_default_policy_is_made_anew_by_an_upgrade_only_if_it_is_wanted(
-    cluster: ControlPlane, api: Api, tmp_path: Path
-) -> None:
-    helm = Helm(tmp_path, cluster.kubeconfig)
-    await helm.upgrade(values={"defaultPolicy": {"install": False}})
-    assert await api.get("ClusterStormPolicy", "default") is None
-    await helm.upgrade(values={"defaultPolicy": {"install": True}})
-    assert await api.get("ClusterStormPolicy", "default") is not None
-    await api.delete("ClusterStormPolicy", "default")
-    await helm.upgrade(values={"defaultPolicy": {"install": False}})
-    assert await api.get("ClusterStormPolicy", "default") is None
-
-
-@pytest.mark.usefixtures("api")
-async def test_helm_takes_over_what_make_undeploy_keeps(cluster: ControlPlane, tmp_path: Path) -> None:
-    helm, kubectl = Helm(tmp_path, cluster.kubeconfig), Kubectl(cluster.kubeconfig)
-    await kubectl("apply", "--server-side", "-k", str(ROOT / "crds"))
-    await kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "base" / "access.yaml"))
-    with pytest.raises(HelmError, match="invalid ownership metadata"):
-        await helm.upgrade()
-    await helm.upgrade(CHART, "--take-ownership", "--force-conflicts")
-    crds = await kubectl.json("get", "crd", "-l", "app.kubernetes.io/part-of=stormfold")
-    assert len(crds["items"]) == 4
-    for crd in crds["items"]:
-        assert crd["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
-    await helm("uninstall", "stormfold", "--namespace", NAMESPACE)
 
 
 @pytest.mark.parametrize(
