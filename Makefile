@@ -5,7 +5,7 @@ PYTHON_IN := .venv/bin
 .PHONY: help lint format types generate verify audit test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy chaos soak bench release lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/.complete: requirements-dev.lock pyproject.toml
 	@scripts/venv

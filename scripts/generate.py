@@ -8,19 +8,16 @@ import importlib
 import pkgutil
 import sys
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin
 
 import chart_pages
 import costs
 import yaml
 from prometheus_client import REGISTRY
-from pydantic_core import PydanticUndefined
 
 import stormfold
 from stormfold.api.conditions import reasons_page
 from stormfold.api.crd import crds, render
-from stormfold.settings import Settings
+from stormfold.settings import Settings, default_of, flag_of, kind_of, variable_of
 
 ROOT = Path(__file__).parent.parent
 HEAD = "<!-- Generated from {source}: change it there, then run `make generate`. -->\n"
@@ -57,8 +54,8 @@ def metrics_page() -> str:
 def settings_page() -> str:
     """docs/settings.md: every setting, its default, and what it does."""
     rows = [
-        f"| `STORMFOLD_{name.upper()}` | `--{name.replace('_', '-')}` | {_kind(field.annotation)} | "
-        f"{_default(field)} | "
+        f"| `{variable_of(name)}` | `{flag_of(name)}` | {kind_of(field).replace('|', ' or ')} | "
+        f"{f'`{default_of(field)}`' if default_of(field) else 'empty'} | "
         f"{' '.join((field.description or '').split())} |"
         for name, field in Settings.model_fields.items()
     ]
@@ -101,22 +98,6 @@ def chart_files() -> dict[Path, str]:
         chart / "files" / "rules.yaml": yaml.safe_dump(rule["spec"], sort_keys=False, width=100),
         ROOT / "docs" / "values.md": chart_pages.values_page(HEAD.format(source="scripts/chart_values.py")),
     }
-
-
-def _kind(annotation: Any) -> str:
-    if get_origin(annotation) is Literal:
-        return " or ".join(f"`{value}`" for value in get_args(annotation))
-    if get_origin(annotation) in (frozenset, UnionType):
-        return "JSON list of text"
-    return {"str": "text", "int": "number", "float": "number"}[annotation.__name__]
-
-
-def _default(field: Any) -> str:
-    if field.default is PydanticUndefined:
-        return "POD_NAME, or host and process id"
-    if isinstance(field.default, frozenset):
-        return ", ".join(f"`{value}`" for value in sorted(field.default))
-    return f"`{field.default}`"
 
 
 def main() -> int:

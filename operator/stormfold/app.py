@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+from stormfold import __version__
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.enrich.enricher import Enricher
 from stormfold.enrich.namespaces import Namespaces
@@ -186,6 +187,16 @@ class App:
         self._router.retain((request.version for request in opened), self._folder.storms.versions_in_use())
         await self._policies.sync()
         self._readiness.loaded = True
+        log.info(
+            "stormfold runs",
+            extra={
+                "version": __version__,
+                "identity": self._settings.identity,
+                "httpPort": self._settings.http_port,
+                "webhookPort": self._settings.webhook_port,
+                "openRequests": len(opened),
+            },
+        )
 
     async def _drain(self, parts: dict[str, asyncio.Task[None]]) -> None:
         """Take nothing more in, write what was taken, keep the checkpoint, leave the Lease to the next."""

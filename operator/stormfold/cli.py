@@ -4,6 +4,7 @@ import argparse
 import gc
 import logging
 import logging.config
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -12,7 +13,6 @@ from typing import Any
 
 import uvloop
 from pydantic import ValidationError
-from pydantic_settings import CliApp, SettingsError
 
 from stormfold import __version__
 from stormfold.api.crd import crds, render
@@ -23,7 +23,7 @@ from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ClusterConfigError, CredentialError
 from stormfold.kube.lease import LeaseLostError
 from stormfold.kube.preflight import PreflightError, preflight
-from stormfold.settings import Settings
+from stormfold.settings import Settings, default_of, flag_of, kind_of, unknown_variables, variable_of
 
 log = logging.getLogger("stormfold")
 
@@ -80,16 +80,17 @@ def write_crds(out: Path | None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the operator."""
+    given = vars(run_parser().parse_args(arguments))
     try:
-        settings = CliApp.run(Settings, cli_args=arguments)
+        settings = Settings(**given)
     except ValidationError as exc:
         return refuse(
-            f"STORMFOLD_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}, not {error['input']!r}"
+            f"{variable_of(str(error['loc'][0]))}: {error['msg']}, not {error['input']!r}"
             for error in exc.errors(include_url=False)
         )
-    except SettingsError as exc:
-        return refuse([f'{exc}: a list is written as JSON, such as ["Succeeded"]'])
     logging.config.dictConfig(logging_config(settings))
+    for warning in unknown_variables(os.environ):
+        log.warning("%s", warning)
     code = 0
     keep_what_is_imported()
     try:
@@ -101,6 +102,26 @@ def run(arguments: list[str]) -> int:
         say_last("\n".join(failures))
         code = 1
     return code
+
+
+def run_parser() -> argparse.ArgumentParser:
+    """The parser of `stormfold run`: a flag for each setting, which wins over its variable."""
+    parser = argparse.ArgumentParser(
+        prog="stormfold run",
+        usage="stormfold run [-h] [--SETTING VALUE …]",
+        description="Run the operator in the cluster of the pod, or of the current context of KUBECONFIG. "
+        "Each setting is a flag or an environment variable; the flag wins.",
+        allow_abbrev=False,
+    )
+    for name, field in Settings.model_fields.items():
+        text = " ".join((field.description or "").split())
+        parser.add_argument(
+            flag_of(name),
+            metavar=kind_of(field),
+            default=argparse.SUPPRESS,
+            help=f"{text} [{variable_of(name)}; default: {default_of(field) or 'empty'}]".replace("%", "%%"),
+        )
+    return parser
 
 
 def keep_what_is_imported() -> None:

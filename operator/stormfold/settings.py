@@ -1,13 +1,19 @@
 """Settings: each from an environment variable `STORMFOLD_…` or a flag of `stormfold run`; read here and
 nowhere else."""
 
+import difflib
 import os
 import socket
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError, PydanticUndefined
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "STORMFOLD_"
+Phase = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_. ]{0,63}$")]
 
 
 def default_identity() -> str:
@@ -19,13 +25,10 @@ class Settings(BaseSettings):
     """What can be set. The cluster is the one we run in, or else the current context of KUBECONFIG."""
 
     model_config = SettingsConfigDict(
-        env_prefix="STORMFOLD_",
+        env_prefix=PREFIX,
         use_attribute_docstrings=True,
         frozen=True,
         extra="ignore",
-        cli_kebab_case=True,
-        cli_prog_name="stormfold run",
-        cli_hide_none_type=True,
     )
 
     redis_url: Annotated[str, Field(min_length=1)] = "redis://127.0.0.1:6379/0"
@@ -73,15 +76,30 @@ class Settings(BaseSettings):
     signals_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """How many counted Signals a namespace keeps at most, whatever its policy's retention; the oldest go
     first."""
-    terminal_phases: frozenset[str] = frozenset(
+    terminal_phases: Annotated[frozenset[Phase], NoDecode] = frozenset(
         ("Succeeded", "Completed", "Failed", "Cancelled", "TimedOut", "Skipped", "Aborted")
     )
-    """Phases of status.remediation that close a storm, as a JSON list. Any other phase leaves it open."""
+    """Phases of status.remediation that close a storm, with commas between them. Any other phase leaves it
+    open."""
     grace_seconds: Annotated[float, Field(ge=0, le=600)] = 20.0
     """How long SIGTERM waits for what was taken in to be written; keep it below
     terminationGracePeriodSeconds."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least severe messages that are logged."""
+
+    @field_validator("terminal_phases", mode="before")
+    @classmethod
+    def _phases_in_a_text(cls, value: Any) -> Any:
+        return (
+            [phase.strip() for phase in value.split(",") if phase.strip()]
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _level_in_any_case(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
 
     @field_validator("webhook_tls_key_file")
     @classmethod
@@ -97,3 +115,42 @@ class Settings(BaseSettings):
         """Whether somebody said where Redis is; the default address is for one's own machine, and no pod has
         it there."""
         return "redis_url" in self.model_fields_set or "KUBERNETES_SERVICE_HOST" not in os.environ
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def flag_of(name: str) -> str:
+    """The flag of a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def kind_of(field: FieldInfo) -> str:
+    """What the values of a setting are, in a word."""
+    if get_origin(field.annotation) is Literal:
+        return "|".join(map(str, get_args(field.annotation)))
+    if get_origin(field.annotation) is frozenset:
+        return "LIST"
+    return "TEXT" if field.annotation is str else "NUMBER"
+
+
+def default_of(field: FieldInfo) -> str:
+    """The default of a setting, as one would write it; empty if it is an empty text."""
+    if field.default is PydanticUndefined:
+        return "POD_NAME, or host and process id"
+    if isinstance(field.default, frozenset):
+        return ", ".join(sorted(field.default))
+    return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+
+
+def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """A warning for each variable that has our prefix and sets nothing."""
+    known = [name.upper() for name in Settings.model_fields]
+    for variable in sorted(environment):
+        name = variable.removeprefix(PREFIX)
+        if variable != name and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f": did you mean {PREFIX}{near[0]}?" if near else ""
+            yield f"{variable} is no setting and has no effect{meant}"

@@ -10,6 +10,7 @@ import yaml
 
 from stormfold import __version__, cli
 from stormfold.api.crd import crds
+from stormfold.settings import Settings, default_of, flag_of, kind_of, variable_of
 
 
 def stormfold(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -33,11 +34,26 @@ def test_crds_are_printed_for_kubectl() -> None:
     assert list(yaml.safe_load_all(printed.stdout)) == list(crds().values())
 
 
-def test_help_of_run_names_every_setting() -> None:
-    text = stormfold("run", "--help").stdout
-    assert [
-        flag for flag in ("--redis-url", "--namespace", "--identity", "--terminal-phases") if flag not in text
-    ] == []
+def test_help_of_run_says_of_every_setting_its_flag_type_variable_and_default() -> None:
+    text = " ".join(stormfold("run", "--help", COLUMNS="80").stdout.split())
+    for name, field in Settings.model_fields.items():
+        assert f"{flag_of(name)} {kind_of(field)} " in text
+        assert f"[{variable_of(name)}; default: {default_of(field) or 'empty'}]" in text
+    assert "--log-level DEBUG|INFO|WARNING|ERROR The least severe messages" in text
+    assert "[STORMFOLD_TERMINAL_PHASES; default: Aborted, Cancelled, Completed, Failed," in text
+
+
+def test_unknown_variable_is_warned_of_and_the_flag_wins_over_its_variable() -> None:
+    ended = stormfold(
+        *("run", "--redis-url", "http://flag"),
+        STORMFOLD_REDIS_URL="ftp://variable",
+        STORMFOLD_LOGLEVEL="info",
+    )
+    warning, last = (json.loads(line) for line in ended.stderr.splitlines())
+    assert warning["message"] == (
+        "STORMFOLD_LOGLEVEL is no setting and has no effect: did you mean STORMFOLD_LOG_LEVEL?"
+    )
+    assert last["message"].startswith("stormfold ends: STORMFOLD_REDIS_URL begins with 'http';")
 
 
 @pytest.mark.parametrize(

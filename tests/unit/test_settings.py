@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stormfold.cli import run
-from stormfold.settings import Settings
+from stormfold.settings import Settings, unknown_variables
 
 DEFAULTS: dict[str, Any] = {
     "redis_url": "redis://127.0.0.1:6379/0",
@@ -65,10 +65,12 @@ def test_nothing_has_to_be_set() -> None:
         ("WEBHOOK_SECRET_FILE", "/etc/secret", "/etc/secret"),
         ("MARKS_PER_SECOND", "1000", 1000),
         ("SIGNALS_PER_NAMESPACE", "1", 1),
-        ("TERMINAL_PHASES", '["Merged"]', frozenset(["Merged"])),
-        ("TERMINAL_PHASES", "[]", frozenset()),
+        ("TERMINAL_PHASES", "Merged", frozenset(["Merged"])),
+        ("TERMINAL_PHASES", " Merged, In Progress,", frozenset(["Merged", "In Progress"])),
+        ("TERMINAL_PHASES", "", frozenset()),
         ("GRACE_SECONDS", "0.5", 0.5),
         ("LOG_LEVEL", "DEBUG", "DEBUG"),
+        ("LOG_LEVEL", "warning", "WARNING"),
     ],
 )
 def test_variable_sets_its_setting(
@@ -121,7 +123,7 @@ def test_pod_names_its_identity(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SHARDS", "17"),
         ("SIGNALS_PER_NAMESPACE", "0"),
         ("SIGNALS_PER_NAMESPACE", "100001"),
-        ("TERMINAL_PHASES", "Succeeded"),
+        ("TERMINAL_PHASES", '["Succeeded"]'),
         ("TERMINAL_PHASES", '"Succeeded"'),
         ("GRACE_SECONDS", "-1"),
         ("GRACE_SECONDS", "601"),
@@ -138,3 +140,16 @@ def test_wrong_setting_ends_the_command_with_a_line_that_names_it(
     assert len(lines) == 1
     assert lines[0].startswith("stormfold: ")
     assert variable in lines[0].upper()
+
+
+def test_variable_of_ours_that_sets_nothing_is_named_with_what_may_have_been_meant() -> None:
+    environment = {
+        "STORMFOLD_HTTP_PROT": "1",
+        "STORMFOLD_XYZ": "1",
+        "STORMFOLD_HTTP_PORT": "1",
+        "HTTP_PORT": "1",
+    }
+    assert list(unknown_variables(environment)) == [
+        "STORMFOLD_HTTP_PROT is no setting and has no effect: did you mean STORMFOLD_HTTP_PORT?",
+        "STORMFOLD_XYZ is no setting and has no effect",
+    ]

@@ -9,7 +9,7 @@ from tests.harness.scene import Scene
 ENVIRONMENT = {
     "STORMFOLD_MARKS_PER_SECOND": "1",
     "STORMFOLD_SIGNALS_PER_NAMESPACE": "4",
-    "STORMFOLD_TERMINAL_PHASES": '["Done"]',
+    "STORMFOLD_TERMINAL_PHASES": "Done",
     "STORMFOLD_LOG_LEVEL": "ERROR",
 }
 
