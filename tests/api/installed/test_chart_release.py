@@ -95,15 +95,22 @@ async def roll_out(api: Api, ended: asyncio.Event) -> None:
         await asyncio.sleep(0.2)
 
 
-@pytest.fixture
-async def api(cluster: ControlPlane) -> AsyncIterator[Api]:
-    """A client of it; while it is there, Deployments are rolled out."""
+@contextlib.asynccontextmanager
+async def client_and_rollouts(cluster: ControlPlane) -> AsyncIterator[Api]:
+    """A client of a cluster; while it is there, Deployments are rolled out."""
     async with Api(cluster) as client:
         ended = asyncio.Event()
         task = asyncio.create_task(roll_out(client, ended))
         yield client
         ended.set()
         await task
+
+
+@pytest.fixture
+async def api(cluster: ControlPlane) -> AsyncIterator[Api]:
+    """A client of it; while it is there, Deployments are rolled out."""
+    async with client_and_rollouts(cluster) as client:
+        yield client
 
 
 async def test_release_is_installed_upgraded_rolled_back_and_uninstalled_with_its_crds(
@@ -218,3 +225,27 @@ async def test_own_redis_keeps_its_secret_when_the_valkey_of_the_chart_goes(
     await helm.upgrade(values={"valkey": {"enabled": False}, "redis": {"existingSecret": "own"}})
     secrets = await kubectl("-n", NAMESPACE, "get", "secret", "--field-selector=type=Opaque", "-o", "name")
     assert secrets.split() == ["secret/own"]
+
+
+class OneOfThree(ControlPlane):
+    """An API server that takes itself for one of three: it serves a new kind 5 s after its CRD is created."""
+
+    def _apiserver_flags(self) -> list[str]:
+        return [*super()._apiserver_flags(), "--apiserver-count=3"]
+
+
+async def test_kinds_that_are_served_late_need_wait_and_a_failed_install_goes_on_with_it(
+    tmp_path: Path,
+) -> None:
+    with OneOfThree(ensure_binaries()) as late:
+        guard.own(late.url)
+        helm = Helm(tmp_path, late.kubeconfig)
+        async with client_and_rollouts(late) as api:
+            with pytest.raises(HelmError, match='no matches for kind "ClusterStormPolicy"'):
+                await helm(
+                    *("upgrade", "--install", "stormfold", CHART),
+                    *("--namespace", NAMESPACE, "--create-namespace"),
+                )
+            await helm.upgrade()
+            assert await api.get("ClusterStormPolicy", "default") is not None
+        guard.disown(late.url)
