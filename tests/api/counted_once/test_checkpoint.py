@@ -63,6 +63,39 @@ async def test_metadata_edited_while_the_operator_is_down_is_no_new_signal(
     await team.assert_exact()
 
 
+async def test_metadata_edited_before_the_next_leader_reads_it_is_no_new_signal(
+    stage: Stage, kubectl: Kubectl
+) -> None:
+    team = stage.team
+    await team.policy()
+    await stage.operator.start()
+    made = await team.report("trouble", 12)
+    await team.counted("trouble")
+    newest = max(int(signal["metadata"]["resourceVersion"]) for signal in made)
+
+    async def checkpoint() -> int:
+        [lease] = await stage.api.list("Lease", OPERATOR_NAMESPACE)
+        return checkpoint_of(lease, team.namespace)
+
+    await eventually(checkpoint, lambda version: version >= newest, what="all are below the checkpoint")
+    stage.kill()
+    assert await marked(team, stage.api) < 12
+    await kubectl("label", "signals", "--all", "--namespace", team.namespace, "seen=yes")
+    # The storm is looked at before Signals are read, as by another replica or where the API server is slow.
+    read = stage.api_proxy.hold("GET", r"/signals\?")
+    await stage.operator.start(ready=False)
+    await eventually(read.arrived.is_set, within=30, what="Signals are to be read")
+    looked_at = script(ACK)(stage, "trouble", "after")
+    [request] = await team.requests("trouble")
+    name, done = request["metadata"]["name"], {"status": {"remediation": {"phase": "Looking"}}}
+    await stage.api.patch("RemediationRequest", name, team.namespace, done, subresource="status")
+    await eventually(looked_at.arrived.is_set, within=30, what="the storm is looked at")
+    looked_at.release()
+    read.release()
+    await team.report("trouble", 3)
+    await team.assert_exact()
+
+
 @pytest.mark.parametrize("which", [FOLD, ACK], ids=["folded", "acked"])
 async def test_metadata_edited_right_after_the_count_is_no_new_signal(
     which: Script, stage: Stage, kubectl: Kubectl

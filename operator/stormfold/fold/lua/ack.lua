@@ -5,7 +5,8 @@
   KEYS[1]  storm       string  sf:{p<n>}:storm:<group_hash>; see keys.py
   KEYS[2]  due         zset  sf:{p<n>}:due; member group_hash, score Unix ms
   KEYS[3]  ids         zset  sf:{p<n>}:ids:<group_hash>
-  KEYS[4]  checkpoint  hash  sf:{p<n>}:checkpoint; field segment, value resourceVersion
+  KEYS[4]  checkpoint  hash  sf:{p<n>}:checkpoint; field segment, value the resourceVersion up to which fold refuses;
+                       field t<segment>, value the one up to which ids are forgotten
   ARGV[1]  group_hash
   ARGV[2]  epoch that was looked at
   ARGV[3]  its incarnation
@@ -28,13 +29,14 @@ local group_hash, epoch, incarnation, folded = ARGV[1], tonumber(ARGV[2]), ARGV[
 local written, settled, deadline, now = ARGV[5] == '1', ARGV[6] == '1', tonumber(ARGV[7]), tonumber(ARGV[8])
 local WRITE_INTERVAL_MS = 1000
 
--- Forgets the ids that are refused by the checkpoint in any case, whichever of the storm's segments they are of.
+-- Forgets the ids that nothing can bring again, whichever of the storm's segments they are of: the checkpoint refuses
+-- them, and whoever takes them in knows of an edited one that it was counted. The checkpoint alone is no sign of that.
 local function trim(storm)
   local least
   for field in pairs(storm) do
     local segment = string.match(field, '^p(%d+)$')
     if segment then
-      least = math.min(least or math.huge, tonumber(redis.call('HGET', checkpoint, segment) or '0'))
+      least = math.min(least or math.huge, tonumber(redis.call('HGET', checkpoint, 't' .. segment) or '0'))
     end
   end
   if least and least > 0 then
@@ -49,9 +51,15 @@ if not storm or storm.s == 'c' then return 'gone' end
 if storm.e ~= epoch then return 'newer-epoch' end
 if (storm.g or '') ~= incarnation then return 'gone' end
 
+local function raise(field, version)
+  if tonumber(version) > tonumber(redis.call('HGET', checkpoint, field) or '0') then
+    redis.call('HSET', checkpoint, field, version)
+  end
+end
+
 for i = 9, #ARGV, 2 do
-  local trimmed = tonumber(redis.call('HGET', checkpoint, ARGV[i]) or '0')
-  if tonumber(ARGV[i + 1]) > trimmed then redis.call('HSET', checkpoint, ARGV[i], ARGV[i + 1]) end
+  raise(ARGV[i], ARGV[i + 1])
+  raise('t' .. ARGV[i], ARGV[i + 1])
 end
 trim(storm)
 if written then storm.w, storm.lw = math.max(storm.w or 0, folded), now end
