@@ -69,6 +69,18 @@ async def test_signal_that_comes_while_its_request_is_refused_is_told_so_at_once
     assert world.delays == [(1, "no room"), (2, "no room")]
 
 
+async def test_earlier_request_that_is_heard_of_again_takes_nothing_from_the_storm_that_is_open(
+    world: World,
+) -> None:
+    world.folder.adopt([], [View(RequestPosition(2, "second", 1, ""))])
+    world.folder.mark_stale(View(RequestPosition(2, "second", 1, "")), "of nobody")
+    world.folder.observed(View(RequestPosition(1, "first", 5, ""), closed=True))
+    assert world.folder.storms.is_open(GROUP.group_hash)
+    assert world.folder.storms[GROUP.group_hash].stale == "of nobody"
+    world.folder.observed(View(RequestPosition(2, "second", 1, ""), closed=True))
+    assert not world.folder.storms.is_open(GROUP.group_hash)
+
+
 async def test_signal_below_the_checkpoint_is_safe_at_once(world: World) -> None:
     await world.store.fence([GROUP.partition], {SHOP: 5})
     await world.submit(signal(5))

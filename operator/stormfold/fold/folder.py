@@ -127,9 +127,11 @@ class Folder:
             self.look_again(request.group_hash)
 
     def _open(self, request: RequestView) -> Storm:
-        return self.storms.open(
+        storm = self.storms.open(
             request.group_hash, request.version, request.namespace, overflow=request.overflow
         )
+        storm.request_epoch = request.position.epoch
+        return storm
 
     def look_again(self, group_hash: str) -> None:
         """Make sure that Redis still has the storm, and give it back if not."""
@@ -149,6 +151,7 @@ class Folder:
         """What Redis has of the group does not descend from its request: replace it by what that says."""
         storm = self.storms.get(request.group_hash) or self._open(request)
         storm.stale = incarnation
+        storm.request_epoch = max(storm.request_epoch, request.position.epoch)
         self.look_again(request.group_hash)
 
     def memory_full(self, full: bool) -> None:
@@ -169,6 +172,7 @@ class Folder:
                 return
             storm = self._open(request)
         storm.delay = ""
+        storm.request_epoch = max(storm.request_epoch, held.epoch)
         if not request.closed and storm.epoch <= held.epoch:
             storm.reaches(request.since)
         verdict: Verdict | None = None
@@ -181,7 +185,8 @@ class Folder:
             counted = storm.in_flight[0].last_counted
             if counted.epoch <= held.epoch and counted.incarnation != held.incarnation:
                 self.look_again(storm.group_hash)
-        if request.closed and storm.epoch <= held.epoch:
+        # An earlier request may be heard of again at any time.
+        if request.closed and max(storm.epoch, storm.request_epoch) <= held.epoch:
             self.closed(storm.group_hash)
 
     def delayed(self, group_hash: str, why: str, *, lasts: bool) -> None:

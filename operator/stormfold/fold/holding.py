@@ -27,6 +27,8 @@ class Storm:
     overflow: bool = False
     epoch: int = 0
     """0: not folded into by this process; the next fold carries a seed."""
+    request_epoch: int = 0
+    """The latest epoch of the group's requests, as far as is known."""
     folded: int = 0
     incarnation: str = ""
     stale: str = ""
