@@ -58,7 +58,7 @@ demo: .venv/.complete ## storms on an API server of its own; CLUSTER=kind: on a 
 image: ## the operator's image; IMAGE=stormfold:dev PYTHON_IMAGE=python:3.13-slim
 	@scripts/image
 
-install-crds: .venv/.complete ## the kinds, on the current context's cluster
+install-crds: .venv/.complete ## the CRDs, on the current context's cluster
 	@scripts/deploy crds
 
 deploy: .venv/.complete ## install or upgrade there; OVERLAY=standalone|ha|<folder> IMAGE=… (docs/install.md)

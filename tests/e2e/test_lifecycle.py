@@ -15,10 +15,13 @@ SIGNALS = "/apis/stormfold.dev/v1alpha1/namespaces/{}/signals"
 LEASE = "Lease/stormfold-ingest-0"
 SAYS = f"""\
 stormfold: kept, so that a new `make deploy` goes on where this one ended:
-  the kinds with all their objects; the roles stormfold-view, -edit and -consumer
-  the namespace {SYSTEM} with its Lease (up to which Signal everything is counted), the Secret stormfold-redis and Valkey's volume
+  the CRDs with all their objects
+  the roles stormfold-view, stormfold-edit and stormfold-consumer
+  the namespace {SYSTEM}, and in it
+    the Lease, which says up to where everything is counted
+    the Secret stormfold-redis and Valkey's volume
 PURGE=1 deletes these too
-"""  # noqa: E501
+"""
 
 
 async def test_storm_goes_on_while_its_kinds_are_upgraded_and_taken_back(

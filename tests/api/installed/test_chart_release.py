@@ -119,7 +119,8 @@ async def test_release_is_installed_upgraded_rolled_back_and_uninstalled_with_it
     helm, kubectl = Helm(tmp_path, cluster.kubeconfig), Kubectl(cluster.kubeconfig)
     said = await helm.upgrade()
     assert "helm test stormfold -n stormfold-system --logs" in said
-    assert "kubectl label namespace stormfold-system pod-security.kubernetes.io/enforce=restricted" in said
+    assert "kubectl label namespace stormfold-system \\\n    pod-security.kubernetes.io/enforce" in said
+    assert max(len(line) for line in said.splitlines()) <= 80
     first = await password(kubectl)
     assert len(first) == 48
     assert first not in said
