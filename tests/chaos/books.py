@@ -130,7 +130,9 @@ class Ledger:
             f"{one} was answered as discarded and as accepted" for one in for_good if len(self.told[one]) > 1
         ]
         told = Counter(one.pod for one in discarded)
-        lost = sum((sent - counted - self.discarded - told).values())
+        # Of a post without an answer nobody has promised anything: it may be counted, or not.
+        owed = Counter(one.pod for one in self.sent if one.way is not Way.WEBHOOK or one in self.told)
+        lost = sum((owed - counted - self.discarded - told).values())
         more = counted + self.discarded + Counter(one.pod for one in for_good) - sent
         edited = more & self.edited
         twice = max(0, sum((more - edited).values()) - repeats)

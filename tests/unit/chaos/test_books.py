@@ -62,6 +62,17 @@ def test_alert_and_signal_of_one_number_are_two(books: Books) -> None:
     assert account(books).sent == 4
 
 
+def test_alert_of_a_post_without_an_answer_may_be_counted_or_not(books: Books) -> None:
+    books.observe([request(1, 2, 1)], at=3.0)
+    alert = Occurrence(GROUP, 1, Way.WEBHOOK)
+    books.sent(alert, 4.0)
+    assert not account(books).wrong
+    books.answered(alert, discarded=False)
+    assert (account(books).lost, account(books).twice) == (1, 0)
+    books.observe([request(1, 2, 2)], at=5.0)
+    assert not account(books).wrong
+
+
 def test_one_lost_and_one_counted_twice_do_not_make_it_even(books: Books) -> None:
     books.observe([request(1, 1, 2)], at=3.0)
     assert (account(books).lost, account(books).twice) == (1, 1)
