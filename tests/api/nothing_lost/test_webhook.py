@@ -48,6 +48,8 @@ from stormfold.sources.alerts.webhook import Webhook
 COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
 NO_POLICY = Verdict(SignalPhase.REJECTED, Reason.NO_POLICY_MATCHES, "no policy governs it")
 BELOW = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "below the threshold")
+ANSWER_SECONDS = 30.0
+"""An answer that has not come by then never comes: no measure of how fast it is."""
 SECRET = "a-secret-of-this-test"
 OPTIONS = WebhookOptions(host="127.0.0.1", port=0, namespace="ops", wait_seconds=5.0)
 
@@ -434,7 +436,7 @@ async def test_token_that_is_no_text_is_nobodys_without_a_word_in_the_log(
             b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
             % (PATH.encode(), len(GOOD), GOOD)
         )
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), ANSWER_SECONDS)
         assert answer.startswith(b"HTTP/1.1 401 ")
         assert it.behind.arrivals == []
     assert caplog.records == []
@@ -653,7 +655,7 @@ async def test_body_that_is_not_parsed_in_time_is_to_come_again(monkeypatch: pyt
     monkeypatch.setattr(AlertParser, "pieces", endless)
     async with served(replace(OPTIONS, wait_seconds=0.3)) as it:
         posts = [it.post_later(GOOD, Authorization=f"Bearer {token}") for token in ("first", "second")]
-        found = [await asyncio.wait_for(post, 5) for post in posts]
+        found = [await asyncio.wait_for(post, ANSWER_SECONDS) for post in posts]
         assert [(one.code, one.reason) for one in found] == [(503, "NotDurableInTime")] * 2
         assert in_flight() == 0
 
@@ -700,7 +702,7 @@ async def test_connection_that_never_ends_its_head_is_closed(monkeypatch: pytest
 
         dripping = asyncio.create_task(drip())
         with contextlib.suppress(ConnectionResetError):
-            assert await asyncio.wait_for(reader.read(), 3) == b""
+            assert await asyncio.wait_for(reader.read(), ANSWER_SECONDS) == b""
         dripping.cancel()
 
 
@@ -713,10 +715,10 @@ async def test_body_that_does_not_come_is_given_up_while_others_are_served(
         slow = [await stack.enter_async_context(connected(it)) for _ in range(50)]
         for _, writer in slow:
             writer.write(head(1000) + b"{")
-        await eventually(lambda: in_flight() == 50)
+        await eventually(in_flight, what="some bodies are waited for")
         assert (await it.post(GOOD)).code == 200
         for reader, _ in slow:
-            answer = await asyncio.wait_for(reader.read(), 10)
+            answer = await asyncio.wait_for(reader.read(), ANSWER_SECONDS)
             assert answer.startswith(b"HTTP/1.1 408 ")
             assert b'"reason":"BodyTooSlow"' in answer
         assert in_flight() == 0
@@ -770,7 +772,7 @@ async def test_what_is_no_http_is_refused_without_a_word_in_the_log(
                 if number:
                     await eventually(lambda: in_flight() == 1)
                 writer.write(part)
-            answer = await asyncio.wait_for(reader.read(), 5)
+            answer = await asyncio.wait_for(reader.read(), ANSWER_SECONDS)
             assert answer.partition(b" ")[2].startswith(f"{code} ".encode())
         assert (await it.post(GOOD)).code == 200
     assert caplog.records == []
