@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from tests.harness import guard, programs
+from tests.harness import programs
 from tests.harness.alertmanager import Alertmanager, Config
 from tests.harness.api import Api
 from tests.harness.api_proxy import ApiProxy
-from tests.harness.cluster import install_crds
+from tests.harness.cluster import OPERATOR_NAMESPACE, prepared
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator import OperatorProcess
 from tests.harness.redis_proxy import RedisProxy
@@ -29,7 +29,6 @@ from lab.valkey import Valkey
 from stormfold.fold.scripts import ACK, CLAIM, CLOSE, FOLD, FREEZE
 
 ROOT = Path(__file__).parents[2]
-OPERATOR_NAMESPACE = "stormfold-system"
 OWN_KINDS = ("Signal", "RemediationRequest", "StormPolicy", "ClusterStormPolicy", "Lease", "Event")
 LONGEST = (
     *(
@@ -72,16 +71,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
     """etcd and kube-apiserver, with our CRDs established and the operator's namespace made."""
-    with ControlPlane(ensure_binaries(), audit=True) as running:
-        guard.own(running.url)
-        asyncio.run(_prepare(running))
+    with prepared() as running:
         yield running
-        guard.disown(running.url)
-
-
-async def _prepare(control_plane: ControlPlane) -> None:
-    await install_crds(control_plane)
-    await Kubectl(control_plane.kubeconfig)("create", "namespace", OPERATOR_NAMESPACE)
 
 
 @pytest.fixture

@@ -1,18 +1,20 @@
-"""A control plane of its own for a run that is no test: begun, owned and prepared."""
+"""A control plane of its own: begun, owned and prepared."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 from tests.harness import guard
 from tests.harness.kubectl import Kubectl
 
-from lab.building import Binaries
+from lab.building import Binaries, ensure_binaries
 from lab.controlplane import ControlPlane
 
 CRDS = Path(__file__).parents[2] / "crds"
+OPERATOR_NAMESPACE = "stormfold-system"
 
 
 async def begin(stack: AsyncExitStack, binaries: Binaries) -> ControlPlane:
@@ -23,6 +25,21 @@ async def begin(stack: AsyncExitStack, binaries: Binaries) -> ControlPlane:
     guard.own(control_plane.url)
     stack.callback(guard.disown, control_plane.url)
     return control_plane
+
+
+@contextmanager
+def prepared() -> Iterator[ControlPlane]:
+    """One with an audit log, our kinds and the operator's namespace, within the block."""
+
+    async def prepare() -> None:
+        await install_crds(running)
+        await Kubectl(running.kubeconfig)("create", "namespace", OPERATOR_NAMESPACE)
+
+    with ControlPlane(ensure_binaries(), audit=True) as running:
+        guard.own(running.url)
+        asyncio.run(prepare())
+        yield running
+        guard.disown(running.url)
 
 
 async def install_crds(control_plane: ControlPlane) -> None:
