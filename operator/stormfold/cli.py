@@ -1,11 +1,13 @@
 """stormfold run | crds: arguments in, exit code out."""
 
 import argparse
+import asyncio
 import gc
 import logging
 import logging.config
 import os
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +40,9 @@ MENDABLE = (
 )
 """What ends the process with one line that says what to mend."""
 
+FOUND_SECONDS = 10.0
+"""So long nothing may answer where Redis is to be, at start."""
+FOUND_AGAIN_SECONDS = 0.5
 
 TERMINATION_LOG = Path("/dev/termination-log")
 """The terminationMessagePath that a container has by default."""
@@ -154,6 +159,29 @@ def say_last(message: str) -> None:
             TERMINATION_LOG.write_bytes(message.encode()[:TERMINATION_LOG_BYTES])
 
 
+async def until_found(connection: Connection) -> None:
+    """Check Redis, again and again while nothing answers: in a new installation it starts beside us.
+
+    What Redis refuses for a time is waited for by the app, whose probes say so.
+
+    Raises:
+        StoreConfigError: no wait helps.
+        StoreUnavailableError: nothing has answered for `FOUND_SECONDS`.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            await connection.check()
+        except StoreUnavailableError as exc:
+            if exc.words:
+                return
+            if time.monotonic() - began > FOUND_SECONDS:
+                raise
+        else:
+            return
+        await asyncio.sleep(FOUND_AGAIN_SECONDS)
+
+
 async def operate(settings: Settings) -> None:
     """Check what is needed, then run until told to stop."""
     if not settings.redis_is_named:
@@ -164,12 +192,7 @@ async def operate(settings: Settings) -> None:
         )
     connection = Connection.from_url(settings.redis_url)
     try:
-        try:
-            await connection.check()
-        except StoreUnavailableError as exc:
-            # What Redis refuses for a time is waited for by the app, whose probes say so.
-            if not exc.words:
-                raise
+        await until_found(connection)
         async with await KubeClient.connect() as client:
             cluster = await preflight(client, namespace=settings.namespace)
             await App(settings, client, connection, cluster).run()

@@ -20,7 +20,7 @@ from lab.process import free_port
 from lab.valkey import Valkey
 
 QUICKLY = 60.0
-"""Seconds. It takes 2, and 7 where a connection times out; only a machine that is busy otherwise needs
+"""Seconds. It takes 2, and 12 where Redis does not answer; only a machine that is busy otherwise needs
 more."""
 
 
@@ -101,7 +101,8 @@ async def test_wrong_address_of_redis_is_explained(url: str, message: str, opera
 
 async def test_redis_that_is_not_there_is_named(operator: NewOperator) -> None:
     port = free_port()
-    process = await operator(redis_url=f"redis://127.0.0.1:{port}/0", start=False)
+    at_once = {"stormfold.cli.FOUND_SECONDS": 0.0}
+    process = await operator(redis_url=f"redis://127.0.0.1:{port}/0", start=False, constants=at_once)
     assert await refusal_of(process) == (
         "stormfold ends: asking Redis who it is: "
         f"Error 111 connecting to 127.0.0.1:{port}. Connection refused: "
@@ -121,6 +122,25 @@ async def test_redis_that_never_answers_is_named(operator: NewOperator) -> None:
             f"stormfold ends: asking Redis who it is: no answer from 127.0.0.1:{port} within 5 s: "
             "check STORMFOLD_REDIS_URL and the network"
         )
+
+
+async def test_redis_that_starts_beside_the_operator_is_waited_for(operator: NewOperator) -> None:
+    asked = asyncio.Event()
+
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        writer.close()
+
+    late = Valkey()
+    process = await operator(redis_url=late.url, start=False)
+    async with await asyncio.start_server(hang_up, "127.0.0.1", late.port):
+        starting = asyncio.create_task(process.start())
+        async with asyncio.timeout(QUICKLY):
+            await asked.wait()
+    with late:
+        await starting
+        assert {entry["level"] for entry in process.log_lines()} == {"INFO"}
+        await process.terminate()
 
 
 async def test_redis_that_evicts_is_refused(operator: NewOperator) -> None:
