@@ -2,7 +2,7 @@
 PYTHON_IN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help lint format types generate verify audit test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy chaos soak bench release lock clean
+.PHONY: help lint format types generate verify audit test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy chaos soak bench matrix release lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ soak: .venv/.complete controlplane ## half of what it takes for MINUTES=10: noth
 
 bench: .venv/.bench controlplane programs ## measure docs/benchmarks.md anew; PART=store is one part of it
 	@$(PYTHON_IN)/python -m benchmarks $(PART)
+
+matrix: .venv/.complete programs ## tests of the API tier on other API servers, VERSIONS="v1.32.13 v1.35.4"; builds each once
+	@$(PYTHON_IN)/python -m scripts.matrix $(VERSIONS)
 
 release: .venv/.complete ## dist/ of the commit: wheel, sdist, install.yaml, chart, SBOM, checksums; VERSION=x.y.z IMAGE=<name without tag>
 	@$(PYTHON_IN)/python scripts/release.py $(VERSION)

@@ -1,6 +1,6 @@
 """Runs tests of the API tier against API servers of other versions, and says how each went.
 
-    .venv/bin/python -m scripts.matrix v1.32.13 [v1.35.4 …]
+    make matrix VERSIONS="v1.32.13 v1.35.4"
 
 A kube-apiserver is built from its Go modules once (5 to 10 minutes on two cores, each) and stays in the
 cache. PYTEST_ARGS chooses tests; unless set, those that ask most of an API server. Redis and Valkey, and
@@ -95,7 +95,7 @@ def main() -> int:
     """The exit code: 0 if all versions passed."""
     versions = sys.argv[1:]
     if not versions or not all(re.fullmatch(r"v1\.\d+\.\d+", version) for version in versions):
-        print("usage: python -m scripts.matrix v1.32.13 [v1.35.4 …]", file=sys.stderr)
+        print('usage: make matrix VERSIONS="v1.32.13 v1.35.4"', file=sys.stderr)
         return 2
     folders = {version: assets(version) for version in versions}
     chosen = shlex.split(os.environ.get("PYTEST_ARGS", "")) or [*TESTS, "-n", "2", "--dist", "loadfile"]
