@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum, auto
@@ -75,17 +76,19 @@ class Bench:
 
 
 def try_out(world: Callable[[Bench], TwoReplicas], bench: Bench, *, examples: int) -> None:
-    """Take up to 40 steps in each of so many worlds, the same ones each time.
+    """Take up to 40 steps in each of so many worlds, the same ones each time; or in as many random ones as
+    `MODEL_EXAMPLES` in the environment says.
 
     What fails is not made shorter: that takes minutes. Its steps are printed.
     """
+    at_random = os.environ.get("MODEL_EXAMPLES")
     run_state_machine_as_test(
         lambda: world(bench),
         settings=settings(
-            max_examples=examples,
+            max_examples=int(at_random or examples),
             stateful_step_count=40,
             deadline=None,
-            derandomize=True,
+            derandomize=not at_random,
             phases=(Phase.explicit, Phase.reuse, Phase.generate),
             suppress_health_check=list(HealthCheck),
         ),
