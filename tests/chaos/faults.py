@@ -31,8 +31,9 @@ REDIS, API = "redis", "api"
 """Subjects beside the operators. Whoever deletes a request holds `REDIS` until it is there again: it is made
 of what Redis and the running operators know of it, and a known edge is that they lose that in the same
 moment."""
-REMADE_SECONDS = 20.0
-"""Within this a deleted request must be there again."""
+REMADE_SECONDS = 120.0
+"""So long further faults of Redis are held back at most, until a deleted request is there again: a second or
+two, unless the machine does much else."""
 
 
 @dataclass(frozen=True)
