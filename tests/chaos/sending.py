@@ -146,7 +146,8 @@ class Sender:
     async def send(self, *, until: float) -> None:
         """Send all of it; returns when everything is taken, or soon after `until`.
 
-        What was begun is ended and not cut off, else nobody knew whether it was done. Posts are given up.
+        What was begun by then is ended and not cut off, else nobody knew whether it was done. Posts are given
+        up, and nothing more is begun.
         """
         self._until_seconds = until
         sends: dict[type[Move], Callable[[Any], Coroutine[Any, Any, None]]] = {
@@ -161,12 +162,13 @@ class Sender:
             tasks.create_task(self._create_strangers())
             for move in self.plan.moves:
                 await self._until(move.at)
+                if self.world.seconds > until:
+                    break
                 tasks.create_task(sends[type(move)](move))
 
     async def _until(self, at: float) -> None:
-        # Where the machine is late, nothing more waits.
-        if (wait := at - self.world.seconds) > 0:
-            await asyncio.sleep(wait)
+        # Also where it is late: what was sent before has its turn, and a loaded machine gets less at once.
+        await asyncio.sleep(max(0.0, at - self.world.seconds))
 
     async def _insist(self, call: Callable[[], Coroutine[Any, Any, Manifest]]) -> Manifest | None:
         """What the API server answers, tried again while it is away; None if the object is there, or gone,
