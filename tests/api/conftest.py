@@ -31,17 +31,10 @@ from stormfold.fold.scripts import ACK, CLAIM, CLOSE, FOLD, FREEZE
 ROOT = Path(__file__).parents[2]
 OWN_KINDS = ("Signal", "RemediationRequest", "StormPolicy", "ClusterStormPolicy", "Lease", "Event")
 LONGEST = (
-    *(
-        "test_memory",
-        "test_fairness",
-        "test_kills",
-        "test_api_faults",
-        "test_storms",
-        "test_redis_loss",
-        "test_windows",
-        "test_signals",
-    ),
-    *("test_consumers", "test_policies", "test_standby", "test_deploy"),
+    *("test_kills", "test_deploy", "test_memory", "test_fairness", "test_chart", "test_api_faults"),
+    *("test_alertmanager", "test_redis_refusals", "test_storms", "test_redis_loss", "test_shards"),
+    *("test_windows", "test_checkpoint", "test_signals", "test_consumers", "test_policies"),
+    *("test_standby", "test_shutdown", "test_hostile"),
 )
 """The files that take 20 s and more, longest first: they are begun first, so that no worker is alone in the
 end."""
