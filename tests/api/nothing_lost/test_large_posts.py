@@ -115,7 +115,8 @@ async def test_eight_large_bodies_at_once_are_counted_and_nobody_is_kept_waiting
         asked = process.cpu_seconds()
         status, reason = await post(process, small, tokens[0])
         slowest = max(slowest, process.cpu_seconds() - asked)
-        assert status in {200, 429}, reason
+        # It has its answer, also where the large ones have all the bytes.
+        assert status in {200, 429} or reason == "TooManyPosts", (status, reason)
         await asyncio.sleep(0.05)
     await posts
     found = [row for team in teams for row in rows(await team.requests(), "spec.name status.signals.total")]
