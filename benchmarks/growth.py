@@ -40,7 +40,7 @@ from stormfold.policy.version import PolicyVersion
 from stormfold.request.reconciler import Reconciler
 from stormfold.request.schedule import Schedule
 from stormfold.request.writing import Outcome
-from stormfold.sources.progress import ShardProgress, Taken
+from stormfold.sources.progress import Progress, Taken
 
 POLICIES = 10
 """A policy has at most 10,000 storms open, so that 100,000 need ten."""
@@ -194,7 +194,7 @@ class Replicas:
     they are."""
 
     def __init__(self, connections: Sequence[Connection]) -> None:
-        self.progress = ShardProgress()
+        self.progress = Progress()
         self.progress.begun()
         self.requests = Requests()
         self.concluded = 0
@@ -231,7 +231,7 @@ class Replicas:
 
     async def fence(self) -> None:
         """Begin at checkpoint 0, as a new leader does."""
-        await self.stores[0].fence(range(PARTITIONS), self.progress.kept_versions())
+        await self.stores[0].fence(range(PARTITIONS), self.progress.kept_version)
 
     def parts(self) -> list[asyncio.Task[None]]:
         """All that runs."""
@@ -245,8 +245,7 @@ class Replicas:
         for _, one in arrivals:
             assert isinstance(one.ref, SignalRef)
             version = one.ref.resource_version
-            progress = self.progress.of(one.ref.namespace)
-            self._taken[version] = progress.take(version, generation=1, created=now)
+            self._taken[version] = self.progress.take(version, generation=1, created=now)
             self.progress.reach(version)
         if len(self._taken) >= UNDER_WAY:
             self.room.clear()
@@ -255,13 +254,13 @@ class Replicas:
 
     leading = True
 
-    def trim(self) -> Mapping[int, int]:
+    def trim(self) -> int:
         """Up to where Redis may forget."""
         return self.progress.trim()
 
-    def fenced(self) -> Mapping[int, int]:
+    def fenced(self) -> int:
         """Up to where all is durable."""
-        return self.progress.kept_versions()
+        return self.progress.kept_version
 
     def current(self, arrival: Arrival) -> Arrival:
         """As it came."""
@@ -290,7 +289,7 @@ class Replicas:
     async def _keep_checkpoint(self) -> None:
         while True:
             await asyncio.sleep(CHECKPOINT_SECONDS)
-            self.progress.kept(self.progress.checkpoints())
+            self.progress.kept(self.progress.checkpoint())
 
 
 @dataclass(frozen=True)

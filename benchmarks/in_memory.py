@@ -22,7 +22,7 @@ from stormfold.kube.lease import Lease
 from stormfold.model.arrival import Arrival, SignalRef, Span, Verdict
 from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
-from stormfold.sources.progress import ShardProgress
+from stormfold.sources.progress import Progress
 from stormfold.sources.signals.parser import SignalParser
 from stormfold.sources.signals.stream import SignalStream
 
@@ -103,7 +103,7 @@ def stream_of(folder: Folder, namespaces: Iterable[str]) -> SignalStream:
     router = Router()
     router.namespaces_listed({namespace: {} for namespace in namespaces})
     return SignalStream(
-        ShardProgress(),
+        Progress(),
         cast("Lease", NoLease()),
         client=no_client,
         operator_namespace=OPERATOR_NAMESPACE,

@@ -30,7 +30,6 @@ from stormfold.fold.errors import StoreFullError
 from stormfold.fold.replies import FoldWord, FreezeWord
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival
-from stormfold.model.segment import SEGMENTS
 from stormfold.model.storm import Snapshot
 
 MAXMEMORY = "512mb"
@@ -103,11 +102,10 @@ class Stormfold:
 
     async def make_durable(self, of: Sequence[Storm], *, trim: int) -> None:
         """Note that requests hold everything, so that ids may go."""
-        trims = dict.fromkeys(range(SEGMENTS), trim)
 
         async def settle(snapshot: Snapshot) -> None:
             await self._store.ack(
-                snapshot, written=True, settled=False, deadline_ms=LATER_MS, now_ms=LATER_MS, trim=trims
+                snapshot, written=True, settled=False, deadline_ms=LATER_MS, now_ms=LATER_MS, trim=trim
             )
 
         await in_turns(settle, await self._looked_at(of))

@@ -208,9 +208,7 @@ class App:
                 while not self._folder.idle or self._folder.storms.can_become_durable():
                     self._reconciler.drain()
                     await asyncio.sleep(POLL_SECONDS)
-        for name, part in parts.items():
-            if name.startswith("shard-"):
-                part.cancel()
+        parts["ingest"].cancel()
         await self._ingest.release()
 
 

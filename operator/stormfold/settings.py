@@ -40,10 +40,6 @@ class Settings(BaseSettings):
     identity: Annotated[str, Field(min_length=1, max_length=253)] = Field(default_factory=default_identity)
     """The name under which the Lease is held; by default POD_NAME, or host and process id. Must differ
     between replicas."""
-    shards: Annotated[int, Field(ge=1, le=16)] = 1
-    """Among how many ingest shards the namespaces are divided, each led by one replica; the same for all
-    replicas. More than 1 helps only if one replica cannot keep up with the Signals, and there are as many
-    replicas."""
     http_host: str = ""
     """Address for /livez, /readyz and /metrics; empty: all, IPv6 and IPv4."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080

@@ -21,12 +21,12 @@ from tests.chaos.report import Result, show, tell
 from tests.chaos.sending import STRANGER, Sender
 from tests.chaos.stores import store_of
 from tests.chaos.stream import SECONDS, planned
-from tests.chaos.world import OPERATORS, REFUSED, World, running
+from tests.chaos.world import REFUSED, World, running
 from tests.harness import invocation
 from tests.harness.invocation import whole_number, word
 
 from lab.building import Binaries, ensure_binaries
-from stormfold.kube.lease import checkpoints_of, highest
+from stormfold.kube.lease import checkpoints_of
 
 LOOK_SECONDS = 0.5
 TAKEN_SECONDS = 240.0
@@ -58,7 +58,8 @@ async def look(world: World, books: Books, sender: Sender) -> None:
                 if loss > gap.begin - LEADERLESS_SECONDS and (gap, loss) not in held_against:
                     held_against.add((gap, loss))
                     books.led_anew(sender.checkpoints, gap.end + LISTED_SECONDS)
-            sender.checkpoints = highest(checkpoints_of(lease) for lease in leases)
+            for lease in leases:
+                sender.checkpoints = checkpoints_of(lease)
             books.observe(await world.requests(), world.seconds)
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -122,9 +123,7 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
     plan = planned(seed)
     offset = faults.clock_offset(seed)
     books = Books(plan.groups)
-    # Every other seed divides the intake among its operators.
-    shards = OPERATORS if seed % 2 else 1
-    async with running(binaries, folder, store_of(run), shards=shards, clock_offset=offset) as world:
+    async with running(binaries, folder, store_of(run), clock_offset=offset) as world:
         books.losses = world.losses
         sender = Sender(world, books, plan, random.Random(f"sending {seed}"))
         schedule = faults.scheduled(seed, run, seconds=SECONDS)

@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 
 from tests.chaos.stream import Group, Occurrence, Way
 
-from stormfold.kube.lease import Checkpoint, Checkpoints
-from stormfold.model.segment import segment
+from stormfold.kube.lease import Checkpoints
 
 Manifest = Mapping[str, Any]
 
@@ -161,10 +160,9 @@ class Ledger:
 
 
 def above(checkpoints: Checkpoints, occurrence: Occurrence, resource_version: int) -> bool:
-    """Whether a Signal or Event of that version is above the checkpoint of its segment."""
+    """Whether a Signal or Event of that version is above its checkpoint."""
     kept = checkpoints.events if occurrence.way is Way.EVENTS else checkpoints.signals
-    number = segment(occurrence.group.place(occurrence.number))
-    return resource_version > kept.get(number, Checkpoint()).resource_version
+    return resource_version > kept.resource_version
 
 
 class Gap(NamedTuple):

@@ -152,13 +152,13 @@ class World:
         return list(await self.api.list("RemediationRequest"))
 
     async def leases(self) -> list[Manifest]:
-        """The Leases of those that take in."""
+        """The Lease of the one that takes in, once there is one."""
         return list(await self.api.list("Lease", OPERATOR_NAMESPACE))
 
 
 @asynccontextmanager
 async def running(
-    binaries: Binaries, folder: Path, store: Store, *, shards: int = 1, clock_offset: float = 0.0
+    binaries: Binaries, folder: Path, store: Store, *, clock_offset: float = 0.0
 ) -> AsyncIterator[World]:
     """A world of its own, with its policies in force; the clock of the last operator is wrong by
     `clock_offset`."""
@@ -185,7 +185,6 @@ async def running(
                 environment={
                     "STORMFOLD_SIGNALS_PER_NAMESPACE": "100000",
                     "STORMFOLD_MARKS_PER_SECOND": "50",
-                    "STORMFOLD_SHARDS": str(shards),
                 },
                 webhook_token_file=token,
                 clock_offset=clock_offset if number == OPERATORS - 1 else 0.0,

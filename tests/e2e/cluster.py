@@ -275,7 +275,7 @@ class Cluster:
 
     async def leader(self) -> str:
         """The pod that has the Lease of ingest; nobody while it is handed over."""
-        lease = await self.kubectl.json("-n", SYSTEM, "get", "lease", "stormfold-ingest-0")
+        lease = await self.kubectl.json("-n", SYSTEM, "get", "lease", "stormfold-ingest")
         return str(lease["spec"].get("holderIdentity", ""))
 
     async def ask(self, path: str, pod: str = "deployment/stormfold") -> tuple[int, str]:

@@ -12,7 +12,7 @@ from tests.harness.eventually import eventually
 from tests.harness.team import Team
 
 SIGNALS = "/apis/stormfold.dev/v1alpha1/namespaces/{}/signals"
-LEASE = "Lease/stormfold-ingest-0"
+LEASE = "Lease/stormfold-ingest"
 SAYS = f"""\
 stormfold: kept, so that a new `make deploy` goes on where this one ended:
   the CRDs with all their objects

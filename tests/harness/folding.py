@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.harness.values import ARRIVAL, SHOP, T0, TERMS
+from tests.harness.values import ARRIVAL, T0, TERMS
 
 from lab.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.arguments import Fold
 from stormfold.fold.replies import AckWord, CloseWord, Folded, FreezeWord
 from stormfold.fold.store import StormStore
-from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Target
+from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Stream, Target
 from stormfold.model.group import partition
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
 
@@ -144,9 +144,9 @@ OPENED = Snapshot(
     truncated=False,
     settled=False,
     revision=1,
-    through={SHOP: 1},
-    event_through={},
-    since={str(SHOP): 1},
+    through=1,
+    event_through=0,
+    since={Stream.SIGNALS: 1},
     written=0,
     written_ms=0,
 )
@@ -243,7 +243,7 @@ class Group:
         written: bool = True,
         settled: bool = False,
         next_look: int = 60_000,
-        trim: Mapping[int, int] = {},
+        trim: int = 0,
     ) -> AckWord:
         """Note at `at` that the request holds the snapshot; times are ms after `T0`."""
         return await self.store.ack(

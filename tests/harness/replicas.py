@@ -283,13 +283,13 @@ class Replica:
             self._line.goes_on.set()
             await folding
 
-    async def sweep(self, fenced: dict[int, int]) -> None:
+    async def sweep(self, fenced: int | None) -> None:
         """Look whether Redis has lost the partition, and for what has waited too long, as `Reconciler`
         does."""
         self._clock.passed_ms += int(OVERDUE_SECONDS * 1000) + 1
         number = self.group.partition
-        if number in (await self.store.sweep(now_ms=self._clock.unix_ms(), led=fenced)).lost:
-            if fenced:
+        if number in (await self.store.sweep(now_ms=self._clock.unix_ms(), fenced=fenced is not None)).lost:
+            if fenced is not None:
                 await self.store.fence([number], fenced)
             self.folder.partition_lost(number)
         self.folder.look_again_at_stale()
@@ -317,9 +317,7 @@ class Replica:
         )
         return frozen
 
-    async def write(
-        self, storm: Snapshot, known: Request | None, *, noted: bool, trim: dict[int, int]
-    ) -> bool:
+    async def write(self, storm: Snapshot, known: Request | None, *, noted: bool, trim: int) -> bool:
         """Write the snapshot into its request; unless it is `noted`, the replica dies before Redis hears of
         it.
 

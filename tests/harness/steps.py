@@ -12,21 +12,20 @@ from tests.harness.redis_proxy import Rule as RedisRule
 from tests.harness.stage import Stage
 
 from stormfold.fold.scripts import Script
-from stormfold.kube.lease import Checkpoint, checkpoints_of
-from stormfold.model.segment import segment
+from stormfold.kube.lease import checkpoints_of
 
 Step = Callable[[Stage, str, When], ApiRule | RedisRule]
 """Makes the rule that holds the step of a storm: stage, name of the storm, before or after the server's
 work."""
 
-LEASE = "/leases/stormfold-ingest-0"
+LEASE = "/leases/stormfold-ingest"
 REQUEST = r"/namespaces/{namespace}/remediationrequests/storm-{group_hash}-1/status"
 SIGNAL = r"/namespaces/{namespace}/signals/{name}-\d+"
 
 
-def checkpoint_of(lease: dict[str, Any], namespace: str) -> int:
-    """The resourceVersion up to which a Lease says that the namespace's Signals are durable."""
-    return checkpoints_of(lease).signals.get(segment(namespace), Checkpoint()).resource_version
+def checkpoint_of(lease: dict[str, Any]) -> int:
+    """The resourceVersion up to which the Lease says that all Signals are durable."""
+    return checkpoints_of(lease).signals.resource_version
 
 
 def script(which: Script) -> Step:
@@ -58,7 +57,7 @@ def checkpoint(stage: Stage, name: str, when: When) -> ApiRule:
     seen: list[int] = []
 
     def beyond(body: bytes) -> bool:
-        seen.append(checkpoint_of(json.loads(body), stage.team.namespace))
+        seen.append(checkpoint_of(json.loads(body)))
         return seen[-1] > seen[0]
 
     return stage.api_proxy.hold("PUT", LEASE, when=when, body=beyond)

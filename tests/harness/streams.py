@@ -14,7 +14,7 @@ from stormfold.kube.recorder import About
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
 from stormfold.policy.router import Router
 from stormfold.sources.events.stream import EventStream
-from stormfold.sources.progress import ShardProgress
+from stormfold.sources.progress import Progress
 from stormfold.sources.signals.stream import SignalStream
 
 NAMESPACES = ("shop", "ops", "bank", "default", "stormfold-system")
@@ -71,7 +71,7 @@ def enricher() -> Enricher:
 
 
 def signal_stream(
-    progress: ShardProgress,
+    progress: Progress,
     *,
     folder: object,
     client: object = None,
@@ -91,7 +91,7 @@ def signal_stream(
     )
 
 
-def event_stream(progress: ShardProgress, *, folder: object, client: object = None) -> EventStream:
+def event_stream(progress: Progress, *, folder: object, client: object = None) -> EventStream:
     """A stream of Events that leads; `client` reads what was left."""
     return EventStream(
         progress,

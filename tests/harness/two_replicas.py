@@ -164,9 +164,9 @@ class TwoReplicas(RuleBasedStateMachine):
     def replica_looks_after_what_waits(self, who: int) -> None:
         self.run(self.replicas[who].sweep(self.fenced(who)))
 
-    def fenced(self, who: int) -> dict[int, int]:
+    def fenced(self, who: int) -> int | None:
         """What the replica's Lease says."""
-        return {}
+        return None
 
     # --- requests
 
@@ -215,7 +215,7 @@ class TwoReplicas(RuleBasedStateMachine):
 
     def write(self, who: int, storm: Snapshot, known: Request | None, *, noted: bool) -> bool:
         """Whether the request now says what the snapshot says."""
-        return self.run(self.replicas[who].write(storm, known, noted=noted, trim=self.fenced(who)))
+        return self.run(self.replicas[who].write(storm, known, noted=noted, trim=self.fenced(who) or 0))
 
     # --- faults
 

@@ -8,17 +8,11 @@ from stormfold.api.signal import Severity
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
 from stormfold.model.group import PolicyId
-from stormfold.model.segment import segment
 from stormfold.model.storm import Detected, Snapshot, State, Terms
 from stormfold.policy.version import PolicyVersion
 
 T0 = 1_767_225_600_000
 """2026-01-01T00:00:00Z in Unix ms, when the storms of the tests begin: the beginning of a clock minute."""
-
-SHOP = segment("shop")
-"""The segment of the namespace in which the signals of the tests are."""
-BANK = segment("bank")
-"""Another one."""
 
 POD = Target("v1", "Pod", "web-0", "shop")
 NODE = Target("v1", "Node", "worker-07")
@@ -110,8 +104,8 @@ SNAPSHOT = Snapshot(
     truncated=False,
     settled=False,
     revision=1,
-    through={SHOP: 4711},
-    event_through={},
+    through=4711,
+    event_through=0,
     since={},
     written=7,
     written_ms=T0 + 10_500,

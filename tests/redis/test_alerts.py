@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.harness.folding import DISCARDED_AS, GROUP_HASH, Group, alert, event, resolved, signal
-from tests.harness.values import ARRIVAL, SHOP, T0
+from tests.harness.values import ARRIVAL, T0
 
 from lab.valkey import Valkey
 from stormfold.fold import keys
@@ -458,7 +458,7 @@ WITH_ALERTS = Seed(
     opened_ms=T0 - 5000,
     alerts=3,
     latest_start_ms=T0 + 1000,
-    through={},
+    through=0,
 )
 
 
@@ -592,7 +592,7 @@ async def test_event_counts_as_often_as_it_has_occurred(group: Group) -> None:
     answer = await group.fold(event("e", 8, 7), event("f", 9, 1))
     assert (answer.folded, answer.ordinals) == (8, [7, 8])
     storm = await group.look(at=0)
-    assert (storm.total, storm.firing, storm.event_through, storm.through) == (8, 2, {SHOP: 9}, {})
+    assert (storm.total, storm.firing, storm.event_through, storm.through) == (8, 2, 9, 0)
     assert storm.resources == ((ARRIVAL.target, 8),)
 
 
@@ -607,14 +607,14 @@ async def test_occurrences_that_were_durable_before_are_not_counted(group: Group
 
 
 async def test_event_up_to_what_the_request_holds_is_not_counted(group: Group) -> None:
-    seed = replace(WITH_ALERTS, event_through={SHOP: 100})
+    seed = replace(WITH_ALERTS, event_through=100)
     answer = await group.fold(event("e", 100, 7), event("f", 101, 2), seed=seed)
     assert (answer.folded, answer.ordinals) == (6, [4, 6])
 
 
 async def test_event_that_happened_again_since_the_request_counts_only_since_then(group: Group) -> None:
     """What holds its arrivals did not know that the first of them is in the request."""
-    seed = replace(WITH_ALERTS, event_through={SHOP: 100})
+    seed = replace(WITH_ALERTS, event_through=100)
     answer = await group.fold(event("e", 100, 3), event("e", 101, 5), seed=seed)
     assert (answer.folded, answer.ordinals) == (6, [4, 6])
     answer = await group.fold(event("e", 102, 6), known=(1, 6), incarnation=answer.incarnation)

@@ -10,7 +10,6 @@ import pytest
 from tests.harness.eventually import eventually
 from tests.harness.folding import CLUSTER, GROUP_HASH, OPENED, Group, signal, signals
 from tests.harness.redis_proxy import RedisProxy
-from tests.harness.values import SHOP
 
 from lab.valkey import Valkey
 from stormfold.fold.connection import Connection, Memory, _check_version
@@ -293,9 +292,9 @@ async def test_missing_right_is_named(server: Valkey, restrict: Callable[[Valkey
 async def test_keys_with_our_prefix_are_all_that_is_touched(server: Valkey) -> None:
     async with group_on(user_without(server, "-config")) as group:
         await group.fold(*signals(1, 40))
-        await group.ack(await group.look(at=10), at=10, trim={SHOP: 40})
+        await group.ack(await group.look(at=10), at=10, trim=40)
         await group.freeze_and_close(at=20)
-        await group.store.fence([group.partition], {SHOP: 40})
+        await group.store.fence([group.partition], 40)
         assert (await group.store.sweep(now_ms=0)).due == {}
     names = server.command("KEYS", "*")
     assert isinstance(names, list)

@@ -13,18 +13,18 @@ from tests.harness.folding import (
     T0,
     TERMS,
     Group,
+    event,
     fields_of,
     pod,
     signal,
     signals,
 )
-from tests.harness.values import BANK, SHOP
 
 from lab.valkey import Valkey
 from stormfold.api.signal import Severity
 from stormfold.fold import keys
 from stormfold.fold.replies import Folded, FoldWord
-from stormfold.model.arrival import SignalRef, Target
+from stormfold.model.arrival import Stream, Target
 from stormfold.model.storm import Detected, Seed, Terms
 
 pytestmark = pytest.mark.usefixtures("one_incarnation")
@@ -66,20 +66,20 @@ async def test_raised_generation_of_a_signal_is_counted(group: Group) -> None:
 
 
 async def test_signal_at_or_below_the_checkpoint_is_not_counted(group: Group) -> None:
-    await group.store.fence([group.partition], {SHOP: 10})
+    await group.store.fence([group.partition], 10)
     answer = await group.fold(signal(9), signal(10), signal(11))
     assert (answer.folded, answer.ordinals) == (1, [0, 0, 1])
 
 
 async def test_checkpoint_alone_opens_nothing(group: Group) -> None:
-    await group.store.fence([group.partition], {SHOP: 10})
+    await group.store.fence([group.partition], 10)
     assert await group.fold(signal(10)) == Folded(FoldWord.COUNTED, 0, 0, False, 0, 0, "", [0])
     assert await group.store.open_groups() == set()
 
 
 async def test_checkpoint_never_goes_back(group: Group) -> None:
-    await group.store.fence([group.partition], {SHOP: 10})
-    await group.store.fence([group.partition], {SHOP: 5})
+    await group.store.fence([group.partition], 10)
+    await group.store.fence([group.partition], 5)
     assert (await group.fold(signal(10))).ordinals == [0]
 
 
@@ -157,7 +157,7 @@ SEED = Seed(
     arrived_ms=T0 - 1000,
     detected=Detected.BY_SIGNALS,
     revision=2,
-    through={SHOP: 100},
+    through=100,
     resource_count=2,
     resources={pod("web-1"): 5, pod("web-2"): 2},
     written_ms=T0 - 900,
@@ -183,7 +183,7 @@ CONTINUED = replace(
     resources=((pod("web-1"), 5), (pod("web-2"), 2)),
     resource_count=2,
     revision=2,
-    through={SHOP: 100},
+    through=100,
     since={},
     written=7,
     written_ms=T0 - 900,
@@ -206,13 +206,13 @@ async def test_storm_says_since_when_it_counts_each_stream(group: Group) -> None
     await group.fold(
         signal(101),
         signal(102, "web-2"),
-        signal(103, ref=SignalRef("bank", "signal-103", "uid-103", 1, 103)),
-        seed=replace(SEED, since={str(SHOP): 90}),
+        event("uid-103", 103, 1),
+        seed=replace(SEED, since={Stream.SIGNALS: 90}),
     )
-    assert (await group.look(at=10)).since == {str(SHOP): 90, str(BANK): 103}
+    assert (await group.look(at=10)).since == {Stream.SIGNALS: 90, Stream.EVENTS: 103}
     group_hash = group.group_hash
     assert await group.store.since([group_hash, "00" * 8]) == {
-        group_hash: {str(SHOP): 90, str(BANK): 103},
+        group_hash: {Stream.SIGNALS: 90, Stream.EVENTS: 103},
         "00" * 8: {},
     }
 
@@ -254,14 +254,14 @@ async def test_stale_storm_forgets_ids_that_its_request_never_held(group: Group)
 
 
 async def test_seed_of_a_closed_request_opens_the_next_epoch_above_its_floor(group: Group) -> None:
-    closed = Seed(epoch=3, closed=True, through={SHOP: 100})
+    closed = Seed(epoch=3, closed=True, through=100)
     answer = await group.fold(signal(100), signal(101), seed=closed)
     assert (answer.epoch, answer.folded, answer.ordinals) == (4, 1, [0, 1])
 
 
 async def test_closed_request_is_newer_than_an_open_storm_of_its_epoch(group: Group) -> None:
     await group.fold(seed=SEED)
-    answer = await group.fold(signal(101), seed=Seed(epoch=3, closed=True, through={SHOP: 100}))
+    answer = await group.fold(signal(101), seed=Seed(epoch=3, closed=True, through=100))
     assert (answer.epoch, answer.folded, answer.ordinals) == (4, 1, [1])
 
 
@@ -532,4 +532,4 @@ async def test_resource_of_any_length_is_listed(group: Group) -> None:
 async def test_large_resource_version_is_kept_exactly(group: Group) -> None:
     await group.fold(signal(2**53 - 2, seen_ms=T0))
     answer = await group.fold(signal(2**53 - 2, seen_ms=T0), signal(2**53 - 1, seen_ms=T0), known=(1, 1))
-    assert (answer.ordinals, (await group.look(at=10)).through) == ([1, 2], {SHOP: 2**53 - 1})
+    assert (answer.ordinals, (await group.look(at=10)).through) == ([1, 2], 2**53 - 1)

@@ -14,7 +14,6 @@ from tests.harness.folders import GROUP, NOW, POLICY, View, World, alerts, of_al
 from tests.harness.folding import T0, Group, signal, signals
 from tests.harness.metrics import sample
 from tests.harness.redis_proxy import RedisProxy
-from tests.harness.values import SHOP
 
 from lab.valkey import Valkey
 from stormfold.api.conditions import Reason
@@ -81,14 +80,14 @@ async def test_earlier_request_that_is_heard_of_again_takes_nothing_from_the_sto
     assert not world.folder.storms.is_open(GROUP.group_hash)
 
 
-async def test_signal_below_the_checkpoint_is_safe_at_once(world: World) -> None:
-    await world.store.fence([GROUP.partition], {SHOP: 5})
+async def test_signal_below_the_checkpoint_is_durable_at_once(world: World) -> None:
+    await world.store.fence([GROUP.partition], 5)
     await world.submit(signal(5))
     assert (world.told, world.folder.storms.is_open(GROUP.group_hash)) == ([(5, "storm 0")], False)
 
 
 async def test_signal_of_an_earlier_storm_is_told_no_request_that_is_not_made_yet(world: World) -> None:
-    world.request_says(Seed(epoch=1, closed=True, through={SHOP: 2}))
+    world.request_says(Seed(epoch=1, closed=True, through=2))
     await world.submit(signal(3))
     await world.submit(signal(2))
     assert (await world.counted(), world.told) == ((2, 1), [(2, "storm 1")])
@@ -266,7 +265,7 @@ async def test_emptied_redis_continues_from_the_request(world: World, redis: Val
             total=3,
             folded=3,
             firing=3,
-            through={SHOP: 3},
+            through=3,
         )
     )
     await world.written(1, 3)
@@ -330,7 +329,7 @@ async def test_more_than_a_batch_is_given_back_in_order(world: World, redis: Val
     await world.submit(*signals(601, 700))
     storm = await world.storm()
     assert storm is not None
-    assert (storm.total, storm.through, storm.first_ms) == (700, {SHOP: 700}, T0 + 1)
+    assert (storm.total, storm.through, storm.first_ms) == (700, 700, T0 + 1)
     await world.written(1, 700)
     assert [version for version, _ in world.told] == list(range(1, 701))
 
@@ -358,7 +357,7 @@ async def test_lost_partition_is_given_back_without_a_new_signal(world: World, r
 
 async def test_redis_behind_the_request_is_given_the_storm_back(world: World) -> None:
     await world.submit(*signals(1, 3))
-    world.request_says(Seed(epoch=1, closed=False, total=9, folded=9, firing=9, through={SHOP: 20}))
+    world.request_says(Seed(epoch=1, closed=False, total=9, folded=9, firing=9, through=20))
     world.mark_stale(await world.incarnation())
     assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (1, 9)
     await eventually(lambda: [version for version, _ in world.told] == [1, 2, 3], what="all are durable")
@@ -366,7 +365,7 @@ async def test_redis_behind_the_request_is_given_the_storm_back(world: World) ->
 
 async def test_redis_with_a_storm_whose_request_is_closed_opens_the_next(world: World) -> None:
     await world.submit(*signals(1, 3))
-    world.request_says(Seed(epoch=1, closed=True, through={SHOP: 2}))
+    world.request_says(Seed(epoch=1, closed=True, through=2))
     world.mark_stale(await world.incarnation())
     assert await eventually(world.counted, lambda seen: seen != (1, 3)) == (2, 1)
     await eventually(lambda: world.told == [(1, "storm 1"), (2, "storm 1")], what="two are durable")
@@ -385,7 +384,7 @@ async def test_what_is_in_flight_for_long_is_folded_again(
 
 
 async def test_storm_of_a_request_found_at_start_is_given_back(world: World) -> None:
-    world.request_says(Seed(epoch=4, closed=False, total=9, folded=9, firing=9, through={SHOP: 20}))
+    world.request_says(Seed(epoch=4, closed=False, total=9, folded=9, firing=9, through=20))
     world.folder.adopt([], [View()])
     assert await eventually(world.counted, lambda seen: seen != (0, 0)) == (4, 9)
     assert (
@@ -464,9 +463,7 @@ async def test_signal_of_an_incarnation_that_no_request_held_is_folded_into_the_
     await world.submit(*signals(1, 2))
     redis.command("FLUSHALL")
     # Another replica has continued the storm from an older look, and closed it.
-    world.request_says(
-        Seed(epoch=1, closed=True, incarnation="another", total=1, folded=1, through={SHOP: 1})
-    )
+    world.request_says(Seed(epoch=1, closed=True, incarnation="another", total=1, folded=1, through=1))
     world.folder.observed(View(RequestPosition(1, "another", 1, ""), closed=True))
     await world.submit(signal(3))
     assert await world.counted() == (2, 2)

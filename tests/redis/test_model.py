@@ -12,7 +12,7 @@ from hypothesis.stateful import initialize, invariant, rule
 from tests.harness.folding import signal
 from tests.harness.replicas import Replica
 from tests.harness.two_replicas import Bench, Then, TwoReplicas, try_out
-from tests.harness.values import SHOP, version
+from tests.harness.values import version
 
 from stormfold.api.signal import SignalPhase
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
@@ -74,7 +74,7 @@ class Signals(TwoReplicas):
         requests = self.requests.read().values()
         heard = replica.index.latest(self.group.group_hash) is not None
         assert epoch in [request.epoch for request in requests] or not heard, f"{number}: there is no {epoch}"
-        assert number <= max(seed_of(request).through.get(SHOP, 0) for request in requests), f"{number}"
+        assert number <= max(seed_of(request).through for request in requests), f"{number}"
 
     # --- the Lease
 
@@ -85,11 +85,11 @@ class Signals(TwoReplicas):
         self.take_over()
 
     def take_over(self) -> None:
-        self.run(self.replicas[self.leader].store.fence([self.group.partition], self.fenced(self.leader)))
+        self.run(self.replicas[self.leader].store.fence([self.group.partition], self.checkpoint))
         self.take_in(range(self.checkpoint + 1, self.emitted + 1))
 
-    def fenced(self, who: int) -> dict[int, int]:
-        return {SHOP: self.checkpoint} if who == self.leader else {}
+    def fenced(self, who: int) -> int | None:
+        return self.checkpoint if who == self.leader else None
 
     @rule()
     def checkpoint_is_kept(self) -> None:

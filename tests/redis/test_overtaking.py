@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from tests.harness.folders import View, World, running
 from tests.harness.folding import CLUSTER, Group, alert, signal, signals
-from tests.harness.values import SHOP
 
 from lab.valkey import Valkey
 from stormfold.fold.connection import Connection
@@ -30,7 +29,7 @@ async def test_signals_that_the_closed_request_does_not_hold_go_before_later_one
     """A later one that is counted first raises the floor, and those before it would never be counted."""
     await world.submit(*signals(1, 5))
     redis.command("FLUSHALL")
-    world.request_says(Seed(epoch=1, closed=True, incarnation="another", folded=2, through={SHOP: 2}))
+    world.request_says(Seed(epoch=1, closed=True, incarnation="another", folded=2, through=2))
     world.held = RequestPosition(1, "another", 2, "")
     world.folder.observed(View(world.held, closed=True))
     await world.take(signal(6))
@@ -59,7 +58,7 @@ async def test_storm_of_alerts_alone_leaves_the_floor_of_the_signals_before_it(r
     await group.fold(signal(5))
     await group.freeze_and_close(at=10)
     await group.fold(alert("a"), at=20)
-    assert (await group.look(at=21)).through == {SHOP: 5}
+    assert (await group.look(at=21)).through == 5
     await group.freeze_and_close(at=30)
     redis.command("DEL", group.ids_key)
     answer = await group.fold(signal(5), at=40)
@@ -73,7 +72,7 @@ async def test_signals_of_a_storm_that_another_replica_put_back_to_its_closed_re
     """The other replica knew that the request was closed before these were counted; this one has not heard of
     it."""
     await world.submit(*signals(1, 3))
-    closed = Seed(epoch=1, closed=True, incarnation="another", folded=1, through={SHOP: 1})
+    closed = Seed(epoch=1, closed=True, incarnation="another", folded=1, through=1)
     await world.group.fold(seed=closed, stale=await world.incarnation())
     await world.submit(signal(4))
     assert await world.counted() == (2, 3)

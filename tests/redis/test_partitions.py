@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from redis.exceptions import RedisError
 from tests.harness.folding import CLUSTER, OPENED, T0, Group, alert, signal, signals
-from tests.harness.values import BANK, SHOP
 
 from lab.process import ServerError
 from lab.valkey import Valkey, ValkeyCluster
@@ -17,7 +16,6 @@ from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreError, store_errors
 from stormfold.fold.replies import AckWord, CloseWord, FoldWord
 from stormfold.fold.store import StormStore
-from stormfold.model.arrival import SignalRef
 from stormfold.model.group import PARTITIONS
 
 ALL = range(PARTITIONS)
@@ -33,7 +31,7 @@ def groups_on(store: StormStore) -> list[Group]:
 
 async def test_partitions_without_our_mark_are_lost(store: StormStore, redis: Valkey) -> None:
     assert (await store.sweep(now_ms=T0)).lost == frozenset(ALL)
-    await store.fence(ALL, {SHOP: 0})
+    await store.fence(ALL, 0)
     assert (await store.sweep(now_ms=T0)).lost == frozenset()
     redis.command("DEL", keys.checkpoint(7))
     assert (await store.sweep(now_ms=T0)).lost == frozenset({7})
@@ -58,27 +56,24 @@ async def test_sweep_finds_what_is_due_the_earliest_first(store: StormStore) -> 
 
 
 async def test_storms_of_another_cluster_are_refused(store: StormStore) -> None:
-    await store.fence([7], {SHOP: 10})
+    await store.fence([7], 10)
     stranger = StormStore(store._connection, cluster="another")
     with pytest.raises(StoreConfigError) as raised:
-        await stranger.fence(ALL, {SHOP: 99})
+        await stranger.fence(ALL, 99)
     assert str(raised.value) == (
         f"Redis holds the storms of another cluster ({CLUSTER}): give each cluster its own database or server"
     )
     assert (await store.sweep(now_ms=T0)).lost == frozenset(ALL) - {7}, "nothing was marked"
 
 
-async def test_segments_have_checkpoints_of_their_own(store: StormStore) -> None:
-    await store.fence(ALL, {SHOP: 10})
-    await store.fence(ALL, {BANK: 4})
-    shop, bank = signal(5), signal(5, ref=SignalRef("bank", "signal-5", "uid-of-bank", 1, 5))
-    assert (await Group(store).fold(shop, bank)).ordinals == [0, 1]
-
-
-async def test_partition_without_the_checkpoint_of_a_led_segment_is_lost(store: StormStore) -> None:
-    await store.fence(ALL, {SHOP: 10})
-    assert (await store.sweep(now_ms=T0, led=(SHOP,))).lost == frozenset()
-    assert (await store.sweep(now_ms=T0, led=(SHOP, BANK))).lost == frozenset(ALL)
+async def test_partition_without_the_checkpoint_is_lost_to_who_fenced_it(
+    store: StormStore, redis: Valkey
+) -> None:
+    await store.fence(ALL, 10)
+    assert (await store.sweep(now_ms=T0, fenced=True)).lost == frozenset()
+    redis.command("HDEL", keys.checkpoint(7), "signals")
+    assert (await store.sweep(now_ms=T0, fenced=True)).lost == frozenset({7})
+    assert (await store.sweep(now_ms=T0)).lost == frozenset()
 
 
 # --- a Cluster
@@ -111,7 +106,7 @@ async def test_cluster_of_which_one_node_evicts_is_refused(
 async def test_every_partition_of_a_cluster_holds_a_storm_from_opening_to_closing(
     cluster: ValkeyCluster, cluster_store: StormStore
 ) -> None:
-    await cluster_store.fence(ALL, {SHOP: 0})
+    await cluster_store.fence(ALL, 0)
     groups = groups_on(cluster_store)
     for group in groups:
         assert (await group.fold(signal(1))).ordinals == [1]
@@ -123,7 +118,7 @@ async def test_every_partition_of_a_cluster_holds_a_storm_from_opening_to_closin
     for group in groups:
         storm = await group.claim(at=1000)
         assert storm == replace(OPENED, group_hash=group.group_hash)
-        assert await group.ack(storm, at=1000, trim={SHOP: 1}) is AckWord.ACKED
+        assert await group.ack(storm, at=1000, trim=1) is AckWord.ACKED
         assert (await group.fold(signal(1), known=(1, 1))).ordinals == [0]
         assert (await group.freeze_and_close(at=2000)).total == 1
         assert (await group.fold(signal(2), at=3000)).epoch == 2
@@ -156,7 +151,7 @@ async def test_many_resources_and_instances_stay_on_the_node_of_their_partition(
 async def test_emptied_node_loses_its_partitions_only(
     cluster: ValkeyCluster, cluster_store: StormStore
 ) -> None:
-    await cluster_store.fence(ALL, {SHOP: 0})
+    await cluster_store.fence(ALL, 0)
     groups = groups_on(cluster_store)
     for group in groups:
         await group.fold(signal(1))
@@ -181,7 +176,7 @@ async def test_scripts_forgotten_by_one_node_are_sent_again(
 async def test_call_with_keys_of_two_partitions_is_refused(cluster_store: StormStore) -> None:
     mixed = [keys.storm(1, "a"), keys.due(2), keys.ids(1, "a"), keys.checkpoint(1)]
     with pytest.raises(StoreError), store_errors("settling"):
-        await scripts.ACK(cluster_store._client, mixed, ["a", 1, 1, 1, 0, T0, T0, "0", 0])
+        await scripts.ACK(cluster_store._client, mixed, ["a", 1, 1, 1, 0, T0, T0, "0", 0, 0, 0])
 
 
 async def test_node_that_owns_both_slots_refuses_a_script_that_touches_two(cluster: ValkeyCluster) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from tests.harness.folding import CLUSTER, T0, Group, signal
 from tests.harness.redis_proxy import RedisProxy
-from tests.harness.values import SHOP
 
 from lab.valkey import Valkey, ValkeyCluster
 from stormfold.fold import scripts
@@ -22,6 +21,7 @@ from stormfold.fold.errors import StoreConfigError, StoreUnavailableError
 from stormfold.fold.preflight import IDLE, preflight
 from stormfold.fold.replies import AckWord
 from stormfold.fold.store import StormStore
+from stormfold.model.arrival import Stream
 from stormfold.model.group import PARTITIONS
 
 ROOT = Path(__file__).parents[2]
@@ -65,15 +65,15 @@ async def refusal(url: str) -> str:
 async def one_storm(store: StormStore) -> None:
     """All that is ever asked of Redis."""
     await store.check_owner()
-    await store.fence(ALL, {SHOP: 0})
+    await store.fence(ALL, 0)
     await store.prove_writes()
     group = Group(store)
     assert (await group.fold(signal(1))).ordinals == [1]
     storm = await group.claim(at=1000)
     assert storm is not None
-    assert await group.ack(storm, at=1000, trim={SHOP: 1}) is AckWord.ACKED
+    assert await group.ack(storm, at=1000, trim=1) is AckWord.ACKED
     await store.make_due([group.group_hash], now_ms=T0)
-    assert await store.since([group.group_hash]) == {group.group_hash: {str(SHOP): 1}}
+    assert await store.since([group.group_hash]) == {group.group_hash: {Stream.SIGNALS: 1}}
     assert (await store.sweep(now_ms=T0 + 1)).due == {group.partition: [group.group_hash]}
     assert await store.due(ALL, now_ms=T0 + 1) == {group.partition: [group.group_hash]}
     assert await store.open_groups() == {group.group_hash}

@@ -19,14 +19,13 @@ from tests.harness.folding import (
     signal,
     signals,
 )
-from tests.harness.values import BANK, SHOP
 
 from lab.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.replies import AckWord, CloseWord, Folded, FoldWord, FreezeWord
 from stormfold.fold.store import CLAIM_MS, KNOW_SECONDS, REMEMBER_SECONDS
-from stormfold.model.arrival import Arrival, SignalRef
-from stormfold.model.storm import Seed, State
+from stormfold.model.arrival import Stream
+from stormfold.model.storm import State
 
 # --- claim
 
@@ -114,7 +113,7 @@ async def test_older_write_does_not_take_back_a_newer_one(group: Group) -> None:
 
 async def test_ack_trims_ids_and_refuses_their_signals_from_then_on(group: Group, redis: Valkey) -> None:
     await group.fold(*signals(1, 4))
-    await group.ack(await group.look(at=10), at=10, trim={SHOP: 3})
+    await group.ack(await group.look(at=10), at=10, trim=3)
     kept = [signal(4).occurrence]
     assert redis.command("ZRANGE", group.ids_key, 0, -1) == kept
     answer = await group.fold(*signals(1, 5), known=(1, 4))
@@ -130,7 +129,7 @@ async def test_signal_that_is_edited_while_the_leader_changes_counts_once(group:
         await group.freeze_and_close(at=10)
         await group.fold(signal(4), at=20)
     # A new leader refuses what its Lease says is durable, and a replica that does not lead looks at it.
-    await group.store.fence([group.partition], {SHOP: 4})
+    await group.store.fence([group.partition], 4)
     await group.ack(await group.look(at=30), at=30)
     # Then the new leader reads one whose edit has raised its resourceVersion above that.
     before = (await group.look(at=40)).folded
@@ -138,51 +137,41 @@ async def test_signal_that_is_edited_while_the_leader_changes_counts_once(group:
     assert (answer.folded, answer.ordinals) == (before, [0])
 
 
-def of_bank(version: int) -> Arrival:
-    return signal(version, ref=SignalRef("bank", f"signal-{version}", f"uid-of-bank-{version}", 1, version))
+async def test_ids_beyond_the_newest_are_forgotten_as_far_as_the_request_holds_them(
+    group: Group, redis: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stormfold.fold.store.KNOWN_SIGNALS", 3)
+    await group.fold(*signals(1, 6))
+    written = await group.look(at=10)
+    await group.fold(*signals(7, 20), known=(1, 6))
+    await group.ack(written, at=20, written=False)
+    assert redis.command("ZCARD", group.ids_key) == 20, "nothing was written"
+    await group.ack(written, at=20)
+    assert redis.command("ZCARD", group.ids_key) == 14, "the request does not hold those from 7 on"
+    again = await group.fold(*signals(5, 8), known=(1, 20))
+    assert (again.folded, again.ordinals) == (20, [0, 0, 20, 20]), "what is forgotten is refused"
+    await group.ack(await group.look(at=30), at=30)
+    assert redis.command("ZRANGE", group.ids_key, 0, -1) == [signal(n).occurrence for n in (18, 19, 20)]
+    assert (await group.fold(*signals(1, 21), known=(1, 20))).folded == 21
 
 
-async def test_ids_are_kept_for_the_segment_that_is_least_far(group: Group, redis: Valkey) -> None:
-    await group.fold(signal(1), of_bank(2), signal(3), of_bank(4))
-    storm = await group.look(at=10)
-    assert storm.through == {SHOP: 3, BANK: 4}
-    await group.ack(storm, at=10, trim={SHOP: 3})
-    assert redis.command("ZCARD", group.ids_key) == 4, "nobody has said how far the bank's may be forgotten"
-    await group.ack(storm, at=20, trim={BANK: 2})
-    assert redis.command("ZRANGE", group.ids_key, 0, -1) == [signal(3).occurrence, of_bank(4).occurrence]
-    answer = await group.fold(signal(3), of_bank(4), of_bank(2), known=(1, 4))
-    assert answer.ordinals == [0, 4, 0]
-
-
-async def test_each_segment_leaves_its_own_floor_to_the_next_storm(group: Group) -> None:
-    await group.fold(signal(7), of_bank(3))
-    frozen = (await group.freeze(await group.look(at=10), at=10))[1]
-    assert frozen is not None
-    await group.store.close_storm(frozen)
-    answer = await group.fold(signal(7), of_bank(3), of_bank(5), at=20)
-    assert (answer.epoch, answer.ordinals) == (2, [0, 0, 1])
-    assert (await group.look(at=30)).through == {SHOP: 7, BANK: 5}
-
-
-async def test_storm_is_continued_with_the_floor_of_each_segment(group: Group) -> None:
-    seed = Seed(
-        epoch=1,
-        closed=False,
-        incarnation="incarnation-0",
-        total=2,
-        folded=2,
-        firing=2,
-        through={SHOP: 7, BANK: 3},
-    )
-    answer = await group.fold(signal(7), of_bank(3), of_bank(5), signal(8), seed=seed)
-    assert (answer.folded, answer.ordinals) == (4, [0, 0, 3, 4])
-    assert (await group.look(at=30)).through == {SHOP: 8, BANK: 5}
+async def test_edited_signal_whose_id_is_forgotten_counts_again(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stormfold.fold.store.KNOWN_SIGNALS", 1)
+    await group.fold(*signals(1, 3))
+    await group.ack(await group.look(at=10), at=10)
+    edited = [
+        replace(one, ref=replace(one.ref, resource_version=version))
+        for one, version in ((signal(1), 11), (signal(3), 13))
+    ]
+    assert (await group.fold(*edited, known=(1, 3))).ordinals == [4, 3]
 
 
 async def test_trim_never_lowers_the_fence(group: Group) -> None:
-    await group.store.fence([group.partition], {SHOP: 10})
+    await group.store.fence([group.partition], 10)
     await group.fold(signal(11))
-    await group.ack(await group.look(at=10), at=10, trim={SHOP: 5})
+    await group.ack(await group.look(at=10), at=10, trim=5)
     assert (await group.fold(signal(10), known=(1, 1))).ordinals == [0]
 
 
@@ -212,7 +201,7 @@ async def test_ack_of_an_earlier_epoch_leaves_the_later_one_alone(group: Group) 
     await group.freeze_and_close(at=20)
     await group.fold(signal(2), at=30)
     before = await group.look(at=30)
-    assert await group.ack(first, at=40, trim={SHOP: 2}) is AckWord.NEWER_EPOCH
+    assert await group.ack(first, at=40, trim=2) is AckWord.NEWER_EPOCH
     assert await group.look(at=40) == before
 
 
@@ -291,7 +280,7 @@ async def test_next_epoch_begins_from_nothing(group: Group) -> None:
     await group.freeze_and_close(at=10)
     await group.fold(signal(11, seen_ms=T0 + 1))
     storm = await group.look(at=10)
-    assert storm == replace(OPENED, terms=group.terms, epoch=2, through={SHOP: 11}, since={str(SHOP): 11})
+    assert storm == replace(OPENED, terms=group.terms, epoch=2, through=11, since={Stream.SIGNALS: 11})
 
 
 async def test_closed_storm_counts_none_of_its_signals_again(group: Group) -> None:
@@ -311,7 +300,7 @@ async def test_closed_storm_leaves_its_epoch_and_floor_and_the_ids_that_were_not
     assert isinstance(names, list)
     assert set(names) == {group.storm_key, group.ids_key}
     assert redis.command("TTL", group.ids_key) == KNOW_SECONDS
-    assert fields_of(redis, group.storm_key) == {"e": 1, "s": "c", f"fl{SHOP}": 9}
+    assert fields_of(redis, group.storm_key) == {"e": 1, "s": "c", "fl": 9}
     assert redis.command("TTL", group.storm_key) == REMEMBER_SECONDS
 
 
@@ -393,25 +382,8 @@ async def test_what_was_discarded_is_forgotten_with_its_checkpoint(group: Group,
     await group.fold(signal(1), signal(2))
     await group.discard(await group.look(at=10))
     await group.fold(signal(3), at=20)
-    await group.ack(await group.look(at=20), at=20, trim={SHOP: 1})
+    await group.ack(await group.look(at=20), at=20, trim=1)
     assert redis.command("ZRANGE", group.ids_key, 0, -1, "WITHSCORES")[1::2] == ["-2", "3"]
-
-
-async def test_what_was_discarded_of_one_segment_is_known_until_that_is_durable(
-    group: Group, redis: Valkey
-) -> None:
-    await group.fold(signal(7), of_bank(3))
-    await group.freeze_and_close(at=10)
-    await group.fold(of_bank(5), at=20)
-    await group.discard(await group.look(at=30))
-    assert redis.command("ZRANGE", group.ids_key, 0, -1, "WITHSCORES") == [
-        *(of_bank(5).occurrence, "-5", of_bank(3).occurrence, "3", signal(7).occurrence, "7")
-    ]
-    await group.fold(signal(9), at=40)
-    await group.ack(await group.look(at=40), at=40, trim={SHOP: 9})
-    assert redis.command("ZCARD", group.ids_key) == 4, "the bank's may still come again"
-    answer = await group.fold(of_bank(5), of_bank(3), signal(7), at=50)
-    assert (answer.ordinals, answer.discarded) == ([0, 0, 0], frozenset((0,)))
 
 
 async def test_what_another_server_had_discarded_may_have_been_counted_since(group: Group) -> None:

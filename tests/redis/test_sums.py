@@ -7,7 +7,6 @@ from random import Random
 
 import pytest
 from tests.harness.folding import GROUP_HASH, TERMS, Group, signal, signals
-from tests.harness.values import BANK, SHOP
 
 from stormfold.api.signal import Severity
 from stormfold.fold.arguments import sum_args
@@ -15,7 +14,6 @@ from stormfold.fold.replies import Folded
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival, SignalRef
 from stormfold.model.group import partition
-from stormfold.model.segment import segment
 from stormfold.model.storm import Snapshot
 
 pytestmark = pytest.mark.usefixtures("one_incarnation")
@@ -30,11 +28,9 @@ STEPS = 12
 
 
 def some(chance: Random, newest: int) -> list[Arrival]:
-    """Signals of two segments in any order, each once: mostly new ones, some come again and some are
-    edited."""
+    """Signals in any order, each once: mostly new ones, some come again and some are edited."""
     chosen: list[Arrival] = []
     for number in chance.sample(range(max(1, newest - 8), newest + 12), chance.randint(2, 9)):
-        namespace = chance.choice(["shop", "shop", "bank"])
         edited = chance.choice([0, 0, 0, 40])
         deployment = chance.choice(DEPLOYMENTS)
         pod = None if chance.random() < 0.1 else f"{deployment}-{chance.randint(0, 4)}"
@@ -42,7 +38,7 @@ def some(chance: Random, newest: int) -> list[Arrival]:
             signal(
                 number,
                 pod,
-                ref=SignalRef(namespace, f"signal-{number}", f"uid-{number}", 1, number + edited),
+                ref=SignalRef("shop", f"signal-{number}", f"uid-{number}", 1, number + edited),
                 firing=chance.random() < 0.8,
                 severity=chance.choice(list(Severity)),
             )
@@ -105,11 +101,9 @@ async def test_known_ones_among_new_ones_of_a_sum_are_told_apart(group: Group) -
     assert (again.folded, again.ordinals) == (6, [5, 5, 5, 6])
 
 
-async def test_sum_below_the_newest_of_one_segment_counts_each_once(group: Group) -> None:
-    assert {segment("shop"), segment("bank")} == {SHOP, BANK}
-    bank = signal(3, ref=SignalRef("bank", "signal-3", "uid-3", 1, 3))
+async def test_sum_below_the_newest_counts_each_once(group: Group) -> None:
     await group.fold(*signals(4, 6))
-    late = [signal(2, "web-2"), bank]
+    late = [signal(2, "web-2"), signal(3, "web-3")]
     assert (await group.fold(*late, known=(1, 3))).ordinals == [4, 5]
     assert (await group.fold(*late, known=(1, 5))).ordinals == [5, 5]
-    assert (await group.look(at=10)).through == {SHOP: 6, BANK: 3}
+    assert (await group.look(at=10)).through == 6

@@ -101,20 +101,13 @@ class SignalCounts(ApiModel):
     lost them. Whether the total is exact says the condition Exact."""
 
 
-class SegmentVersion(ApiModel):
-    """What of one segment of the namespaces is counted."""
+class VersionSpan(ApiModel):
+    """What of the Signals, or of the Events, is counted."""
 
-    segment: Annotated[int, Field(ge=0, le=15)]
-    """Which segment."""
     resource_version: Annotated[str, Field(pattern="^[0-9]{1,19}$", max_length=19)]
     """The resourceVersion of the newest that was counted: those up to it are in the numbers."""
     first_resource_version: Annotated[str, Field(pattern="^[0-9]{1,19}$", max_length=19)] | None = None
-    """That of the oldest that this storm has counted, if it has counted any of the segment."""
-
-
-SegmentVersions = Annotated[
-    tuple[SegmentVersion, ...], Field(max_length=16, json_schema_extra=as_map("segment"))
-]
+    """That of the oldest that this storm has counted, if it has counted any."""
 
 
 class Continuation(ApiModel):
@@ -138,9 +131,9 @@ class Continuation(ApiModel):
     """How many of the instances that fire are alerts of a webhook."""
     left_out: Count = 0
     """The most alerts that a sender says it has left out of a post."""
-    counted_signals: SegmentVersions = ()
+    counted_signals: VersionSpan | None = None
     """Up to which Signals these numbers hold them."""
-    counted_events: SegmentVersions = ()
+    counted_events: VersionSpan | None = None
     """Up to which Events."""
 
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import orjson
 
 from stormfold.fold.resources import common_prefix, encoded_resource, resource_base, resource_field
-from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef
+from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Stream
 from stormfold.model.storm import Seed, State, Terms
 
 CLOSED_FOLDED = 2**53 - 1
 """With this much folded a closed request is newer than whatever Redis has of its epoch."""
+
+FIRST = {Stream.SIGNALS: "i", Stream.EVENTS: "ie"}
+"""The field with the oldest of a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,7 @@ def _signal_args(arrival: Arrival, *, sure: bool, doubtful: bool) -> tuple[str |
     else:
         version, instance = ref.resource_version, arrival.instance
         flags = (
-            f"e{ref.after},{ref.count},{arrival.segment},{ref.span_ms}"
-            if isinstance(ref, EventRef)
-            else f"{arrival.firing:d}{arrival.segment}"
+            f"e{ref.after},{ref.count},{ref.span_ms}" if isinstance(ref, EventRef) else f"{arrival.firing:d}"
         )
     return (
         version,
@@ -113,7 +114,6 @@ def sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
     if len(set(ids)) < len(ids):
         return None
     firing = [arrival.firing for arrival in arrivals]
-    segments = [arrival.segment for arrival in arrivals]
     severities = [arrival.severity.rank for arrival in arrivals]
     seen = [arrival.seen_ms for arrival in arrivals]
     about = [encoded_resource(arrival.target) for arrival in arrivals]
@@ -124,10 +124,7 @@ def sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
     resource_places = {"": 0, **{resource: place for place, resource in enumerate(resources, 1)}}
     instance_places = {instance: place for place, instance in enumerate(lasting, 1)}
 
-    args: list[str | int] = [len(ids), len(set(segments))]
-    for segment in set(segments):
-        of_it = [version for version, its in zip(versions, segments, strict=True) if its == segment]
-        args += (segment, min(of_it), max(of_it))
+    args: list[str | int] = [len(ids), 1, min(versions), max(versions)]
     several = len(resources) < resources.total()
     args += (sum(firing), max(severities), min(seen), max(seen))
     prefix = common_prefix(resources)
@@ -141,7 +138,6 @@ def sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
         args += pair
     each = (
         firing,
-        segments,
         severities,
         seen,
         [resource_places[resource] for resource in about],
@@ -196,9 +192,9 @@ def seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | i
         "re": seed.revision - 1,
         "k": terms.encoded(),
         **_floors(seed),
-        **{f"p{segment}": version for segment, version in seed.through.items()},
-        **{f"pe{segment}": version for segment, version in seed.event_through.items()},
-        **{f"b{stream}": version for stream, version in seed.since.items()},
+        **({"p": seed.through} if seed.through else {}),
+        **({"pe": seed.event_through} if seed.event_through else {}),
+        **{FIRST[Stream(stream)]: version for stream, version in seed.since.items()},
     }
     resources = {encoded_resource(target): signals for target, signals in seed.resources.items()}
     base = resource_base(next(iter(resources), ""))
@@ -210,6 +206,6 @@ def seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | i
 
 def _floors(seed: Seed) -> dict[str, str | int]:
     return {
-        **{f"fl{segment}": version for segment, version in seed.through.items()},
-        **{f"fle{segment}": version for segment, version in seed.event_through.items()},
+        **({"fl": seed.through} if seed.through else {}),
+        **({"fle": seed.event_through} if seed.event_through else {}),
     }

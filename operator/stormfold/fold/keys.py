@@ -28,10 +28,9 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | b | base: the first listed resource, at most 64 bytes of it |
 | rs | map: each listed resource, as what differs from the base: signals about it |
 | w lw q re | folded (t + n) that the request holds, when it was written, 1 if settled, how often it was reopened |
-| p0 … p15 | of each segment, the newest resourceVersion of a Signal counted |
-| b0 … b15 | of each segment, the oldest resourceVersion of a Signal counted in this storm |
-| fl0 … fl15 | of each segment, the floor at or below which no Signal is counted |
-| pe0 be0 … fle15 | the same for Events |
+| p i | resourceVersions of the newest Signal counted, and of the oldest that is counted in this storm |
+| fl | the floor at or below which no Signal is counted |
+| pe ie fle | the same for Events |
 | ds dr | of the last group that was discarded: which server has what was discarded, and what its signals are told |
 | k | the terms of the policy |
 | cr ct | why and when it began to close |
@@ -50,8 +49,8 @@ def due(partition: int) -> str:
 
 
 def checkpoint(partition: int) -> str:
-    """Hash: segment → resourceVersion at or below which fold refuses; also which cluster the keys belong
-    to."""
+    """Hash: `signals`, the resourceVersion at or below which fold refuses; `trimmed`, that up to which ids
+    are forgotten; `cluster`, whose the keys are."""
     return f"{PREFIX}{{p{partition}}}:checkpoint"
 
 

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 IDLE: tuple[tuple[scripts.Script, int, tuple[str | int, ...]], ...] = (
     (scripts.FOLD, 2, (0, "", 0)),
     (scripts.CLAIM, 1, (0, 0)),
-    (scripts.ACK, 4, ("", 0, "", 0, 0, 0, 0, 0)),
+    (scripts.ACK, 4, ("", 0, "", 0, 0, 0, 0, 0, 0, 0, 0)),
     (scripts.FREEZE, 3, (0, "", 0, "", 0)),
     (scripts.CLOSE, 8, ("", 0, "", "closed", 0, 1, 1, 0, "")),
     (scripts.SINCE, 1, ()),

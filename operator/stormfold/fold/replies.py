@@ -1,14 +1,13 @@
 """What the scripts answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from stormfold.fold.arguments import Fold
+from stormfold.fold.arguments import FIRST, Fold
 from stormfold.fold.resources import decoded_resource, resource_of_field
 from stormfold.model.arrival import AlertRef, Arrival
-from stormfold.model.segment import SEGMENTS, STREAMS
 from stormfold.model.storm import Detected, Snapshot, State, Terms
 
 
@@ -201,9 +200,9 @@ def snapshot_of(
         truncated=truncated,
         settled=number("q") == 1,
         revision=number("re") + 1,
-        through=_through(fields, "p"),
-        event_through=_through(fields, "pe"),
-        since={stream: version for stream in STREAMS if (version := number(f"b{stream}"))},
+        through=number("p"),
+        event_through=number("pe"),
+        since={stream: version for stream, field in FIRST.items() if (version := number(field))},
         written=number("w"),
         written_ms=number("lw"),
         close_reason=fields.get("cr", ""),
@@ -211,11 +210,3 @@ def snapshot_of(
         firing_alerts=number("af") + number("xa"),
         left_out=number("lo"),
     )
-
-
-def _through(fields: Mapping[str, str | int], prefix: str) -> dict[int, int]:
-    return {
-        segment: version
-        for segment in range(SEGMENTS)
-        if (version := int(fields.get(f"{prefix}{segment}") or 0))
-    }

@@ -27,7 +27,7 @@ from stormfold.fold.replies import (
     recalled_of,
     snapshot_of,
 )
-from stormfold.model.arrival import Arrival
+from stormfold.model.arrival import Arrival, Stream
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.storm import Snapshot
 
@@ -40,6 +40,9 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 """How long the epoch of a closed storm stays in Redis. Only garbage collection: after it, the request's own
 epoch counts."""
 
+KNOWN_SIGNALS = 16_384
+"""So many Signals of a storm are known one by one of those that its request holds, the newest: however long
+something holds the checkpoint back."""
 SCRATCH_SECONDS = 60
 """How long what is made to try a server stays there, if it cannot be deleted."""
 
@@ -131,12 +134,12 @@ class StormStore:
         settled: bool,
         deadline_ms: int,
         now_ms: int,
-        trim: Mapping[int, int],
+        trim: int,
     ) -> AckWord:
         """Note that the storm was looked at, whether its request holds the snapshot, and when to look again.
 
-        `settled` says that this very write made the request say so. `trim` gives, of segments that the caller
-        takes in, the resourceVersion up to which ids may be forgotten: they are refused from then on.
+        `settled` says that this very write made the request say so. `trim` is the resourceVersion up to which
+        ids may be forgotten, as the leader says, or 0: they are refused from then on.
         """
         group_hash, number = snapshot.group_hash, partition(snapshot.group_hash)
         word = await self._run(
@@ -157,7 +160,9 @@ class StormStore:
                 int(settled),
                 deadline_ms,
                 now_ms,
-                *(number for pair in trim.items() for number in pair),
+                trim,
+                snapshot.through,
+                KNOWN_SIGNALS,
             ],
         )
         return AckWord(word)
@@ -225,16 +230,16 @@ class StormStore:
                 pipeline.zadd(keys.due(partition(group_hash)), {group_hash: now_ms}, xx=True, lt=True)
             await pipeline.execute()
 
-    async def sweep(self, *, now_ms: int, led: Collection[int] = ()) -> Sweep:
+    async def sweep(self, *, now_ms: int, fenced: bool = False) -> Sweep:
         """Look at all partitions: which storms are due, and which partitions Redis has lost.
 
-        One is lost also if it lacks the checkpoint of a segment that the caller has `led` and fenced.
+        One is lost also if it lacks the checkpoint, where the caller has `fenced` it.
         """
         async with self._connection.calling("looking for due storms"):
             pipeline = self._pipeline()
             for number in range(PARTITIONS):
                 pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=DUE_AT_ONCE)
-                pipeline.hmget(keys.checkpoint(number), "cluster", *led)
+                pipeline.hmget(keys.checkpoint(number), "cluster", *((Stream.SIGNALS,) if fenced else ()))
             answers = await pipeline.execute()
         return Sweep(
             due={
@@ -288,41 +293,37 @@ class StormStore:
         Raises:
             StoreConfigError: they hold the storms of another cluster.
         """
-        await self._checkpoints(range(PARTITIONS), ())
+        await self._checkpoints(range(PARTITIONS))
 
-    async def _checkpoints(self, partitions: Sequence[int], segments: Sequence[int]) -> list[list[int]]:
-        """The checkpoints of the segments in each partition, 0 for none; raises like `check_owner`."""
+    async def _checkpoints(self, partitions: Sequence[int]) -> list[int]:
+        """The checkpoint in each partition, 0 for none; raises like `check_owner`."""
         async with self._connection.calling("asking whose the partitions are"):
             pipeline = self._pipeline()
             for number in partitions:
-                pipeline.hmget(keys.checkpoint(number), "cluster", *segments)
+                pipeline.hmget(keys.checkpoint(number), "cluster", Stream.SIGNALS)
             answers = await pipeline.execute()
-        strangers = {owner for owner, *_ in answers if owner} - {self._cluster}
+        strangers = {owner for owner, _ in answers if owner} - {self._cluster}
         if strangers:
             raise StoreConfigError(
                 f"Redis holds the storms of another cluster ({', '.join(sorted(strangers))}): "
                 "give each cluster its own database or server"
             )
-        return [[int(version or 0) for version in versions] for _, *versions in answers]
+        return [int(version or 0) for _, version in answers]
 
-    async def fence(self, partitions: Sequence[int], checkpoints: Mapping[int, int]) -> None:
-        """Mark partitions as this cluster's, and refuse there what is at or below the checkpoint of its
-        segment.
+    async def fence(self, partitions: Sequence[int], checkpoint: int) -> None:
+        """Mark partitions as this cluster's, and refuse there what is at or below the checkpoint.
 
-        Only who leads those segments calls it, with what its Lease says: nothing is trimmed above that.
+        Only who leads calls it, with what its Lease says: nothing is trimmed above that.
 
         Raises:
             StoreConfigError: they hold the storms of another cluster.
         """
-        before = await self._checkpoints(partitions, tuple(checkpoints))
+        before = await self._checkpoints(partitions)
         async with self._connection.calling("fencing the partitions"):
             pipeline = self._pipeline()
-            for number, versions in zip(partitions, before, strict=True):
-                kept = {
-                    str(segment): max(version, refused)
-                    for (segment, version), refused in zip(checkpoints.items(), versions, strict=True)
-                }
-                pipeline.hset(keys.checkpoint(number), mapping={"cluster": self._cluster, **kept})
+            for number, refused in zip(partitions, before, strict=True):
+                kept = {"cluster": self._cluster, Stream.SIGNALS: max(checkpoint, refused)}
+                pipeline.hset(keys.checkpoint(number), mapping=kept)
             await pipeline.execute()
 
     async def memory(self) -> Memory:

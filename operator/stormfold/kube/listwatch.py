@@ -181,20 +181,16 @@ class ListWatch(Generic[T]):
         *,
         kind: str,
         parse: Callable[[dict[str, Any]], T],
-        takes: Callable[[str], bool] = lambda namespace: True,
         params: Mapping[str, str] = {},
         accept: str = JSON,
     ) -> None:
-        """`takes` says whether the objects of a namespace are wanted: the API server cannot be asked that, so
-        the others come and are left out. `params` select, such as a fieldSelector; `accept` asks for another
-        form of the objects."""
+        """`params` select, such as a fieldSelector; `accept` asks for another form of the objects."""
         self._client = client
         self._path = path
         self._params = dict(params)
         self._accept = accept
         self._kind = kind
         self._parse = parse
-        self._takes = takes
         self._known: set[str] = set()
         self._columns: list[str] = []
         self._places = LISTED_PLACES
@@ -288,16 +284,13 @@ class ListWatch(Generic[T]):
         self._known = present
         return Listed(items, version_number(version), gone, self._read)
 
-    def _kept(self, body: dict[str, Any]) -> T | Unread | None:
-        """What is kept of an object of a list, if it is wanted."""
+    def _kept(self, body: dict[str, Any]) -> T | Unread:
+        """What is kept of an object of a list."""
         metadata = body["metadata"]
-        namespace = metadata.get("namespace", "")
-        if not self._takes(namespace):
-            return None
         item = self._parse(body)
         more = item.places - 1
         if more > self._places:
-            return Unread(namespace, metadata["name"], item.uid, item.resource_version)
+            return Unread(metadata.get("namespace", ""), metadata["name"], item.uid, item.resource_version)
         self._places -= more
         return item
 
@@ -348,8 +341,6 @@ class ListWatch(Generic[T]):
             (body,) = self._objects(body)
         metadata = body.get("metadata") or {}
         match kind:
-            case "ADDED" | "MODIFIED" | "DELETED" if not self._takes(metadata.get("namespace", "")):
-                return Reached(version_number(metadata.get("resourceVersion")))
             case "ADDED" | "MODIFIED":
                 item = self._parse(body)
                 self._known.add(item.uid)

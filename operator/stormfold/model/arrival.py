@@ -6,12 +6,12 @@ room that made the arrival is told it once, when the arrival is durable.
 
 from binascii import b2a_base64
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
-from stormfold.model.segment import segment, stream
 
 SEVERITIES = tuple(sorted(Severity, key=lambda severity: severity.rank))
 """Severities from the least to the worst: the index is the rank that Redis stores."""
@@ -105,11 +105,17 @@ class SignalRef:
     resource_version: int
 
 
-class Place(NamedTuple):
-    """Where a Signal or Event stands in the stream of its segment."""
+class Stream(StrEnum):
+    """What one leader takes in, each in the order of resourceVersions; the values are what Redis stores."""
 
-    stream: str
-    """See `model.segment`: one leader takes it in, in order."""
+    SIGNALS = "signals"
+    EVENTS = "events"
+
+
+class Place(NamedTuple):
+    """Where a Signal or Event stands in its stream."""
+
+    stream: Stream
     resource_version: int
 
 
@@ -209,18 +215,17 @@ class Arrival:
 
     @property
     def occurrence(self) -> str:
-        """The id under which Redis knows it, 64 bits as 11 characters: of a generation of a Signal, with the
-        segment as a hex digit at its end; of the fingerprint of an alert; of an Event."""
+        """The id under which Redis knows it, 64 bits as 11 characters: of a generation of a Signal, of the
+        fingerprint of an alert, or of an Event."""
         ref = self.ref
-        end = ""
         if isinstance(ref, SignalRef):
-            text, end = f"{ref.uid}/{ref.generation}", f"{self.segment:x}"
+            text = f"{ref.uid}/{ref.generation}"
         elif isinstance(ref, AlertRef):
             # A sender for one namespace must not be able to name an alert of another one.
             text = f"{self.namespace}/{self.fingerprint}"
         else:
             text = ref.uid
-        return b2a_base64(blake2b(text.encode(), digest_size=8).digest())[:11].decode() + end
+        return b2a_base64(blake2b(text.encode(), digest_size=8).digest())[:11].decode()
 
     @property
     def places(self) -> int:
@@ -231,18 +236,13 @@ class Arrival:
         return 1 + (texts + LABEL_BYTES * len(labels)) // PLACE_BYTES
 
     @property
-    def segment(self) -> int:
-        """The segment of the `Signal` or Event; of an alert it means nothing."""
-        return segment(self.ref.namespace if isinstance(self.ref, SignalRef) else self.namespace)
-
-    @property
     def place(self) -> "Place | None":
         """Where it stands in the order in which the groups of its policy are folded; None for an alert, which
         has none."""
         ref = self.ref
         if isinstance(ref, AlertRef):
             return None
-        return Place(stream(self.segment, of_events=isinstance(ref, EventRef)), ref.resource_version)
+        return Place(Stream.EVENTS if isinstance(ref, EventRef) else Stream.SIGNALS, ref.resource_version)
 
     @property
     def instance(self) -> int:

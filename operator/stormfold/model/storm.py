@@ -94,9 +94,9 @@ class Seed:
     detected: Detected = Detected.NO
     settled: bool = False
     revision: int = 1
-    through: Mapping[int, int] = field(default_factory=dict)
-    """Segment → resourceVersion of the newest Signal counted: what is not above it is counted."""
-    event_through: Mapping[int, int] = field(default_factory=dict)
+    through: int = 0
+    """resourceVersion of the newest Signal counted: what is not above it is counted."""
+    event_through: int = 0
     """The same for Events."""
     since: Mapping[str, int] = field(default_factory=dict)
     """Stream → resourceVersion of the oldest Signal, or Event, that this storm has counted."""
@@ -170,8 +170,8 @@ class Snapshot:
     truncated: bool
     settled: bool
     revision: int
-    through: Mapping[int, int]
-    event_through: Mapping[int, int]
+    through: int
+    event_through: int
     since: Mapping[str, int]
     """Stream → resourceVersion of the oldest Signal, or Event, that it has counted."""
     written: int

@@ -7,7 +7,7 @@ holds of a group is what an emptied Redis is continued from.
 import logging
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from stormfold.api.remediationrequest import (
     RemediationRequest,
     RemediationRequestSpec,
     RequestPhase,
-    SegmentVersion,
+    VersionSpan,
 )
 from stormfold.api.remediationrequest import (
     Continuation as StoredContinuation,
@@ -31,10 +31,9 @@ from stormfold.api.resource import MAX_INT, identity_of
 from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.fold.holding import Continuation, RequestPosition
-from stormfold.model.arrival import Span, Target, Verdict
+from stormfold.model.arrival import Span, Stream, Target, Verdict
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
-from stormfold.model.segment import stream
 from stormfold.model.storm import Detected, Seed, request_name
 from stormfold.policy.router import DEFAULT_RETENTION_MS
 from stormfold.policy.version import PolicyVersion
@@ -139,12 +138,12 @@ class Request:
         """Stream → what of it this storm has counted."""
         stored = self._continuation
         return {
-            stream(each.segment, of_events=of_events): Span(
-                int(each.first_resource_version), int(each.resource_version)
+            stream: Span(int(counted.first_resource_version), int(counted.resource_version))
+            for stream, counted in (
+                (Stream.SIGNALS, stored.counted_signals),
+                (Stream.EVENTS, stored.counted_events),
             )
-            for of_events, counted in ((False, stored.counted_signals), (True, stored.counted_events))
-            for each in counted
-            if each.first_resource_version
+            if counted and counted.first_resource_version
         }
 
     @property
@@ -460,8 +459,8 @@ def seed_of(request: Request) -> Seed:
     )
 
 
-def _through(versions: Iterable[SegmentVersion]) -> dict[int, int]:
-    return {each.segment: min(int(each.resource_version), MAX_INT) for each in versions}
+def _through(counted: VersionSpan | None) -> int:
+    return min(int(counted.resource_version), MAX_INT) if counted else 0
 
 
 def _closed_seed(request: Request) -> Seed:

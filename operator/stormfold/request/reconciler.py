@@ -53,13 +53,13 @@ REDIS_MEMORY = Gauge(
 
 
 class Ingest(Protocol):
-    """How far what is taken in here is durable, by the segments that we lead."""
+    """How far what is taken in here is durable."""
 
-    def trim(self) -> Mapping[int, int]:
-        """Segment → the resourceVersion up to which Redis may forget ids."""
+    def trim(self) -> int:
+        """The resourceVersion up to which Redis may forget ids; 0 is none."""
 
-    def fenced(self) -> Mapping[int, int]:
-        """Segment → the resourceVersion that our Lease carries."""
+    def fenced(self) -> int | None:
+        """The resourceVersion that our Lease carries; None while it is not ours."""
 
 
 class Reconciler:
@@ -124,10 +124,10 @@ class Reconciler:
 
     async def _sweep(self) -> None:
         fenced = self._ingest.fenced()
-        found = await self._store.sweep(now_ms=now_ms(), led=fenced)
+        found = await self._store.sweep(now_ms=now_ms(), fenced=fenced is not None)
         self._index.update_gauge()
         if found.lost:
-            if fenced:
+            if fenced is not None:
                 log.warning(
                     "Redis has lost partitions, giving them back", extra={"partitions": len(found.lost)}
                 )

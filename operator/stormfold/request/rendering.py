@@ -1,6 +1,6 @@
 """Decision → what the RemediationRequest says. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,15 +21,14 @@ from stormfold.api.remediationrequest import (
     RemediationRequestSpec,
     RemediationRequestStatus,
     RequestPhase,
-    SegmentVersion,
     SignalCounts,
+    VersionSpan,
 )
 from stormfold.api.resource import API_VERSION
 from stormfold.api.signal import Target as ApiTarget
 from stormfold.api.stormpolicy import PolicySpec
-from stormfold.model.arrival import SEVERITIES, Target
+from stormfold.model.arrival import SEVERITIES, Stream, Target
 from stormfold.model.opening import Opening
-from stormfold.model.segment import stream
 from stormfold.model.storm import Snapshot, request_name
 from stormfold.request import deciding
 from stormfold.request.deciding import Finding
@@ -150,8 +149,8 @@ def status(
             latest_start_ms=storm.latest_start_ms,
             firing_alerts=storm.firing_alerts,
             left_out=storm.left_out,
-            counted_signals=_segment_versions(storm.through, storm.since, of_events=False),
-            counted_events=_segment_versions(storm.event_through, storm.since, of_events=True),
+            counted_signals=_versions(storm.through, storm.since.get(Stream.SIGNALS)),
+            counted_events=_versions(storm.event_through, storm.since.get(Stream.EVENTS)),
         ),
     ).manifest()
     # By hand, since models of so many take as long as all the rest.
@@ -172,19 +171,10 @@ def _affected(target: Target, signals: int) -> dict[str, Any]:
     }
 
 
-def _segment_versions(
-    through: Mapping[int, int], since: Mapping[str, int], *, of_events: bool
-) -> tuple[SegmentVersion, ...]:
-    return tuple(
-        SegmentVersion(
-            segment=segment,
-            resource_version=str(version),
-            first_resource_version=str(first)
-            if (first := since.get(stream(segment, of_events=of_events)))
-            else None,
-        )
-        for segment, version in sorted(through.items())
-    )
+def _versions(through: int, since: int | None) -> VersionSpan | None:
+    if not through:
+        return None
+    return VersionSpan(resource_version=str(through), first_resource_version=str(since) if since else None)
 
 
 def with_findings(

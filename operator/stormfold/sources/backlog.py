@@ -92,8 +92,6 @@ class Backlog(Generic[T]):
         self._resuming: str | None = None
         """Of this namespace something is on its way: what comes now must not overtake it."""
         self._work = asyncio.Event()
-        self._noted = 0, 0
-        """How many objects and namespaces the gauges have of this one."""
 
     def __len__(self) -> int:
         return len(self._namespace_of)
@@ -141,11 +139,8 @@ class Backlog(Generic[T]):
         return deferred
 
     def _note(self) -> None:
-        deferred, namespaces = len(self._namespace_of), len(self._deferred)
-        # Other shards of this process count in the same gauges.
-        DEFERRED.labels(kind=self._kind).inc(deferred - self._noted[0])
-        NAMESPACES.labels(kind=self._kind).inc(namespaces - self._noted[1])
-        self._noted = deferred, namespaces
+        DEFERRED.labels(kind=self._kind).set(len(self._namespace_of))
+        NAMESPACES.labels(kind=self._kind).set(len(self._deferred))
         if self._deferred:
             self._work.set()
         else:

@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from stormfold.kube.listwatch import Change, Changed, Deleted, Listed, Reached, T
-from stormfold.sources.progress import ShardProgress
+from stormfold.sources.progress import Progress
 
 
 async def apply_change(
     change: Change[T],
-    progress: ShardProgress,
+    progress: Progress,
     *,
     take: Callable[[T], Awaitable[None]],
     forget: Callable[[str], None],

@@ -1,5 +1,4 @@
-"""Progress: how far a shard has read its Signals, or Events, how far each segment is durable, and what Redis
-may forget.
+"""Progress: how far Signals, or Events, have been read, how far all is durable, and what Redis may forget.
 
 Signals are taken in the order of their resourceVersions and become durable in any order. The checkpoint is
 just below the first that is not durable. After a restart, a Signal above the checkpoint may all the same be
@@ -9,12 +8,10 @@ its creation before the checkpoint's.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 
 from stormfold.kube.lease import Checkpoint
-from stormfold.model.segment import SEGMENTS, segment
 
 CREATION_MARGIN_SECONDS = 30
 """A creationTimestamp is taken before the resourceVersion, by the clock of one of several API servers: a
@@ -42,32 +39,36 @@ class Taken:
     """The resourceVersion of its latest edit that is no new occurrence; 0 for none."""
 
 
-@dataclass(slots=True)
-class Reading:
-    """How far a shard has read; all of its segments come by one watch."""
-
-    resource_version: int = 0
-    """All changes up to here have been taken in."""
-    beginning: bool = True
-    """The first list has not been taken in: what comes may be in Redis already."""
-
-
 class Progress:
-    """The bookkeeping of one segment."""
+    """The bookkeeping of the Signals, or of the Events."""
 
-    def __init__(self, reading: Reading, checkpoint: Checkpoint) -> None:
-        """Begin at the checkpoint that a Lease carries."""
-        self._reading = reading
+    def __init__(self) -> None:
+        self.begin(Checkpoint())
+
+    def begin(self, checkpoint: Checkpoint) -> None:
+        """Begin at the checkpoint that the Lease carries, before anything is taken."""
+        self._read = 0
+        """All changes up to this resourceVersion have been taken in."""
+        self._beginning = True
+        """The first list has not been taken in: what comes may be in Redis already."""
         self._in_flight: deque[Taken] = deque()
         self._unproven: deque[Taken] = deque()
         self._sweep_at = self._sweep_in_flight_at = SWEEP
         self._start = self._kept = checkpoint
         self._created = checkpoint.created_before
 
+    def begun(self) -> None:
+        """The first list has been taken in: what comes from now on is not in Redis yet."""
+        self._beginning = False
+
+    def reach(self, resource_version: int) -> None:
+        """All changes up to here have been taken in."""
+        self._read = max(self._read, resource_version)
+
     def take(self, resource_version: int, *, generation: int, created: int) -> Taken:
         """Note an occurrence that is to be counted; the caller sets `durable`, `marked` and `gone` on what it
         gets."""
-        taken = Taken(resource_version, generation, created, met=self._reading.beginning)
+        taken = Taken(resource_version, generation, created, met=self._beginning)
         self._in_flight.append(taken)
         if len(self._in_flight) > self._sweep_in_flight_at:
             # Of those that are durable, behind one that is not, the latest says all that the others do.
@@ -103,7 +104,7 @@ class Progress:
         version = (
             self._in_flight[0].resource_version - 1
             if self._in_flight
-            else max(self._start.resource_version, self._reading.resource_version)
+            else max(self._start.resource_version, self._read)
         )
         return Checkpoint(version, self._created)
 
@@ -119,7 +120,7 @@ class Progress:
     def trim(self) -> int:
         """The resourceVersion up to which Redis may forget ids, and must refuse what comes again; 0 is
         none."""
-        if self._reading.beginning:
+        if self._beginning:
             return 0
         while self._unproven:
             taken = self._unproven[0]
@@ -144,50 +145,3 @@ class Progress:
             or marked
             or (edited and generation == 1 and created < self._start.created_before)
         )
-
-
-class ShardProgress:
-    """The progress of a shard's segments, of Signals or of Events."""
-
-    def __init__(self, segments: Iterable[int] = range(SEGMENTS)) -> None:
-        self._segments = tuple(segments)
-        self.begin({})
-
-    def begin(self, checkpoints: Mapping[int, Checkpoint]) -> None:
-        """Begin at the checkpoints that the Leases carry, before anything is taken."""
-        self._reading = Reading()
-        self._progress = {
-            number: Progress(self._reading, checkpoints.get(number, Checkpoint()))
-            for number in self._segments
-        }
-
-    def of(self, namespace: str) -> Progress:
-        """The progress of the namespace's segment."""
-        return self._progress[segment(namespace)]
-
-    def begun(self) -> None:
-        """The first list has been taken in: what comes from now on is not in Redis yet."""
-        self._reading.beginning = False
-
-    def reach(self, resource_version: int) -> None:
-        """All changes up to here have been taken in."""
-        self._reading.resource_version = max(self._reading.resource_version, resource_version)
-
-    def checkpoints(self) -> dict[int, Checkpoint]:
-        """How far everything is durable now."""
-        return {number: progress.checkpoint() for number, progress in self._progress.items()}
-
-    def kept(self, checkpoints: Mapping[int, Checkpoint]) -> None:
-        """The Lease now carries these checkpoints."""
-        for number, checkpoint in checkpoints.items():
-            self._progress[number].kept(checkpoint)
-
-    def kept_versions(self) -> dict[int, int]:
-        """Segment → the resourceVersion that the Lease carries."""
-        return {number: progress.kept_version for number, progress in self._progress.items()}
-
-    def trim(self) -> dict[int, int]:
-        """Segment → what `Progress.trim` says, where that is something."""
-        return {
-            number: version for number, progress in self._progress.items() if (version := progress.trim())
-        }

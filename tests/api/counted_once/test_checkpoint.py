@@ -39,7 +39,7 @@ async def test_checkpoint_is_never_ahead_of_a_signal_that_no_request_holds(stage
     await stage.kill_at(held)
     [lease] = await stage.api.list("Lease", OPERATOR_NAMESPACE)
     first = min(int(signal["metadata"]["resourceVersion"]) for signal in made)
-    assert checkpoint_of(lease, team.namespace) < first
+    assert checkpoint_of(lease) < first
     stage.lose("emptied")
     await stage.operator.start(ready=False)
     await team.assert_exact()

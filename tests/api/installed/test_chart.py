@@ -150,7 +150,7 @@ async def test_objects_carry_the_labels_of_the_chart(helm: Helm) -> None:
             id="an unknown name of Kubernetes",
         ),
         pytest.param(
-            {"extraEnv": [{"name": "STORMFOLD_SHARDS", "value": 2}]},
+            {"extraEnv": [{"name": "STORMFOLD_MARKS_PER_SECOND", "value": 2}]},
             "at '/extraEnv/0/value': got number, want string",
             id="a number for a text",
         ),

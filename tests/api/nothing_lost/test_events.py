@@ -28,12 +28,11 @@ from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
 from stormfold.kube.lease import Lease
 from stormfold.model.arrival import Arrival, EventRef, Verdict
-from stormfold.model.segment import segment
 from stormfold.policy.router import Router
 from stormfold.sources.events import watch
 from stormfold.sources.events.stream import EventStream
 from stormfold.sources.events.watch import EventWatch
-from stormfold.sources.progress import ShardProgress
+from stormfold.sources.progress import Progress
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 LIST = r"/api/v1/events\?fieldSelector=type(!|%21)(=|%3D)Normal&limit="
@@ -47,7 +46,7 @@ class Reader:
     """A stream behind a watch, and its folder: what comes is durable at once, and is counted."""
 
     def __init__(self, client: KubeClient) -> None:
-        self.progress = ShardProgress()
+        self.progress = Progress()
         router = Router()
         stream = EventStream(
             self.progress,
@@ -224,7 +223,7 @@ async def test_event_that_names_another_tenants_object_is_rejected(
     own = await api.create(event(namespace, "own"))
     await come_to(made, namespace, {"Failed Pod/own": 1})
     assert made.counts("stormfold-system") == {}
-    checkpoint = made.progress.checkpoints()[segment(namespace)].resource_version
+    checkpoint = made.progress.checkpoint().resource_version
     assert checkpoint >= int(own["metadata"]["resourceVersion"]) - 1, "neither holds the checkpoint"
 
 

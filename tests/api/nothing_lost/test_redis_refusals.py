@@ -19,7 +19,7 @@ from tests.harness.stage import Stage
 
 from lab.valkey import Valkey
 
-LEASE = "stormfold-ingest-0"
+LEASE = "stormfold-ingest"
 
 
 async def problems(process: OperatorProcess) -> dict[str, str]:

@@ -12,8 +12,6 @@ from tests.harness.api import Manifest
 from tests.harness.eventually import eventually
 from tests.harness.scene import Scene, at
 
-from stormfold.model.segment import segment
-
 FATE = "status.phase status.reason"
 
 
@@ -216,13 +214,7 @@ async def test_request_says_which_signals_were_the_oldest_and_the_newest_that_it
     await scene.policy()
     signals = await scene.pods("Trouble", 6)
     versions = [int(signal["metadata"]["resourceVersion"]) for signal in signals]
-    counted = [
-        {
-            "segment": segment(scene.namespace),
-            "resourceVersion": str(max(versions)),
-            "firstResourceVersion": str(min(versions)),
-        }
-    ]
+    counted = {"resourceVersion": str(max(versions)), "firstResourceVersion": str(min(versions))}
     await scene.requests_come_to(
         "status.phase status.signals.total status.continuation.countedSignals", [("Settled", 6, counted)]
     )

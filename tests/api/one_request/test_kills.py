@@ -76,7 +76,7 @@ async def report_each(team: Team, names: Iterable[str], count: int) -> None:
 
 async def renewed(stage: Stage) -> str:
     """When the Lease was last renewed."""
-    lease = await stage.api.get("Lease", "stormfold-ingest-0", OPERATOR_NAMESPACE)
+    lease = await stage.api.get("Lease", "stormfold-ingest", OPERATOR_NAMESPACE)
     assert lease is not None
     return str(lease["spec"]["renewTime"])
 

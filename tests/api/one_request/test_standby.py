@@ -10,7 +10,7 @@ from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
 from tests.harness.stage import Stage
 
-LEASE = "stormfold-ingest-0"
+LEASE = "stormfold-ingest"
 
 
 async def problems(process: OperatorProcess) -> list[str]:

@@ -12,7 +12,6 @@ from tests.chaos.faults import scheduled
 from tests.chaos.stream import GROUPS, SIGNALS, Create, Group, Law, Occurrence, Post, Way, planned
 
 from stormfold.kube.lease import Checkpoint, Checkpoints
-from stormfold.model.segment import SEGMENTS
 
 GROUP = Group("storm-00", Law.TEAM, Way.BOTH)
 
@@ -127,11 +126,8 @@ def test_groups_that_share_a_request_have_one_page() -> None:
 
 
 def at(version: int, *, of_events: int = 0) -> Checkpoints:
-    """Checkpoints that are the same in all segments."""
-    return Checkpoints(
-        dict.fromkeys(range(SEGMENTS), Checkpoint(version)),
-        dict.fromkeys(range(SEGMENTS), Checkpoint(of_events)),
-    )
+    """Checkpoints at these versions."""
+    return Checkpoints(Checkpoint(version), Checkpoint(of_events))
 
 
 def test_edit_while_nobody_led_may_count_once_more(books: Books) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.harness.values import POD, SHOP, SNAPSHOT, T0, TERMS
+from tests.harness.values import POD, SNAPSHOT, T0, TERMS
 
 from stormfold.fold.arguments import seed_fields
 from stormfold.fold.replies import rate_per_minute, snapshot_of
@@ -33,7 +33,7 @@ SEED = Seed(
     arrived_ms=T0 + 10_000,
     detected=Detected.BY_SIGNALS,
     revision=2,
-    through={SHOP: 4711},
+    through=4711,
     resource_count=2,
     resources=dict(SNAPSHOT.resources),
     written_ms=T0 + 10_500,
@@ -90,21 +90,14 @@ def test_storm_of_which_nothing_fires_has_fired_if_it_has_a_request() -> None:
 
 def test_seed_of_a_closed_request_is_its_epoch_and_floor() -> None:
     assert seed_fields(
-        Seed(
-            epoch=1,
-            closed=True,
-            incarnation="incarnation-0",
-            folded=8,
-            through={SHOP: 99},
-            event_through={SHOP: 7},
-        ),
+        Seed(epoch=1, closed=True, incarnation="incarnation-0", folded=8, through=99, event_through=7),
         TERMS,
         "incarnation-1",
     ) == {
         "e": 1,
         "s": State.CLOSED,
-        f"fl{SHOP}": 99,
-        f"fle{SHOP}": 7,
+        "fl": 99,
+        "fle": 7,
         "g": "incarnation-0",
         "w": 8,
     }

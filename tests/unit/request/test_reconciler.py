@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
@@ -43,7 +43,7 @@ class Store:
         """What it was told to make due; a test has the last word."""
         self.answers = True
 
-    async def sweep(self, *, now_ms: int, led: Collection[int] = ()) -> Sweep:
+    async def sweep(self, *, now_ms: int, fenced: bool = False) -> Sweep:
         return Sweep(await self.due(range(PARTITIONS), now_ms=now_ms), frozenset())
 
     async def due(self, numbers: Sequence[int], *, now_ms: int) -> dict[int, list[str]]:
@@ -131,13 +131,13 @@ class Folder:
 
 
 class NothingLed:
-    """An ingest that leads no segment."""
+    """An ingest that does not lead."""
 
-    def trim(self) -> Mapping[int, int]:
-        return {}
+    def trim(self) -> int:
+        return 0
 
-    def fenced(self) -> Mapping[int, int]:
-        return {}
+    def fenced(self) -> None:
+        return None
 
 
 class Scene:

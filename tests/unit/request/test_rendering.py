@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.harness.values import ARRIVAL, NODE, POD, SHOP, SNAPSHOT, T0, cluster_version, version
+from tests.harness.values import ARRIVAL, NODE, POD, SNAPSHOT, T0, cluster_version, version
 
 from stormfold.api.conditions import Condition, ConditionStatus, Reason
 from stormfold.api.remediationrequest import RemediationRequest, RequestPhase
@@ -73,8 +73,7 @@ OPEN: dict[str, Any] = {
         "latestStartMs": 0,
         "firingAlerts": 0,
         "leftOut": 0,
-        "countedSignals": [{"segment": SHOP, "resourceVersion": "4711"}],
-        "countedEvents": [],
+        "countedSignals": {"resourceVersion": "4711"},
     },
 }
 QUIET = condition("Settled", "True", "Quiet", "7 signals; the counts are exact")

@@ -20,8 +20,7 @@ from stormfold.kube.errors import ApiUnavailableError
 from stormfold.kube.lease import Checkpoint
 from stormfold.kube.listwatch import Changed, Deleted
 from stormfold.model.arrival import Arrival, SignalRef
-from stormfold.model.segment import SEGMENTS
-from stormfold.sources.progress import ShardProgress
+from stormfold.sources.progress import Progress
 
 
 class World:
@@ -34,8 +33,8 @@ class World:
         self.held: Tally[str] = Tally()
         self.taken: list[tuple[str, int]] = []
         """(name, resourceVersion) in the order of the taking."""
-        self.progress = ShardProgress()
-        self.progress.begin(dict.fromkeys(range(SEGMENTS), Checkpoint(100, T0 // 1000 - 60)))
+        self.progress = Progress()
+        self.progress.begin(Checkpoint(100, T0 // 1000 - 60))
         self.progress.begun()
         self.stream = signal_stream(self.progress, folder=self, client=self)
         self.backlog = self.stream.backlog
@@ -108,7 +107,7 @@ class World:
 
     @property
     def checkpoint(self) -> int:
-        return min(each.resource_version for each in self.progress.checkpoints().values())
+        return self.progress.checkpoint().resource_version
 
 
 def missed() -> float:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests.harness.metrics import sample
 from tests.harness.streams import event_stream
-from tests.harness.values import NOBODY, SHOP, T0
+from tests.harness.values import NOBODY, T0
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
@@ -26,7 +26,7 @@ from stormfold.model.arrival import Arrival, EventRef, Target, Verdict
 from stormfold.sources.backlog import Deferred
 from stormfold.sources.events.parser import MAX_COUNT, EventParser, SeenEvent
 from stormfold.sources.events.watch import SELECT
-from stormfold.sources.progress import ShardProgress
+from stormfold.sources.progress import Progress
 
 ROOT = Path(__file__).parents[3]
 RECORDING = "shared/data/kspan/deployment-2-pods.yaml"
@@ -520,13 +520,12 @@ class Stream:
     """A stream that began at checkpoint 100, with the refs that it has submitted."""
 
     def __init__(self) -> None:
-        shard = ShardProgress()
-        shard.begin({SHOP: Checkpoint(100, T0 // 1000 - 60)})
-        shard.begun()
-        self.progress = shard.of("shop")
+        self.progress = Progress()
+        self.progress.begin(Checkpoint(100, T0 // 1000 - 60))
+        self.progress.begun()
         self.submitted: list[EventRef] = []
         self.room = True
-        self.stream = event_stream(shard, folder=self)
+        self.stream = event_stream(self.progress, folder=self)
         self.backlog = self.stream.backlog
 
     async def submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
@@ -831,10 +830,9 @@ class Occurrences(RuleBasedStateMachine):
         self.start()
 
     def start(self) -> None:
-        shard = ShardProgress()
-        shard.begin({SHOP: self.lease})
-        self.progress = shard.of("shop")
-        self.stream = event_stream(shard, folder=self)
+        self.progress = Progress()
+        self.progress.begin(self.lease)
+        self.stream = event_stream(self.progress, folder=self)
         self.queue: list[EventRef] = []
         self.folded: list[EventRef] = []
         self.known: set[str] = set()

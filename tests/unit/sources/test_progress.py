@@ -7,15 +7,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
-from tests.harness.values import BANK, SHOP
 
 from stormfold.kube.lease import Checkpoint
 from stormfold.sources.progress import (
     CREATION_MARGIN_SECONDS,
     SWEEP,
     Progress,
-    Reading,
-    ShardProgress,
     Taken,
 )
 
@@ -24,14 +21,11 @@ T = 1_767_225_600
 
 
 class Reader(Progress):
-    """The only segment of a shard that is read change by change."""
+    """Changes that are read one by one."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.reading = Reading()
-        super().__init__(self.reading, checkpoint)
-
-    def reach(self, resource_version: int) -> None:
-        self.reading.resource_version = max(self.reading.resource_version, resource_version)
+        super().__init__()
+        self.begin(checkpoint)
 
     def take(self, resource_version: int, *, generation: int, created: int) -> Taken:
         taken = super().take(resource_version, generation=generation, created=created)
@@ -41,7 +35,7 @@ class Reader(Progress):
 
 def begun(version: int = 100, created_before: int = 0) -> Reader:
     progress = Reader(Checkpoint(version, created_before))
-    progress.reading.beginning = False
+    progress.begun()
     return progress
 
 
@@ -129,7 +123,7 @@ def test_ids_above_the_kept_checkpoint_are_kept() -> None:
 def test_redis_forgets_nothing_before_the_first_list_is_taken_in() -> None:
     progress = Reader(Checkpoint(100, T))
     assert progress.trim() == 0
-    progress.reading.beginning = False
+    progress.begun()
     assert progress.trim() == 100
 
 
@@ -139,7 +133,7 @@ def test_redis_forgets_nothing_while_something_met_at_start_may_be_mistaken_for_
     progress = Reader(Checkpoint(100))
     note = progress.meet if counted else progress.take
     taken = note(105, generation=1, created=T)
-    progress.reading.beginning = False
+    progress.begun()
     progress.kept(Checkpoint(200, T))
     taken.durable = True
     assert progress.trim() == 0
@@ -191,23 +185,8 @@ def test_signal_met_at_start_was_counted_or_not(
     assert found == counted
 
 
-def test_segments_that_have_nothing_in_flight_do_not_wait_for_one_that_has() -> None:
-    shard = ShardProgress((SHOP, BANK))
-    shard.begin({SHOP: Checkpoint(100, T), BANK: Checkpoint(90, T)})
-    assert shard.trim() == {}, "before the first list is taken in"
-    shard.begun()
-    shop = shard.of("shop").take(110, generation=1, created=T)
-    shard.reach(120)
-    assert shard.checkpoints() == {SHOP: Checkpoint(109, T), BANK: Checkpoint(120, T)}
-    assert shard.trim() == shard.kept_versions() == {SHOP: 100, BANK: 90}
-    shop.durable = shop.marked = True
-    shard.kept(shard.checkpoints())
-    assert shard.kept_versions() == {SHOP: 120, BANK: 120}
-
-
-class Shard(RuleBasedStateMachine):
-    """Signals that are taken, become durable, are marked and deleted in any order, with renewals in
-    between."""
+class Intake(RuleBasedStateMachine):
+    """Signals taken, made durable, marked and deleted in any order, with renewals in between."""
 
     waiting = Bundle("waiting")
     durable = Bundle("durable")
@@ -288,5 +267,5 @@ class Shard(RuleBasedStateMachine):
                 )
 
 
-TestShard = Shard.TestCase
-TestShard.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestIntake = Intake.TestCase
+TestIntake.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

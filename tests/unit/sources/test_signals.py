@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from tests.harness.signals import BODY, COUNTED, PARSE, REF, body
 from tests.harness.streams import Keeper, Records, signal_stream
-from tests.harness.values import NOBODY, SHOP, T0
+from tests.harness.values import NOBODY, T0
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
 from stormfold.kube.lease import Checkpoint
 from stormfold.kube.listwatch import Change, Changed, Deleted, Listed, Reached
 from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
-from stormfold.sources.progress import ShardProgress
+from stormfold.sources.progress import Progress
 from stormfold.sources.signals.parser import Seen
 
 ARRIVAL = Arrival(
@@ -208,19 +208,20 @@ def test_raised_generation_happened_when_it_came() -> None:
 # --- each occurrence once
 
 
-class Shard:
+class Intake:
     """A stream that began at checkpoint 100, with what it has told."""
 
     def __init__(self) -> None:
-        self._shard = ShardProgress()
-        self._shard.begin({SHOP: Checkpoint(100, T0 // 1000 - 60)})
-        self._shard.begun()
-        self.progress = self._shard.of("shop")
+        self.progress = Progress()
+        self.progress.begin(Checkpoint(100, T0 // 1000 - 60))
+        self.progress.begun()
         self.told: list[tuple[str, object]] = []
         self.records = Records()
         self.full = ""
         """The namespace for whose requests there is no room."""
-        self.stream = signal_stream(self._shard, folder=self, keeper=Keeper(self.told), records=self.records)
+        self.stream = signal_stream(
+            self.progress, folder=self, keeper=Keeper(self.told), records=self.records
+        )
 
     async def submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
         """As the folder."""
@@ -256,48 +257,48 @@ def own_mark() -> Seen:
 
 
 async def test_new_signal_is_submitted_and_holds_the_checkpoint_until_it_is_durable() -> None:
-    shard = Shard()
-    assert await shard.take(Changed(version(110))) == [("changed", 110), ("submitted", REF)]
-    assert shard.progress.checkpoint().resource_version == 109
-    shard.conclude(REF, COUNTED)
-    assert shard.told[2:] == [("durable", (REF, COUNTED))]
-    assert shard.progress.checkpoint().resource_version == 110
+    intake = Intake()
+    assert await intake.take(Changed(version(110))) == [("changed", 110), ("submitted", REF)]
+    assert intake.progress.checkpoint().resource_version == 109
+    intake.conclude(REF, COUNTED)
+    assert intake.told[2:] == [("durable", (REF, COUNTED))]
+    assert intake.progress.checkpoint().resource_version == 110
 
 
 @pytest.mark.parametrize("again", [edit_of_metadata, own_mark])
 @pytest.mark.parametrize("durable", [True, False])
 async def test_signal_that_was_taken_is_not_submitted_again(again: Callable[[], Seen], durable: bool) -> None:
-    shard = Shard()
-    await shard.take(Changed(version(110)))
+    intake = Intake()
+    await intake.take(Changed(version(110)))
     if durable:
-        shard.conclude(REF, COUNTED)
-    assert await shard.take(Changed(again())) == [("changed", 120)]
-    assert await shard.take(Listed([again()], 130, frozenset())) == [("changed", 120)]
+        intake.conclude(REF, COUNTED)
+    assert await intake.take(Changed(again())) == [("changed", 120)]
+    assert await intake.take(Listed([again()], 130, frozenset())) == [("changed", 120)]
 
 
 async def test_signal_that_was_edited_before_it_was_durable_is_concluded_as_it_is_now() -> None:
-    shard = Shard()
-    await shard.take(Changed(version(110)), Changed(edit_of_metadata()))
-    shard.conclude(REF, COUNTED)
+    intake = Intake()
+    await intake.take(Changed(version(110)), Changed(edit_of_metadata()))
+    intake.conclude(REF, COUNTED)
     # Whoever deletes it names the version that is there.
-    assert shard.told[-1] == ("durable", (replace(REF, resource_version=120), COUNTED))
+    assert intake.told[-1] == ("durable", (replace(REF, resource_version=120), COUNTED))
 
 
 async def test_raised_generation_is_submitted() -> None:
-    shard = Shard()
-    await shard.take(Changed(version(110)))
-    told = await shard.take(Changed(version(120, metadata={"generation": 2})))
+    intake = Intake()
+    await intake.take(Changed(version(110)))
+    told = await intake.take(Changed(version(120, metadata={"generation": 2})))
     assert told == [("changed", 120), ("submitted", replace(REF, generation=2, resource_version=120))]
-    assert shard.progress.checkpoint().resource_version == 109
+    assert intake.progress.checkpoint().resource_version == 109
 
 
 async def test_each_occurrence_of_one_signal_is_concluded_for_itself() -> None:
-    shard = Shard()
-    await shard.take(Changed(version(110)), Changed(version(120, metadata={"generation": 2})))
-    shard.conclude(replace(REF, generation=2, resource_version=120), COUNTED)
-    assert shard.progress.checkpoint().resource_version == 109
-    shard.conclude(REF, COUNTED)
-    assert shard.progress.checkpoint().resource_version == 120
+    intake = Intake()
+    await intake.take(Changed(version(110)), Changed(version(120, metadata={"generation": 2})))
+    intake.conclude(replace(REF, generation=2, resource_version=120), COUNTED)
+    assert intake.progress.checkpoint().resource_version == 109
+    intake.conclude(REF, COUNTED)
+    assert intake.progress.checkpoint().resource_version == 120
 
 
 @pytest.mark.parametrize(
@@ -320,7 +321,7 @@ async def test_each_occurrence_of_one_signal_is_concluded_for_itself() -> None:
     ],
 )
 async def test_signal_found_at_start_is_submitted_unless_it_was_counted(found: Seen, submitted: bool) -> None:
-    told = await Shard().take(Listed([found], 200, frozenset()))
+    told = await Intake().take(Listed([found], 200, frozenset()))
     assert told == (
         [("changed", 110), ("submitted", found.ref)]
         if submitted
@@ -332,26 +333,26 @@ async def test_rejected_signal_without_its_mark_is_concluded_again_by_the_next_l
     """The last one may have been killed between the checkpoint and the mark."""
     seen = version(100, name=None)
     assert isinstance(seen.outcome, Verdict)
-    told = await Shard().take(Listed([seen], 200, frozenset()))
+    told = await Intake().take(Listed([seen], 200, frozenset()))
     assert told == [("durable", (seen.ref, seen.outcome))]
     marked = version(100, name=None, status={"phase": "Rejected", "observedGeneration": 1})
-    assert await Shard().take(Listed([marked], 200, frozenset())) == [("keep", ("uid-1", None, T0 // 1000))]
+    assert await Intake().take(Listed([marked], 200, frozenset())) == [("keep", ("uid-1", None, T0 // 1000))]
 
 
 async def test_signal_counted_before_the_start_counts_again_when_it_is_raised() -> None:
-    shard = Shard()
-    await shard.take(Listed([version(90)], 100, frozenset()))
-    assert await shard.take(Changed(edit_of_metadata())) == [("changed", 120)]
-    told = await shard.take(Changed(version(130, metadata={"generation": 2})))
+    intake = Intake()
+    await intake.take(Listed([version(90)], 100, frozenset()))
+    assert await intake.take(Changed(edit_of_metadata())) == [("changed", 120)]
+    told = await intake.take(Changed(version(130, metadata={"generation": 2})))
     assert [word for word, _ in told] == ["changed", "submitted"]
 
 
 async def test_rejected_signal_is_concluded_at_once() -> None:
-    shard = Shard()
+    intake = Intake()
     seen = version(110, name=None)
     assert isinstance(seen.outcome, Verdict)
-    assert await shard.take(Changed(seen)) == [("changed", 110), ("durable", (REF, seen.outcome))]
-    assert shard.progress.checkpoint().resource_version == 110
+    assert await intake.take(Changed(seen)) == [("changed", 110), ("durable", (REF, seen.outcome))]
+    assert intake.progress.checkpoint().resource_version == 110
 
 
 DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "1 signal, threshold 5 within 60 s")
@@ -361,12 +362,12 @@ DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "1 signal, th
     "verdict", [DISCARDED, Verdict(SignalPhase.REJECTED, Reason.REQUEST_NAMESPACE_NOT_FOUND, "")]
 )
 async def test_signal_in_no_request_holds_the_checkpoint_until_its_status_says_why(verdict: Verdict) -> None:
-    shard = Shard()
-    await shard.take(Changed(version(110)), Reached(180))
-    shard.conclude(REF, verdict)
-    assert shard.progress.checkpoint().resource_version == 109
-    shard.stream.marked(REF)
-    assert shard.progress.checkpoint().resource_version == 180
+    intake = Intake()
+    await intake.take(Changed(version(110)), Reached(180))
+    intake.conclude(REF, verdict)
+    assert intake.progress.checkpoint().resource_version == 109
+    intake.stream.marked(REF)
+    assert intake.progress.checkpoint().resource_version == 180
 
 
 @pytest.mark.parametrize(
@@ -381,72 +382,72 @@ async def test_signal_in_no_request_holds_the_checkpoint_until_its_status_says_w
 async def test_discarded_signal_holds_the_checkpoint_no_longer_than_it_could_be_marked(
     end: Change[Seen], checkpoint: int, discarded_first: bool
 ) -> None:
-    shard = Shard()
-    await shard.take(Changed(version(110)))
+    intake = Intake()
+    await intake.take(Changed(version(110)))
     if discarded_first:
-        shard.conclude(REF, DISCARDED)
-        assert shard.progress.checkpoint().resource_version == 109
-    await shard.take(end)
+        intake.conclude(REF, DISCARDED)
+        assert intake.progress.checkpoint().resource_version == 109
+    await intake.take(end)
     if not discarded_first:
-        assert shard.progress.checkpoint().resource_version == 109
-        shard.conclude(REF, DISCARDED)
-    assert shard.progress.checkpoint().resource_version == checkpoint
+        assert intake.progress.checkpoint().resource_version == 109
+        intake.conclude(REF, DISCARDED)
+    assert intake.progress.checkpoint().resource_version == checkpoint
 
 
 async def test_discarded_signal_whose_mark_is_refused_holds_the_checkpoint_no_longer() -> None:
-    shard = Shard()
-    await shard.take(Changed(version(110)))
-    shard.conclude(REF, DISCARDED)
-    shard.stream.unmarkable(REF)
-    assert shard.progress.checkpoint().resource_version == 110
+    intake = Intake()
+    await intake.take(Changed(version(110)))
+    intake.conclude(REF, DISCARDED)
+    intake.stream.unmarkable(REF)
+    assert intake.progress.checkpoint().resource_version == 110
 
 
 async def test_signal_deleted_before_it_is_durable_still_holds_the_checkpoint() -> None:
-    shard = Shard()
-    assert await shard.take(Changed(version(110)), Deleted("uid-1", 120)) == [
+    intake = Intake()
+    assert await intake.take(Changed(version(110)), Deleted("uid-1", 120)) == [
         ("changed", 110),
         ("submitted", REF),
         ("forget", "uid-1"),
     ]
-    assert shard.progress.checkpoint().resource_version == 109
-    shard.conclude(REF, COUNTED)
-    assert shard.progress.checkpoint().resource_version == 120
+    assert intake.progress.checkpoint().resource_version == 109
+    intake.conclude(REF, COUNTED)
+    assert intake.progress.checkpoint().resource_version == 120
 
 
 async def test_signal_that_a_list_misses_is_gone() -> None:
-    shard = Shard()
-    await shard.take(Changed(version(110)))
-    assert await shard.take(Listed([], 130, frozenset(["uid-1"]))) == [("forget", "uid-1")]
+    intake = Intake()
+    await intake.take(Changed(version(110)))
+    assert await intake.take(Listed([], 130, frozenset(["uid-1"]))) == [("forget", "uid-1")]
 
 
 async def test_checkpoint_follows_bookmarks() -> None:
-    shard = Shard()
-    assert not shard.stream.listed
-    await shard.take(Listed([], 150, frozenset()))
-    assert shard.stream.listed
-    assert shard.progress.checkpoint().resource_version == 150
-    await shard.take(Reached(180))
-    assert shard.progress.checkpoint().resource_version == 180
+    intake = Intake()
+    assert not intake.stream.listed
+    await intake.take(Listed([], 150, frozenset()))
+    assert intake.stream.listed
+    assert intake.progress.checkpoint().resource_version == 150
+    await intake.take(Reached(180))
+    assert intake.progress.checkpoint().resource_version == 180
 
 
 async def test_mark_of_an_older_generation_proves_nothing_of_the_newer() -> None:
-    shard = Shard()
-    await shard.take(Changed(version(110)), Changed(version(120, metadata={"generation": 2})))
+    intake = Intake()
+    await intake.take(Changed(version(110)), Changed(version(120, metadata={"generation": 2})))
     raised = replace(REF, generation=2, resource_version=120)
     for ref in (REF, raised):
-        shard.conclude(ref, COUNTED)
-    shard.progress.kept(shard.progress.checkpoint())
-    shard.stream.marked(REF)
-    assert shard.progress.trim() == 119
-    shard.stream.marked(raised)
-    assert shard.progress.trim() == 120
+        intake.conclude(ref, COUNTED)
+    intake.progress.kept(intake.progress.checkpoint())
+    intake.stream.marked(REF)
+    assert intake.progress.trim() == 119
+    intake.stream.marked(raised)
+    assert intake.progress.trim() == 120
 
 
 # --- what is told of itself
 
 
 async def test_arrival_comes_through_the_stream_that_read_it() -> None:
-    stream = Shard().stream
+    stream = Intake().stream
     outcome = stream.parse(BODY).outcome
     assert isinstance(outcome, Arrival)
     assert outcome.via is stream
@@ -461,19 +462,19 @@ WAITS_FOR_INFRA = (
 
 
 async def test_people_are_told_of_a_signal_that_is_rejected_or_waits_and_of_no_other() -> None:
-    shard = Shard()
+    intake = Intake()
     raised = version(115, metadata={"generation": 2})
-    await shard.take(Changed(version(110)), Changed(raised))
-    shard.conclude(REF, COUNTED)
-    shard.conclude(raised.ref, DISCARDED)
-    assert shard.records.recorded == []
-    shard.full = "infra"
-    await shard.take(
+    await intake.take(Changed(version(110)), Changed(raised))
+    intake.conclude(REF, COUNTED)
+    intake.conclude(raised.ref, DISCARDED)
+    assert intake.records.recorded == []
+    intake.full = "infra"
+    await intake.take(
         Changed(version(120, metadata={"uid": "uid-2", "name": "first-to-wait"})),
         Changed(version(130, metadata={"uid": "uid-3", "name": "second-to-wait"})),
         Changed(version(140, metadata={"uid": "uid-4", "name": "nameless"}, name=None)),
     )
-    assert shard.records.recorded == [
+    assert intake.records.recorded == [
         (
             "first-to-wait",
             "Warning",

@@ -28,7 +28,7 @@
               'lost'     it was to be discarded and another server had counted it, so that this one may lack
                          its last words: it is gone, and none of its signals may be told anything
               'newer-epoch'  a later storm of the group has opened
-  Guarantees  what was counted stays counted: a closed storm leaves the newest resourceVersion of each segment
+  Guarantees  what was counted stays counted: a closed storm leaves the newest resourceVersion of each stream
               as the floor below which fold counts nothing, and its alerts and Events are known for a while;
               what was discarded is known as such by then, whoever folds it again; a repeated call changes
               nothing; O(fields), and O(signals known one by one) where some are discarded
@@ -55,15 +55,10 @@ local function discard_alerts()
   end
 end
 
--- Marks the Signals of this storm: those above the floor of their segment, which the end of an id names.
+-- Marks the Signals of this storm: those above its floor.
 local function discard_signals()
-  local signals = redis.call('ZRANGE', ids, 0, -1, 'WITHSCORES')
-  for i = 1, #signals, 2 do
-    local segment = string.format('%d', tonumber(string.sub(signals[i], -1), 16))
-    if tonumber(signals[i + 1]) > (map['fl' .. segment] or 0) then
-      redis.call('ZADD', ids, '-' .. signals[i + 1], signals[i])
-    end
-  end
+  local signals = redis.call('ZRANGE', ids, '(' .. string.format('%.0f', map.fl or 0), '+inf', 'BYSCORE', 'WITHSCORES')
+  for i = 1, #signals, 2 do redis.call('ZADD', ids, '-' .. signals[i + 1], signals[i]) end
 end
 
 if not map or map.s == 'c' then
@@ -91,14 +86,9 @@ if discarded then
 elseif map.s ~= 'x' then
   return 'moved'
 end
-for field, value in pairs(map) do
-  local stream = string.match(field, '^p(e?%d+)$')
-  if stream then
-    -- How far a segment was counted is the floor of the next storm; what is discarded leaves the floor that it had, and
-    -- that there was something of the segment: ids are kept for as long as one of theirs may be needed.
-    kept['fl' .. stream] = discarded and (map['fl' .. stream] or 0) or value
-  end
-end
+-- How far a stream was counted is the floor of the next storm; what is discarded leaves the floor that it had.
+kept.fl, kept.fle = map.p, map.pe
+if discarded then kept.fl, kept.fle = map.fl, map.fle end
 redis.call('DEL', hll, instances, opening, beyond)
 redis.call('SET', storm, cmsgpack.pack(kept), 'EX', keep_seconds)
 redis.call('EXPIRE', counted, counted_seconds)

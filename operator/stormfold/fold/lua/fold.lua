@@ -2,7 +2,7 @@
 --[[
   Count a batch of signals into the storms of one partition, each signal once.
 
-  KEYS[1]  checkpoint  hash  sf:{p<n>}:checkpoint; field segment, value resourceVersion
+  KEYS[1]  checkpoint  hash  sf:{p<n>}:checkpoint; field signals, value resourceVersion
   KEYS[2]  due         zset  sf:{p<n>}:due; member group_hash, score Unix ms
   KEYS[3]  storm       string  sf:{p<n>}:storm:<group_hash>; a map in MessagePack, its fields are listed in keys.py
   KEYS[4]  ids         zset  sf:{p<n>}:ids:<group_hash>; member id of a Signal, score resourceVersion
@@ -20,20 +20,20 @@
            the caller is to be sure of its alerts, seed epoch, seed folded, the seed: a storm in JSON, or '',
            how many arguments follow for its signals: m, k, and for each of m signals if k is 0:
            version, id, flags, severity 0…4, seen ms, resource or '', instance, '' of an alert. By the flags it is
-             0<s> | 1<s>       a Signal of segment s, resolved or firing; version is its resourceVersion
+             0 | 1             a Signal, resolved or firing; version is its resourceVersion
              a0 … a7           an alert, the sum of 1 firing, 2 surely not counted, 4 maybe counted by another group;
                                version is its start in ms. Behind a comma may follow how many alerts its sender
                                has left out of the post: a1,7
-             e<after>,<count>,<s>,<span>  occurrences of an Event of segment s; version is its resourceVersion, span
+             e<after>,<count>,<span>  occurrences of an Event; version is its resourceVersion, span
                                the ms between its first occurrence and its latest, which is what was seen
-           Where all are Signals, no two with the same id, there may be their sum; then k is above 0, and follow:
-             k times segment, its lowest version and its highest;
+           Where all are Signals, no two with the same id, there may be their sum; then k is 1, and follow:
+             the lowest version and the highest;
              how many fire, highest severity, first seen ms, last seen ms;
              what its resources begin with, r, w and the rests of r resources, then w numbers of signals about each,
              where w is r, or 0 if it is one each;
              i and i instances, each twice its number and 1 more if it fires in the end;
              m times version and id;
-             JSON of six arrays with m values each: fires, segment, severity, seen ms, place of its resource from 1
+             JSON of five arrays with m values each: fires, severity, seen ms, place of its resource from 1
              on or 0 for none, place of its instance from 1 on
 
   Returns     per storm {word, epoch, folded, open 0|1, next deadline in Unix ms or 0, folded that the
@@ -46,7 +46,7 @@
                          storm that the caller knows is closed: send it all again, with a seed
               'closing'  the storm is being closed: nothing was counted, try again
   Guarantees  atomic for the batch; a Signal is counted once while its id is kept, and never if its
-              resourceVersion is not above the checkpoint or the storm's floor of its segment; an alert and an Event
+              resourceVersion is not above the checkpoint or the storm's floor; an alert and an Event
               once while they are in `counted`; the work per signal does not grow with the storm
 ]]
 -- A global costs a look into a table at each use, and these are used for each signal.
@@ -68,7 +68,7 @@ local FRESH_MS = 5000 -- an Event that happened less than this ago counts as one
 local MAX_STARTS = 3 -- of an alert, so that they fit in a packed value
 local BASE_BYTES = 64 -- so many that one character says how many of them are shared
 local COUNTED_SECONDS = 86400 -- how long a closed storm's alerts are known after the last repeat of one
-local FLOOR = '^fl(e?%d+)$' -- a field of a storm: the floor of a segment, of Signals or of Events
+local FLOORS = { fl = 'p', fle = 'pe' } -- fields of a storm: the floor of a stream, and how far it is counted
 local ALERT, EVENT, FIRING, RESOLVED = string.byte('a'), string.byte('e'), string.byte('1'), string.byte('r')
 local ZERO = string.byte('0')
 
@@ -76,13 +76,6 @@ local at = 4 -- the next argument to read
 local signal_args = ARGV -- where the signals of a storm are, seven values each
 
 local function number(text) return tonumber(text or '0') or 0 end
-
--- The segment in the flags of a Signal, kept since most of a batch have the same.
-local segments = {}
-local function segment_of(flags)
-  segments[flags] = string.sub(flags, 2)
-  return segments[flags]
-end
 
 -- A storm is one string: to read and to write all of it is cheaper than to look for some fields in a hash.
 local function storm_at(key)
@@ -92,14 +85,11 @@ end
 
 local function keep(key, map) redis.call('SET', key, cmsgpack.pack(map)) end
 
-local checkpoints
-local function checkpoint_of(segment)
-  if not checkpoints then
-    checkpoints = {}
-    local flat = redis.call('HGETALL', checkpoint_key)
-    for i = 1, #flat, 2 do checkpoints[flat[i]] = tonumber(flat[i + 1]) end
-  end
-  return checkpoints[segment] or 0
+local checkpoint
+-- At or below it nothing is counted: all of it is durable, or in an earlier request of the group.
+local function floor_of(map)
+  checkpoint = checkpoint or tonumber(redis.call('HGET', checkpoint_key, 'signals') or '0')
+  return math.max(checkpoint, map.fl or 0)
 end
 
 local function folded_of(map) return (map.t or 0) + (map.n or 0) end
@@ -245,17 +235,16 @@ end
 
 local function judge_event(map, known, a)
   local id = signal_args[a + 1]
-  local after, occurred, segment, span = string.match(signal_args[a + 2], '^e(%d+),(%d+),(%d+),(%d+)$')
-  local floor = map['fle' .. segment] or 0
+  local after, occurred, span = string.match(signal_args[a + 2], '^e(%d+),(%d+),(%d+)$')
   local before = math.max(tonumber(after), number(known.events[id] or known.values[id] or nil))
   local weight = tonumber(occurred) - before
   if weight <= 0 then return nil end
   if takes(known, id) then known.events[id] = occurred end
   -- The request has counted it so often: of its next arrival only what is more is new.
-  if tonumber(signal_args[a]) <= floor then return nil end
+  if tonumber(signal_args[a]) <= (map.fle or 0) then return nil end
   -- Of further occurrences it is not known when they were, but of the latest.
   span = before == 0 and tonumber(span) or 0
-  return { a = a, what = 'event', fires = true, weight = weight, stream = 'e' .. segment, span = span }
+  return { a = a, what = 'event', fires = true, weight = weight, span = span }
 end
 
 -- Reads m signals of one storm from the place `first` on; if they are `noted`, the ids of the new ones are in the set
@@ -274,7 +263,7 @@ local function read_signals(map, basis, m, first, noted, ids_key, counted_key)
   end
   local known = #others > 0 and known_of(others, counted_key) or nil
   local scores = #signals > 0 and redis.call('ZMSCORE', ids_key, unpack(signals)) or {}
-  local floors = {}
+  local floor = #signals > 0 and floor_of(map)
   local before = map.s == 'o' and folded_of(map) or 0
   local opening = map.s == 'o' and map.o or now
   local seen = {}
@@ -305,13 +294,11 @@ local function read_signals(map, basis, m, first, noted, ids_key, counted_key)
     elseif number(scores[place[i]]) < 0 then
       ordinals[i] = false
     else
-      local segment = segments[signal_args[a + 2]] or segment_of(signal_args[a + 2])
-      if not floors[segment] then floors[segment] = math.max(checkpoint_of(segment), map['fl' .. segment] or 0) end
-      if tonumber(signal_args[a]) <= floors[segment] then
+      if tonumber(signal_args[a]) <= floor then
         ordinals[i] = 0
       elseif scores[place[i]] and not (noted and tonumber(scores[place[i]]) == tonumber(signal_args[a])) then
         -- An edit has raised its resourceVersion; the one that it was counted by says in which storm.
-        ordinals[i] = tonumber(scores[place[i]]) > floors[segment] and before or 0
+        ordinals[i] = tonumber(scores[place[i]]) > floor and before or 0
       else
         local id = signal_args[a + 1]
         if not seen[id] then
@@ -329,13 +316,8 @@ local function open_next(map, terms)
   local opened = {
     e = map.e + 1, s = 'o', g = incarnation, o = now, k = terms, la = map.la, ls = map.ls, ds = map.ds, dr = map.dr, rs = {},
   }
-  for field, value in pairs(map) do
-    local stream = string.match(field, FLOOR)
-    if stream then
-      -- What is counted says at least the floor: a storm of alerts alone must leave it to the next one.
-      opened[field], opened['p' .. stream] = value, value
-    end
-  end
+  -- What is counted says at least the floor: a storm of alerts alone must leave it to the next one.
+  for floor, counted in pairs(FLOORS) do opened[floor], opened[counted] = map[floor], map[floor] end
   return opened
 end
 
@@ -500,9 +482,8 @@ local function next_due(map, limits)
   return math.max(window_of(map), map.o) + limits[3]
 end
 
--- Notes from where and how far a stream is counted.
-local function reach(map, stream, lowest, highest)
-  local first, last = 'b' .. stream, 'p' .. stream
+-- Notes from where and how far a stream is counted, in the fields of that.
+local function reach(map, first, last, lowest, highest)
   lowest, highest = tonumber(lowest), tonumber(highest)
   map[last] = math.max(map[last] or 0, highest)
   map[first] = math.min(map[first] or lowest, lowest)
@@ -535,7 +516,7 @@ local function tally_of(map, new, ordinals, ids_key, beyond_key)
       a, weight, fires, maybe = item.a, item.weight, item.fires, item.maybe
       by_instance = item.what == 'event'
       if by_instance then
-        reach(map, item.stream, signal_args[a], signal_args[a])
+        reach(map, 'ie', 'pe', signal_args[a], signal_args[a])
         happened[#happened + 1] = item
         item.time = time_of(tonumber(signal_args[a + 4]))
       else
@@ -544,7 +525,7 @@ local function tally_of(map, new, ordinals, ids_key, beyond_key)
     else
       local flags = signal_args[a + 2]
       ids[#ids + 1], ids[#ids + 2] = signal_args[a], signal_args[a + 1]
-      reach(map, segments[flags] or segment_of(flags), signal_args[a], signal_args[a])
+      reach(map, 'i', 'p', signal_args[a], signal_args[a])
       fires = string.byte(flags) == FIRING
     end
     total = total + weight
@@ -723,9 +704,7 @@ end
 -- storms are not known any more either.
 local function drop(before, group_hash, storm_key, ids_key, hll_key, instances_key, counted_key, beyond_key)
   local map = { e = before.e - 1, s = 'c', la = before.ls, ls = before.ls }
-  for field, value in pairs(before) do
-    if string.match(field, FLOOR) then map[field] = value end
-  end
+  for floor in pairs(FLOORS) do map[floor] = before[floor] end
   redis.call('DEL', ids_key, hll_key, instances_key, counted_key, beyond_key)
   redis.call('ZREM', due_key, group_hash)
   keep(storm_key, map)
@@ -758,18 +737,11 @@ end
 
 -- Reads the sum of Signals. Gives it as a tally if all of them are new, and they are noted then. Otherwise `signal_args`
 -- has them one by one, and besides nil comes where they begin there, and whether the new ones among them are noted.
--- None of a segment is known by a version above the newest one counted, so that of ids which are noted blindly the
--- score tells the new ones: it is their own version.
-local function read_sum(map, m, k, first, ids_key)
-  local above = true
-  for a = first, first + k * 3 - 1, 3 do
-    local segment = ARGV[a]
-    local newest = math.max(
-      checkpoint_of(segment), map['fl' .. segment] or 0, map.s == 'o' and map['p' .. segment] or 0
-    )
-    if tonumber(ARGV[a + 1]) <= newest then above = false end
-  end
-  local a = first + k * 3
+-- None is known by a version above the newest one counted, so that of ids which are noted blindly the score tells the
+-- new ones: it is their own version.
+local function read_sum(map, m, first, ids_key)
+  local above = tonumber(ARGV[first]) > math.max(floor_of(map), map.s == 'o' and map.p or 0)
+  local a = first + 2
   local prefix, r, w = ARGV[a + 4], tonumber(ARGV[a + 5]), tonumber(ARGV[a + 6])
   local resources_at = a + 7
   local instances_at = resources_at + r + w + 1
@@ -783,12 +755,12 @@ local function read_sum(map, m, k, first, ids_key)
       weights = w > 0 and ARGV, weights_at = resources_at + r, members = ARGV, from = instances_at, to = ids_at - 1, total = 0, others = 0,
     }
   end
-  local firing, segment, severity, seen, resource, instance = unpack(cjson.decode(ARGV[text_at]))
+  local firing, severity, seen, resource, instance = unpack(cjson.decode(ARGV[text_at]))
   local args = {}
   for n = 1, m do
     local before = #args
     args[before + 1], args[before + 2] = ARGV[ids_at + n * 2 - 2], ARGV[ids_at + n * 2 - 1]
-    args[before + 3] = (firing[n] and '1' or '0') .. segment[n]
+    args[before + 3] = firing[n] and '1' or '0'
     args[before + 4], args[before + 5] = severity[n], seen[n]
     args[before + 6] = resource[n] > 0 and prefix .. ARGV[resources_at + resource[n] - 1] or ''
     args[before + 7] = math.floor(ARGV[instances_at + instance[n] - 1] / 2)
@@ -827,11 +799,11 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
   if map.s == 'x' then
     return { 'closing', map.e, folded_of(map), 0, 0, map.w or 0, map.g or '', '' }
   end
-  local m, k, streams_at = tonumber(ARGV[sum_at]), tonumber(ARGV[sum_at + 1]), sum_at + 2
-  local tally, first, noted = nil, streams_at, false
+  local m, summed = tonumber(ARGV[sum_at]), ARGV[sum_at + 1] == '1'
+  local tally, first, noted = nil, sum_at + 2, false
   local new, ordinals, known, repeats = nil, {}, nil, {}
-  if k > 0 then
-    tally, first, noted = read_sum(map, m, k, streams_at, ids_key)
+  if summed then
+    tally, first, noted = read_sum(map, m, first, ids_key)
   end
   if not tally and m > 0 then
     new, ordinals, known, repeats = read_signals(map, basis, m, first, noted, ids_key, counted_key)
@@ -848,7 +820,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     if tally then
       ordinals[1] = folded_of(map) + 1
       tally.total, tally.others = (map.t or 0) + m, map.n or 0
-      for a = streams_at, streams_at + k * 3 - 1, 3 do reach(map, ARGV[a], ARGV[a + 1], ARGV[a + 2]) end
+      reach(map, 'i', 'p', ARGV[sum_at + 2], ARGV[sum_at + 3])
     else
       tally = tally_of(map, new, ordinals, ids_key, beyond_key)
     end

@@ -11,9 +11,8 @@ local storm_key = KEYS[1]
 local packed = redis.call('GET', storm_key)
 local since = {}
 for field, value in pairs(packed and cmsgpack.unpack(packed) or {}) do
-  local stream = string.match(field, '^b(e?%d+)$')
-  if stream then
-    since[#since + 1] = stream
+  if field == 'i' or field == 'ie' then
+    since[#since + 1] = field == 'i' and 'signals' or 'events'
     since[#since + 1] = value
   end
 end

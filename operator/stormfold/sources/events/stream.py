@@ -24,7 +24,7 @@ from stormfold.policy.matching import EVENT_SOURCE
 from stormfold.sources.backlog import MISSED, Backlog, Deferred
 from stormfold.sources.changes import apply_change
 from stormfold.sources.events.parser import EventParser, SeenEvent, rejected
-from stormfold.sources.progress import Progress, ShardProgress, Taken
+from stormfold.sources.progress import Progress, Taken
 from stormfold.sources.signals.stream import DISCARDED, RECEIVED, REJECTED
 
 log = logging.getLogger(__name__)
@@ -58,11 +58,11 @@ class Known:
 
 
 class EventStream:
-    """The Events of a shard: tells new occurrences from those that were counted, and keeps their progress."""
+    """The Events: tells new occurrences from those that were counted, and keeps their progress."""
 
     def __init__(
         self,
-        progress: ShardProgress,
+        progress: Progress,
         lease: Lease,
         *,
         client: KubeClient,
@@ -115,13 +115,12 @@ class EventStream:
     async def _take_item(self, seen: SeenEvent) -> None:
         if seen.outcome is None:
             return
-        progress = self._progress.of(seen.namespace)
         known = self._known.get(seen.uid)
         if known is None:
-            before = _counted_before(progress, seen)
+            before = _counted_before(self._progress, seen)
             known = self._known[seen.uid] = Known(before, before)
             if before == seen.count:
-                known.remembered = progress.meet(
+                known.remembered = self._progress.meet(
                     seen.resource_version, generation=seen.count, created=seen.created
                 )
         known.gone = False
@@ -130,7 +129,7 @@ class EventStream:
             return
         known.taken = seen.count
         ref = EventRef(seen.uid, seen.resource_version, seen.count, known.durable, seen.span_ms)
-        taken = progress.take(seen.resource_version, generation=seen.count, created=seen.created)
+        taken = self._progress.take(seen.resource_version, generation=seen.count, created=seen.created)
         # Occurrences that were left come with these, if they were not read before.
         waiting = new + self._drop_deferred(seen.uid, known)
         self._waiting[ref.uid, ref.count] = taken, waiting
@@ -167,7 +166,7 @@ class EventStream:
 
     @property
     def leading(self) -> bool:
-        """Whether the shard's Lease is ours."""
+        """Whether the Lease is ours."""
         return self._lease.leading
 
     def folded(self, arrival: Arrival) -> None:

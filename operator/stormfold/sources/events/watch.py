@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import aclosing
 
 from stormfold.kube import paths
@@ -23,19 +22,10 @@ RIGHTS_SECONDS = 30.0
 class EventWatch:
     """Watches Events while a policy takes them."""
 
-    def __init__(
-        self,
-        client: KubeClient,
-        intake: EventStream,
-        *,
-        takes: Callable[[str], bool] = lambda namespace: True,
-    ) -> None:
-        """`takes` says of which namespaces."""
+    def __init__(self, client: KubeClient, intake: EventStream) -> None:
         self._client = client
         self._intake = intake
-        self._events = ListWatch(
-            client, paths.events(), kind="Event", parse=intake.parse, takes=takes, params=SELECT
-        )
+        self._events = ListWatch(client, paths.events(), kind="Event", parse=intake.parse, params=SELECT)
         self._wanted = asyncio.Event()
 
     def want(self, wanted: bool) -> None:

@@ -19,7 +19,7 @@ from stormfold.kube.recorder import About, Recorder
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
 from stormfold.sources.backlog import MISSED, Backlog, Deferred
 from stormfold.sources.changes import apply_change
-from stormfold.sources.progress import ShardProgress, Taken
+from stormfold.sources.progress import Progress, Taken
 from stormfold.sources.signals.parser import Seen, SignalParser
 
 RECEIVED = Counter(
@@ -56,12 +56,11 @@ class Keeper(Protocol):
 
 
 class SignalStream:
-    """The Signals of a shard: tells new occurrences from what was counted, and keeps the progress of the
-    shard."""
+    """The Signals: tells new occurrences from what was counted, and keeps their progress."""
 
     def __init__(
         self,
-        progress: ShardProgress,
+        progress: Progress,
         lease: Lease,
         *,
         client: KubeClient,
@@ -122,21 +121,20 @@ class SignalStream:
 
     async def _take_item(self, seen: Seen) -> None:
         ref = seen.ref
-        progress = self._progress.of(ref.namespace)
         before = self._taken.get(ref.uid)
         if before and ref.generation <= before.generation:
             before.marked = before.marked or seen.marked
             before.edited_version = ref.resource_version
             self._keeper.changed(ref)
             return
-        if before is None and progress.counted_before(
+        if before is None and self._progress.counted_before(
             ref.resource_version,
             generation=ref.generation,
             created=seen.created,
             edited=seen.edited,
             marked=seen.marked,
         ):
-            self._taken[ref.uid] = progress.meet(
+            self._taken[ref.uid] = self._progress.meet(
                 ref.resource_version, generation=ref.generation, created=seen.created, marked=seen.marked
             )
             if isinstance(seen.outcome, Verdict) and not seen.marked:
@@ -149,7 +147,7 @@ class SignalStream:
         if before:
             self._leave(ref.uid, before)
             self._drop_deferred(ref.uid)
-        taken = progress.take(ref.resource_version, generation=ref.generation, created=seen.created)
+        taken = self._progress.take(ref.resource_version, generation=ref.generation, created=seen.created)
         self._taken[ref.uid] = self._waiting[ref.uid, ref.generation] = taken
         self._keeper.changed(ref)
         if isinstance(seen.outcome, Verdict):
@@ -179,7 +177,7 @@ class SignalStream:
 
     @property
     def leading(self) -> bool:
-        """Whether the shard's Lease is ours."""
+        """Whether the Lease is ours."""
         return self._lease.leading
 
     def current(self, arrival: Arrival) -> Arrival:
