@@ -10,6 +10,6 @@ through both ways in, breaks everything meanwhile, and then compares what was se
 | faults | what breaks, when, and for how long |
 | stores | Redis in its three forms, and what can be done to each |
 | world | API server, Redis, operators, and who starts them again |
-| books | what was sent, what was counted, and the history of each storm |
+| accounting | what was sent, what was counted, and the history of each storm |
 | report | the table at the end |
 """

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from rich.console import Console
 from tests.chaos import faults
-from tests.chaos.books import Books, Gap, Leaders
+from tests.chaos.accounting import Accounting, Gap, Leaders
 from tests.chaos.report import Result, show, tell
 from tests.chaos.sending import STRANGER, Sender
 from tests.chaos.stores import store_of
 from tests.chaos.stream import SECONDS, planned
-from tests.chaos.world import REFUSED, World, running
+from tests.chaos.world import REFUSED, ChaosWorld, running
 from tests.harness import invocation
 from tests.harness.invocation import whole_number, word
 
@@ -33,7 +33,7 @@ TAKEN_SECONDS = 240.0
 """Within this after the end of the stream every post must have been answered by 200: a bound for a machine
 that does much else, not what to expect."""
 AGREE_SECONDS = 120.0
-"""The same, after that, until the books must agree; plus what a clock is wrong by."""
+"""The same, after that, until what was sent and what was counted must agree; plus what a clock is wrong by."""
 LEADERLESS_SECONDS = 45.0
 """Redis that is emptied so long before the last sign of a leader, or after, may make Signals count once more
 that were edited and are above the checkpoint: the next one may not have given them back."""
@@ -43,7 +43,7 @@ CALM_SECONDS = 2.0
 """For so long nothing may change any more."""
 
 
-async def look(world: World, books: Books, sender: Sender) -> None:
+async def look(world: ChaosWorld, accounting: Accounting, sender: Sender) -> None:
     """Read what the API server has, for ever; and notice when somebody else leads."""
     leaders = Leaders()
     gaps: list[Gap] = []
@@ -52,22 +52,24 @@ async def look(world: World, books: Books, sender: Sender) -> None:
         with contextlib.suppress(*REFUSED):
             leases = await world.leases()
             for gap in leaders.look(leases, world.seconds):
-                books.fault(f"a new leader begins, {gap.end - gap.begin:.1f} s after the last", world.seconds)
+                accounting.fault(
+                    f"a new leader begins, {gap.end - gap.begin:.1f} s after the last", world.seconds
+                )
                 gaps.append(gap)
             for gap, loss in itertools.product(gaps, world.losses):
                 if loss > gap.begin - LEADERLESS_SECONDS and (gap, loss) not in held_against:
                     held_against.add((gap, loss))
-                    books.led_anew(sender.checkpoints, gap.end + LISTED_SECONDS)
+                    accounting.led_anew(sender.checkpoints, gap.end + LISTED_SECONDS)
             for lease in leases:
                 sender.checkpoints = checkpoints_of(lease)
-            books.observe(await world.requests(), world.seconds)
+            accounting.observe(await world.requests(), world.seconds)
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def read_discarded(world: World, books: Books) -> list[str]:
+async def read_discarded(world: ChaosWorld, accounting: Accounting) -> list[str]:
     """Note which Signals say Discarded; gives what is wrong with those that are to be rejected."""
     signals = await world.api.list("Signal")
-    pods: dict[str, Counter[str]] = {page: Counter() for page in books.ledgers}
+    pods: dict[str, Counter[str]] = {page: Counter() for page in accounting.ledgers}
     problems = []
     for one in signals:
         name, phase = one["spec"]["name"], (one.get("status") or {}).get("phase")
@@ -75,39 +77,41 @@ async def read_discarded(world: World, books: Books) -> list[str]:
             if phase != "Rejected":
                 problems.append(f"{one['metadata']['name']} must be Rejected and is {phase}")
         elif phase == "Discarded":
-            pods[books.page(name)][one["spec"]["target"]["name"]] += 1
+            pods[accounting.page(name)][one["spec"]["target"]["name"]] += 1
     for name, counter in pods.items():
-        books.discarded(name, counter)
+        accounting.discarded(name, counter)
     return problems
 
 
-def settled(books: Books) -> bool:
+def settled(accounting: Accounting) -> bool:
     """Whether nothing is missing and every storm is over."""
-    return not any(account.lost for account in books.accounts()) and all(
-        shown.phase == "Closed" for ledger in books.ledgers.values() for shown in ledger.requests.values()
+    return not any(account.lost for account in accounting.accounts()) and all(
+        shown.phase == "Closed"
+        for ledger in accounting.ledgers.values()
+        for shown in ledger.requests.values()
     )
 
 
-async def agree(world: World, books: Books, *, within: float) -> list[str]:
-    """Wait until the books agree and stay so; gives what is wrong beside them."""
+async def agree(world: ChaosWorld, accounting: Accounting, *, within: float) -> list[str]:
+    """Wait until what was sent and what was counted agree and stay so; gives what is wrong beside them."""
     until = world.seconds + within
     calm_since, last = world.seconds, -1
     problems: list[str] = ["Signals could not be read"]
     while world.seconds < until:
-        counted = sum(account.counted for account in books.accounts())
-        if counted != last or not settled(books):
+        counted = sum(account.counted for account in accounting.accounts())
+        if counted != last or not settled(accounting):
             calm_since, last = world.seconds, counted
             with contextlib.suppress(*REFUSED):
-                problems = await read_discarded(world, books)
+                problems = await read_discarded(world, accounting)
         elif world.seconds - calm_since >= CALM_SECONDS and not problems:
             break
         await asyncio.sleep(LOOK_SECONDS)
     there = [request["metadata"]["name"] for request in await world.requests()]
-    problems += [f"request {name} is gone" for name in books.missing(there)]
-    if not settled(books):
+    problems += [f"request {name} is gone" for name in accounting.missing(there)]
+    if not settled(accounting):
         open_ones = [
             name
-            for ledger in books.ledgers.values()
+            for ledger in accounting.ledgers.values()
             for name, it in ledger.requests.items()
             if it.phase != "Closed"
         ]
@@ -122,24 +126,24 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
     folder = Path(tempfile.mkdtemp(prefix=f"stormfold-chaos-{seed}-"))
     plan = planned(seed)
     offset = faults.clock_offset(seed)
-    books = Books(plan.groups)
+    accounting = Accounting(plan.groups)
     async with running(binaries, folder, store_of(run), clock_offset=offset) as world:
-        books.losses = world.losses
-        sender = Sender(world, books, plan, random.Random(f"sending {seed}"))
+        accounting.losses = world.losses
+        sender = Sender(world, accounting, plan, random.Random(f"sending {seed}"))
         schedule = faults.scheduled(seed, run, seconds=SECONDS)
         world.begin()
         watching = [
             asyncio.create_task(world.keep_running(), name="kubelet"),
-            asyncio.create_task(look(world, books, sender), name="look"),
+            asyncio.create_task(look(world, accounting, sender), name="look"),
         ]
         problems: list[str] = []
         try:
             async with asyncio.timeout(SECONDS + 2 * TAKEN_SECONDS), asyncio.TaskGroup() as tasks:
                 tasks.create_task(sender.send(until=SECONDS + TAKEN_SECONDS))
                 for fault in schedule:
-                    tasks.create_task(fault.run(world, books))
+                    tasks.create_task(fault.run(world, accounting))
         except TimeoutError:
-            problems.append("what was begun did not end: the books do not count")
+            problems.append("what was begun did not end: what was sent is not known")
         if sender.unanswered:
             problems.append(f"{sender.unanswered} posts never answered by 200: {dict(sender.refused)}")
         try:
@@ -147,28 +151,28 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
                 await sender.end_alerts()
         except TimeoutError:
             problems.append("the ends of alerts are not taken")
-        problems += await agree(world, books, within=AGREE_SECONDS + abs(offset))
+        problems += await agree(world, accounting, within=AGREE_SECONDS + abs(offset))
         for task in watching:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
         result = Result(
             seed,
             Counter(fault.kind for fault in schedule),
-            books.accounts(),
-            [*problems, *books.problems],
-            books.worst_delay(),
+            accounting.accounts(),
+            [*problems, *accounting.problems],
+            accounting.worst_delay(),
             time.monotonic() - started,
             copies=sender.copies,
             edits=sender.edits,
             clock_offset=offset,
             posts_refused=sender.refused,
-            ended=world.ended_by_themselves,
+            ended=world.ended,
             folder=folder,
         )
         began = world.began_wall
     console.print(result.line, soft_wrap=True, highlight=False)
     if result.wrong:
-        tell(result, books, [replica.operator.log for replica in world.replicas], began, console)
+        tell(result, accounting, [replica.operator.log for replica in world.replicas], began, console)
     else:
         shutil.rmtree(folder)
     return result

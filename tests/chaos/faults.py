@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import aiohttp
-from tests.chaos.books import Books, Shown
+from tests.chaos.accounting import Accounting, Shown
 from tests.chaos.stores import Cluster, WithSentinel, copy_disk, empty_disk
-from tests.chaos.world import REFUSED, Replica, World
+from tests.chaos.world import REFUSED, ChaosWorld
 from tests.harness.api import ApiError
 from tests.harness.api_proxy import Rule
+from tests.harness.world import Replica
 
 from lab.valkey import Valkey
 
@@ -51,18 +52,18 @@ class Fault(ABC):
         """What it works on, in the order in which they are locked."""
 
     @abstractmethod
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """Break it, wait, and mend it."""
 
-    async def run(self, world: World, books: Books) -> None:
+    async def run(self, world: ChaosWorld, accounting: Accounting) -> None:
         """Wait for the moment and for whoever else works on the same, then break it."""
         await asyncio.sleep(max(0.0, self.at - world.seconds))
         async with AsyncExitStack() as stack:
             for subject in self.subjects:
                 await stack.enter_async_context(world.lock(subject))
-            books.fault(f"--- {self.kind} ({self.detail})", world.seconds)
-            await self.inject(world, books)
-            books.fault(f"--- {self.kind}: over", world.seconds)
+            accounting.fault(f"--- {self.kind} ({self.detail})", world.seconds)
+            await self.inject(world, accounting)
+            accounting.fault(f"--- {self.kind}: over", world.seconds)
 
     @property
     def detail(self) -> str:
@@ -95,7 +96,7 @@ class OperatorKilled(OnOperator):
 
     kind = "operator killed"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         await kill([world.replicas[self.number]], self.seconds)
 
@@ -105,7 +106,7 @@ class OperatorPaused(OnOperator):
 
     kind = "operator paused"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         operator = world.replicas[self.number].operator
         if not operator.running:
@@ -122,7 +123,7 @@ class ReplicaWithoutRedis(OnOperator):
 
     kind = "Redis out of one operator's reach"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         proxy = world.replicas[self.number].proxy
         assert proxy is not None
@@ -136,7 +137,7 @@ class RepliesLost(OnOperator):
 
     kind = "replies of Redis lost"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         proxy = world.replicas[self.number].proxy
         assert proxy is not None
@@ -150,7 +151,7 @@ class SlowRedis(OnOperator):
 
     kind = "Redis slow for one operator"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         proxy = world.replicas[self.number].proxy
         assert proxy is not None
@@ -176,7 +177,7 @@ class AllKilled(Fault):
         """See `Fault`."""
         return f"{self.seconds:.1f} s, Redis {'emptied' if self.redis_emptied else 'kept'}"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         killed = asyncio.create_task(kill(world.replicas, self.seconds))
         await asyncio.sleep(self.seconds / 2)
@@ -212,7 +213,7 @@ class OnRedis(Fault):
         return (REDIS,)
 
 
-async def empty(world: World) -> None:
+async def empty(world: ChaosWorld) -> None:
     """FLUSHALL."""
     await asyncio.to_thread(world.store.on_primaries, "FLUSHALL")
     world.redis_lost()
@@ -223,7 +224,7 @@ class RedisEmptied(OnRedis):
 
     kind = "FLUSHALL"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         await empty(world)
 
@@ -233,7 +234,7 @@ class ScriptsForgotten(OnRedis):
 
     kind = "SCRIPT FLUSH"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         await asyncio.to_thread(world.store.on_primaries, "SCRIPT", "FLUSH")
 
@@ -244,7 +245,7 @@ class RedisKilled(OnRedis):
 
     number: int = 0
 
-    def server(self, world: World) -> Valkey:
+    def server(self, world: ChaosWorld) -> Valkey:
         """Which one."""
         servers = world.store.primaries()
         return servers[self.number % len(servers)]
@@ -255,7 +256,7 @@ class RedisKept(RedisKilled):
 
     kind = "Redis killed, back with its data"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         # A storm is believed only from the server that counted it.
         world.redis_lost()
@@ -267,7 +268,7 @@ class RedisLost(RedisKilled):
 
     kind = "Redis killed, back empty"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         server = self.server(world)
         await asyncio.to_thread(server.kill)
@@ -288,7 +289,7 @@ class RedisRestored(RedisKilled):
         """See `Fault`."""
         return f"{self.seconds:.1f} s, with what it had {self.age:.1f} s before"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         server = self.server(world)
         with tempfile.TemporaryDirectory(prefix="stormfold-chaos-disk-") as kept:
@@ -314,7 +315,7 @@ class FailOver(OnRedis):
         """See `Fault`."""
         return f"{self.seconds:.1f} s, without the last {self.tail:.1f} s"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         assert isinstance(world.store, WithSentinel)
         world.redis_lost()
@@ -335,7 +336,7 @@ class SlotsMoved(OnRedis):
         """See `Fault`."""
         return f"{len(self.partitions)} partitions to node {self.to}"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         assert isinstance(world.store, Cluster)
         world.redis_lost()
@@ -348,7 +349,7 @@ class RedisFull(OnRedis):
 
     kind = "Redis out of memory"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         await asyncio.to_thread(world.store.on_primaries, "CONFIG", "SET", "maxmemory", "1mb")
         await asyncio.sleep(self.seconds)
@@ -360,7 +361,7 @@ class RedisHangs(OnRedis):
 
     kind = "Redis silent for seconds"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         await asyncio.to_thread(world.store.on_primaries, "CLIENT", "PAUSE", int(self.seconds * 1000), "ALL")
         await asyncio.sleep(self.seconds)
@@ -390,7 +391,7 @@ class ApiServerKilled(OnApi):
 
     kind = "API server killed"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         await asyncio.to_thread(world.control_plane.kill_apiserver)
         await asyncio.sleep(self.seconds)
@@ -411,7 +412,7 @@ class ApiAnswers(OnApi):
         """See `Fault`."""
         return f"{self.status or 'cut'} {'after' if self.carried_out else 'before'}, {self.seconds:.1f} s"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         proxy, when = world.api_proxy, "after" if self.carried_out else "before"
         if self.status:
@@ -421,7 +422,7 @@ class ApiAnswers(OnApi):
             rule = proxy.cut("*", "", times=30, when=when)
         await self.keep(world, rule)
 
-    async def keep(self, world: World, rule: Rule) -> None:
+    async def keep(self, world: ChaosWorld, rule: Rule) -> None:
         """The rule holds for the time."""
         await asyncio.sleep(self.seconds)
         world.api_proxy.remove(rule)
@@ -432,7 +433,7 @@ class Conflicts(OnApi):
 
     kind = "conflicts on status"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         reason = {"reason": "Conflict", "message": "the object has been modified"}
         rule = world.api_proxy.respond("PATCH", "remediationrequests/.*/status", 409, reason, times=12)
@@ -445,7 +446,7 @@ class WatchesCut(OnApi):
 
     kind = "watches cut"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         world.api_proxy.end_watches("")
 
@@ -455,7 +456,7 @@ class WatchesExpired(OnApi):
 
     kind = "410 to watches"
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410}
         gone = {"type": "ERROR", "object": status | {"message": "too old resource version"}}
@@ -476,16 +477,16 @@ class RequestsDeleted(Fault):
         """See `Fault`."""
         return (REDIS,)
 
-    async def inject(self, world: World, books: Books) -> None:
+    async def inject(self, world: ChaosWorld, accounting: Accounting) -> None:
         """See `Fault`."""
         with contextlib.suppress(*REFUSED):
             for request in await world.requests():
                 shown = Shown.read(request)
                 if shown.phase in {"Open", "Settled"} and shown.total and await self._is_held(world, shown):
-                    await self._delete(world, books, request["metadata"])
+                    await self._delete(world, accounting, request["metadata"])
                     return
 
-    async def _is_held(self, world: World, shown: Shown) -> bool:
+    async def _is_held(self, world: ChaosWorld, shown: Shown) -> bool:
         """Whether Redis has all that the request holds: it may have lost something a moment ago."""
         incarnation = shown.incarnation.partition(" ")[0]
         found = await asyncio.to_thread(world.store.storm, shown.group_hash)
@@ -493,7 +494,7 @@ class RequestsDeleted(Fault):
             found.get("g") == incarnation and int(found.get("t", 0)) + int(found.get("n", 0)) >= shown.folded
         )
 
-    async def _delete(self, world: World, books: Books, metadata: dict[str, str]) -> None:
+    async def _delete(self, world: ChaosWorld, accounting: Accounting, metadata: dict[str, str]) -> None:
         of_namespace = f"/apis/stormfold.dev/v1alpha1/namespaces/{metadata['namespace']}"
         path = f"{of_namespace}/remediationrequests/{metadata['name']}"
         just_this = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
@@ -502,7 +503,7 @@ class RequestsDeleted(Fault):
             await world.api.request("DELETE", path, {"preconditions": just_this})
         except ApiError:
             return
-        books.fault(f"deleted {metadata['name']}", world.seconds)
+        accounting.fault(f"deleted {metadata['name']}", world.seconds)
         until = world.seconds + REMADE_SECONDS
         while world.seconds < until:
             await asyncio.sleep(0.2)

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from tests.chaos.books import Account, Books, Entry
+from tests.chaos.accounting import Account, Accounting, Entry
 
 SHOWN_STORMS = 3
 """Of a seed that failed; the folder that is named has the rest."""
@@ -35,8 +35,8 @@ class Result:
     edits: int = 0
     clock_offset: float = 0.0
     posts_refused: Counter[int] = field(default_factory=Counter)
-    ended: Sequence[int] = ()
-    """Exit codes of operators that ended by themselves."""
+    ended: Sequence[str] = ()
+    """What operators logged last that ended by themselves."""
     folder: Path | None = None
 
     @property
@@ -128,7 +128,9 @@ def logged(logs: Iterable[Path], group_hash: str, began: float) -> Iterator[Entr
                     yield Entry(moment.timestamp() - began, f"operator {number}: {said['message']} {rest}")
 
 
-def tell(result: Result, books: Books, logs: Sequence[Path], began: float, console: Console) -> None:
+def tell(
+    result: Result, accounting: Accounting, logs: Sequence[Path], began: float, console: Console
+) -> None:
     """What is wrong, and the history of the storms that are."""
     for problem in result.problems:
         console.print(f"seed {result.seed}: {problem}")
@@ -137,9 +139,9 @@ def tell(result: Result, books: Books, logs: Sequence[Path], began: float, conso
         console.print(f"seed {result.seed}: {account}", soft_wrap=True)
     for account in islice(wrong, SHOWN_STORMS):
         console.print(f"\nhistory of {account.group}, seed {result.seed}:", style="bold")
-        ledger = books.ledgers[account.group]
+        ledger = accounting.ledgers[account.group]
         group_hash = next((name.split("-")[1] for name in ledger.requests), "")
-        for entry in books.history(account.group, logged(logs, group_hash, began)):
+        for entry in accounting.history(account.group, logged(logs, group_hash, began)):
             console.print(f"  {entry.at:7.2f}  {entry.what}", soft_wrap=True, highlight=False, markup=False)
         sent = Counter(one.pod for one in ledger.sent)
         counted: Counter[str] = Counter()

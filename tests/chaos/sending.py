@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
-from tests.chaos.books import Books, above
+from tests.chaos.accounting import Accounting, above
 from tests.chaos.stream import (
     Alert,
     Create,
@@ -30,15 +30,14 @@ from tests.chaos.stream import (
     Touch,
     Way,
 )
-from tests.chaos.world import OPERATOR_NAMESPACE, REFUSED, TOKEN, World
+from tests.chaos.world import REFUSED, ChaosWorld
 from tests.harness.api import ApiError, Manifest
+from tests.harness.world import OPERATOR_NAMESPACE, answer_of, posting
 
 from stormfold.kube.lease import Checkpoints
 
 CREATES_AT_ONCE = 24
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
-POST_SECONDS = 10.0
-"""How long Alertmanager waits for an answer; the webhook itself gives up after 8 s."""
 ENDS_AT_ONCE = 250
 """Alerts in a body that says they are over."""
 STRANGER = "stranger"
@@ -90,10 +89,10 @@ def event(group: Group, number: int, *, at: str) -> Manifest:
 
 @dataclass
 class Sender:
-    """Sends a plan into a world and notes it in the books. `dice` decides what the plan leaves open."""
+    """Sends a plan into a world and notes it. `dice` decides what the plan leaves open."""
 
-    world: World
-    books: Books
+    world: ChaosWorld
+    accounting: Accounting
     plan: Plan
     dice: random.Random
     unanswered: int = 0
@@ -120,11 +119,7 @@ class Sender:
 
     @asynccontextmanager
     async def _posting(self) -> AsyncIterator[None]:
-        async with aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=POST_SECONDS),
-            headers={"Authorization": f"Bearer {TOKEN}"},
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
-        ) as self._session:
+        async with posting(force_close=True) as self._session:
             yield
 
     async def end_alerts(self) -> None:
@@ -198,7 +193,7 @@ class Sender:
 
     async def _create_one(self, group: Group, number: int, *, resolved: bool) -> None:
         body = signal(group, number, resolved=resolved)
-        self.books.sent(Occurrence(group, number), self.world.seconds)
+        self.accounting.sent(Occurrence(group, number), self.world.seconds)
         made = await self._insist(lambda: self.world.api.create(body))
         if made is None:
             # An answer was lost on the way: it had been made.
@@ -228,7 +223,7 @@ class Sender:
             self.edits += 1
             occurrence = Occurrence(move.group, move.number)
             version = int(touched["metadata"]["resourceVersion"])
-            self.books.edited(occurrence, version, self.world.seconds)
+            self.accounting.edited(occurrence, version, self.world.seconds)
 
     async def _raise(self, move: Raise) -> None:
         """Only once it is durable: of two changes between two reads the operator sees the last
@@ -239,7 +234,7 @@ class Sender:
         change = {"spec": {"annotations": {"summary": "it got worse"}}}
         occurrence = Occurrence(move.group, move.number, repeat=1)
         if await self._patch(move.group, move.number, change):
-            self.books.sent(occurrence, self.world.seconds)
+            self.accounting.sent(occurrence, self.world.seconds)
 
     # --- Events
 
@@ -253,7 +248,7 @@ class Sender:
         name = signal_name(group, number)
         if move.count == 1:
             body = event(group, number, at=now)
-            self.books.sent(Occurrence(group, number, Way.EVENTS), self.world.seconds)
+            self.accounting.sent(Occurrence(group, number, Way.EVENTS), self.world.seconds)
             await self._insist(lambda: self.world.api.create(body))
             self._happened[group.name, number] = 1
         elif before is not None and before < move.count:
@@ -262,7 +257,7 @@ class Sender:
             self._happened[group.name, number] = move.count
             occurrences = [Occurrence(group, number, Way.EVENTS, repeat) for repeat in range(move.count)]
             for one in occurrences[before:]:
-                self.books.sent(one, self.world.seconds)
+                self.accounting.sent(one, self.world.seconds)
             raised = await self._insist(
                 lambda: self.world.api.request(
                     "PATCH", path, change, content_type="application/merge-patch+json"
@@ -270,7 +265,7 @@ class Sender:
             )
             assert raised is not None
             for one in occurrences[:before]:
-                self.books.edited(one, int(raised["metadata"]["resourceVersion"]), self.world.seconds)
+                self.accounting.edited(one, int(raised["metadata"]["resourceVersion"]), self.world.seconds)
 
     async def _create_strangers(self) -> None:
         for number in range(self.plan.strangers):
@@ -292,7 +287,7 @@ class Sender:
     async def _post(self, move: Post) -> None:
         self._posted.append(move)
         for alert in move.alerts:
-            self.books.sent(alert.occurrence, self.world.seconds)
+            self.accounting.sent(alert.occurrence, self.world.seconds)
         async with asyncio.TaskGroup() as tasks:
             for after, replica in move.copies:
                 alerts = list(move.alerts)
@@ -323,17 +318,13 @@ class Sender:
         self.unanswered -= 1
         discarded = {one["index"] for one in answer[1]["discarded"]}
         for place, alert in enumerate(alerts):
-            self.books.answered(alert.occurrence, discarded=place in discarded)
+            self.accounting.answered(alert.occurrence, discarded=place in discarded)
 
     async def _answer(self, body: Any, replica: int) -> tuple[int, Any]:
         """The code and the JSON of a replica's answer, 0 for none."""
         assert self._session is not None
         url = self.world.replicas[replica % len(self.world.replicas)].operator.webhook_url
-        try:
-            async with self._session.post(url, json=body) as response:
-                return response.status, await response.json()
-        except (OSError, TimeoutError, aiohttp.ClientError, ValueError):
-            return 0, None
+        return await answer_of(self._session, url, body)
 
     def _body(self, alerts: Iterable[Alert]) -> dict[str, Any]:
         return {"version": "4", "alerts": [self._alert(alert) for alert in alerts]}
@@ -358,7 +349,7 @@ class Sender:
     # --- consumers
 
     async def _remediate(self, move: Remediate) -> None:
-        for shown in list(self.books.ledgers[move.group.page].requests.values()):
+        for shown in list(self.accounting.ledgers[move.group.page].requests.values()):
             if shown.phase in {"Open", "Settled"}:
                 of_namespace = f"/apis/stormfold.dev/v1alpha1/namespaces/{move.group.home}"
                 path = f"{of_namespace}/remediationrequests/{shown.name}/status"
@@ -368,6 +359,6 @@ class Sender:
                         "PATCH", path, change, content_type="application/merge-patch+json"
                     )
                 )
-                self.books.note(
+                self.accounting.note(
                     move.group.page, f"consumer says {move.phase} in {shown.name}", self.world.seconds
                 )

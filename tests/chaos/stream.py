@@ -109,7 +109,7 @@ class Group:
 
     @property
     def page(self) -> str:
-        """Where it is in the books: groups that may share a request have one page."""
+        """Where it is accounted for: groups that may share a request have one page."""
         return "many" if self.law is Law.MANY else self.name
 
     def place(self, number: int) -> str:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,15 @@ from typing import Any
 import aiohttp
 from tests.chaos.stores import Single, Store
 from tests.chaos.stream import NAMESPACES, PLATFORM, Law
-from tests.harness.api import Api, ApiError, Manifest
+from tests.harness.api import ApiError, Manifest
 from tests.harness.api_proxy import ApiProxy
-from tests.harness.cluster import begin, install_crds
-from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
 from tests.harness.redis_proxy import RedisProxy
-from tests.harness.scene import at
+from tests.harness.world import OPERATOR_NAMESPACE, Replica, World, begun
 
 from lab.building import Binaries
-from lab.controlplane import ControlPlane
 
-OPERATOR_NAMESPACE = "stormfold-system"
 OPERATORS = 3
-TOKEN = "the-secret-of-this-chaos"
-KUBELET_SECONDS = 0.1
-"""How often the kubelet looks."""
-RESTART_SECONDS = 0.5
-"""How long it waits before it starts an operator again that has ended by itself."""
 
 QUICK: dict[str, Any] = {
     "threshold": {"signals": 5, "within": "3s"},
@@ -78,29 +69,12 @@ POLICIES: tuple[Manifest, ...] = (
 )
 
 
-@dataclass
-class Replica:
-    """One operator, its proxy of Redis, and what the kubelet knows of it."""
+@dataclass(kw_only=True)
+class ChaosWorld(World):
+    """That, with proxies between, and the time since the stream began."""
 
-    operator: OperatorProcess
-    proxy: RedisProxy | None
-    held_down: bool = False
-    """A fault has killed it and will let it come back."""
-    paused: bool = False
-    ends: list[int] = field(default_factory=list)
-    """Exit codes of when it ended by itself."""
-
-
-@dataclass
-class World:
-    """All that runs. `seconds` is the time since the stream began."""
-
-    control_plane: ControlPlane
-    api: Api
     api_proxy: ApiProxy
     store: Store
-    replicas: list[Replica]
-    folder: Path
     began: float = field(default_factory=time.monotonic)
     began_wall: float = field(default_factory=time.time)
     losses: list[float] = field(default_factory=list)
@@ -124,29 +98,6 @@ class World:
         """Redis has just lost what it held, or some of it."""
         self.losses.append(self.seconds)
 
-    @property
-    def ended_by_themselves(self) -> list[int]:
-        """Exit codes of operators that nobody had killed."""
-        return [code for replica in self.replicas for code in replica.ends]
-
-    async def keep_running(self) -> None:
-        """What a kubelet does, for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            for replica in self.replicas:
-                tasks.create_task(self._keep(replica))
-
-    async def _keep(self, replica: Replica) -> None:
-        while True:
-            await asyncio.sleep(KUBELET_SECONDS)
-            if replica.operator.running or replica.held_down:
-                continue
-            code = await replica.operator.exit_code()
-            if not replica.held_down and code >= 0:
-                replica.ends.append(code)
-                await asyncio.sleep(RESTART_SECONDS)
-            if not replica.held_down and not replica.operator.running:
-                await replica.operator.start(ready=False)
-
     async def requests(self) -> list[Manifest]:
         """All requests."""
         return list(await self.api.list("RemediationRequest"))
@@ -159,18 +110,15 @@ class World:
 @asynccontextmanager
 async def running(
     binaries: Binaries, folder: Path, store: Store, *, clock_offset: float = 0.0
-) -> AsyncIterator[World]:
+) -> AsyncIterator[ChaosWorld]:
     """A world of its own, with its policies in force; the clock of the last operator is wrong by
     `clock_offset`."""
-    async with AsyncExitStack() as stack:
-        control_plane = await begin(stack, binaries)
+    namespaces = (PLATFORM, *(name for names in NAMESPACES.values() for name in names))
+    async with begun(binaries, folder, namespaces) as (stack, control_plane, api):
         stack.callback(store.stop)
         await asyncio.to_thread(store.start)
-        await _prepare(control_plane)
-        api = await stack.enter_async_context(Api(control_plane))
         api_proxy = await stack.enter_async_context(ApiProxy(control_plane).running())
-        token = folder / "token"
-        token.write_text(TOKEN)
+        world = ChaosWorld(control_plane, api, folder, api_proxy=api_proxy, store=store)
         replicas = []
         for number in range(OPERATORS):
             proxy = None
@@ -186,46 +134,14 @@ async def running(
                     "STORMFOLD_SIGNALS_PER_NAMESPACE": "100000",
                     "STORMFOLD_MARKS_PER_SECOND": "50",
                 },
-                webhook_token_file=token,
+                webhook_token_file=world.token_file,
                 clock_offset=clock_offset if number == OPERATORS - 1 else 0.0,
             )
             stack.callback(operator.kill)
             replicas.append(Replica(operator, proxy))
-        world = World(control_plane, api, api_proxy, store, replicas, folder)
-        await asyncio.gather(*(replica.operator.start() for replica in replicas))
-        await _apply_policies(api)
+        await world.start(replicas)
+        await world.apply("chaos", POLICIES)
         yield world
-
-
-async def _prepare(control_plane: ControlPlane) -> None:
-    await install_crds(control_plane)
-    async with Api(control_plane) as api:
-        for name in (
-            OPERATOR_NAMESPACE,
-            PLATFORM,
-            *(name for names in NAMESPACES.values() for name in names),
-        ):
-            await api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-
-
-async def _apply_policies(api: Api) -> None:
-    for policy in POLICIES:
-        kind, namespace = policy["kind"], policy["namespace"]
-        metadata = {"name": "chaos"} | ({"namespace": namespace} if namespace else {})
-        await api.create(
-            {
-                "apiVersion": "stormfold.dev/v1alpha1",
-                "kind": kind,
-                "metadata": metadata,
-                "spec": policy["spec"],
-            }
-        )
-    for policy in POLICIES:
-        await eventually(
-            lambda policy=policy: api.get(policy["kind"], "chaos", policy["namespace"]),
-            lambda seen: at(seen, "status.conditions.Accepted.status") == "True",
-            what=f"the {policy['kind']} of {policy['namespace']} is in force",
-        )
 
 
 REFUSED = (OSError, TimeoutError, aiohttp.ClientError, ApiError)

@@ -21,7 +21,7 @@ from tests.soak.counts import Counts
 from tests.soak.report import Course, Sample, show
 from tests.soak.sampling import figures, keep_sampling, sample
 from tests.soak.sending import Sender
-from tests.soak.world import World, running
+from tests.soak.world import SoakWorld, running
 
 from lab.building import ensure_binaries
 
@@ -40,7 +40,7 @@ KEEP_SECONDS = 20.0
 hold more."""
 
 
-async def look(world: World, counts: Counts) -> None:
+async def look(world: SoakWorld, counts: Counts) -> None:
     """Read what requests say, and delete those that have been closed for a while; for ever."""
     closed: dict[str, float] = {}
     while True:
@@ -57,7 +57,7 @@ async def look(world: World, counts: Counts) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def at_rest(world: World) -> bool:
+async def at_rest(world: SoakWorld) -> bool:
     """Whether everything is durable, and every Signal deleted."""
     if await world.api.list("Signal", limit="1"):
         return False
@@ -83,7 +83,7 @@ class Soak:
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
 
-async def measure(run: Soak, world: World, counts: Counts, sender: Sender, console: Console) -> None:
+async def measure(run: Soak, world: SoakWorld, counts: Counts, sender: Sender, console: Console) -> None:
     """Full speed, rest, warm-up, the time that counts, rest."""
     console.print(f"Signals as fast as they are taken, for {CREATING_SECONDS:.0f} s")
     began = time.monotonic()

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 from tests.harness.operator import OperatorProcess
 from tests.soak.report import Figure, Sample
-from tests.soak.world import OPERATORS, World
+from tests.soak.world import OPERATORS, SoakWorld
 
 EVERY_SECONDS = 2.0
 MB = 2**20
@@ -46,7 +46,7 @@ def figures(per_second: float) -> Sequence[Figure]:
     ]
 
 
-async def sample(world: World) -> Sample:
+async def sample(world: SoakWorld) -> Sample:
     """The figures of this moment."""
     read: dict[str, float] = {}
     in_flight = live = 0.0
@@ -90,7 +90,7 @@ def of_process(operator: OperatorProcess) -> dict[str, float]:
     }
 
 
-async def keep_sampling(world: World, samples: list[Sample]) -> None:
+async def keep_sampling(world: SoakWorld, samples: list[Sample]) -> None:
     """Add a sample every `EVERY_SECONDS`, for ever, but while an operator is not there."""
     while True:
         with contextlib.suppress(OSError, TimeoutError, aiohttp.ClientError):

@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from tests.harness.world import answer_of, posting
 from tests.soak.counts import Counts, place_of
 from tests.soak.stream import ALERTS, GROUPS, Group, Turns, alert, signal
-from tests.soak.world import TOKEN, World
+from tests.soak.world import SoakWorld
 
 from stormfold.api.signal import Signal
 from stormfold.kube import paths
 
 CREATES_AT_ONCE = 50
-POST_SECONDS = 10.0
-"""How long an answer may take; Alertmanager waits as long."""
 BETWEEN_POSTS_SECONDS = 0.5
 REPEATED = 4
 """Each fourth post goes to the other replica, too, after it was answered."""
@@ -28,7 +27,7 @@ REPEATED = 4
 class Sender:
     """Sends until it is told to stop, and notes what was taken."""
 
-    world: World
+    world: SoakWorld
     counts: Counts
     created: int = 0
     posted: int = 0
@@ -75,11 +74,7 @@ class Sender:
     async def post(self, stop: asyncio.Event) -> None:
         """Post alerts about every second group while it has a storm, until it is time to stop."""
         async with (
-            aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=POST_SECONDS),
-                headers={"Authorization": f"Bearer {TOKEN}"},
-                connector=aiohttp.TCPConnector(limit=0),
-            ) as session,
+            posting() as session,
             asyncio.TaskGroup() as tasks,
         ):
             for group in GROUPS:
@@ -109,17 +104,9 @@ class Sender:
 
     async def _until_taken(self, session: aiohttp.ClientSession, body: Any, replica: int) -> None:
         operators = self.world.operators
-        while (code := await _answer(session, operators[replica % len(operators)].webhook_url, body)) != 200:
+        while (
+            code := (await answer_of(session, operators[replica % len(operators)].webhook_url, body))[0]
+        ) != 200:
             self.refused[code] += 1
             await asyncio.sleep(BETWEEN_POSTS_SECONDS)
             replica += 1
-
-
-async def _answer(session: aiohttp.ClientSession, url: str, body: Any) -> int:
-    """The code of the answer, 0 for none."""
-    try:
-        async with session.post(url, json=body) as response:
-            await response.read()
-            return response.status
-    except (OSError, TimeoutError, aiohttp.ClientError):
-        return 0

@@ -1,4 +1,4 @@
-"""Books: what was sent, what the requests say, and whether the two agree. Pure: who reads and writes is
+"""Accounting: what was sent, what the requests say, and whether the two agree. Pure: who reads and writes is
 elsewhere.
 
 Signals are compared pod by pod, so that one that is lost and another that counts twice do not make it even.
@@ -194,7 +194,7 @@ class Leaders:
         return gaps
 
 
-class Books:
+class Accounting:
     """All pages. Times are seconds from the beginning."""
 
     def __init__(self, groups: Iterable[Group]) -> None:
