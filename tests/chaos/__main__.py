@@ -33,7 +33,8 @@ TAKEN_SECONDS = 240.0
 """Within this after the end of the stream every post must have been answered by 200: a bound for a machine
 that does much else, not what to expect."""
 AGREE_SECONDS = 120.0
-"""The same, after that, until what was sent and what was counted must agree; plus what a clock is wrong by."""
+"""The same, after that, until what was sent and what was counted must agree; plus what a clock is
+wrong by."""
 LEADERLESS_SECONDS = 45.0
 """Redis that is emptied so long before the last sign of a leader, or after, may make Signals count once more
 that were edited and are above the checkpoint: the next one may not have given them back."""

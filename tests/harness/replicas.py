@@ -36,7 +36,8 @@ from stormfold.model.group import Group
 from stormfold.model.storm import Snapshot, State
 from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
-from stormfold.request.index import Request, RequestIndex
+from stormfold.request.index import RequestIndex
+from stormfold.request.reading import Request
 from stormfold.request.writing import Outcome, RequestWriter, was_behind
 
 DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "below the threshold")

@@ -11,7 +11,7 @@ from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.model.storm import Snapshot
 from stormfold.request import rendering
-from stormfold.request.index import Request
+from stormfold.request.reading import Request
 
 POLICY = cluster_version(groupBy=["name", "namespace", "labels.rack"], closeAfter="10m", priority=4)
 OPENING = POLICY.opening(POLICY.group(ARRIVAL), ARRIVAL)

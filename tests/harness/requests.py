@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from stormfold.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
-from stormfold.request.index import Request
+from stormfold.request.reading import Request
 
 
 class Requests:

@@ -22,7 +22,7 @@ from stormfold.model.arrival import Arrival, Verdict
 from stormfold.model.group import Group
 from stormfold.model.storm import Snapshot, State
 from stormfold.policy.version import PolicyVersion
-from stormfold.request.index import Request
+from stormfold.request.reading import Request
 
 T = TypeVar("T")
 REPLICAS = st.integers(0, 1)

@@ -22,7 +22,7 @@ from stormfold.api.signal import SignalPhase
 from stormfold.fold import keys
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.storm import Snapshot, State
-from stormfold.request.index import Request
+from stormfold.request.reading import Request
 
 
 class Alerts(TwoReplicas):

@@ -8,198 +8,30 @@ import logging
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from typing import Any, Protocol
 
-import orjson
 from prometheus_client import Gauge
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import (
-    AffectedResource,
-    RemediationRequest,
-    RemediationRequestSpec,
     RequestPhase,
-    VersionSpan,
 )
-from stormfold.api.remediationrequest import (
-    Continuation as StoredContinuation,
-)
-from stormfold.api.resource import MAX_INT, identity_of
 from stormfold.api.signal import SignalPhase
-from stormfold.api.stormpolicy import PolicySpec
 from stormfold.fold.holding import Continuation, RequestPosition
-from stormfold.model.arrival import Span, Stream, Target, Verdict
-from stormfold.model.group import Group, PolicyId
-from stormfold.model.opening import Opening
-from stormfold.model.storm import Detected, Seed, request_name
+from stormfold.model.arrival import Span, Verdict
+from stormfold.model.storm import request_name
 from stormfold.policy.router import DEFAULT_RETENTION_MS
-from stormfold.policy.version import PolicyVersion
+from stormfold.request.reading import Request, _closed_seed, opening_of, seed_of, version_of
 
 log = logging.getLogger(__name__)
-
-MOST = 2**52
-"""The highest number that is believed of a status: beyond it counting on would leave what JSON and Lua keep
-exact, and whoever forges it must not keep the storm from being written."""
 
 EARLIER = 3
 """Of so many closed storms of a group we know what they counted, beside those whose requests are kept: no
 more of them pass between two checkpoints, unless something holds the checkpoint."""
 
-POLICIES = 256
-"""Of so many versions of policies the storms share what they hold of it."""
-
-RESOURCES = TypeAdapter(tuple[AffectedResource, ...])
-
 STORMS = Gauge("stormfold_storms", "RemediationRequests by phase.", ["phase"])
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One RemediationRequest."""
-
-    resource: RemediationRequest
-    """Without its affected resources."""
-    resource_version: int
-    affected: bytes = b"[]"
-    """Those, as JSON: they are most of it, and wanted only if Redis has lost the storm."""
-    deleted: bool = False
-
-    @property
-    def group_hash(self) -> str:
-        """The group's id."""
-        return self.resource.spec.group_hash
-
-    @property
-    def epoch(self) -> int:
-        """Which storm of the group it is."""
-        return self.resource.spec.epoch
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is over for good."""
-        return self.resource.status is not None and self.resource.status.phase is RequestPhase.CLOSED
-
-    @property
-    def begun(self) -> bool:
-        """Whether its status says anything of the storm yet."""
-        return self.resource.status is not None and self.resource.status.phase is not None
-
-    @property
-    def _continuation(self) -> StoredContinuation:
-        status = self.resource.status
-        return (status and status.continuation) or StoredContinuation()
-
-    @property
-    def incarnation(self) -> str:
-        """The incarnation of the storm in Redis that it was written from."""
-        return self._continuation.incarnation
-
-    @property
-    def folded(self) -> int:
-        """How much of that incarnation its status holds."""
-        status = self.resource.status
-        return _believed(max(self._continuation.folded, status.signals.total if status else 0))
-
-    @property
-    def position(self) -> RequestPosition:
-        """How much of which incarnation it holds."""
-        return RequestPosition(self.epoch, self.incarnation, self.folded, self.origin)
-
-    @property
-    def version(self) -> PolicyVersion:
-        """The policy as it was when the storm opened."""
-        return version_of(self.resource.spec)
-
-    @property
-    def namespace(self) -> str:
-        """Where it lies."""
-        return self.resource.metadata.namespace
-
-    @property
-    def overflow(self) -> bool:
-        """Whether it counts what is beyond limits.openStorms."""
-        return self.resource.spec.overflow
-
-    @property
-    def written_from(self) -> str:
-        """Both: what a storm that is continued from it has as its origin."""
-        return f"{self.incarnation}:{self.folded}"
-
-    @property
-    def origin(self) -> str:
-        """What that incarnation was itself continued from."""
-        return self._continuation.origin
-
-    @property
-    def spans(self) -> dict[str, Span]:
-        """Stream → what of it this storm has counted."""
-        stored = self._continuation
-        return {
-            stream: Span(int(counted.first_resource_version), int(counted.resource_version))
-            for stream, counted in (
-                (Stream.SIGNALS, stored.counted_signals),
-                (Stream.EVENTS, stored.counted_events),
-            )
-            if counted and counted.first_resource_version
-        }
-
-    @property
-    def since(self) -> dict[str, int]:
-        """Stream → the oldest resourceVersion that this storm has counted."""
-        return {stream: span.first for stream, span in self.spans.items()}
-
-    @property
-    def remediation_phase(self) -> str | None:
-        """What the consumer last reported."""
-        status = self.resource.status
-        return status.remediation.phase if status and status.remediation else None
-
-    @classmethod
-    def read(cls, body: dict[str, Any], known: "Request | None" = None) -> "Request":
-        """The request of an API object. Raises pydantic's ValidationError if it is none that we could have
-        made.
-
-        The spec is that of an earlier version of the same object, if it is `known`.
-        """
-        status, affected = status_of(body), b"[]"
-        if status:
-            affected = orjson.dumps(status.pop("affectedResources", None) or [])
-        metadata = identity_of(body["metadata"])
-        if known and known.has_spec_of(metadata):
-            spec: Any = known.resource.spec
-        elif spec := body.get("spec"):
-            spec = spec | {"policy": _policy(orjson.dumps(spec.get("policy")))}
-        resource = RemediationRequest.model_validate({"metadata": metadata, "spec": spec, "status": status})
-        return cls(resource, int(metadata["resourceVersion"]), affected)
-
-    def has_spec_of(self, metadata: dict[str, Any]) -> bool:
-        """Whether that object, of which this is the metadata, has the same spec."""
-        ours = self.resource.metadata
-        return (ours.uid, ours.generation) == (metadata.get("uid"), metadata.get("generation"))
-
-
-def status_of(body: dict[str, Any]) -> dict[str, Any] | None:
-    """The status of an API object; of what the consumer wrote only the phase: it may be a megabyte."""
-    status: dict[str, Any] | None = body.get("status")
-    if not status:
-        return None
-    remediation = status.get("remediation")
-    return status | ({"remediation": {"phase": remediation.get("phase")}} if remediation else {})
-
-
-def wanted(body: dict[str, Any]) -> dict[str, Any]:
-    """What `Request.read` wants of an API object."""
-    status = status_of(body)
-    kept = {"metadata": identity_of(body["metadata"]), "spec": body.get("spec")}
-    return kept | ({"status": status} if status else {})
-
-
-@lru_cache(POLICIES)
-def _policy(text: bytes) -> PolicySpec:
-    return PolicySpec.model_validate_json(text)
 
 
 class Listener(Protocol):
@@ -369,111 +201,3 @@ class RequestIndex:
             if before:
                 seed = replace(_closed_seed(epochs[before]), epoch=request.epoch - 1)
         return Continuation(seed, version_of(request.resource.spec), opening_of(request).encoded())
-
-
-def version_of(spec: RemediationRequestSpec) -> PolicyVersion:
-    """The policy as it was when the storm opened."""
-    ref = spec.policy_ref
-    return PolicyVersion(
-        PolicyId(ref.kind, ref.namespace or "", ref.name), ref.uid, ref.generation, spec.policy
-    )
-
-
-def opening_of(request: Request) -> Opening:
-    """What was fixed when the storm opened."""
-    spec = request.resource.spec
-    version = version_of(spec)
-    target = spec.target
-    return Opening(
-        Group(
-            version.id,
-            tuple((item.key, item.value) for item in spec.group),
-            request.resource.metadata.namespace,
-            spec.overflow,
-        ),
-        version.uid,
-        version.generation,
-        version.spec_json,
-        spec.name,
-        spec.severity,
-        Target(target.api_version, target.kind, target.name, target.namespace) if target else None,
-    )
-
-
-def _believed(number: int) -> int:
-    return min(number, MOST)
-
-
-def _ms(moment: Any) -> int:
-    return int(moment.timestamp() * 1000) if moment else 0
-
-
-def seed_of(request: Request) -> Seed:
-    """The storm as its request tells it."""
-    spec, status = request.resource.spec, request.resource.status
-    if status is None or status.phase is None:
-        # Made, but its status was never written: nothing is counted in it yet.
-        return Seed(epoch=request.epoch - 1, closed=True)
-    if request.closed:
-        return _closed_seed(request)
-    stored = status.continuation or StoredContinuation()
-    detected = next(
-        (c.reason for c in status.conditions if c.type == "StormDetected" and c.status == "True"), None
-    )
-    return Seed(
-        epoch=request.epoch,
-        closed=False,
-        incarnation=stored.incarnation,
-        total=_believed(status.signals.total),
-        folded=request.folded,
-        firing=_believed(status.signals.firing),
-        resolved=_believed(status.signals.resolved),
-        severity=status.severity.rank if status.severity else 0,
-        first_ms=_ms(status.first_seen),
-        last_ms=_ms(status.last_seen),
-        opened_ms=_ms(spec.opened_at),
-        arrived_ms=_ms(status.deadlines.close) - spec.policy.close_after_ms
-        if status.deadlines and status.deadlines.close
-        else _ms(status.last_seen),
-        detected=Detected.NO
-        if detected is None
-        else Detected.BY_RESOURCES
-        if detected == "ResourceThresholdReached"
-        else Detected.BY_SIGNALS,
-        settled=status.phase is RequestPhase.SETTLED,
-        revision=_believed(status.revision),
-        through=_through(stored.counted_signals),
-        event_through=_through(stored.counted_events),
-        since=request.since,
-        alerts=_believed(stored.alerts),
-        repeats=_believed(stored.repeats),
-        firing_alerts=_believed(min(stored.firing_alerts, status.signals.firing)),
-        left_out=_believed(stored.left_out),
-        latest_start_ms=stored.latest_start_ms,
-        resource_count=_believed(status.affected_resource_count),
-        truncated=status.truncated,
-        resources={
-            Target(r.api_version, r.kind, r.name, r.namespace): _believed(r.signals)
-            for r in RESOURCES.validate_json(request.affected)
-        },
-    )
-
-
-def _through(counted: VersionSpan | None) -> int:
-    return min(int(counted.resource_version), MAX_INT) if counted else 0
-
-
-def _closed_seed(request: Request) -> Seed:
-    """What a storm that is over leaves to the next one of its group."""
-    status = request.resource.status
-    assert status is not None
-    stored = status.continuation or StoredContinuation()
-    return Seed(
-        epoch=request.epoch,
-        closed=True,
-        incarnation=stored.incarnation,
-        folded=request.folded,
-        through=_through(stored.counted_signals),
-        event_through=_through(stored.counted_events),
-        latest_start_ms=stored.latest_start_ms,
-    )

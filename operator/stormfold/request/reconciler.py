@@ -24,7 +24,8 @@ from stormfold.policy.router import Router
 from stormfold.request.absences import NAMESPACE_SECONDS, Absences
 from stormfold.request.backoff import RETRY_SECONDS, Line
 from stormfold.request.deciding import Close, Discard, Finish, Wait, Write, decide
-from stormfold.request.index import Request, RequestIndex
+from stormfold.request.index import RequestIndex
+from stormfold.request.reading import Request
 from stormfold.request.refusals import Refusals
 from stormfold.request.schedule import SWEEP_SECONDS, Schedule, now_ms
 from stormfold.request.writing import Outcome, RequestWriter, was_behind

@@ -21,7 +21,8 @@ from stormfold.kube.recorder import About, Recorder
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
 from stormfold.request import rendering
-from stormfold.request.index import Request, RequestIndex, opening_of
+from stormfold.request.index import RequestIndex
+from stormfold.request.reading import Request, opening_of
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from stormfold.kube.access import Access
 from stormfold.kube.answers import read_json
 from stormfold.kube.client import lines
 from stormfold.kube.paging import PageSize
-from stormfold.request.index import wanted
+from stormfold.request.reading import wanted
 
 Reduce = Callable[[dict[str, Any]], dict[str, Any]]
 

@@ -21,7 +21,8 @@ from stormfold.model.arrival import Target, Verdict
 from stormfold.model.storm import Detected, Seed, Snapshot
 from stormfold.policy.version import PolicyVersion
 from stormfold.request import rendering
-from stormfold.request.index import Request, RequestIndex, opening_of, seed_of, version_of
+from stormfold.request.index import RequestIndex
+from stormfold.request.reading import Request, opening_of, seed_of, version_of
 from stormfold.request.writing import descends
 
 

@@ -23,7 +23,8 @@ from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.storm import Snapshot
 from stormfold.policy.router import Router
 from stormfold.request import backoff, reconciler, schedule
-from stormfold.request.index import Request, RequestIndex
+from stormfold.request.index import RequestIndex
+from stormfold.request.reading import Request
 from stormfold.request.reconciler import Reconciler
 from stormfold.request.schedule import STORMS_AT_ONCE, STORMS_THROTTLED, Schedule
 from stormfold.request.writing import Outcome
