@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from tests.chaos.stream import Group, Occurrence, Way
 
-from stormfold.kube.lease import Checkpoints
+from stormfold.model.checkpoint import Checkpoints
 
 Manifest = Mapping[str, Any]
 

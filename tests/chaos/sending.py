@@ -34,7 +34,7 @@ from tests.chaos.world import REFUSED, ChaosWorld
 from tests.harness.api import ApiError, Manifest
 from tests.harness.world import OPERATOR_NAMESPACE, answer_of, posting
 
-from stormfold.kube.lease import Checkpoints
+from stormfold.model.checkpoint import Checkpoints
 
 CREATES_AT_ONCE = 24
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)

@@ -9,7 +9,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +18,7 @@ from prometheus_client import Gauge
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError, RefusedError
+from stormfold.model.checkpoint import Checkpoint, Checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -40,25 +40,6 @@ CHECKPOINT_GAUGE = Gauge(
     "The checkpoint of Signals, or Events, as last written.",
     ["kind"],
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """How far a stream is durable."""
-
-    resource_version: int = 0
-    """Everything up to it is."""
-    created_before: int = 0
-    """What was created before this time, by the API server's clock, had a resourceVersion up to the
-    checkpoint at its creation; Unix seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoints:
-    """How far each stream is durable; resourceVersions of Signals and of Events cannot be compared."""
-
-    signals: Checkpoint = Checkpoint()
-    events: Checkpoint = Checkpoint()
 
 
 class LeaseLostError(Exception):

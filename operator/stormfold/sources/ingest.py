@@ -11,9 +11,10 @@ from stormfold.fold.patience import until_done
 from stormfold.fold.store import StormStore
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
-from stormfold.kube.lease import Checkpoints, Lease
+from stormfold.kube.lease import Lease
 from stormfold.kube.listwatch import ListWatch
 from stormfold.kube.recorder import Recorder
+from stormfold.model.checkpoint import Checkpoints
 from stormfold.model.group import PARTITIONS
 from stormfold.settings import Settings
 from stormfold.sources.events.stream import EventStream

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from operator import attrgetter
 
-from stormfold.kube.lease import Checkpoint
+from stormfold.model.checkpoint import Checkpoint
 
 CREATION_MARGIN_SECONDS = 30
 """A creationTimestamp is taken before the resourceVersion, by the clock of one of several API servers: a

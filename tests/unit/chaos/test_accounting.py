@@ -11,7 +11,7 @@ from tests.chaos.accounting import Account, Accounting, Gap, Leaders
 from tests.chaos.faults import scheduled
 from tests.chaos.stream import GROUPS, SIGNALS, Create, Group, Law, Occurrence, Post, Way, planned
 
-from stormfold.kube.lease import Checkpoint, Checkpoints
+from stormfold.model.checkpoint import Checkpoint, Checkpoints
 
 GROUP = Group("storm-00", Law.TEAM, Way.BOTH)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from stormfold.kube.lease import Checkpoint, Checkpoints, _encoded, checkpoints_of
+from stormfold.kube.lease import _encoded, checkpoints_of
+from stormfold.model.checkpoint import Checkpoint, Checkpoints
 
 
 def lease(**annotations: str) -> dict[str, Any]:

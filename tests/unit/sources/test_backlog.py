@@ -17,9 +17,9 @@ from tests.harness.values import ARRIVAL, T0
 
 from stormfold.kube import paths
 from stormfold.kube.errors import ApiUnavailableError
-from stormfold.kube.lease import Checkpoint
 from stormfold.kube.listwatch import Changed, Deleted
 from stormfold.model.arrival import Arrival, SignalRef
+from stormfold.model.checkpoint import Checkpoint
 from stormfold.sources.progress import Progress
 
 

@@ -20,9 +20,9 @@ from tests.harness.values import NOBODY, T0
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
-from stormfold.kube.lease import Checkpoint
 from stormfold.kube.listwatch import Change, Changed, Deleted, Listed, Reached
 from stormfold.model.arrival import Arrival, EventRef, Target, Verdict
+from stormfold.model.checkpoint import Checkpoint
 from stormfold.sources.backlog import Deferred
 from stormfold.sources.events.parser import MAX_COUNT, EventParser, SeenEvent
 from stormfold.sources.events.watch import SELECT

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from stormfold.kube.lease import Checkpoint
+from stormfold.model.checkpoint import Checkpoint
 from stormfold.sources.progress import (
     CREATION_MARGIN_SECONDS,
     SWEEP,
