@@ -6,7 +6,6 @@ new in its Event, and Redis remembers the count of each Event for as long as the
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from prometheus_client import Counter, Gauge
@@ -26,6 +25,7 @@ from stormfold.sources.changes import apply_change
 from stormfold.sources.events.parser import EventParser, SeenEvent, rejected
 from stormfold.sources.progress import Progress, Taken
 from stormfold.sources.signals.stream import DISCARDED, RECEIVED, REJECTED
+from stormfold.sources.watched import WatchedSource
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Known:
     gone: bool = False
 
 
-class EventStream:
+class EventStream(WatchedSource):
     """The Events: tells new occurrences from those that were counted, and keeps their progress."""
 
     def __init__(
@@ -71,10 +71,7 @@ class EventStream:
     ) -> None:
         """`progress` is of this stream alone: Events may lie in an etcd of their own. What the folder has no
         room for goes to the `backlog`, until `resume`."""
-        self._progress = progress
-        self._lease = lease
-        self._enricher = enricher
-        self._folder = folder
+        super().__init__(progress, lease, enricher=enricher, folder=folder)
         self.parse = EventParser(self)
         self.backlog: Backlog[SeenEvent] = Backlog(
             client, kind="Event", collection=paths.events, parse=self.parse
@@ -160,23 +157,6 @@ class EventStream:
             self.backlog.defer(namespace, deferred)
             if known.gone or known.taken > deferred.generation:
                 self._drop_deferred(deferred.uid, known)
-
-    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
-        return await self._folder.submit(await self._enricher.enriched(arrival), waits)
-
-    @property
-    def leading(self) -> bool:
-        """Whether the Lease is ours."""
-        return self._lease.leading
-
-    def folded(self, arrival: Arrival) -> None:
-        """Nothing: an Event is durable only once its request holds it."""
-
-    def delayed(self, arrival: Arrival, why: str) -> None:
-        """Nothing: an Event waits in the cluster for as long as it takes."""
-
-    def refused(self, arrival: Arrival, why: str) -> None:
-        """Nothing: it is said at a Signal of the group, if there is one."""
 
     def durable(self, arrival: Arrival, verdict: Verdict) -> None:
         """A request holds its occurrences, or none will."""

@@ -1,6 +1,5 @@
 """Signals: resources → arrivals, each occurrence once."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from stormfold.sources.backlog import MISSED, Backlog, Deferred
 from stormfold.sources.changes import apply_change
 from stormfold.sources.progress import Progress, Taken
 from stormfold.sources.signals.parser import Seen, SignalParser
+from stormfold.sources.watched import WatchedSource
 
 RECEIVED = Counter(
     "stormfold_signals_received_total",
@@ -55,7 +55,7 @@ class Keeper(Protocol):
         """A Signal is gone."""
 
 
-class SignalStream:
+class SignalStream(WatchedSource):
     """The Signals: tells new occurrences from what was counted, and keeps their progress."""
 
     def __init__(
@@ -71,10 +71,7 @@ class SignalStream:
         recorder: Recorder,
     ) -> None:
         """What the folder has no room for goes to the `backlog`, until `resume`."""
-        self._progress = progress
-        self._lease = lease
-        self._enricher = enricher
-        self._folder = folder
+        super().__init__(progress, lease, enricher=enricher, folder=folder)
         self._keeper = keeper
         self._recorder = recorder
         self.parse = SignalParser(operator_namespace, self)
@@ -175,21 +172,6 @@ class SignalStream:
             if self._waiting[deferred.uid, deferred.generation].gone:
                 self._drop_deferred(deferred.uid)
 
-    @property
-    def leading(self) -> bool:
-        """Whether the Lease is ours."""
-        return self._lease.leading
-
-    def current(self, arrival: Arrival) -> Arrival:
-        """The same: of a Signal, an occurrence stays what it is."""
-        return arrival
-
-    def folded(self, arrival: Arrival) -> None:
-        """Nothing: a Signal is durable only once its request holds it."""
-
-    def delayed(self, arrival: Arrival, why: str) -> None:
-        """Nothing: a Signal waits in the cluster for as long as it takes."""
-
     def refused(self, arrival: Arrival, why: str) -> None:
         """An Event at it says why its request cannot be written."""
         assert isinstance(arrival.ref, SignalRef)
@@ -217,9 +199,6 @@ class SignalStream:
         self._keeper.durable(ref, verdict, self)
         if verdict.phase is SignalPhase.REJECTED:
             self._recorder.record_once(_about(ref), "Warning", verdict.reason, verdict.message)
-
-    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
-        return await self._folder.submit(await self._enricher.enriched(arrival), waits)
 
     def _say_that_it_waits(self, ref: SignalRef, namespace: str) -> None:
         self._recorder.record_once(

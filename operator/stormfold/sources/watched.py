@@ -1,0 +1,41 @@
+"""WatchedSource: what the streams of Signals and of Events do alike."""
+
+from collections.abc import Callable
+
+from stormfold.enrich.enricher import Enricher
+from stormfold.fold.folder import Folder
+from stormfold.kube.lease import Lease
+from stormfold.model.arrival import Arrival
+from stormfold.sources.progress import Progress
+
+
+class WatchedSource:
+    """A stream of objects that the leader takes in."""
+
+    def __init__(self, progress: Progress, lease: Lease, *, enricher: Enricher, folder: Folder) -> None:
+        self._progress = progress
+        self._lease = lease
+        self._enricher = enricher
+        self._folder = folder
+
+    @property
+    def leading(self) -> bool:
+        """Whether the Lease is ours."""
+        return self._lease.leading
+
+    def current(self, arrival: Arrival) -> Arrival:
+        """The same: an occurrence stays what it is."""
+        return arrival
+
+    def folded(self, arrival: Arrival) -> None:
+        """Nothing: an object is durable only once its request holds it."""
+
+    def delayed(self, arrival: Arrival, why: str) -> None:
+        """Nothing: an object waits in the cluster for as long as it takes."""
+
+    def refused(self, arrival: Arrival, why: str) -> None:
+        """Nothing: it is said at a Signal of the group, if there is one."""
+
+    async def _submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
+        """Hand it to the folder; the namespace that has reached its limit, if it has."""
+        return await self._folder.submit(await self._enricher.enriched(arrival), waits)
