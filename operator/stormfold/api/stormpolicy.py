@@ -15,6 +15,12 @@ from stormfold.api.signal import Severity
 SelectorKey = Annotated[str, Field(min_length=1, max_length=317)]
 SelectorValue = Annotated[str, Field(max_length=256)]
 
+PLAIN_KEYS = (
+    *("name", "namespace", "severity", "source"),
+    *("target.kind", "target.name", "target.owner", "owner", "node"),
+)
+"""What `groupBy` may name, beside `labels.<key>`."""
+
 GroupKey = Annotated[
     str,
     Field(
@@ -22,11 +28,8 @@ GroupKey = Annotated[
         max_length=135,
         json_schema_extra=cel(
             (
-                "self.matches('^(name|namespace|severity|source|target[.](kind|name|owner)|owner|node|labels[.].+)$')",
-                (
-                    "must be one of name, namespace, severity, source, target.kind, target.name, "
-                    "target.owner, owner, node, or labels.<key> with a key"
-                ),
+                f"self.matches('^({'|'.join(PLAIN_KEYS).replace('.', '[.]')}|labels[.].+)$')",
+                f"must be one of {', '.join(PLAIN_KEYS)}, or labels.<key> with a key",
                 "",
             )
         ),

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from fnmatch import translate
 
 from stormfold.api.conditions import Reason
-from stormfold.api.stormpolicy import PolicySpec, Selector
+from stormfold.api.stormpolicy import PLAIN_KEYS, PolicySpec, Selector
 from stormfold.model.group import PolicyId
-from stormfold.policy.grouping import OWNER_KEYS
 
 LABEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,128}")
 """What a key of a Signal's `spec.labels` can be: sources have their own rules, but none has white space in a
@@ -16,7 +15,6 @@ name."""
 SET = re.compile(r"\[!?\]?[^\]]*\]")
 """A set of characters in a glob."""
 EMPTY_SET = translate("[z-a]")
-PLAIN_KEYS = OWNER_KEYS | {"name", "namespace", "severity", "source", "target.kind", "target.name"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def _faults(policy: PolicyId, spec: PolicySpec) -> Iterator[Fault]:
         if not key.startswith("labels.") and key not in PLAIN_KEYS:
             yield Fault(
                 Reason.UNKNOWN_GROUP_KEY,
-                f"groupBy: {key!r} must be one of {', '.join(sorted(PLAIN_KEYS))}, labels.<key>",
+                f"groupBy: {key!r} must be one of {', '.join(PLAIN_KEYS)}, labels.<key>",
             )
     yield from _glob_faults(spec.match.names, "match.names")
     yield from _glob_faults(spec.match.sources, "match.sources")

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from tests.harness.values import ARRIVAL, DEFAULT, version
 
+from stormfold.api.stormpolicy import PLAIN_KEYS
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import Group, PolicyId
 from stormfold.policy.grouping import REMEMBERED, grouper, overflow_group, picker
-from stormfold.policy.validation import PLAIN_KEYS
 
 UNTARGETED = replace(ARRIVAL, target=None)
 OWN = PolicyId("StormPolicy", "shop", "own")

@@ -69,9 +69,8 @@ def test_policy_that_makes_sense_has_no_fault(spec: dict[str, Any], policy: Poli
             {"groupBy": ["target.uid"]},
             Fault(
                 Reason.UNKNOWN_GROUP_KEY,
-                "groupBy: 'target.uid' must be one of name, namespace, node, owner, severity, source, "
-                "target.kind, "
-                "target.name, target.owner, labels.<key>",
+                "groupBy: 'target.uid' must be one of name, namespace, severity, source, target.kind, "
+                "target.name, target.owner, owner, node, labels.<key>",
             ),
         ),
         (
