@@ -75,7 +75,7 @@ async def test_metadata_edited_before_the_next_leader_reads_it_is_no_new_signal(
 
     async def checkpoint() -> int:
         [lease] = await stage.api.list("Lease", OPERATOR_NAMESPACE)
-        return checkpoint_of(lease, team.namespace)
+        return checkpoint_of(lease)
 
     await eventually(checkpoint, lambda version: version >= newest, what="all are below the checkpoint")
     stage.kill()
