@@ -11,14 +11,14 @@ from tests.harness.eventually import eventually
 from tests.harness.stage import Stage
 from tests.harness.steps import checkpoint_of
 
-LEASE = "stormfold-ingest-0"
+LEASE = "stormfold-ingest"
 
 
 async def lease(stage: Stage) -> tuple[str, int]:
     """Who holds the Lease, and the checkpoint on it."""
     found = await stage.api.get("Lease", LEASE, OPERATOR_NAMESPACE)
     assert found is not None
-    return found["spec"].get("holderIdentity", ""), checkpoint_of(found, stage.team.namespace)
+    return found["spec"].get("holderIdentity", ""), checkpoint_of(found)
 
 
 async def signals(stage: Stage) -> list[dict[str, Any]]:
