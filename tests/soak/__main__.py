@@ -61,7 +61,7 @@ async def at_rest(world: SoakWorld) -> bool:
     """Whether everything is durable, and every Signal deleted."""
     if await world.api.list("Signal", limit="1"):
         return False
-    return (await sample(world))["signals that are not durable"] == 0
+    return (await sample(world))["signals in flight"] == 0
 
 
 @dataclass

@@ -40,7 +40,7 @@ def figures(per_second: float) -> Sequence[Figure]:
         *of_operators,
         Figure("Redis: used memory", "MB", 0.1),
         Figure("Redis: keys", "", 10),
-        Figure("signals that are not durable", "", per_second),
+        Figure("signals in flight", "", per_second),
         Figure("Signals that are there", "", None),
         Figure("open storms", "", 2),
     ]
@@ -67,7 +67,7 @@ async def sample(world: SoakWorld) -> Sample:
     return read | {
         "Redis: used memory": int(used[1]) / MB,
         "Redis: keys": keys,
-        "signals that are not durable": in_flight,
+        "signals in flight": in_flight,
         "Signals that are there": live,
         "open storms": open_storms,
     }
