@@ -16,10 +16,10 @@ import tempfile
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from lab.building import Binaries
-from lab.process import Server, free_port
+from lab.process import Server, Started, free_port
 
 START_SECONDS = 60.0
 """Within this each of the servers must answer; on an idle machine it takes 3 s."""
@@ -32,7 +32,7 @@ AUDIT_POLICY = {
 }
 
 
-class ControlPlane:
+class ControlPlane(Started):
     """etcd and kube-apiserver with a data folder of their own; `with` starts and removes them.
 
     `users` are further identities, a name to its RBAC groups; each gets a token in `tokens`. The user `admin`
@@ -69,13 +69,6 @@ class ControlPlane:
     def token(self) -> str:
         """The bearer token of the user `admin`."""
         return self.tokens["admin"]
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start both servers and wait until the API is ready; a failed start leaves nothing behind.

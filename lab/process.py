@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, Self
 
 PORTS = range(20_000, 32_000)
 """Where loopback ports are taken from: below the range that kernels hand to outgoing connections, so that no
@@ -35,6 +36,23 @@ def _give_back() -> None:
     """Without it, Python warns of each socket after a program's last line."""
     while _kept:
         _kept.pop().close()
+
+
+class Started(Protocol):
+    """What is started when a `with` begins, and stopped when it ends."""
+
+    def start(self) -> None:
+        """Start it; returns when it is ready."""
+
+    def stop(self) -> None:
+        """End it and remove what it made."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 class ServerError(RuntimeError):

