@@ -32,7 +32,7 @@ from stormfold.fold.folder import Folder
 from stormfold.fold.folding import FOLD_ERRORS, FOLD_SECONDS
 from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.fold.store import StormStore
-from stormfold.model.arrival import Arrival, SignalRef, Source, Span, Target, Verdict
+from stormfold.model.arrival import Arrival, SignalRef, Source, Target, Verdict
 from stormfold.model.group import PARTITIONS, PolicyId
 from stormfold.model.storm import Snapshot
 from stormfold.policy.router import Router
@@ -135,9 +135,7 @@ class Written(NamedTuple):
     position: RequestPosition
     version: PolicyVersion
     namespace: str = ""
-    overflow: bool = False
     closed: bool = False
-    since: dict[str, int] = {}  # noqa: RUF012 - nobody writes into it
 
 
 class Requests:
@@ -169,10 +167,6 @@ class Requests:
     def continuation(self, group_hash: str) -> Continuation | None:
         """Nothing: Redis keeps all."""
         return None
-
-    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
-        """Nothing: no storm is closed."""
-        return ()
 
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What each signal is told."""
@@ -215,7 +209,7 @@ class Replicas:
         router.update(policies(), in_use=())
         requests: Any = self.requests
         schedule = Schedule(store)
-        folder = Folder(store, router, requests, schedule, asyncio.Event())
+        folder = Folder(store, router, requests, schedule)
         reconciler = Reconciler(
             store,
             requests,

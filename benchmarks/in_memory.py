@@ -4,7 +4,7 @@ server."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, cast
 
 from tests.harness.values import NOBODY
@@ -18,8 +18,7 @@ from stormfold.fold.connection import Connection
 from stormfold.fold.folder import Folder
 from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.fold.store import StormStore
-from stormfold.kube.lease import Lease
-from stormfold.model.arrival import Arrival, SignalRef, Span, Verdict
+from stormfold.model.arrival import Arrival, SignalRef, Verdict
 from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
 from stormfold.sources.progress import Progress
@@ -42,10 +41,6 @@ class NoRequests:
         """There is nothing to continue from."""
         return None
 
-    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
-        """No storm is closed."""
-        return ()
-
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What nobody is told."""
         return COUNTED
@@ -56,12 +51,6 @@ class NoDeadlines:
 
     def expect(self, number: int, due_ms: int) -> None:
         """Not of interest."""
-
-
-class NoLease:
-    """Nobody else could lead."""
-
-    leading = True
 
 
 class NoKeeper:
@@ -93,7 +82,7 @@ def folder_of(connection: Connection, version: PolicyVersion) -> Folder:
     router = Router()
     router.update([version], in_use=())
     store = StormStore(connection, cluster="bench")
-    return Folder(store, router, NoRequests(), NoDeadlines(), asyncio.Event())
+    return Folder(store, router, NoRequests(), NoDeadlines())
 
 
 def stream_of(folder: Folder, namespaces: Iterable[str]) -> SignalStream:
@@ -104,7 +93,6 @@ def stream_of(folder: Folder, namespaces: Iterable[str]) -> SignalStream:
     router.namespaces_listed({namespace: {} for namespace in namespaces})
     return SignalStream(
         Progress(),
-        cast("Lease", NoLease()),
         client=no_client,
         operator_namespace=OPERATOR_NAMESPACE,
         enricher=Enricher(Namespaces(no_client, router), Owners(no_client, asyncio.Event()), router),

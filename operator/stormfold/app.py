@@ -59,7 +59,7 @@ class App:
 
         schedule = Schedule(store)
         self._index = index = RequestIndex(schedule)
-        self._folder = folder = Folder(store, router, index, schedule, policies_changed)
+        self._folder = folder = Folder(store, router, index, schedule)
         index.subscribe(folder)
 
         self._owners = owners = Owners(client, policies_changed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +19,7 @@ from stormfold.fold.connection import Connection
 from stormfold.fold.folder import Folder
 from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.fold.store import StormStore
-from stormfold.model.arrival import AlertRef, Arrival, Span, Verdict
+from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import PolicyId
 from stormfold.model.storm import Seed, Snapshot
 from stormfold.policy.router import Router
@@ -65,9 +65,7 @@ class View:
     group_hash: str = GROUP.group_hash
     version: PolicyVersion = POLICY
     namespace: str = "shop"
-    overflow: bool = False
     closed: bool = False
-    since: dict[str, int] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -109,12 +107,10 @@ class World:
     def __post_init__(self) -> None:
         router = Router()
         router.update([self.policy, OTHERS], in_use=())
-        self.folder = Folder(self.store, router, self, self, asyncio.Event())
+        self.folder = Folder(self.store, router, self, self)
         self.group = Group(self.store, GROUP.group_hash, POLICY.terms)
 
     # --- as the source of what it submits
-
-    leading = True
 
     def current(self, arrival: Arrival) -> Arrival:
         """As it is to be folded now."""
@@ -145,10 +141,6 @@ class World:
     def continuation(self, group_hash: str) -> Continuation | None:
         """What the latest request says."""
         return self.requests.get(group_hash)
-
-    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
-        """Nothing is known of closed storms."""
-        return ()
 
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What a signal is told that is in the request of that epoch."""

@@ -14,7 +14,7 @@ from stormfold.fold import keys
 from stormfold.fold.arguments import Fold
 from stormfold.fold.replies import AckWord, CloseWord, Folded, FreezeWord
 from stormfold.fold.store import StormStore
-from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Stream, Target
+from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Target
 from stormfold.model.group import partition
 from stormfold.model.storm import Detected, Seed, Snapshot, State, Terms
 
@@ -146,7 +146,6 @@ OPENED = Snapshot(
     revision=1,
     through=1,
     event_through=0,
-    since={Stream.SIGNALS: 1},
     written=0,
     written_ms=0,
 )
@@ -266,9 +265,9 @@ class Group:
             now_ms=T0 + at,
         )
 
-    async def discard(self, storm: Snapshot) -> CloseWord:
+    async def discard(self, storm: Snapshot, *, forget_alerts: bool = False) -> CloseWord:
         """Make no request of the storm."""
-        return await self.store.discard(storm, DISCARDED_AS)
+        return await self.store.discard(storm, DISCARDED_AS, forget_alerts=forget_alerts)
 
     async def note_another_server(self, field: str) -> None:
         """Let the storm name another server there: `g` that counted the storm, `ds` that discarded."""

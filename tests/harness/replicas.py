@@ -31,7 +31,7 @@ from stormfold.fold.store import StormStore
 from stormfold.fold.storms import OVERDUE_SECONDS
 from stormfold.kube.errors import ConflictError
 from stormfold.kube.recorder import Recorder
-from stormfold.model.arrival import Arrival, Span, Verdict
+from stormfold.model.arrival import Arrival, Verdict
 from stormfold.model.group import Group
 from stormfold.model.storm import Snapshot, State
 from stormfold.policy.router import Router
@@ -191,12 +191,10 @@ class Replica:
         self._writer = RequestWriter(client, self.index, Recorder(client, identity="replica"))
         router = Router()
         router.update([version], in_use=())
-        self.folder = Folder(self.store, router, self, self, asyncio.Event())
+        self.folder = Folder(self.store, router, self, self)
         self.index.subscribe(self.folder)
 
     # --- as the source of what comes to it
-
-    leading = True
 
     def current(self, arrival: Arrival) -> Arrival:
         """As it came."""
@@ -230,10 +228,6 @@ class Replica:
     def continuation(self, group_hash: str) -> Continuation | None:
         """What the latest request says."""
         return self.index.continuation(group_hash)
-
-    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
-        """What closed requests have counted."""
-        return self.index.closed_spans(group_hash, stream)
 
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """Which epoch holds it."""

@@ -9,7 +9,6 @@ from typing import Any, cast
 from stormfold.enrich.enricher import Enricher
 from stormfold.enrich.namespaces import Namespaces
 from stormfold.enrich.owners import Owners
-from stormfold.kube.lease import Lease
 from stormfold.kube.recorder import About
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
 from stormfold.policy.router import Router
@@ -20,12 +19,6 @@ from stormfold.sources.signals.stream import SignalStream
 NAMESPACES = ("shop", "ops", "bank", "default", "stormfold-system")
 """Those whose labels are known."""
 OPERATOR_NAMESPACE = "stormfold-system"
-
-
-class Leading:
-    """A Lease that is ours."""
-
-    leading = True
 
 
 class Keeper:
@@ -78,10 +71,9 @@ def signal_stream(
     keeper: Keeper | None = None,
     records: Records | None = None,
 ) -> SignalStream:
-    """A stream of Signals that leads; `client` reads what was left."""
+    """A stream of Signals; `client` reads what was left."""
     return SignalStream(
         progress,
-        cast("Lease", Leading()),
         client=cast("Any", client),
         operator_namespace=OPERATOR_NAMESPACE,
         enricher=enricher(),
@@ -92,10 +84,9 @@ def signal_stream(
 
 
 def event_stream(progress: Progress, *, folder: object, client: object = None) -> EventStream:
-    """A stream of Events that leads; `client` reads what was left."""
+    """A stream of Events; `client` reads what was left."""
     return EventStream(
         progress,
-        cast("Lease", Leading()),
         client=cast("Any", client),
         enricher=enricher(),
         folder=cast("Any", folder),

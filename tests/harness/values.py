@@ -106,7 +106,6 @@ SNAPSHOT = Snapshot(
     revision=1,
     through=4711,
     event_through=0,
-    since={},
     written=7,
     written_ms=T0 + 10_500,
 )

@@ -11,8 +11,7 @@ from tests.harness.values import ARRIVAL, T0
 
 from lab.valkey import Valkey
 from stormfold.fold import keys
-from stormfold.fold.replies import AckWord, CloseWord, Recalled
-from stormfold.fold.store import KNOW_SECONDS
+from stormfold.fold.replies import AckWord, CloseWord
 from stormfold.model.arrival import AlertRef, Arrival
 from stormfold.model.group import partition
 from stormfold.model.storm import Seed, Snapshot
@@ -208,6 +207,16 @@ async def test_alert_counted_by_an_earlier_storm_is_durable_whatever_becomes_of_
     assert (answer.ordinals, answer.discarded) == ([0, 0, 0], {0, 2})
 
 
+async def test_alert_of_a_group_that_forgets_its_alerts_counts_when_it_comes_again(group: Group) -> None:
+    await group.fold(alert("a"))
+    await group.freeze_and_close(at=10)
+    await group.fold(alert("a", 20), alert("b", 20), alert("b", 25), signal(1), at=20)
+    assert await group.discard(await group.look(at=30), forget_alerts=True) is CloseWord.CLOSED
+    answer = await group.fold(alert("a"), alert("b", 20), alert("a", 20), signal(1), at=40)
+    assert (answer.epoch, answer.ordinals, answer.discarded) == (2, [0, 1, 2, 0], {3})
+    assert counts(await group.look(at=40)) == (2, 2, 0, 2)
+
+
 async def test_what_another_server_had_discarded_counts_again(group: Group) -> None:
     await group.fold(alert("a"))
     await group.freeze_and_close(at=10)
@@ -216,53 +225,6 @@ async def test_what_another_server_had_discarded_counts_again(group: Group) -> N
     await group.note_another_server("ds")
     answer = await group.fold(alert("a", 20), alert("b", 20), alert("a"), at=40)
     assert (answer.ordinals, answer.discarded) == ([1, 2, 0], frozenset())
-
-
-async def test_alerts_are_recalled_that_a_request_holds_or_may_get(group: Group) -> None:
-    async def recalled(*reports: Arrival) -> tuple[int, bool, list[bool]]:
-        found = (await group.store.recall({GROUP_HASH: reports}))[GROUP_HASH]
-        return found.epoch, found.closed, found.counted
-
-    assert await recalled(alert("a")) == (0, False, [False])
-    await group.fold(alert("a"), alert("a", 5))
-    await group.freeze_and_close(at=10)
-    assert await recalled(alert("a"), alert("a", 5), alert("a", 6), alert("b")) == (
-        1,
-        True,
-        [True, True, False, False],
-    )
-    await group.fold(alert("a", 20), alert("b", 20), at=20)
-    assert await recalled(resolved("a"), alert("a", 20), alert("b", 20)) == (2, False, [True] * 3)
-    await group.discard(await group.look(at=30))
-    assert await recalled(alert("a"), alert("a", 20), alert("b", 20)) == (1, True, [True, False, False])
-
-
-async def test_what_is_recalled_says_what_redis_may_have_lost(group: Group) -> None:
-    seed = Seed(
-        epoch=1, closed=False, incarnation="incarnation", total=1, folded=1, latest_start_ms=T0, opened_ms=T0
-    )
-    await group.fold(alert("a", 5), seed=seed)
-    found = (await group.store.recall({GROUP_HASH: [alert("a", 5)]}))[GROUP_HASH]
-    storm = await group.look(at=10)
-    assert found == Recalled(1, False, storm.incarnation, T0, [True])
-    await group.freeze_and_close(at=10)
-    found = (await group.store.recall({GROUP_HASH: [alert("b")]}))[GROUP_HASH]
-    assert found == Recalled(1, True, "", T0, [False])
-
-
-async def test_what_is_recalled_of_a_closed_storm_is_known_for_a_day_more(
-    group: Group, redis: Valkey
-) -> None:
-    await group.fold(alert("a"))
-    await group.freeze_and_close(at=10)
-    for name, seconds in (("b", 60), ("a", KNOW_SECONDS)):
-        redis.command("EXPIRE", COUNTED, "60")
-        await group.store.recall({GROUP_HASH: [alert(name)]})
-        assert seconds - 10 < int(redis.command("TTL", COUNTED)) <= seconds
-    # A storm that opens keeps what is known, and a question does not change that.
-    await group.fold(alert("b"), at=20)
-    await group.store.recall({GROUP_HASH: [alert("a")]})
-    assert redis.command("TTL", COUNTED) == -1
 
 
 # --- more than are known one by one

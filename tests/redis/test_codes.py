@@ -14,6 +14,7 @@ from tests.harness.eventually import eventually
 from tests.harness.folding import CLUSTER, GROUP_HASH
 from tests.harness.redis_answers import ANEW, ANSWERS
 from tests.harness.redis_proxy import RedisProxy
+from tests.harness.values import T0
 
 from lab.process import Server, ServerError, free_port
 from lab.valkey import Valkey, ValkeyCluster, embedded_valkey
@@ -21,6 +22,7 @@ from stormfold.fold import keys
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreError, StoreUnavailableError
 from stormfold.fold.store import StormStore
+from stormfold.model.group import partition
 
 NOT_ANSWERED = ("MOVED", "ASK", "NOSCRIPT", "TRYAGAIN", "REDIRECT", "CLUSTERDOWN")
 """redis-py, or the script's own call, takes these up itself: see `test_pipelining`."""
@@ -68,7 +70,7 @@ async def cluster() -> AsyncIterator[tuple[str, list[RedisProxy]]]:
 
 
 async def script(connection: Connection) -> object:
-    return await StormStore(connection, cluster=CLUSTER).since([GROUP_HASH])
+    return await StormStore(connection, cluster=CLUSTER).claim(partition(GROUP_HASH), [GROUP_HASH], now_ms=T0)
 
 
 async def pipeline(connection: Connection) -> object:

@@ -13,7 +13,6 @@ from tests.harness.folding import (
     T0,
     TERMS,
     Group,
-    event,
     fields_of,
     pod,
     signal,
@@ -24,7 +23,7 @@ from lab.valkey import Valkey
 from stormfold.api.signal import Severity
 from stormfold.fold import keys
 from stormfold.fold.replies import Folded, FoldWord
-from stormfold.model.arrival import Stream, Target
+from stormfold.model.arrival import Target
 from stormfold.model.storm import Detected, Seed, Terms
 
 pytestmark = pytest.mark.usefixtures("one_incarnation")
@@ -184,7 +183,6 @@ CONTINUED = replace(
     resource_count=2,
     revision=2,
     through=100,
-    since={},
     written=7,
     written_ms=T0 - 900,
 )
@@ -200,21 +198,6 @@ async def test_continued_storm_counts_only_what_is_above_its_seed(group: Group) 
     assert (answer.epoch, answer.folded, answer.ordinals) == (3, 9, [0, 0, 8, 9])
     storm = await group.look(at=10)
     assert storm.resources == ((pod("web-1"), 5), (pod("web-2"), 3), (pod("web-3"), 1))
-
-
-async def test_storm_says_since_when_it_counts_each_stream(group: Group) -> None:
-    await group.fold(
-        signal(101),
-        signal(102, "web-2"),
-        event("uid-103", 103, 1),
-        seed=replace(SEED, since={Stream.SIGNALS: 90}),
-    )
-    assert (await group.look(at=10)).since == {Stream.SIGNALS: 90, Stream.EVENTS: 103}
-    group_hash = group.group_hash
-    assert await group.store.since([group_hash, "00" * 8]) == {
-        group_hash: {Stream.SIGNALS: 90, Stream.EVENTS: 103},
-        "00" * 8: {},
-    }
 
 
 async def test_seed_of_a_settled_storm_keeps_it_settled_until_a_signal_reopens_it(group: Group) -> None:

@@ -11,11 +11,9 @@ from redis.asyncio import Redis
 from tests.harness.folding import GROUP_HASH, OPENED, Group, signal
 
 from stormfold.fold import scripts
-from stormfold.fold.scripts import ACK, CLAIM, CLOSE, FOLD, FREEZE, RECALL, SINCE, TRY, Script
+from stormfold.fold.scripts import ACK, CLAIM, CLOSE, FOLD, FREEZE, TRY, Script
 
-SCRIPTS = [
-    pytest.param(script, id=script.name) for script in (FOLD, CLAIM, ACK, FREEZE, CLOSE, SINCE, RECALL, TRY)
-]
+SCRIPTS = [pytest.param(script, id=script.name) for script in (FOLD, CLAIM, ACK, FREEZE, CLOSE, TRY)]
 
 
 def words_of(script: Script) -> set[str]:
@@ -132,8 +130,6 @@ PROVOKED: dict[str, dict[str, Callable[[Group], Awaitable[str]]]] = {
         "lost": close_lost,
         "newer-epoch": close_newer_epoch,
     },
-    "since": {},
-    "recall": {},
     "try": {},
 }
 CASES = [
@@ -178,7 +174,7 @@ def test_every_argument_of_a_header_is_read(script: Script) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
     code = script.body.replace(text, "")
     read = {int(n) for n in re.findall(r"ARGV\[(\d+)\]", code)}
-    repeated = {FOLD: set(), CLAIM: {3}, ACK: {9}, RECALL: {2}}.get(script, set())
+    repeated = {FOLD: set(), CLAIM: {3}, ACK: {9}}.get(script, set())
     assert read | repeated == set(numbers)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from redis.exceptions import RedisError
-from tests.harness.folding import CLUSTER, OPENED, T0, Group, alert, signal, signals
+from tests.harness.folding import CLUSTER, OPENED, T0, Group, signal, signals
 
 from lab.process import ServerError
 from lab.valkey import Valkey, ValkeyCluster
@@ -124,19 +124,6 @@ async def test_every_partition_of_a_cluster_holds_a_storm_from_opening_to_closin
         assert (await group.fold(signal(2), at=3000)).epoch == 2
         assert await group.discard(await group.look(at=3000)) is CloseWord.CLOSED
     assert await cluster_store.open_groups() == set()
-
-
-async def test_alerts_of_every_partition_of_a_cluster_are_recalled(cluster_store: StormStore) -> None:
-    groups = groups_on(cluster_store)
-    for group in groups:
-        await group.fold(alert("a"))
-    for group in groups[32:]:
-        await group.freeze_and_close(at=10)
-    asked = [alert("a"), alert("b"), alert("a", 1)]
-    found = await cluster_store.recall({group.group_hash: asked for group in groups})
-    assert {
-        group_hash: (known.epoch, known.closed, known.counted) for group_hash, known in found.items()
-    } == {group.group_hash: (1, group.partition >= 32, [True, False, False]) for group in groups}
 
 
 async def test_many_resources_and_instances_stay_on_the_node_of_their_partition(

@@ -24,7 +24,6 @@ from lab.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.replies import AckWord, CloseWord, Folded, FoldWord, FreezeWord
 from stormfold.fold.store import CLAIM_MS, KNOW_SECONDS, REMEMBER_SECONDS
-from stormfold.model.arrival import Stream
 from stormfold.model.storm import State
 
 # --- claim
@@ -280,7 +279,7 @@ async def test_next_epoch_begins_from_nothing(group: Group) -> None:
     await group.freeze_and_close(at=10)
     await group.fold(signal(11, seen_ms=T0 + 1))
     storm = await group.look(at=10)
-    assert storm == replace(OPENED, terms=group.terms, epoch=2, through=11, since={Stream.SIGNALS: 11})
+    assert storm == replace(OPENED, terms=group.terms, epoch=2, through=11)
 
 
 async def test_closed_storm_counts_none_of_its_signals_again(group: Group) -> None:

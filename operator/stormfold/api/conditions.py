@@ -21,7 +21,6 @@ class ConditionType(StrEnum):
     CLOSED = "Closed"
     EXACT = "Exact"
     ACCEPTED = "Accepted"
-    OVERFLOWED = "Overflowed"
 
 
 class ConditionStatus(StrEnum):
@@ -350,19 +349,6 @@ class Reason(StrEnum):
         ),
     )
     VALID = ("Valid", "Accepted is True", "The policy is in force.")
-    OPEN_STORMS_WITHIN_LIMIT = (
-        "OpenStormsWithinLimit",
-        "Overflowed is False",
-        "Each group that has a storm has a request of its own.",
-    )
-    OPEN_STORMS_REACHED = (
-        "OpenStormsReached",
-        "Overflowed is True",
-        (
-            "There were more groups than `limits.openStorms`: further ones share a request, whose "
-            "`spec.overflow` is true."
-        ),
-    )
     OWNERS_NOT_READABLE = (
         "OwnersNotReadable",
         "Accepted is True",

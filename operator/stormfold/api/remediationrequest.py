@@ -54,8 +54,6 @@ class RemediationRequestSpec(ApiModel):
     """Which storm of this group it is: 1, 2, 3 and so on."""
     group: Annotated[tuple[GroupValue, ...], Field(max_length=8, json_schema_extra=as_map("key"))] = ()
     """What all signals of the storm have in common."""
-    overflow: bool = False
-    """True: this request collects the groups beyond the policy's limits.openStorms."""
     policy_ref: PolicyRef
     """The policy under which the storm opened."""
     policy: PolicySpec
@@ -101,13 +99,11 @@ class SignalCounts(ApiModel):
     lost them. Whether the total is exact says the condition Exact."""
 
 
-class VersionSpan(ApiModel):
+class Counted(ApiModel):
     """What of the Signals, or of the Events, is counted."""
 
     resource_version: Annotated[str, Field(pattern="^[0-9]{1,19}$", max_length=19)]
     """The resourceVersion of the newest that was counted: those up to it are in the numbers."""
-    first_resource_version: Annotated[str, Field(pattern="^[0-9]{1,19}$", max_length=19)] | None = None
-    """That of the oldest that this storm has counted, if it has counted any."""
 
 
 class Continuation(ApiModel):
@@ -131,9 +127,9 @@ class Continuation(ApiModel):
     """How many of the instances that fire are alerts of a webhook."""
     left_out: Count = 0
     """The most alerts that a sender says it has left out of a post."""
-    counted_signals: VersionSpan | None = None
+    counted_signals: Counted | None = None
     """Up to which Signals these numbers hold them."""
-    counted_events: VersionSpan | None = None
+    counted_events: Counted | None = None
     """Up to which Events."""
 
 

@@ -151,8 +151,8 @@ class Limits(ApiModel):
     """How many affected resources a request lists, with exact counts. Beyond that they are only counted,
     approximately."""
     open_storms: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """How many storms of this policy may be open at once, in each namespace in which it makes requests.
-    Further groups share one overflow request there."""
+    """How many storms of this policy may be open at once, in each namespace in which it makes
+    requests."""
 
 
 class BelowThreshold(StrEnum):
@@ -270,8 +270,7 @@ class PolicyStatus(ApiModel):
     observed_generation: Count | None = None
     """Generation of the spec that this status is about."""
     conditions: Conditions = ()
-    """Accepted: whether the policy is in force, and if not, why. Overflowed: whether there are more groups
-    than limits.openStorms, so that some share a request."""
+    """Accepted: whether the policy is in force, and if not, why."""
 
 
 class StormPolicy(Resource):

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 import orjson
 
 from stormfold.fold.resources import common_prefix, encoded_resource, resource_base, resource_field
-from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Stream
+from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef
 from stormfold.model.storm import Seed, State, Terms
 
 CLOSED_FOLDED = 2**53 - 1
 """With this much folded a closed request is newer than whatever Redis has of its epoch."""
-
-FIRST = {Stream.SIGNALS: "i", Stream.EVENTS: "ie"}
-"""The field with the oldest of a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +27,6 @@ class Fold:
     """Places of those of which the caller is sure that no request holds them, if the storm has `basis` as
     origin."""
     basis: str = ""
-    doubtful: frozenset[int] = frozenset()
-    """Places of alerts that another group may have counted."""
     known_epoch: int = 0
     """The epoch that Redis must know; 0: the caller knows of no storm."""
     known_folded: int = 0
@@ -65,12 +60,12 @@ def fold_args(fold: Fold, incarnation: str) -> list[str | int]:
     return args
 
 
-def _signal_args(arrival: Arrival, *, sure: bool, doubtful: bool) -> tuple[str | int, ...]:
+def _signal_args(arrival: Arrival, *, sure: bool) -> tuple[str | int, ...]:
     """What fold.lua is told of one signal, as its header says."""
     ref = arrival.ref
     instance: str | int = ""
     if isinstance(ref, AlertRef):
-        version, flags = ref.starts_ms, f"a{arrival.firing + 2 * sure + 4 * doubtful}"
+        version, flags = ref.starts_ms, f"a{arrival.firing + 2 * sure}"
         if ref.left_out:
             flags += f",{ref.left_out}"
     else:
@@ -93,7 +88,7 @@ def _each_args(fold: Fold) -> list[str | int]:
     """All signals one by one."""
     args: list[str | int] = [len(fold.arrivals), 0]
     for place, arrival in enumerate(fold.arrivals):
-        args += _signal_args(arrival, sure=place in fold.sure, doubtful=place in fold.doubtful)
+        args += _signal_args(arrival, sure=place in fold.sure)
     return args
 
 
@@ -194,7 +189,6 @@ def seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | i
         **_floors(seed),
         **({"p": seed.through} if seed.through else {}),
         **({"pe": seed.event_through} if seed.event_through else {}),
-        **{FIRST[Stream(stream)]: version for stream, version in seed.since.items()},
     }
     resources = {encoded_resource(target): signals for target, signals in seed.resources.items()}
     base = resource_base(next(iter(resources), ""))

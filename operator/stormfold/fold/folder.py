@@ -41,10 +41,6 @@ class RequestView(Protocol):
         """Where it lies."""
 
     @property
-    def overflow(self) -> bool:
-        """Whether it counts what is beyond limits.openStorms."""
-
-    @property
     def closed(self) -> bool:
         """Whether it is over for good."""
 
@@ -52,24 +48,12 @@ class RequestView(Protocol):
     def position(self) -> RequestPosition:
         """How much of which incarnation it holds."""
 
-    @property
-    def since(self) -> dict[str, int]:
-        """Stream → the oldest resourceVersion that it has counted."""
-
 
 class Folder:
     """Takes arrivals in and tells, once each, what became of them."""
 
-    def __init__(
-        self,
-        store: StormStore,
-        router: Router,
-        requests: Requests,
-        deadlines: Deadlines,
-        overflow_changed: asyncio.Event,
-    ) -> None:
-        """`overflow_changed` is set when an overflow storm has opened or gone."""
-        self.storms = Storms(requests, overflow_changed)
+    def __init__(self, store: StormStore, router: Router, requests: Requests, deadlines: Deadlines) -> None:
+        self.storms = Storms()
         self._requests = requests
         self._queue = Queue(router, self.storms)
         self._folding = Folding(store, self._queue, self.storms, requests, deadlines)
@@ -118,18 +102,13 @@ class Folder:
         """Take over storms found at start: in Redis (`group_hashes`), or as open requests."""
         for group_hash in group_hashes:
             if not self.storms.is_open(group_hash):
-                self.storms.open(group_hash, None, "", overflow=False)
+                self.storms.open(group_hash, None, "")
         for request in requests:
-            known = self.storms.get(request.group_hash)
-            storm = self._open(request)
-            if known:
-                storm.reaches(known.since)  # that of its request, which was observed
+            self._open(request)
             self.look_again(request.group_hash)
 
     def _open(self, request: RequestView) -> Storm:
-        storm = self.storms.open(
-            request.group_hash, request.version, request.namespace, overflow=request.overflow
-        )
+        storm = self.storms.open(request.group_hash, request.version, request.namespace)
         storm.request_epoch = request.position.epoch
         return storm
 
@@ -173,8 +152,6 @@ class Folder:
             storm = self._open(request)
         storm.delay = ""
         storm.request_epoch = max(storm.request_epoch, held.epoch)
-        if not request.closed and storm.epoch <= held.epoch:
-            storm.reaches(request.since)
         verdict: Verdict | None = None
         while storm.in_flight and storm.in_flight[0].is_in(held):
             verdict = verdict or self._requests.verdict(storm.group_hash, held.epoch)
@@ -211,7 +188,6 @@ class Folder:
         if storm is None:
             return
         storm.forget()
-        storm.since.clear()
         waiting = self._queue.take_back(storm)
         if not storm.queued and not storm.in_flight:
             self.storms.drop(storm)

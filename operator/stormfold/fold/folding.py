@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import cache
-from itertools import chain
 from typing import Protocol, TypeVar
 
 from prometheus_client import Counter, Histogram
@@ -20,16 +19,15 @@ from prometheus_client import Counter, Histogram
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.arguments import Fold
-from stormfold.fold.elsewhere import Elsewhere
 from stormfold.fold.errors import StoreError, StoreFullError
 from stormfold.fold.holding import NOT_SURE, Counted, InFlight, Storm, Sureness, places
 from stormfold.fold.patience import until_done
 from stormfold.fold.queue import Queue
-from stormfold.fold.replies import Folded, FoldWord, Recalled
+from stormfold.fold.replies import Folded, FoldWord
 from stormfold.fold.store import StormStore
 from stormfold.fold.storms import Requests, Storms
 from stormfold.model.arrival import Verdict
-from stormfold.model.group import PARTITIONS, Group, partition
+from stormfold.model.group import PARTITIONS, partition
 from stormfold.policy.routing import Routed
 
 log = logging.getLogger(__name__)
@@ -77,7 +75,6 @@ class Folding:
         self._storms = storms
         self._requests = requests
         self._deadlines = deadlines
-        self._elsewhere = Elsewhere(store, storms, requests)
         self.memory = asyncio.Event()
         """Set while Redis has memory for more."""
         self.memory.set()
@@ -103,7 +100,7 @@ class Folding:
         Only one call for a partition may be under way: each group then keeps its order.
         """
         lane = self._queue.lanes[number]
-        lane.under_way = lane.take(BATCH, self._queue.readiness(lane))
+        lane.under_way = lane.take(BATCH)
         again, lane.again = lane.again, set()
         full = len(lane.under_way) == BATCH
         if lane.under_way or again:
@@ -114,17 +111,11 @@ class Folding:
         return full
 
     async def _fold_batch(self, number: int, taken: list[Routed], again: set[str]) -> None:
-        elsewhere = await self._answered(number, lambda: self._elsewhere.find(taken))
         batches: dict[str, list[Routed]] = {
             group_hash: [] for group_hash in again if self._storms.is_open(group_hash)
         }
-        for place, routed in enumerate(taken):
-            # A group of which nothing stays is looked at all the same: it may have no storm.
-            batch = batches.setdefault(routed.group.group_hash, [])
-            if place in elsewhere.counted:
-                self._send_on(routed, *elsewhere.counted[place])
-            else:
-                batch.append(replace(routed, doubtful=True) if place in elsewhere.doubtful else routed)
+        for routed in taken:
+            batches.setdefault(routed.group.group_hash, []).append(routed)
         closing = False
         for group_hash in [group_hash for group_hash in batches if self._storms[group_hash].is_out_of_date]:
             closing = await self._fold_again(number, group_hash, batches.pop(group_hash)) or closing
@@ -138,16 +129,6 @@ class Folding:
                 )
         if closing:
             await asyncio.sleep(CLOSING_SECONDS)
-
-    def _send_on(self, routed: Routed, group: Group, known: Recalled) -> None:
-        """Let an alert go to the group that has counted it; if that storm is over, it is durable."""
-        self._storms[routed.group.group_hash].queued -= 1
-        if known.closed:
-            self._queue.release(routed, self._requests.verdict(group.group_hash, known.epoch))
-        else:
-            self._queue.give_back(routed)
-            self._queue.add(replace(routed, group=group, recalled=True))
-        self._queue.note()
 
     async def _fold_again(self, number: int, group_hash: str, batch: list[Routed]) -> bool:
         """Fold all that is in flight once more, in order and with a seed: Redis has lost the storm."""
@@ -217,16 +198,8 @@ class Folding:
         ]
         if not folds:
             return {}
-        # Of two leaders that overlap each may route such a signal to another group.
-        movable = [
-            routed.arrival
-            for routed in (chain.from_iterable(batches.values()) if self._storms.overflows else ())
-            if (routed.version.id, routed.group.request_namespace) in self._storms.overflows and routed.place
-        ]
 
         async def call() -> list[Folded]:
-            while not all(arrival.via.leading for arrival in movable):  # noqa: ASYNC110 (the clock ends a Lease)
-                await asyncio.sleep(LINGER_SECONDS)
             with FOLD_SECONDS.time():
                 # What some wait for may have become durable meanwhile, and Redis have lost it since.
                 renewed = [
@@ -267,7 +240,6 @@ class Folding:
             [routed.arrival for routed in batch],
             sure=sureness.places,
             basis=sureness.basis,
-            doubtful=places([routed.doubtful for routed in batch]),
             known_epoch=storm.epoch,
             known_folded=storm.folded,
             known_incarnation=storm.incarnation,

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -24,7 +24,6 @@ class Storm:
     version: PolicyVersion | None = None
     namespace: str = ""
     """That of its request; empty while the version is not known."""
-    overflow: bool = False
     epoch: int = 0
     """0: not folded into by this process; the next fold carries a seed."""
     request_epoch: int = 0
@@ -41,8 +40,6 @@ class Storm:
     """Why its request could not be written at the last try."""
     waits_since: float = 0.0
     """When the oldest signal in flight was folded, or folded again, by the monotonic clock."""
-    since: dict[str, int] = field(default_factory=dict)
-    """Stream → the oldest resourceVersion that went to the storm that is open, as far as is known."""
     discarded_by: float = math.inf
     """By then somebody has discarded the group, if it has stayed below its threshold."""
 
@@ -62,11 +59,6 @@ class Storm:
     def kept_as_it_says(self, verdict: Verdict) -> Verdict:
         """The verdict, with the storm's own word on how long its Signals are kept."""
         return replace(verdict, retention_ms=self.version.spec.retention_ms) if self.version else verdict
-
-    def reaches(self, since: Mapping[str, int]) -> None:
-        """Note what the open storm has counted."""
-        for stream, version in since.items():
-            self.since[stream] = min(version, self.since.get(stream, version))
 
 
 class Counted(NamedTuple):

@@ -28,9 +28,9 @@ A number that is missing is 0, and a missing text is empty; a missing `ws` is `o
 | b | base: the first listed resource, at most 64 bytes of it |
 | rs | map: each listed resource, as what differs from the base: signals about it |
 | w lw q re | folded (t + n) that the request holds, when it was written, 1 if settled, how often it was reopened |
-| p i | resourceVersions of the newest Signal counted, and of the oldest that is counted in this storm |
+| p | resourceVersion of the newest Signal counted |
 | fl | the floor at or below which no Signal is counted |
-| pe ie fle | the same for Events |
+| pe fle | the same for Events |
 | ds dr | of the last group that was discarded: which server has what was discarded, and what its signals are told |
 | k | the terms of the policy |
 | cr ct | why and when it began to close |

@@ -16,8 +16,6 @@ IDLE: tuple[tuple[scripts.Script, int, tuple[str | int, ...]], ...] = (
     (scripts.ACK, 4, ("", 0, "", 0, 0, 0, 0, 0, 0, 0, 0)),
     (scripts.FREEZE, 3, (0, "", 0, "", 0)),
     (scripts.CLOSE, 8, ("", 0, "", "closed", 0, 1, 1, 0, "")),
-    (scripts.SINCE, 1, ()),
-    (scripts.RECALL, 2, (1, "")),
 )
 """Each script, and how many keys and which arguments let it do nothing."""
 NEEDS = "stormfold needs Redis 7.0 or newer, or Valkey"

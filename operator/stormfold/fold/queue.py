@@ -4,7 +4,6 @@ namespace."""
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import chain
 
 from prometheus_client import Gauge
 
@@ -12,7 +11,7 @@ from stormfold.fairness import FairShare
 from stormfold.fold.holding import Storm
 from stormfold.fold.storms import Storms
 from stormfold.model.arrival import Arrival, Verdict
-from stormfold.model.group import PARTITIONS, PolicyId, partition
+from stormfold.model.group import PARTITIONS, partition
 from stormfold.policy.router import Router
 from stormfold.policy.routing import Routed
 
@@ -43,29 +42,15 @@ class Lane:
         self.waiting.setdefault(routed.group.group_hash, deque()).append(routed)
         self.work.set()
 
-    def put_in_order(self, group_hash: str) -> None:
-        """Put what waits of a group into the order of resourceVersions, as far as it has any."""
-
-        def version(routed: Routed) -> int:
-            return place.resource_version if (place := routed.place) else 0
-
-        self.waiting[group_hash] = deque(sorted(self.waiting[group_hash], key=version))
-
-    def take(self, limit: int, ready: Callable[[Routed], bool]) -> list[Routed]:
-        """The next arrivals, up to `TURN` of each group in its turn; of a group none behind one that is not
-        ready."""
+    def take(self, limit: int) -> list[Routed]:
+        """The next arrivals, up to `TURN` of each group in its turn."""
         taken: list[Routed] = []
-        blocked: dict[str, deque[Routed]] = {}
         while self.waiting and len(taken) < limit:
             group_hash = next(iter(self.waiting))
             waiting = self.waiting.pop(group_hash)
-            left = min(TURN, limit - len(taken))
-            while left and waiting and ready(waiting[0]):
-                taken.append(waiting.popleft())
-                left -= 1
+            taken += [waiting.popleft() for _ in range(min(TURN, limit - len(taken), len(waiting)))]
             if waiting:
-                (blocked if left else self.waiting)[group_hash] = waiting
-        self.waiting = blocked | self.waiting
+                self.waiting[group_hash] = waiting
         return taken
 
 
@@ -105,19 +90,12 @@ class Queue:
     def take_again(self, arrivals: Iterable[Arrival]) -> None:
         """Route anew what has waited for a storm to close: the next one opens under the policies of its own
         time."""
-        overflows: dict[str, Lane] = {}
         for arrival in arrivals:
             routed = self._router.route(arrival, self._storms)
             if isinstance(routed, Verdict):
                 arrival.via.durable(arrival, routed)
-                continue
-            self.add(routed)
-            if routed.group.overflow:
-                overflows[routed.group.group_hash] = self.lanes[routed.group.partition]
-        for group_hash, lane in overflows.items():
-            lane.put_in_order(
-                group_hash
-            )  # it has waited behind its own group's storm, while others came here
+            else:
+                self.add(routed)
         self.note()
 
     def add(self, routed: Routed) -> None:
@@ -125,14 +103,10 @@ class Queue:
         group = routed.group
         storm = self._storms.get(group.group_hash)
         if storm is None:
-            storm = self._storms.open(
-                group.group_hash, routed.version, group.request_namespace, overflow=group.overflow
-            )
+            storm = self._storms.open(group.group_hash, routed.version, group.request_namespace)
         elif storm.version is None:
-            self._storms.name(storm, routed.version, group.request_namespace, overflow=group.overflow)
+            storm.version, storm.namespace = routed.version, group.request_namespace
         storm.queued += 1
-        if place := routed.place:
-            storm.reaches({place.stream: place.resource_version})
         self._share.take(group.request_namespace, routed.original.places)
         self._held += 1
         self.lanes[group.partition].add(routed)
@@ -164,27 +138,3 @@ class Queue:
     def note(self) -> None:
         """More or fewer are held than before; for many at once this is called once."""
         IN_FLIGHT.set(self._held)
-
-    def readiness(self, lane: Lane) -> Callable[[Routed], bool]:
-        """Which arrivals of a lane may be folded now.
-
-        The overflow group comes last: what it has counted of a stream is taken to be all that is not in
-        groups of their own, so what came before and goes to those is folded before.
-        """
-        if not any(self._storms[group_hash].overflow for group_hash in lane.waiting):
-            return lambda routed: True
-        ahead: dict[tuple[PolicyId, str, str], int] = {}
-        for other in self.lanes:
-            for routed in (*other.under_way, *chain.from_iterable(other.waiting.values())):
-                if not routed.group.overflow and (place := routed.place):
-                    key = routed.version.id, routed.group.request_namespace, place.stream
-                    ahead[key] = min(place.resource_version, ahead.get(key, place.resource_version))
-
-        def ready(routed: Routed) -> bool:
-            place = routed.place
-            if not routed.group.overflow or place is None:
-                return True
-            first = ahead.get((routed.version.id, routed.group.request_namespace, place.stream))
-            return first is None or place.resource_version < first
-
-        return ready

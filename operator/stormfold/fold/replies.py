@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from stormfold.fold.arguments import FIRST, Fold
+from stormfold.fold.arguments import Fold
 from stormfold.fold.resources import decoded_resource, resource_of_field
-from stormfold.model.arrival import AlertRef, Arrival
 from stormfold.model.storm import Detected, Snapshot, State, Terms
 
 
@@ -68,42 +67,6 @@ class Folded:
     """Places of those that are in no request, and will be in none; their ordinals are 0."""
     discarded_as: str = ""
     """What the last group that was discarded was to be told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """What Redis knows of a group, and of some alerts in it."""
-
-    epoch: int
-    """Of its latest storm that has, or may get, a request; 0 if it knows none."""
-    closed: bool
-    """Whether that is over: then its request holds all that it has counted."""
-    incarnation: str
-    """The incarnation of that storm; empty if it is over."""
-    latest_start_ms: int
-    """What began up to then the group may have counted though Redis does not know it."""
-    counted: list[bool]
-    """Of each alert, whether the group has counted it; what was discarded is not."""
-
-
-def recalled_of(alerts: Sequence[Arrival], reply: Sequence[Any]) -> Recalled:
-    """What recall.lua says of a group."""
-    epoch, state, incarnation, latest, *known = reply
-    return Recalled(
-        epoch,
-        state == State.CLOSED,
-        incarnation,
-        latest,
-        [epoch > 0 and _has_counted(text, arrival) for arrival, text in zip(alerts, known, strict=True)],
-    )
-
-
-def _has_counted(text: str, alert: Arrival) -> bool:
-    """Whether the value of `counted`, as keys.py describes it, has the start of the alert in a storm that was
-    not discarded."""
-    assert isinstance(alert.ref, AlertRef)
-    start = str(alert.ref.starts_ms)
-    return not {start, f"{start}c"}.isdisjoint(text.split(",")[1:])
 
 
 def folded_of(fold: Fold, reply: Sequence[Any]) -> Folded:
@@ -202,7 +165,6 @@ def snapshot_of(
         revision=number("re") + 1,
         through=number("p"),
         event_through=number("pe"),
-        since={stream: version for stream, field in FIRST.items() if (version := number(field))},
         written=number("w"),
         written_ms=number("lw"),
         close_reason=fields.get("cr", ""),

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from redis.exceptions import NoScriptError
 
-NAMES = ("fold", "claim", "ack", "freeze", "close", "since", "recall", "try")
+NAMES = ("fold", "claim", "ack", "freeze", "close", "try")
 ASKS_WHO = "redis.call('INFO', 'server')"
 
 
@@ -75,4 +75,4 @@ def load(name: str) -> Script:
     return Script(name, body, len(numbers), int(again[2]) - int(again[1]) + 1 if again else 0)
 
 
-FOLD, CLAIM, ACK, FREEZE, CLOSE, SINCE, RECALL, TRY = (load(name) for name in NAMES)
+FOLD, CLAIM, ACK, FREEZE, CLOSE, TRY = (load(name) for name in NAMES)

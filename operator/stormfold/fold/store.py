@@ -5,7 +5,6 @@ be repeated), `StoreFullError` and `StoreConfigError`.
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -21,13 +20,10 @@ from stormfold.fold.replies import (
     CloseWord,
     Folded,
     FreezeWord,
-    Recalled,
     folded_of,
-    mapped,
-    recalled_of,
     snapshot_of,
 )
-from stormfold.model.arrival import Arrival, Stream
+from stormfold.model.arrival import Stream
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.storm import Snapshot
 
@@ -89,22 +85,6 @@ class StormStore:
             args += fold_args(fold, incarnation)
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
         return [folded_of(fold, reply) for fold, reply in zip(folds, replies, strict=True)]
-
-    async def recall(self, alerts: Mapping[str, Sequence[Arrival]]) -> dict[str, Recalled]:
-        """group_hash → which of some alerts that group has counted already. Those of a closed storm are known
-        for `KNOW_SECONDS` more, as after a repeat that is folded."""
-
-        async def ask(group_hash: str, asked: Sequence[Arrival]) -> Recalled:
-            key_names = [
-                keys.storm(partition(group_hash), group_hash),
-                keys.counted(partition(group_hash), group_hash),
-            ]
-            args: list[str | int] = [KNOW_SECONDS, *(arrival.occurrence for arrival in asked)]
-            return recalled_of(
-                asked, await self._run("asking for alerts counted before", scripts.RECALL, key_names, args)
-            )
-
-        return dict(zip(alerts, await asyncio.gather(*map(ask, alerts, alerts.values())), strict=True))
 
     async def claim(self, number: int, group_hashes: Sequence[str], *, now_ms: int) -> list[Snapshot]:
         """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`.
@@ -217,10 +197,11 @@ class StormStore:
         """Drop a frozen storm whose request is closed; its epoch is remembered for `REMEMBER_SECONDS`."""
         return await self._close(snapshot, "closed")
 
-    async def discard(self, snapshot: Snapshot, told: str) -> CloseWord:
+    async def discard(self, snapshot: Snapshot, told: str, *, forget_alerts: bool = False) -> CloseWord:
         """Drop a group that makes no request, unless it has grown since the snapshot; whoever folds its
-        signals again hears that they were discarded, and what they are to be told."""
-        return await self._close(snapshot, "discarded", told)
+        signals again hears that they were discarded, and what they are to be told. With `forget_alerts`, that
+        holds for its Signals and Events alone: its alerts count when they are posted again."""
+        return await self._close(snapshot, "forgotten" if forget_alerts else "discarded", told)
 
     async def make_due(self, group_hashes: Collection[str], *, now_ms: int) -> None:
         """Make storms due now, those that there are."""
@@ -268,24 +249,6 @@ class StormStore:
             for number in range(PARTITIONS):
                 pipeline.zrange(keys.due(number), 0, -1)
             return {group_hash for group_hashes in await pipeline.execute() for group_hash in group_hashes}
-
-    async def since(self, group_hashes: Collection[str]) -> dict[str, dict[str, int]]:
-        """group_hash → stream → the oldest resourceVersion that its open storm has counted."""
-        of: dict[int, list[str]] = defaultdict(list)
-        for group_hash in group_hashes:
-            of[partition(group_hash)].append(group_hash)
-        found: dict[str, dict[str, int]] = {}
-
-        async def read(number: int, some: list[str]) -> None:
-            for group_hash in some:
-                flat = await self._run(
-                    "reading since when storms count", scripts.SINCE, [keys.storm(number, group_hash)], []
-                )
-                found[group_hash] = mapped(flat)
-
-        # No more at once than there are partitions, as when batches are folded.
-        await asyncio.gather(*(read(number, some) for number, some in of.items()))
-        return found
 
     async def check_owner(self) -> None:
         """Make sure that all partitions are this cluster's, or nobody's.

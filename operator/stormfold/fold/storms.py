@@ -1,26 +1,21 @@
 """Storms: what this process knows of the storms that are open, by group."""
 
-import asyncio
 import math
 import time
-from collections import Counter as Tally
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from prometheus_client import Gauge
 
 from stormfold.fold.holding import Continuation, RequestPosition, Storm
-from stormfold.model.arrival import Span, Verdict
-from stormfold.model.group import PolicyId, partition
+from stormfold.model.arrival import Verdict
+from stormfold.model.group import partition
 from stormfold.policy.routing import OpenStorms
 from stormfold.policy.version import PolicyVersion
 
 OVERDUE_SECONDS = 10.0
 """What is in flight for this long is folded again: nothing happens if Redis kept it."""
 
-OVERFLOWS = Gauge(
-    "stormfold_overflow_storms_open", "Storms that count what is beyond limits.openStorms of a policy."
-)
 OPEN_STORMS = Gauge("stormfold_storms_open", "Groups that have a storm or wait for one.")
 
 
@@ -33,9 +28,6 @@ class Requests(Protocol):
     def continuation(self, group_hash: str) -> Continuation | None:
         """What the group's latest request says, to continue from."""
 
-    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
-        """What the group's requests that are closed have counted of a stream."""
-
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What a signal is told that the request of that epoch holds."""
 
@@ -43,14 +35,8 @@ class Requests(Protocol):
 class Storms(OpenStorms):
     """The storms that are open, or wait for their first fold; what routing asks of them."""
 
-    def __init__(self, requests: Requests, changed: asyncio.Event) -> None:
-        """`changed` is set when an overflow storm has opened or gone: a policy's condition says so."""
-        self._requests = requests
-        self._changed = changed
+    def __init__(self) -> None:
         self._storms: dict[str, Storm] = {}
-        self._open: Tally[tuple[PolicyId, str]] = Tally()
-        self.overflows: set[tuple[PolicyId, str]] = set()
-        """Policy and namespace of each overflow storm that is open."""
 
     def __getitem__(self, group_hash: str) -> Storm:
         return self._storms[group_hash]
@@ -62,31 +48,9 @@ class Storms(OpenStorms):
         """The group's storm, if it has one."""
         return self._storms.get(group_hash)
 
-    # --- what routing asks
-
     def is_open(self, group_hash: str) -> bool:
         """Whether the group has a storm, or waits for one."""
         return group_hash in self._storms
-
-    def open_count(self, policy: PolicyId, namespace: str) -> int:
-        """How many groups of a policy have one with its request in a namespace, without the overflow
-        group."""
-        return self._open[policy, namespace]
-
-    def first(self, group_hash: str, stream: str) -> int | None:
-        """The lowest resourceVersion of a stream that went to the group's open storm, if that is known."""
-        storm = self._storms.get(group_hash)
-        return storm.since.get(stream) if storm else None
-
-    def closed_spans(self, group_hash: str, stream: str) -> Sequence[Span]:
-        """What the group's last storms that are closed have counted of a stream."""
-        return self._requests.closed_spans(group_hash, stream)
-
-    # --- what others ask
-
-    def overflows_of(self, policy: PolicyId) -> list[str]:
-        """The namespaces in which a policy has an overflow storm that is open, in alphabetical order."""
-        return sorted(namespace for version, namespace in self.overflows if version == policy)
 
     def namespace_of(self, group_hash: str) -> str:
         """Where the request of a group is made; empty if that is not known."""
@@ -127,52 +91,15 @@ class Storms(OpenStorms):
                 found.append(storm.group_hash)
         return found
 
-    def count_since(self, since: Mapping[str, Mapping[str, int]]) -> None:
-        """Hear what storms in Redis have counted: group_hash → stream → the oldest resourceVersion. Routing
-        asks for it, so that whoever begins to take in must know."""
-        for group_hash, streams in since.items():
-            if storm := self._storms.get(group_hash):
-                storm.reaches(streams)
-
     # --- opening and closing
 
-    def open(
-        self, group_hash: str, version: PolicyVersion | None, namespace: str, *, overflow: bool
-    ) -> Storm:
+    def open(self, group_hash: str, version: PolicyVersion | None, namespace: str) -> Storm:
         """A storm of the group, under a version if that is known; what was known of one is replaced."""
-        known = self._storms.get(group_hash)
-        if known:
-            self.drop(known)
-        storm = self._storms[group_hash] = Storm(group_hash)
-        if version:
-            self.name(storm, version, namespace, overflow=overflow)
+        storm = self._storms[group_hash] = Storm(group_hash, version, namespace)
         OPEN_STORMS.set(len(self._storms))
         return storm
-
-    def name(self, storm: Storm, version: PolicyVersion, namespace: str, *, overflow: bool) -> None:
-        """The version of a storm, which was not known, and where its request is made."""
-        storm.version, storm.namespace, storm.overflow = version, namespace, overflow
-        if overflow:
-            self.overflows.add((version.id, namespace))
-            self._note_overflows()
-        else:
-            self._open[version.id, namespace] += 1
 
     def drop(self, storm: Storm) -> None:
         """The group has no storm any more."""
         del self._storms[storm.group_hash]
         OPEN_STORMS.set(len(self._storms))
-        if storm.version is None:
-            return
-        of = storm.version.id, storm.namespace
-        if storm.overflow:
-            self.overflows.discard(of)
-            self._note_overflows()
-            return
-        self._open[of] -= 1
-        if not self._open[of]:
-            del self._open[of]
-
-    def _note_overflows(self) -> None:
-        OVERFLOWS.set(len(self.overflows))
-        self._changed.set()

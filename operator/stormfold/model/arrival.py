@@ -8,7 +8,7 @@ from binascii import b2a_base64
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
@@ -112,32 +112,9 @@ class Stream(StrEnum):
     EVENTS = "events"
 
 
-class Place(NamedTuple):
-    """Where a Signal or Event stands in its stream."""
-
-    stream: Stream
-    resource_version: int
-
-
-class Span(NamedTuple):
-    """What a storm has counted of a stream, of all that belongs to its group: from here to there, without a
-    gap."""
-
-    first: int
-    last: int
-
-    def __contains__(self, resource_version: object) -> bool:
-        """Whether it is one of them."""
-        return isinstance(resource_version, int) and self.first <= resource_version <= self.last
-
-
 class Source(Protocol):
     """Through what arrivals come: a stream of Signals or of Events, or a webhook post. It hears what becomes
     of each."""
-
-    @property
-    def leading(self) -> bool:
-        """Whether what comes through it is ours to take in now."""
 
     def current(self, arrival: "Arrival") -> "Arrival":
         """The arrival as it is to be folded now."""
@@ -234,15 +211,6 @@ class Arrival:
         labels = self.labels
         texts = sum(map(_bytes_of, (self.name, self.fingerprint, *labels, *labels.values())))
         return 1 + (texts + LABEL_BYTES * len(labels)) // PLACE_BYTES
-
-    @property
-    def place(self) -> "Place | None":
-        """Where it stands in the order in which the groups of its policy are folded; None for an alert, which
-        has none."""
-        ref = self.ref
-        if isinstance(ref, AlertRef):
-            return None
-        return Place(Stream.EVENTS if isinstance(ref, EventRef) else Stream.SIGNALS, ref.resource_version)
 
     @property
     def instance(self) -> int:

@@ -8,9 +8,6 @@ PARTITIONS = 64
 """The shares that groups are spread over, each with a Redis hash tag of its own. A constant: keys depend on
 it."""
 
-OVERFLOW = "overflow"
-"""The only key of a policy's overflow group."""
-
 
 @dataclass(frozen=True, slots=True)
 class PolicyId:
@@ -51,7 +48,6 @@ class Group:
     policy: PolicyId
     values: tuple[tuple[str, str | None], ...]
     request_namespace: str
-    overflow: bool = False
 
     @cached_property
     def group_hash(self) -> str:

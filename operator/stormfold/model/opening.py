@@ -30,7 +30,6 @@ class Opening:
                 [group.policy.kind, group.policy.namespace, group.policy.name],
                 group.values,
                 group.request_namespace,
-                group.overflow,
                 self.policy_uid,
                 self.policy_generation,
                 self.policy_spec,
@@ -43,11 +42,9 @@ class Opening:
     @classmethod
     def decoded(cls, text: str) -> "Opening":
         """The opening that `encoded` wrote."""
-        policy, values, namespace, overflow, uid, generation, spec, name, severity, target = orjson.loads(
-            text
-        )
+        policy, values, namespace, uid, generation, spec, name, severity, target = orjson.loads(text)
         return cls(
-            Group(PolicyId(*policy), tuple((key, value) for key, value in values), namespace, overflow),
+            Group(PolicyId(*policy), tuple((key, value) for key, value in values), namespace),
             uid,
             generation,
             spec,

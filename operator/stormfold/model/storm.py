@@ -98,8 +98,6 @@ class Seed:
     """resourceVersion of the newest Signal counted: what is not above it is counted."""
     event_through: int = 0
     """The same for Events."""
-    since: Mapping[str, int] = field(default_factory=dict)
-    """Stream → resourceVersion of the oldest Signal, or Event, that this storm has counted."""
     alerts: int = 0
     """How many of the signals were alerts: nobody knows any more which."""
     repeats: int = 0
@@ -172,8 +170,6 @@ class Snapshot:
     revision: int
     through: int
     event_through: int
-    since: Mapping[str, int]
-    """Stream → resourceVersion of the oldest Signal, or Event, that it has counted."""
     written: int
     """The `folded` that the request is known to have reached; 0 before it is made."""
     written_ms: int

@@ -5,7 +5,7 @@ from functools import lru_cache
 from operator import attrgetter
 
 from stormfold.model.arrival import Arrival
-from stormfold.model.group import OVERFLOW, Group, PolicyId
+from stormfold.model.group import Group, PolicyId
 
 OWNER_KEYS = frozenset(("owner", "target.owner", "node"))
 """Entries of `groupBy` for which the arrival's `owner` or `node` must be filled in before it is routed."""
@@ -61,8 +61,3 @@ def grouper(policy: PolicyId, group_by: Sequence[str], named: str | None) -> Cal
         return group_of(request_namespace, *[pick(arrival) for pick in pickers])
 
     return group
-
-
-def overflow_group(like: Group) -> Group:
-    """The group that takes what is beyond `limits.openStorms`: one for each policy and request namespace."""
-    return Group(like.policy, ((OVERFLOW, like.request_namespace),), like.request_namespace, overflow=True)

@@ -6,7 +6,6 @@ holds of a group is what an emptied Redis is continued from.
 
 import logging
 from collections import Counter as Tally
-from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
@@ -20,16 +19,12 @@ from stormfold.api.remediationrequest import (
 )
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.holding import Continuation, RequestPosition
-from stormfold.model.arrival import Span, Verdict
+from stormfold.model.arrival import Verdict
 from stormfold.model.storm import request_name
 from stormfold.policy.router import DEFAULT_RETENTION_MS
 from stormfold.request.reading import Request, _closed_seed, opening_of, seed_of, version_of
 
 log = logging.getLogger(__name__)
-
-EARLIER = 3
-"""Of so many closed storms of a group we know what they counted, beside those whose requests are kept: no
-more of them pass between two checkpoints, unless something holds the checkpoint."""
 
 STORMS = Gauge("stormfold_storms", "RemediationRequests by phase.", ["phase"])
 
@@ -56,8 +51,6 @@ class RequestIndex:
         self._deadlines = deadlines
         self._listeners: list[Listener] = []
         self._requests: dict[str, dict[int, Request]] = {}
-        self._earlier: dict[str, deque[dict[str, Span]]] = {}
-        """group_hash → what closed storms have counted whose requests are not kept here any more."""
 
     def subscribe(self, *listeners: Listener) -> None:
         """Let them hear of each newer version that is seen."""
@@ -144,7 +137,6 @@ class RequestIndex:
             del epochs[request.epoch]
             if not epochs:
                 del self._requests[request.group_hash]
-                self._earlier.pop(request.group_hash, None)
             return
         epochs[request.epoch] = replace(known, deleted=True)
         self._deadlines.make_due([request.group_hash])
@@ -154,12 +146,7 @@ class RequestIndex:
         epochs = self._requests[group_hash]
         last = max((epoch for epoch, request in epochs.items() if request.begun), default=0)
         for epoch in [e for e, r in epochs.items() if e < last and (r.closed or r.deleted)]:
-            self._earlier.setdefault(group_hash, deque(maxlen=EARLIER)).append(epochs.pop(epoch).spans)
-
-    def closed_spans(self, group_hash: str, stream: str) -> list[Span]:
-        """What the group's last storms that are closed have counted of a stream."""
-        closed = [request.spans for request in self._requests.get(group_hash, {}).values() if request.closed]
-        return [spans[stream] for spans in (*closed, *self._earlier.get(group_hash, ())) if stream in spans]
+            del epochs[epoch]
 
     def update_gauge(self) -> None:
         """Count the requests by phase."""

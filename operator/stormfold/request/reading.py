@@ -9,10 +9,10 @@ from pydantic import TypeAdapter
 
 from stormfold.api.remediationrequest import (
     AffectedResource,
+    Counted,
     RemediationRequest,
     RemediationRequestSpec,
     RequestPhase,
-    VersionSpan,
 )
 from stormfold.api.remediationrequest import (
     Continuation as StoredContinuation,
@@ -20,7 +20,7 @@ from stormfold.api.remediationrequest import (
 from stormfold.api.resource import MAX_INT, identity_of
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.fold.holding import RequestPosition
-from stormfold.model.arrival import Span, Stream, Target
+from stormfold.model.arrival import Target
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Detected, Seed
@@ -99,11 +99,6 @@ class Request:
         return self.resource.metadata.namespace
 
     @property
-    def overflow(self) -> bool:
-        """Whether it counts what is beyond limits.openStorms."""
-        return self.resource.spec.overflow
-
-    @property
     def written_from(self) -> str:
         """Both: what a storm that is continued from it has as its origin."""
         return f"{self.incarnation}:{self.folded}"
@@ -112,24 +107,6 @@ class Request:
     def origin(self) -> str:
         """What that incarnation was itself continued from."""
         return self._continuation.origin
-
-    @property
-    def spans(self) -> dict[str, Span]:
-        """Stream → what of it this storm has counted."""
-        stored = self._continuation
-        return {
-            stream: Span(int(counted.first_resource_version), int(counted.resource_version))
-            for stream, counted in (
-                (Stream.SIGNALS, stored.counted_signals),
-                (Stream.EVENTS, stored.counted_events),
-            )
-            if counted and counted.first_resource_version
-        }
-
-    @property
-    def since(self) -> dict[str, int]:
-        """Stream → the oldest resourceVersion that this storm has counted."""
-        return {stream: span.first for stream, span in self.spans.items()}
 
     @property
     def remediation_phase(self) -> str | None:
@@ -200,7 +177,6 @@ def opening_of(request: Request) -> Opening:
             version.id,
             tuple((item.key, item.value) for item in spec.group),
             request.resource.metadata.namespace,
-            spec.overflow,
         ),
         version.uid,
         version.generation,
@@ -255,7 +231,6 @@ def seed_of(request: Request) -> Seed:
         revision=_believed(status.revision),
         through=_through(stored.counted_signals),
         event_through=_through(stored.counted_events),
-        since=request.since,
         alerts=_believed(stored.alerts),
         repeats=_believed(stored.repeats),
         firing_alerts=_believed(min(stored.firing_alerts, status.signals.firing)),
@@ -270,7 +245,7 @@ def seed_of(request: Request) -> Seed:
     )
 
 
-def _through(counted: VersionSpan | None) -> int:
+def _through(counted: Counted | None) -> int:
     return min(int(counted.resource_version), MAX_INT) if counted else 0
 
 

@@ -13,6 +13,7 @@ from stormfold.api.conditions import (
 )
 from stormfold.api.remediationrequest import (
     Continuation,
+    Counted,
     CountPrecision,
     Deadlines,
     GroupValue,
@@ -22,12 +23,11 @@ from stormfold.api.remediationrequest import (
     RemediationRequestStatus,
     RequestPhase,
     SignalCounts,
-    VersionSpan,
 )
 from stormfold.api.resource import API_VERSION
 from stormfold.api.signal import Target as ApiTarget
 from stormfold.api.stormpolicy import PolicySpec
-from stormfold.model.arrival import SEVERITIES, Stream, Target
+from stormfold.model.arrival import SEVERITIES, Target
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
 from stormfold.request import deciding
@@ -55,7 +55,6 @@ def manifest(storm: Snapshot, opening: Opening) -> dict[str, Any]:
         group_hash=storm.group_hash,
         epoch=storm.epoch,
         group=tuple(GroupValue(key=key, value=value) for key, value in group.values),
-        overflow=group.overflow,
         policy_ref=PolicyRef(
             kind=PolicyKind(policy.kind),
             name=policy.name,
@@ -149,8 +148,8 @@ def status(
             latest_start_ms=storm.latest_start_ms,
             firing_alerts=storm.firing_alerts,
             left_out=storm.left_out,
-            counted_signals=_versions(storm.through, storm.since.get(Stream.SIGNALS)),
-            counted_events=_versions(storm.event_through, storm.since.get(Stream.EVENTS)),
+            counted_signals=_counted(storm.through),
+            counted_events=_counted(storm.event_through),
         ),
     ).manifest()
     # By hand, since models of so many take as long as all the rest.
@@ -171,10 +170,8 @@ def _affected(target: Target, signals: int) -> dict[str, Any]:
     }
 
 
-def _versions(through: int, since: int | None) -> VersionSpan | None:
-    if not through:
-        return None
-    return VersionSpan(resource_version=str(through), first_resource_version=str(since) if since else None)
+def _counted(through: int) -> Counted | None:
+    return Counted(resource_version=str(through)) if through else None
 
 
 def with_findings(

@@ -52,11 +52,10 @@ class Ingest:
         self._folder = folder
         self._deadlines = deadlines
         self._policies_changed = policies_changed
-        self._lease = lease = Lease(client, namespace=settings.namespace, identity=settings.identity)
+        self._lease = Lease(client, namespace=settings.namespace, identity=settings.identity)
         self._signal_progress, self._event_progress = Progress(), Progress()
         self._signals = SignalStream(
             self._signal_progress,
-            lease,
             client=client,
             operator_namespace=settings.namespace,
             enricher=enricher,
@@ -64,9 +63,7 @@ class Ingest:
             keeper=keeper,
             recorder=recorder,
         )
-        self._events = EventStream(
-            self._event_progress, lease, client=client, enricher=enricher, folder=folder
-        )
+        self._events = EventStream(self._event_progress, client=client, enricher=enricher, folder=folder)
         self._signal_watch = ListWatch(
             client, paths.collection(Signal.plural), kind="Signal", parse=self._signals.parse
         )
@@ -138,7 +135,6 @@ class Ingest:
         """Look after what the last leader left."""
         group_hashes = await until_done(self._store.open_groups)
         self._folder.adopt(group_hashes, ())
-        self._folder.storms.count_since(await until_done(lambda: self._store.since(group_hashes)))
         await until_done(self._deadlines.take_over)
         self._policies_changed.set()
 

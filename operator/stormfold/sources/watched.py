@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
-from stormfold.kube.lease import Lease
 from stormfold.model.arrival import Arrival
 from stormfold.sources.progress import Progress
 
@@ -12,16 +11,10 @@ from stormfold.sources.progress import Progress
 class WatchedSource:
     """A stream of objects that the leader takes in."""
 
-    def __init__(self, progress: Progress, lease: Lease, *, enricher: Enricher, folder: Folder) -> None:
+    def __init__(self, progress: Progress, *, enricher: Enricher, folder: Folder) -> None:
         self._progress = progress
-        self._lease = lease
         self._enricher = enricher
         self._folder = folder
-
-    @property
-    def leading(self) -> bool:
-        """Whether the Lease is ours."""
-        return self._lease.leading
 
     def current(self, arrival: Arrival) -> Arrival:
         """The same: an occurrence stays what it is."""

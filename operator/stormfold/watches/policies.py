@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from bisect import insort
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -38,8 +37,6 @@ RESYNC_SECONDS = 60.0
 """How often policies are read without an event: deletions may be missed while disconnected."""
 GATHER_SECONDS = 0.1
 """How long events are gathered: `kubectl apply` of many policies is one change."""
-NAMED = 5
-"""Namespaces that a message names."""
 Kind = type[StormPolicy] | type[ClusterStormPolicy]
 KINDS: tuple[Kind, ...] = (StormPolicy, ClusterStormPolicy)
 MAX_POLICIES = 50
@@ -201,22 +198,9 @@ class PolicyIntake:
             observed_generation=metadata.generation,
             last_transition_time=now,
         )
-        overflow = overflowing(
-            self._storms.overflows_of(PolicyId(kind.__name__, metadata.namespace, metadata.name))
-        )
-        overflowed = Condition(
-            type=ConditionType.OVERFLOWED,
-            status=ConditionStatus.FALSE
-            if overflow.reason is Reason.OPEN_STORMS_WITHIN_LIMIT
-            else ConditionStatus.TRUE,
-            reason=overflow.reason,
-            message=overflow.message,
-            observed_generation=metadata.generation,
-            last_transition_time=now,
-        )
         after = PolicyStatus(
             observed_generation=metadata.generation,
-            conditions=set_condition(set_condition(before.conditions, accepted), overflowed),
+            conditions=set_condition(before.conditions, accepted),
         )
         if after == before:
             return
@@ -229,30 +213,9 @@ class PolicyIntake:
             self._changed.set()
             return
         about = About(API_VERSION, kind.__name__, metadata.name, metadata.namespace, metadata.uid)
-        if overflowed.status is ConditionStatus.TRUE and overflowed.reason not in {
-            c.reason for c in before.conditions
-        }:
-            log.warning(
-                "policy has more groups than openStorms",
-                extra={"policy": metadata.name, "namespace": metadata.namespace},
-            )
-            self._recorder.record(about, "Warning", overflow.reason, overflow.message)
         if fault:
             log.warning(
                 "policy not accepted",
                 extra={"policy": metadata.name, "namespace": metadata.namespace, "reason": fault.reason},
             )
             self._recorder.record(about, "Warning", fault.reason, accepted.message)
-
-
-def overflowing(namespaces: Sequence[str]) -> Fault:
-    """What is to be said of a policy that has an overflow storm in these namespaces."""
-    if not namespaces:
-        return Fault(Reason.OPEN_STORMS_WITHIN_LIMIT, "each group has a request of its own")
-    more = f" and {len(namespaces) - NAMED} more" if len(namespaces) > NAMED else ""
-    return Fault(
-        Reason.OPEN_STORMS_REACHED,
-        f"more groups than limits.openStorms in {', '.join(namespaces[:NAMED])}{more}: new ones are counted "
-        f"together in "
-        "one request there, whose spec.overflow is true, until that is closed",
-    )

@@ -285,32 +285,6 @@ async def test_repeat_of_an_alert_opens_no_storm_after_its_own_is_closed(
     assert await sender.counts() == [(1, "Closed", 5, 5, 0), (2, "Open", 1, 1, 0)]
 
 
-async def test_repeat_of_an_alert_opens_no_storm_after_the_overflow_storm_is_closed(
-    replica: NewReplica, sender: Sender
-) -> None:
-    processes = [await replica(identity=f"replica-{number}") for number in range(2)]
-    await sender.policy(window={"idle": "1s", "maxDuration": "4s"}, limits={"openStorms": 1})
-    await sender.accepted()
-    for name in ("Own", "Shared"):
-        answer = await sender.post(processes[0], sender.alerts(7, name=name))
-        assert answer == (200, {"accepted": 7, **TAKEN})
-    paths = "spec.name spec.overflow status.phase status.signals.total"
-    closed = [("Own", False, "Closed", 7), ("Shared", True, "Closed", 7)]
-
-    async def found() -> list[tuple[Any, ...]]:
-        return sorted(await sender.counts(paths))
-
-    await eventually(found, lambda seen: seen == closed, within=WITHIN_SECONDS, what=str(closed))
-    for process in processes:
-        for firing in (True, False):
-            shared = sender.alerts(7, name="Shared", firing=firing)
-            assert await sender.post(process, shared) == (200, {"accepted": 7, **TAKEN})
-    assert await found() == closed
-    answer = await sender.post(processes[1], sender.alerts(7, name="Shared", began=60))
-    assert answer == (200, {"accepted": 7, **TAKEN})
-    assert len(await found()) == 3
-
-
 async def test_alert_below_the_threshold_is_said_to_be_discarded_and_is_known_from_then_on(
     replica: NewReplica, sender: Sender
 ) -> None:

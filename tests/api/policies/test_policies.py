@@ -177,39 +177,6 @@ async def test_severity_map_decides_what_is_counted_and_grouped_but_not_what_is_
     await _come_to(scene, refused, ("Rejected", "NoPolicyMatches"))
 
 
-async def test_groups_beyond_open_storms_share_one_overflow_request(scene: Scene) -> None:
-    await scene.policy(limits={"openStorms": 2})
-    for number, name in enumerate("ABCD"):
-        await scene.pods(name, number + 1)
-    says = "group spec.overflow status.phase status.signals.total status.affectedResourceCount"
-    a, _, overflow = await scene.requests_come_to(
-        says,
-        [
-            (("A", scene.namespace), False, "Settled", 1, 1),
-            (("B", scene.namespace), False, "Settled", 2, 2),
-            ((scene.namespace,), True, "Settled", 7, 4),
-        ],
-    )
-    await scene.pods("A", 1, first=1)
-    await scene.pods("C", 1)
-    await scene.requests_come_to("status.phase status.signals.total", [("Settled", n) for n in (2, 2, 8)])
-    for request in (a, overflow):
-        await scene.remediate(request, phase="Succeeded")
-    await scene.requests_come_to(
-        "status.phase status.signals.total", [("Closed", 2), ("Settled", 2), ("Closed", 8)]
-    )
-    await scene.pods("D", 1)
-    await scene.requests_come_to(
-        says,
-        [
-            (("A", scene.namespace), False, "Closed", 2, 2),
-            (("B", scene.namespace), False, "Settled", 2, 2),
-            (("D", scene.namespace), False, "Settled", 1, 1),
-            ((scene.namespace,), True, "Closed", 8, 4),
-        ],
-    )
-
-
 FAULTY = [
     pytest.param({"match": {"names": [" Kube*"]}}, "GlobMatchesNothing", id="glob that begins with a blank"),
     pytest.param({"match": {"sources": ["[z-a]"]}}, "GlobMatchesNothing", id="glob with an empty range"),

@@ -13,8 +13,6 @@ from stormfold.fold.scripts import (
     CLOSE,
     FOLD,
     FREEZE,
-    RECALL,
-    SINCE,
     Client,
     Script,
     header,
@@ -30,8 +28,6 @@ from stormfold.fold.scripts import (
         (ACK, 4, 0),
         (FREEZE, 3, 0),
         (CLOSE, 8, 0),
-        (SINCE, 1, 0),
-        (RECALL, 2, 0),
     ],
     ids=lambda value: getattr(value, "name", None),
 )

@@ -20,7 +20,6 @@ GROUPS = st.builds(
     st.builds(PolicyId, st.text(), st.text(), st.text()),
     st.lists(st.tuples(st.text(), st.none() | st.text())).map(tuple),
     st.text(),
-    st.booleans(),
 )
 
 OPENING = Opening(
@@ -46,7 +45,7 @@ def test_terms_come_back(terms: Terms) -> None:
 
 def test_opening_is_a_compact_text() -> None:
     assert OPENING.encoded() == (
-        '[["ClusterStormPolicy","","default"],[["name","PodDown"],["labels.rack",null]],"shop",false,'
+        '[["ClusterStormPolicy","","default"],[["name","PodDown"],["labels.rack",null]],"shop",'
         '"uid-default",3,"{\\"priority\\":1}","PodDown","high",["v1","Node","worker-07",null]]'
     )
 

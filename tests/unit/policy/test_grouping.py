@@ -10,7 +10,7 @@ from tests.harness.values import ARRIVAL, DEFAULT, version
 from stormfold.api.stormpolicy import PLAIN_KEYS
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import Group, PolicyId
-from stormfold.policy.grouping import REMEMBERED, grouper, overflow_group, picker
+from stormfold.policy.grouping import REMEMBERED, grouper, picker
 
 UNTARGETED = replace(ARRIVAL, target=None)
 OWN = PolicyId("StormPolicy", "shop", "own")
@@ -95,14 +95,3 @@ def test_groups_beyond_those_remembered_keep_their_names() -> None:
     names = [group(arrival).group_hash for arrival in arrivals]
     assert [group(arrival).group_hash for arrival in arrivals] == names
     assert len(set(names)) == len(names)
-
-
-def test_overflow_group_is_one_for_each_policy_and_request_namespace() -> None:
-    group = grouper(DEFAULT, ("name", "namespace"), None)
-    one, other, elsewhere = (
-        group(arrival)
-        for arrival in (ARRIVAL, replace(ARRIVAL, name="Other"), replace(ARRIVAL, namespace="ops"))
-    )
-    assert overflow_group(one) == Group(DEFAULT, (("overflow", "shop"),), "shop", overflow=True)
-    assert overflow_group(other).group_hash == overflow_group(one).group_hash
-    assert overflow_group(elsewhere).group_hash != overflow_group(one).group_hash

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import pytest
 from tests.harness.values import ARRIVAL, cluster_version, version
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
-from stormfold.model.arrival import AlertRef, Span, Verdict
-from stormfold.model.group import Group, PolicyId
-from stormfold.policy.grouping import overflow_group
+from stormfold.model.arrival import AlertRef, Verdict
+from stormfold.model.group import Group
 from stormfold.policy.index import PolicyIndex
 from stormfold.policy.router import DEFAULT_RETENTION_MS, Router
 from stormfold.policy.routing import Routed, Routing
@@ -24,22 +22,9 @@ class Open:
     """What is open, as a value."""
 
     group_hashes: frozenset[str] = frozenset()
-    counts: Mapping[PolicyId, int] = field(default_factory=dict)
-    """How many in the namespace shop."""
-    since: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    closed: Mapping[tuple[str, str], list[Span]] = field(default_factory=dict)
 
     def is_open(self, group_hash: str) -> bool:
         return group_hash in self.group_hashes
-
-    def open_count(self, policy: PolicyId, namespace: str) -> int:
-        return self.counts.get(policy, 0) if namespace == "shop" else 0
-
-    def first(self, group_hash: str, stream: str) -> int | None:
-        return self.since.get((group_hash, stream))
-
-    def closed_spans(self, group_hash: str, stream: str) -> list[Span]:
-        return self.closed.get((group_hash, stream), [])
 
 
 NOTHING_OPEN = Open()
@@ -141,85 +126,6 @@ def test_match_sees_the_severity_as_the_signal_states_it() -> None:
     assert isinstance(Routing(PolicyIndex([mapping])).route(ARRIVAL, NOTHING_OPEN), Verdict)
 
 
-FEW = version(groupBy=["name"], limits={"openStorms": 1})
-FEW_OWN = FEW.group(ARRIVAL)
-SHARED = overflow_group(FEW_OWN)
-assert ARRIVAL.place is not None
-STREAM = ARRIVAL.place.stream
-OWN_STORM, SHARED_STORM = (FEW_OWN.group_hash, STREAM), (SHARED.group_hash, STREAM)
-BOTH = frozenset({FEW_OWN.group_hash, SHARED.group_hash})
-
-
-@pytest.mark.parametrize(
-    ("storms", "place", "goes_to"),
-    [
-        pytest.param(Open(), 10, FEW_OWN, id="nothing is open"),
-        pytest.param(Open(counts={FEW.id: 1}), 10, SHARED, id="as many as may be are open"),
-        pytest.param(Open(frozenset({SHARED.group_hash})), 10, SHARED, id="the overflow storm is open"),
-        pytest.param(Open(BOTH), 10, FEW_OWN, id="both are open"),
-        pytest.param(
-            Open(BOTH, since={OWN_STORM: 10, SHARED_STORM: 5}),
-            10,
-            FEW_OWN,
-            id="both, its own counts it",
-        ),
-        pytest.param(
-            Open(frozenset({SHARED.group_hash}), since={SHARED_STORM: 10}),
-            10,
-            SHARED,
-            id="the first in overflow",
-        ),
-        pytest.param(
-            Open(frozenset({SHARED.group_hash}), since={SHARED_STORM: 11}),
-            10,
-            FEW_OWN,
-            id="older than the overflow storm",
-        ),
-        pytest.param(
-            Open(frozenset({SHARED.group_hash}), since={SHARED_STORM: 5}, closed={OWN_STORM: [Span(3, 10)]}),
-            10,
-            FEW_OWN,
-            id="its own storm had it, and is closed",
-        ),
-        pytest.param(
-            Open(frozenset({SHARED.group_hash}), since={SHARED_STORM: 5}, closed={OWN_STORM: [Span(3, 9)]}),
-            10,
-            SHARED,
-            id="its own storm was closed before it",
-        ),
-        pytest.param(
-            Open(closed={SHARED_STORM: [Span(5, 10)]}),
-            10,
-            SHARED,
-            id="the overflow storm had it, and is closed",
-        ),
-        pytest.param(
-            Open(
-                frozenset({FEW_OWN.group_hash}), since={OWN_STORM: 12}, closed={SHARED_STORM: [Span(5, 11)]}
-            ),
-            10,
-            SHARED,
-            id="that, and its own storm opened later",
-        ),
-        pytest.param(
-            Open(counts={FEW.id: 1}, closed={SHARED_STORM: [Span(11, 20)]}),
-            10,
-            FEW_OWN,
-            id="older than an overflow storm that is closed, whatever the limit",
-        ),
-        pytest.param(
-            Open(counts={FEW.id: 1}, closed={SHARED_STORM: [Span(5, 9)]}),
-            10,
-            SHARED,
-            id="a second overflow storm",
-        ),
-    ],
-)
-def test_signal_read_again_goes_where_it_went_before(storms: Open, place: int, goes_to: Group) -> None:
-    arrival = replace(ARRIVAL, ref=replace(ARRIVAL.ref, resource_version=place))
-    assert routed(Routing(PolicyIndex([FEW])).route(arrival, storms)).group == goes_to
-
-
 def test_open_storm_goes_on_under_the_version_that_opened_it() -> None:
     before, after = cluster_version(groupBy=["name"], requestNamespace="ops"), cluster_version(generation=2)
     routing = Routing(PolicyIndex([after]), (before,))
@@ -240,45 +146,6 @@ def test_open_storm_of_a_deleted_policy_goes_on() -> None:
     routing = Routing(PolicyIndex(), (before,))
     assert routed(routing.route(ARRIVAL, Open(frozenset([OF_DEFAULT.group_hash])))).version is before
     assert isinstance(routing.route(ARRIVAL, NOTHING_OPEN), Verdict)
-
-
-LIMITED = cluster_version(limits={"openStorms": 2})
-OVERFLOW = overflow_group(OF_DEFAULT)
-
-
-@pytest.mark.parametrize(
-    ("storms", "expected"),
-    [
-        pytest.param(Open(counts={LIMITED.id: 1}), OF_DEFAULT, id="one below the limit"),
-        pytest.param(Open(counts={LIMITED.id: 2}), OVERFLOW, id="at the limit"),
-        pytest.param(
-            Open(frozenset([OF_DEFAULT.group_hash]), {LIMITED.id: 2}),
-            OF_DEFAULT,
-            id="a group that is open already",
-        ),
-        pytest.param(
-            Open(frozenset([OVERFLOW.group_hash]), {LIMITED.id: 0}), OVERFLOW, id="while the overflow is open"
-        ),
-        pytest.param(
-            Open(frozenset([OF_DEFAULT.group_hash, OVERFLOW.group_hash]), {LIMITED.id: 9}),
-            OF_DEFAULT,
-            id="an open group beside an open overflow",
-        ),
-    ],
-)
-def test_new_groups_beyond_the_limit_go_to_the_overflow(storms: Open, expected: Group) -> None:
-    assert routed(Routing(PolicyIndex([LIMITED])).route(ARRIVAL, storms)).group == expected
-
-
-def test_limit_counts_the_storms_of_its_own_policy() -> None:
-    storms = Open(counts={PolicyId("StormPolicy", "shop", "own"): 9})
-    assert routed(Routing(PolicyIndex([LIMITED])).route(ARRIVAL, storms)).group == OF_DEFAULT
-
-
-def test_limit_counts_the_storms_of_its_own_namespace() -> None:
-    elsewhere = replace(ARRIVAL, namespace="ops")
-    found = routed(Routing(PolicyIndex([LIMITED])).route(elsewhere, Open(counts={LIMITED.id: 9})))
-    assert found.group == LIMITED.group(elsewhere)
 
 
 # --- the router keeps the routing of the moment

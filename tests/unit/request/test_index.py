@@ -472,8 +472,7 @@ def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dic
     assert counted is not None
     assert counted.signals.total == seed.total + 1
     assert {condition.type for condition in counted.conditions} >= set(ConditionType) - {
-        ConditionType.ACCEPTED,
-        ConditionType.OVERFLOWED,
+        ConditionType.ACCEPTED
     }
 
 

@@ -296,7 +296,6 @@ SPEC: dict[str, Any] = {
     "groupHash": "0123456789abcdef",
     "epoch": 2,
     "group": [{"key": "name", "value": "PodDown"}, {"key": "labels.rack"}],
-    "overflow": False,
     "policyRef": {
         "kind": "StormPolicy",
         "name": "own",

@@ -660,7 +660,6 @@ async def test_arrival_comes_through_the_stream_that_read_it() -> None:
     outcome = stream.parse(BODY).outcome
     assert isinstance(outcome, Arrival)
     assert outcome.via is stream
-    assert stream.leading
 
 
 async def test_arrival_is_folded_without_what_has_become_durable_since_it_was_made() -> None:

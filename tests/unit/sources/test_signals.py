@@ -451,7 +451,6 @@ async def test_arrival_comes_through_the_stream_that_read_it() -> None:
     outcome = stream.parse(BODY).outcome
     assert isinstance(outcome, Arrival)
     assert outcome.via is stream
-    assert stream.leading
     assert stream.current(outcome) is outcome
 
 

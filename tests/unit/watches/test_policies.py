@@ -12,7 +12,7 @@ from stormfold.api.resource import ObjectMeta
 from stormfold.api.stormpolicy import PolicyStatus, StormPolicy
 from stormfold.policy.validation import Fault
 from stormfold.policy.version import PolicyVersion
-from stormfold.watches.policies import BEYOND, MAX_POLICIES, Accepted, Policy, examined, overflowing
+from stormfold.watches.policies import BEYOND, MAX_POLICIES, Accepted, Policy, examined
 
 METADATA = {"name": "own", "namespace": "shop", "uid": "uid-own", "generation": 3}
 
@@ -85,37 +85,3 @@ def test_no_more_is_kept_of_a_policy_than_what_it_says() -> None:
     read = Policy.read(StormPolicy, {"metadata": METADATA | large, "spec": {"priority": 5}})
     assert read == Policy.read(StormPolicy, {"metadata": METADATA, "spec": {"priority": 5}})
     assert read.version == version(generation=3, priority=5)
-
-
-@pytest.mark.parametrize(
-    ("namespaces", "finding"),
-    [
-        pytest.param(
-            [],
-            Fault(Reason.OPEN_STORMS_WITHIN_LIMIT, "each group has a request of its own"),
-            id="nowhere",
-        ),
-        pytest.param(
-            ["ops", "shop"],
-            Fault(
-                Reason.OPEN_STORMS_REACHED,
-                "more groups than limits.openStorms in ops, shop: new ones are counted together in one "
-                "request there, "
-                "whose spec.overflow is true, until that is closed",
-            ),
-            id="in some namespaces",
-        ),
-        pytest.param(
-            list("abcdefg"),
-            Fault(
-                Reason.OPEN_STORMS_REACHED,
-                "more groups than limits.openStorms in a, b, c, d, e and 2 more: new ones are counted "
-                "together in one "
-                "request there, whose spec.overflow is true, until that is closed",
-            ),
-            id="in many",
-        ),
-    ],
-)
-def test_policy_says_where_it_has_more_groups_than_storms(namespaces: list[str], finding: Fault) -> None:
-    assert overflowing(namespaces) == finding

@@ -14,7 +14,8 @@
   ARGV[2]  epoch to close
   ARGV[3]  its incarnation
   ARGV[4]  'closed': the request of a frozen storm is closed;
-           'discarded': an open group makes no request
+           'discarded': an open group makes no request;
+           'forgotten': the same, but its alerts count when they come again
   ARGV[5]  folded at which it may be discarded
   ARGV[6]  how long to remember the epoch, seconds
   ARGV[7]  how long to know its alerts and Events, and its Signals that are not trimmed yet, seconds
@@ -42,15 +43,19 @@ local server = string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%x
 local packed = redis.call('GET', storm)
 local map = packed and cmsgpack.unpack(packed)
 
--- Marks the starts of alerts that are in this storm, and in no earlier one.
-local function discard_alerts()
+-- Marks the starts of alerts that are in this storm, and in no earlier one, or forgets them.
+local function discard_alerts(forgotten)
   if (map.na or 0) == 0 then return end
   local alerts, opened = redis.call('HGETALL', counted), string.format('%.0f', map.o)
   for i = 1, #alerts, 2 do
     local head, starts = string.match(alerts[i + 1], '^(%a%d+)(,.+)$')
     if head and string.sub(head, 2) == opened then
-      local marked = string.gsub(starts .. ',', '(%d),', '%1d,')
-      redis.call('HSET', counted, alerts[i], head .. string.sub(marked, 1, -2))
+      local known = ''
+      for start, fate in string.gmatch(starts, ',(-?%d+)([cd]?)') do
+        if fate == '' and not forgotten then fate = 'd' end
+        if fate ~= '' then known = known .. ',' .. start .. fate end
+      end
+      if known == '' then redis.call('HDEL', counted, alerts[i]) else redis.call('HSET', counted, alerts[i], head .. known) end
     end
   end
 end
@@ -67,7 +72,7 @@ if not map or map.s == 'c' then
 end
 if map.e ~= epoch then return 'newer-epoch' end
 if (map.g or '') ~= incarnation then return 'moved' end
-local discarded = why == 'discarded'
+local discarded = why ~= 'closed'
 local kept = { e = epoch, s = 'c', la = map.la, ls = map.ls, ds = map.ds, dr = map.dr }
 local lost = false
 if discarded then
@@ -79,7 +84,7 @@ if discarded then
     redis.call('DEL', ids, counted)
     kept.la, kept.ds, kept.dr = map.ls, nil, nil
   else
-    discard_alerts()
+    discard_alerts(why == 'forgotten')
     discard_signals()
     kept.ds, kept.dr = server, told
   end

@@ -21,9 +21,8 @@
            how many arguments follow for its signals: m, k, and for each of m signals if k is 0:
            version, id, flags, severity 0…4, seen ms, resource or '', instance, '' of an alert. By the flags it is
              0 | 1             a Signal, resolved or firing; version is its resourceVersion
-             a0 … a7           an alert, the sum of 1 firing, 2 surely not counted, 4 maybe counted by another group;
-                               version is its start in ms. Behind a comma may follow how many alerts its sender
-                               has left out of the post: a1,7
+             a0 … a3           an alert, the sum of 1 firing, 2 surely not counted; version is its start in ms.
+                               Behind a comma may follow how many alerts its sender has left out of the post: a1,7
              e<after>,<count>,<span>  occurrences of an Event; version is its resourceVersion, span
                                the ms between its first occurrence and its latest, which is what was seen
            Where all are Signals, no two with the same id, there may be their sum; then k is 1, and follow:
@@ -205,8 +204,8 @@ end
 local function judge_alert(map, known, a, opening, basis)
   local id, flags, start = signal_args[a + 1], string.byte(signal_args[a + 2], 2) - ZERO, tonumber(signal_args[a])
   -- What the caller is sure of holds for one request: another replica may have continued the storm from a later one.
-  local fires, sure = flags % 2 == 1, flags % 4 >= 2 and basis == (map.s == 'o' and map.og or '')
-  local maybe = flags >= 4 or (not sure and start <= (map.la or 0))
+  local fires, sure = flags % 2 == 1, flags >= 2 and basis == (map.s == 'o' and map.og or '')
+  local maybe = not sure and start <= (map.la or 0)
   local alert, text = known.alerts[id], known.values[id]
   if not alert then
     local fate = text and fate_of_latest(text, signal_args[a], fires, opening)
@@ -482,12 +481,8 @@ local function next_due(map, limits)
   return math.max(window_of(map), map.o) + limits[3]
 end
 
--- Notes from where and how far a stream is counted, in the fields of that.
-local function reach(map, first, last, lowest, highest)
-  lowest, highest = tonumber(lowest), tonumber(highest)
-  map[last] = math.max(map[last] or 0, highest)
-  map[first] = math.min(map[first] or lowest, lowest)
-end
+-- Notes how far a stream is counted, in the field of that.
+local function reach(map, last, highest) map[last] = math.max(map[last] or 0, tonumber(highest)) end
 
 -- The numbers in the terms of a policy, which most storms of a batch share.
 local read_terms = {}
@@ -516,7 +511,7 @@ local function tally_of(map, new, ordinals, ids_key, beyond_key)
       a, weight, fires, maybe = item.a, item.weight, item.fires, item.maybe
       by_instance = item.what == 'event'
       if by_instance then
-        reach(map, 'ie', 'pe', signal_args[a], signal_args[a])
+        reach(map, 'pe', signal_args[a])
         happened[#happened + 1] = item
         item.time = time_of(tonumber(signal_args[a + 4]))
       else
@@ -525,7 +520,7 @@ local function tally_of(map, new, ordinals, ids_key, beyond_key)
     else
       local flags = signal_args[a + 2]
       ids[#ids + 1], ids[#ids + 2] = signal_args[a], signal_args[a + 1]
-      reach(map, 'i', 'p', signal_args[a], signal_args[a])
+      reach(map, 'p', signal_args[a])
       fires = string.byte(flags) == FIRING
     end
     total = total + weight
@@ -820,7 +815,7 @@ local function fold_storm(storm_key, ids_key, hll_key, instances_key, opening_ke
     if tally then
       ordinals[1] = folded_of(map) + 1
       tally.total, tally.others = (map.t or 0) + m, map.n or 0
-      reach(map, 'i', 'p', ARGV[sum_at + 2], ARGV[sum_at + 3])
+      reach(map, 'p', ARGV[sum_at + 3])
     else
       tally = tally_of(map, new, ordinals, ids_key, beyond_key)
     end

@@ -70,11 +70,6 @@ class Post:
         self._done = None
         self._waiting = bytearray()
 
-    @property
-    def leading(self) -> bool:
-        """Every replica takes alerts."""
-        return True
-
     def current(self, arrival: Arrival) -> Arrival:
         """The same: an alert stays what it was when it came."""
         return arrival

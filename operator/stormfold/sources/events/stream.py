@@ -16,7 +16,6 @@ from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
-from stormfold.kube.lease import Lease
 from stormfold.kube.listwatch import Change
 from stormfold.model.arrival import Arrival, EventRef, Verdict
 from stormfold.policy.matching import EVENT_SOURCE
@@ -63,7 +62,6 @@ class EventStream(WatchedSource):
     def __init__(
         self,
         progress: Progress,
-        lease: Lease,
         *,
         client: KubeClient,
         enricher: Enricher,
@@ -71,7 +69,7 @@ class EventStream(WatchedSource):
     ) -> None:
         """`progress` is of this stream alone: Events may lie in an etcd of their own. What the folder has no
         room for goes to the `backlog`, until `resume`."""
-        super().__init__(progress, lease, enricher=enricher, folder=folder)
+        super().__init__(progress, enricher=enricher, folder=folder)
         self.parse = EventParser(self)
         self.backlog: Backlog[SeenEvent] = Backlog(
             client, kind="Event", collection=paths.events, parse=self.parse

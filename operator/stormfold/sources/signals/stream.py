@@ -12,7 +12,6 @@ from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
-from stormfold.kube.lease import Lease
 from stormfold.kube.listwatch import Change, Listed
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
@@ -61,7 +60,6 @@ class SignalStream(WatchedSource):
     def __init__(
         self,
         progress: Progress,
-        lease: Lease,
         *,
         client: KubeClient,
         operator_namespace: str,
@@ -71,7 +69,7 @@ class SignalStream(WatchedSource):
         recorder: Recorder,
     ) -> None:
         """What the folder has no room for goes to the `backlog`, until `resume`."""
-        super().__init__(progress, lease, enricher=enricher, folder=folder)
+        super().__init__(progress, enricher=enricher, folder=folder)
         self._keeper = keeper
         self._recorder = recorder
         self.parse = SignalParser(operator_namespace, self)
