@@ -42,6 +42,13 @@ end."""
 _number = itertools.count(1)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker of `stage`."""
+    config.addinivalue_line(
+        "markers", "started(**spec): the operator of `stage` runs, under the team's policy with these fields"
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first."""
     places = {name: place for place, name in enumerate(LONGEST)}
@@ -312,6 +319,7 @@ async def scene(
 
 @pytest.fixture
 async def stage(
+    request: pytest.FixtureRequest,
     *,
     operator: NewOperator,
     api: Api,
@@ -321,10 +329,17 @@ async def stage(
     namespace: str,
     tmp_path: Path,
 ) -> Stage:
-    """An operator, not started yet, between a proxy of the API server and one of Redis, and a team."""
+    """An operator between a proxy of the API server and one of Redis, and a team.
+
+    With the marker `started` the team has its policy, and the operator is started; without it, neither.
+    """
     kubeconfig = api_proxy.kubeconfig(tmp_path / "proxied")
     process = await operator(kubeconfig=kubeconfig, redis_url=redis_proxy.url, start=False)
     for script in (FOLD, CLAIM, ACK, FREEZE, CLOSE):
         # So that the first call of each is the call, and not the word that the server does not know it.
         valkey.command("SCRIPT", "LOAD", script.body)
-    return Stage(process, api, api_proxy, redis_proxy, valkey, Team(api, namespace))
+    team = Team(api, namespace)
+    if markers := list(request.node.iter_markers("started")):
+        await team.policy(**{field: value for each in markers for field, value in each.kwargs.items()})
+        await process.start()
+    return Stage(process, api, api_proxy, redis_proxy, valkey, team)

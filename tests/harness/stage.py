@@ -18,7 +18,7 @@ from lab.valkey import Valkey
 
 @dataclass(frozen=True)
 class Stage:
-    """What the fixture `stage` gives; the operator is not started."""
+    """What the fixture `stage` gives; the marker `started` says whether the operator runs."""
 
     operator: OperatorProcess
     api: Api

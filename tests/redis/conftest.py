@@ -78,11 +78,17 @@ def bench(redis_servers: list[Valkey]) -> Iterator[Bench]:
 
 
 @pytest.fixture
-async def store(redis: Valkey) -> AsyncIterator[StormStore]:
-    """A store on `redis`."""
+async def connection(redis: Valkey) -> AsyncIterator[Connection]:
+    """A connection to `redis`."""
     connection = Connection.from_url(redis.url)
-    yield StormStore(connection, cluster=CLUSTER)
+    yield connection
     await connection.close()
+
+
+@pytest.fixture
+def store(connection: Connection) -> StormStore:
+    """A store on `redis`."""
+    return StormStore(connection, cluster=CLUSTER)
 
 
 @pytest.fixture

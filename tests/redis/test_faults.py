@@ -12,7 +12,7 @@ from tests.harness.folding import CLUSTER, GROUP_HASH, OPENED, Group, signal, si
 from tests.harness.redis_proxy import RedisProxy
 
 from lab.valkey import Valkey
-from stormfold.fold.connection import Connection, Memory, _check_version
+from stormfold.fold.connection import Connection, Memory, check_version
 from stormfold.fold.errors import StoreConfigError, StoreFullError, StoreMovedError, StoreUnavailableError
 from stormfold.fold.replies import AckWord
 from stormfold.fold.store import StormStore
@@ -303,10 +303,10 @@ async def test_keys_with_our_prefix_are_all_that_is_touched(server: Valkey) -> N
 
 def test_redis_before_scripts_with_a_shebang_is_refused() -> None:
     with pytest.raises(StoreConfigError) as raised:
-        _check_version({"redis_version": "6.2.14"})
+        check_version({"redis_version": "6.2.14"})
     assert str(raised.value) == "Redis is 6.2.14; stormfold needs Redis 7.0 or newer, or Valkey"
-    _check_version({"redis_version": "7.0.0"})
-    _check_version({"redis_version": "6.2.14", "valkey_version": "9.0.1"})
+    check_version({"redis_version": "7.0.0"})
+    check_version({"redis_version": "6.2.14", "valkey_version": "9.0.1"})
 
 
 async def test_nobody_at_the_address_is_unavailable(server: Valkey) -> None:

@@ -55,9 +55,9 @@ async def test_sweep_finds_what_is_due_the_earliest_first(store: StormStore) -> 
     }
 
 
-async def test_storms_of_another_cluster_are_refused(store: StormStore) -> None:
+async def test_storms_of_another_cluster_are_refused(store: StormStore, connection: Connection) -> None:
     await store.fence([7], 10)
-    stranger = StormStore(store._connection, cluster="another")
+    stranger = StormStore(connection, cluster="another")
     with pytest.raises(StoreConfigError) as raised:
         await stranger.fence(ALL, 99)
     assert str(raised.value) == (
@@ -80,24 +80,29 @@ async def test_partition_without_the_checkpoint_is_lost_to_who_fenced_it(
 
 
 @pytest.fixture
-async def cluster_store(cluster: ValkeyCluster) -> AsyncIterator[StormStore]:
+async def cluster_connection(cluster: ValkeyCluster) -> AsyncIterator[Connection]:
     connection = Connection.from_url(cluster.url.replace("redis://", "redis+cluster://"))
-    yield StormStore(connection, cluster=CLUSTER)
+    yield connection
     await connection.close()
 
 
-async def test_cluster_passes_the_check(cluster_store: StormStore) -> None:
-    await cluster_store._connection.check()
+@pytest.fixture
+def cluster_store(cluster_connection: Connection) -> StormStore:
+    return StormStore(cluster_connection, cluster=CLUSTER)
+
+
+async def test_cluster_passes_the_check(cluster_connection: Connection, cluster_store: StormStore) -> None:
+    await cluster_connection.check()
     assert (await cluster_store.memory()).ratio == 0.0
 
 
 async def test_cluster_of_which_one_node_evicts_is_refused(
-    cluster: ValkeyCluster, cluster_store: StormStore
+    cluster: ValkeyCluster, cluster_connection: Connection
 ) -> None:
     cluster.nodes[1].command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     try:
         with pytest.raises(StoreConfigError, match="maxmemory-policy is allkeys-lru"):
-            await cluster_store._connection.check()
+            await cluster_connection.check()
     finally:
         cluster.nodes[1].command("CONFIG", "SET", "maxmemory-policy", "noeviction")
 
@@ -160,10 +165,10 @@ async def test_scripts_forgotten_by_one_node_are_sent_again(
     assert totals == [2] * PARTITIONS
 
 
-async def test_call_with_keys_of_two_partitions_is_refused(cluster_store: StormStore) -> None:
+async def test_call_with_keys_of_two_partitions_is_refused(cluster_connection: Connection) -> None:
     mixed = [keys.storm(1, "a"), keys.due(2), keys.ids(1, "a"), keys.checkpoint(1)]
     with pytest.raises(StoreError), store_errors("settling"):
-        await scripts.ACK(cluster_store._client, mixed, ["a", 1, 1, 1, 0, T0, T0, "0", 0, 0, 0])
+        await scripts.ACK(cluster_connection.client, mixed, ["a", 1, 1, 1, 0, T0, T0, "0", 0, 0, 0])
 
 
 async def test_node_that_owns_both_slots_refuses_a_script_that_touches_two(cluster: ValkeyCluster) -> None:
@@ -190,6 +195,8 @@ def two_partitions_of_a_node(cluster: ValkeyCluster) -> tuple[tuple[int, int], V
     return (mine[0], mine[1]), node
 
 
-async def test_client_says_what_it_refuses(cluster_store: StormStore) -> None:
+async def test_client_says_what_it_refuses(cluster_connection: Connection) -> None:
     with pytest.raises(RedisError, match="slot"):
-        await cluster_store._client.execute_command("EVAL", "#!lua\nreturn 1", 2, keys.due(1), keys.due(2))
+        await cluster_connection.client.execute_command(
+            "EVAL", "#!lua\nreturn 1", 2, keys.due(1), keys.due(2)
+        )

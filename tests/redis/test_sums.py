@@ -10,6 +10,7 @@ from tests.harness.folding import GROUP_HASH, TERMS, Group, signal, signals
 
 from stormfold.api.signal import Severity
 from stormfold.fold.arguments import sum_args
+from stormfold.fold.connection import Connection
 from stormfold.fold.replies import Folded
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival, SignalRef
@@ -46,14 +47,16 @@ def some(chance: Random, newest: int) -> list[Arrival]:
     return chosen
 
 
-async def state_of(group: Group, at: int) -> tuple[Snapshot, list[tuple[str, float]]]:
+async def state_of(group: Group, connection: Connection, at: int) -> tuple[Snapshot, list[tuple[str, float]]]:
     """The storm, but for its group_hash, and the ids that are known."""
-    ids = await group.store._client.zrange(group.ids_key, 0, -1, withscores=True)
+    ids = await connection.client.zrange(group.ids_key, 0, -1, withscores=True)
     return replace(await group.look(at=at), group_hash=""), ids
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_sum_counts_what_its_signals_count_one_by_one(store: StormStore, seed: int) -> None:
+async def test_sum_counts_what_its_signals_count_one_by_one(
+    store: StormStore, connection: Connection, seed: int
+) -> None:
     assert partition(OTHER) == partition(GROUP_HASH)
     chance = Random(seed)
     summed, each = Group(store, GROUP_HASH, TERMS_OF_FEW), Group(store, OTHER, TERMS_OF_FEW)
@@ -71,7 +74,7 @@ async def test_sum_counts_what_its_signals_count_one_by_one(store: StormStore, s
         if not got.open:  # all of them are known from before
             continue
         known, incarnation = (got.epoch, got.folded), got.incarnation
-        assert await state_of(summed, at) == await state_of(each, at)
+        assert await state_of(summed, connection, at) == await state_of(each, connection, at)
         what = chance.choice(["", "", "ack", "close", "discard"])
         if what == "close":
             for group in (summed, each):

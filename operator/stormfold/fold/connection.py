@@ -212,7 +212,7 @@ class Connection:
             mode = info.get("redis_mode") or info.get("server_mode")
             if mode == "sentinel" or (mode == "cluster" and not self.is_cluster):
                 raise StoreConfigError(_other_kind(mode))
-            _check_version(info)
+            check_version(info)
         infos = await self._infos("memory", "asking Redis for maxmemory-policy") or [{}]
         for policy in (str(info.get("maxmemory_policy", "")) for info in infos):
             if policy not in {"", "noeviction"}:
@@ -249,7 +249,12 @@ class Connection:
             await self._sentinels.aclose()
 
 
-def _check_version(info: Mapping[str, Any]) -> None:
+def check_version(info: Mapping[str, Any]) -> None:
+    """Nothing, if the server that says this of itself in INFO is new enough.
+
+    Raises:
+        StoreConfigError: it is not.
+    """
     if "valkey_version" in info:
         return
     version = str(info.get("redis_version", ""))

@@ -184,7 +184,7 @@ class KubeClient:
             answer = await self._exchanged(call, headers)
             if 200 <= answer.status < 300:
                 return answer
-            error = error_of(f"{method} {path}", answer.status, _parsed(answer.body))
+            error = error_of(f"{method} {path}", answer.status, parsed(answer.body))
             if error.status == 429:
                 self._throttled_at = time.monotonic()
             if error.status != 429 or attempt == THROTTLED_TRIES:
@@ -274,7 +274,7 @@ class KubeClient:
             ) as response:
                 REQUESTS.labels(method="GET", code=response.status).inc()
                 if response.status >= 400:
-                    error = error_of(f"WATCH {path}", response.status, _parsed(await response.read()))
+                    error = error_of(f"WATCH {path}", response.status, parsed(await response.read()))
                     if error.status == 429:
                         await asyncio.sleep(retry_after(response.headers))
                     raise error
@@ -335,7 +335,8 @@ def _object(doing: str, data: bytes) -> dict[str, Any]:
     return payload if isinstance(payload, dict) else {}
 
 
-def _parsed(data: bytes) -> Any:
+def parsed(data: bytes) -> Any:
+    """What an answer says, whatever it is: the beginning of a text is a message."""
     try:
         return read_json(data) if data else {}
     except orjson.JSONDecodeError:

@@ -205,7 +205,7 @@ class Exchanges:
         Raises:
             OSError: no connection, or it ended before the answer did.
         """
-        text = self._text(call)
+        text = self.text(call)
         async with self._slots:
             connection = self._take()
             if connection is not None:
@@ -229,7 +229,8 @@ class Exchanges:
         while self._kept:
             self._kept.pop().abort()
 
-    def _text(self, call: Call) -> bytes:
+    def text(self, call: Call) -> bytes:
+        """The request of a call, as it is sent."""
         target = self._prefix + quote(call.path, safe="/:@!$&'()*+,;=")
         if call.query:
             target += "?" + urlencode(call.query)

@@ -14,6 +14,8 @@ from tests.harness.team import Team
 
 from stormfold.fold.scripts import ACK, FOLD, Script
 
+pytestmark = pytest.mark.started
+
 
 async def marked(team: Team, api: Api) -> int:
     """How many of the team's Signals say where they went."""
@@ -22,8 +24,6 @@ async def marked(team: Team, api: Api) -> int:
 
 async def test_checkpoint_is_never_ahead_of_a_signal_that_no_request_holds(stage: Stage) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     held = create(stage, "trouble", "before")
     made = await team.report("trouble", 6)
     await eventually(
@@ -49,8 +49,6 @@ async def test_metadata_edited_while_the_operator_is_down_is_no_new_signal(
     stage: Stage, kubectl: Kubectl
 ) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     await team.report("trouble", 12)
     await team.counted("trouble")
     await eventually(lambda: marked(team, stage.api), lambda count: 0 < count < 12, what="some are marked")
@@ -67,8 +65,6 @@ async def test_metadata_edited_before_the_next_leader_reads_it_is_no_new_signal(
     stage: Stage, kubectl: Kubectl
 ) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     marks = stage.api_proxy.hold("PATCH", r"/signals/[^/]+/status", times=None)
     made = await team.report("trouble", 12)
     await team.counted("trouble")
@@ -103,8 +99,6 @@ async def test_metadata_edited_right_after_the_count_is_no_new_signal(
     which: Script, stage: Stage, kubectl: Kubectl
 ) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     held = script(which)(stage, "trouble", "after")
     await team.report("trouble", 12)
     await stage.kill_at(held)
@@ -118,8 +112,6 @@ async def test_marked_signals_edited_while_redis_is_lost_too_are_not_counted_aga
     stage: Stage, kubectl: Kubectl
 ) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     await team.report("trouble", 8)
     await eventually(lambda: marked(team, stage.api), lambda count: count == 8, what="all are marked")
     stage.kill()
@@ -132,8 +124,6 @@ async def test_marked_signals_edited_while_redis_is_lost_too_are_not_counted_aga
 
 async def test_raised_generation_while_the_operator_is_down_is_counted(stage: Stage) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     made = await team.report("trouble", 8)
     await team.counted("trouble")
     stage.kill()

@@ -15,6 +15,8 @@ from stormfold.fold import keys
 from stormfold.fold.scripts import ACK, CLAIM, FOLD
 from stormfold.model.group import partition
 
+TWO_SECONDS = {"idle": "2s", "maxDuration": "1h"}
+
 
 def all_keys(valkey: Valkey) -> list[str]:
     """Every key of ours."""
@@ -23,10 +25,9 @@ def all_keys(valkey: Valkey) -> list[str]:
     return [str(key) for key in found]
 
 
+@pytest.mark.started(window={"idle": "3s", "maxDuration": "1h"})
 async def test_loss_of_anything_in_redis_leaves_one_exact_request_a_storm(stage: Stage) -> None:
     team, valkey = stage.team, stage.valkey
-    await team.policy(window={"idle": "3s", "maxDuration": "1h"})
-    await stage.operator.start()
     for name in ("emptied", "restarted", "scripts-flushed", "storm-deleted", "older-state"):
         await team.report(name, 7)
         await team.counted(name)
@@ -55,13 +56,15 @@ async def test_loss_of_anything_in_redis_leaves_one_exact_request_a_storm(stage:
 
 
 # Older data have the partition, but not the storm: no mark of it is missing.
-@pytest.mark.parametrize("lost", ["emptied", "older data"])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        pytest.param("emptied", marks=pytest.mark.started(window=TWO_SECONDS, closeAfter="6s")),
+        pytest.param("older data", marks=pytest.mark.started(window=TWO_SECONDS, closeAfter="12s")),
+    ],
+)
 async def test_lost_storm_without_a_further_signal_keeps_its_deadlines(stage: Stage, lost: str) -> None:
     team = stage.team
-    await team.policy(
-        window={"idle": "2s", "maxDuration": "1h"}, closeAfter="6s" if lost == "emptied" else "20s"
-    )
-    await stage.operator.start()
     await team.report("trouble", 7)
     await team.counted("trouble")
     (request,) = await team.requests()
@@ -84,10 +87,9 @@ async def test_lost_storm_without_a_further_signal_keeps_its_deadlines(stage: St
     assert {c["type"]: c["reason"] for c in request["status"]["conditions"]}["Closed"] == "QuietForCloseAfter"
 
 
+@pytest.mark.started(belowThreshold="Discard", threshold={"signals": 5, "within": "1m"})
 async def test_group_below_its_threshold_outlives_the_loss_of_redis(stage: Stage) -> None:
     team = stage.team
-    await team.policy(belowThreshold="Discard", threshold={"signals": 5, "within": "1m"})
-    await stage.operator.start()
     await team.report("trouble", 3)
     await eventually(
         lambda: stage.metric("stormfold_signals_folded_total"), lambda n: n == 3, what="3 folded"
@@ -114,10 +116,9 @@ async def test_cut_calls_of_scripts_are_repeated_without_harm(when: str, stage: 
     await eventually(lambda: [cut.hits for cut in cuts], lambda hits: hits == [2, 2, 2], what="6 cuts")
 
 
+@pytest.mark.started
 async def test_redis_away_is_not_ready_and_nothing_is_lost(stage: Stage) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     await team.report("trouble", 6)
     await team.counted("trouble")
     stage.redis_proxy.disconnect()
@@ -138,10 +139,9 @@ async def test_redis_away_is_not_ready_and_nothing_is_lost(stage: Stage) -> None
     await team.assert_exact()
 
 
+@pytest.mark.started
 async def test_full_redis_makes_signals_wait_and_loses_none(stage: Stage) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     await team.report("before", 6)
     await team.counted("before")
     stage.valkey.command("CONFIG", "SET", "maxmemory", "1")

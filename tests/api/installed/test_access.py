@@ -87,6 +87,21 @@ def younger_than(seconds: float) -> Callable[[str], bool]:
     return takes
 
 
+@pytest.fixture
+def plugin(request: pytest.FixtureRequest, api_proxy: ApiProxy, tmp_path: Path) -> Short:
+    """A plugin whose tokens live for an hour, or for the seconds of the parameter, and half a second longer
+    at the API server."""
+    seconds = getattr(request, "param", 3600.0)
+    api_proxy.takes = younger_than(seconds + 0.5)
+    return Short(tmp_path, seconds)
+
+
+@pytest.fixture
+def plugged(plugin: Short, api_proxy: ApiProxy, tmp_path: Path) -> Path:
+    """The kubeconfig of the proxied API server, for the plugin's user."""
+    return kubeconfig(tmp_path / "config", {"server": api_proxy.url}, plugin.user)
+
+
 Works = Callable[[OperatorProcess], Awaitable[None]]
 
 
@@ -103,30 +118,27 @@ def works(api: Api, namespace: str) -> Works:
     return check
 
 
+@pytest.mark.parametrize("plugin", [3.0], ids=["3 s"], indirect=True)
 async def test_plugin_is_asked_again_before_its_token_ends_and_nobody_meets_a_401(
-    api_proxy: ApiProxy, operator: NewOperator, works: Works, tmp_path: Path
+    plugin: Short, plugged: Path, api_proxy: ApiProxy, operator: NewOperator, works: Works
 ) -> None:
-    plugin = Short(tmp_path, 6.0)
-    api_proxy.takes = younger_than(6.5)
-    config = kubeconfig(tmp_path / "config", {"server": api_proxy.url}, plugin.user)
-    process = await operator(kubeconfig=config)
+    early = {"EARLY_SHARE": 0.3, "AGAIN_SECONDS": 0.0}
+    constants = {f"stormfold.kube.credentials.{name}": value for name, value in early.items()}
+    process = await operator(kubeconfig=plugged, constants=constants)
     began = time.monotonic()
     await eventually(plugin.called, lambda calls: calls >= 4, within=40, what="three tokens have ended")
     await works(process)
     elapsed = time.monotonic() - began
-    assert plugin.called() <= 4 + elapsed / 5.4, "more often than its tokens end"
+    assert plugin.called() <= 4 + elapsed / 2.1, "more often than its tokens end"
     assert [seen.path for seen in api_proxy.seen if seen.status == 401] == []
     assert (await process.metrics()).total("stormfold_kopf_restarts_total") == 0
 
 
 async def test_token_that_is_taken_back_is_replaced_after_a_401_by_one_call(
-    api_proxy: ApiProxy, operator: NewOperator, works: Works, tmp_path: Path
+    plugin: Short, plugged: Path, api_proxy: ApiProxy, operator: NewOperator, works: Works
 ) -> None:
-    plugin = Short(tmp_path, 3600.0)
-    api_proxy.takes = younger_than(3600.0)
-    config = kubeconfig(tmp_path / "config", {"server": api_proxy.url}, plugin.user)
     at_once = {"stormfold.kube.credentials.AGAIN_SECONDS": 0.0}
-    process = await operator(kubeconfig=config, constants=at_once)
+    process = await operator(kubeconfig=plugged, constants=at_once)
     taken_back = time.time()
     api_proxy.takes = lambda token: float(token.removeprefix("short-") or 0) > taken_back
     api_proxy.end_watches(".")
@@ -136,12 +148,9 @@ async def test_token_that_is_taken_back_is_replaced_after_a_401_by_one_call(
 
 
 async def test_401_and_a_plugin_that_fails_are_what_readiness_says_until_it_works_again(
-    api_proxy: ApiProxy, operator: NewOperator, works: Works, tmp_path: Path
+    plugin: Short, plugged: Path, api_proxy: ApiProxy, operator: NewOperator, works: Works
 ) -> None:
-    plugin = Short(tmp_path, 3600.0)
-    api_proxy.takes = younger_than(3600.0)
-    config = kubeconfig(tmp_path / "config", {"server": api_proxy.url}, plugin.user)
-    process = await operator(kubeconfig=config)
+    process = await operator(kubeconfig=plugged)
 
     async def said() -> Any:
         return json.loads((await process.get("/readyz"))[1])["problems"].get("credentials")

@@ -35,10 +35,9 @@ async def watching(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("status", [410, 429, 500, 503])
+@pytest.mark.started
 async def test_watch_that_is_refused_is_begun_again(status: int, stage: Stage) -> None:
     team, proxy = stage.team, stage.api_proxy
-    await team.policy()
-    await stage.operator.start()
     await team.report("trouble", 6)
     await watching(stage)
     refusal = proxy.respond("GET", WATCH, status, EXPIRED, headers={"Retry-After": "1"}, times=2)
@@ -51,10 +50,9 @@ async def test_watch_that_is_refused_is_begun_again(status: int, stage: Stage) -
     assert lists == (3 if status == 410 else 1)
 
 
+@pytest.mark.started
 async def test_watch_that_breaks_is_begun_again(stage: Stage) -> None:
     team, proxy = stage.team, stage.api_proxy
-    await team.policy()
-    await stage.operator.start()
     for name in ("expired", "failed", "half-a-line", "ended"):
         await team.report(name, 4)
         await watching(stage)
@@ -95,10 +93,9 @@ async def test_list_that_fails_half_way_is_begun_again(stage: Stage) -> None:
     assert [rule.hits for rule in refusals] == [1, 1, 1, 1, 1]
 
 
+@pytest.mark.started
 async def test_failed_writes_of_requests_are_repeated_without_harm(stage: Stage) -> None:
     team, proxy = stage.team, stage.api_proxy
-    await team.policy()
-    await stage.operator.start()
     creates = f"/namespaces/{team.namespace}/remediationrequests$"
     rules = []
     for name in ("throttled", "failed", "failed-after", "cut", "cut-after"):
@@ -138,10 +135,9 @@ async def test_request_that_is_there_already_is_adopted(stage: Stage) -> None:
     assert await stage.metric("stormfold_request_writes_total", operation="create", outcome="adopted") == 1
 
 
+@pytest.mark.started
 async def test_consumer_that_writes_at_the_same_time_keeps_its_words(stage: Stage) -> None:
     team, proxy = stage.team, stage.api_proxy
-    await team.policy()
-    await stage.operator.start()
     await team.report("trouble", 6)
     await team.counted("trouble")
     (request,) = await team.requests()
@@ -160,10 +156,9 @@ async def test_consumer_that_writes_at_the_same_time_keeps_its_words(stage: Stag
     assert await stage.metric("stormfold_request_writes_total", outcome="conflict") == 1
 
 
+@pytest.mark.started
 async def test_deletions_missed_while_disconnected_are_noticed(stage: Stage) -> None:
     team, proxy, api = stage.team, stage.api_proxy, stage.api
-    await team.policy()
-    await stage.operator.start()
     made = await team.report("trouble", 8)
     await team.counted("trouble")
     await watching(stage)
@@ -186,10 +181,9 @@ async def test_deletions_missed_while_disconnected_are_noticed(stage: Stage) -> 
     await team.assert_exact()
 
 
+@pytest.mark.started
 async def test_apiserver_killed_in_mid_storm_is_waited_for(stage: Stage, restart_apiserver: Restart) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     await team.report("trouble", 7)
     await restart_apiserver()
     await eventually(lambda: stage.api.list("Namespace"), within=30, what="the API answers again")
@@ -251,10 +245,9 @@ async def test_signals_of_a_namespace_that_is_being_deleted_are_kept_and_others_
     await stage.team.assert_exact()
 
 
+@pytest.mark.started
 async def test_lease_that_cannot_be_renewed_for_a_while_is_kept(stage: Stage) -> None:
     team, proxy = stage.team, stage.api_proxy
-    await team.policy()
-    await stage.operator.start()
     refused = proxy.respond("PUT", "/leases/", 500, times=3)
     await team.report("trouble", 6)
     await eventually(lambda: refused.hits, lambda hits: hits == 3, within=30, what="3 renewals failed")

@@ -61,12 +61,11 @@ async def refusing(valkey: Valkey, code: str) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("code", ["NOREPLICAS", "MISCONF", "BUSY"])
+@pytest.mark.started
 async def test_refused_writes_make_not_ready_in_the_words_of_redis_and_are_made_up_for(
     stage: Stage, code: str
 ) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     await team.report("trouble", 6)
     await team.counted("trouble")
     async with refusing(stage.valkey, code):

@@ -26,12 +26,11 @@ async def signals(stage: Stage) -> list[dict[str, Any]]:
     return list(await stage.api.list("Signal", stage.team.namespace))
 
 
+@pytest.mark.started
 async def test_sigterm_in_mid_storm_writes_what_was_taken_in_and_loses_nothing(
     stage: Stage, operator: NewOperator
 ) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     made = await team.report("trouble", 8)
     await eventually(
         lambda: stage.metric("stormfold_signals_folded_total"), lambda n: n == 8, what="8 folded"
@@ -48,10 +47,9 @@ async def test_sigterm_in_mid_storm_writes_what_was_taken_in_and_loses_nothing(
     await team.assert_exact()
 
 
+@pytest.mark.started
 async def test_checkpoint_at_the_end_is_the_newest_signal(stage: Stage, operator: NewOperator) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     await team.report("trouble", 9)
     await eventually(
         lambda: signals(stage),
@@ -70,10 +68,9 @@ async def test_checkpoint_at_the_end_is_the_newest_signal(stage: Stage, operator
     assert said == ["leading ingest"]
 
 
+@pytest.mark.started(belowThreshold="Discard", threshold={"signals": 5, "within": "1m"})
 async def test_group_that_waits_for_its_threshold_holds_nobody_up(stage: Stage) -> None:
     team = stage.team
-    await team.policy(belowThreshold="Discard", threshold={"signals": 5, "within": "1m"})
-    await stage.operator.start()
     await team.report("trouble", 3)
     await eventually(
         lambda: stage.metric("stormfold_signals_folded_total"), lambda n: n == 3, what="3 folded"
@@ -146,10 +143,9 @@ async def test_lease_is_given_back_by_one_whose_last_write_of_it_had_no_answer(
     assert (await lease(stage))[0] == ""
 
 
+@pytest.mark.started
 async def test_metrics_have_no_label_that_grows_with_what_is_watched(stage: Stage) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     await team.report("trouble", 6)
     await team.assert_exact()
     bound = {"namespace", "name", "groupHash", "uid", "pod", "policy", "storm", "resource"}

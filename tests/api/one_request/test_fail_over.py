@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from tests.api.conftest import NewOperator
 from tests.harness.stage import Stage
 
 FAIL_OVER_SECONDS = 5.0
 
 
+@pytest.mark.started
 async def test_signals_of_a_killed_leader_are_counted_by_the_next_within_five_seconds(
     stage: Stage, operator: NewOperator
 ) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     await operator(identity="standby")
     await team.report("trouble", 6)
     await team.counted("trouble")

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import pytest
 from tests.api.conftest import OPERATOR_NAMESPACE, NewOperator
-from tests.harness.api import Manifest
 from tests.harness.api_proxy import When
 from tests.harness.eventually import eventually
 from tests.harness.scene import at
@@ -22,32 +21,28 @@ LOSSES = ("kept", "emptied")
 """Of Redis. First kept: what was counted twice there would be gone once it is emptied."""
 
 STEPS = [
-    # (a storm's first signals, or later ones?, policy, steps; a script that is held holds up the others: it
-    # is last)
-    pytest.param(True, {}, {"create": create, "fold": script(FOLD)}, id="new: create and fold"),
-    pytest.param(True, {}, {"patch": call("PATCH", REQUEST), "ack": script(ACK)}, id="new: patch and ack"),
-    pytest.param(True, {}, {"claim": script(CLAIM)}, id="new: claim"),
-    pytest.param(False, {}, {"patch": call("PATCH", REQUEST), "fold": script(FOLD)}, id="patch and fold"),
-    pytest.param(
-        False, {}, {"mark": call("PATCH", SIGNAL + "/status"), "ack": script(ACK)}, id="mark and ack"
-    ),
+    # (a storm's first signals, or later ones?, steps; a script that is held holds up the others: it is last)
+    pytest.param(True, {"create": create, "fold": script(FOLD)}, id="new: create and fold"),
+    pytest.param(True, {"patch": call("PATCH", REQUEST), "ack": script(ACK)}, id="new: patch and ack"),
+    pytest.param(True, {"claim": script(CLAIM)}, id="new: claim"),
+    pytest.param(False, {"patch": call("PATCH", REQUEST), "fold": script(FOLD)}, id="patch and fold"),
+    pytest.param(False, {"mark": call("PATCH", SIGNAL + "/status"), "ack": script(ACK)}, id="mark and ack"),
     pytest.param(
         False,
-        {"retention": "1s"},
         {"delete": call("DELETE", SIGNAL), "claim": script(CLAIM)},
+        marks=pytest.mark.started(retention="1s"),
         id="delete and claim",
     ),
-    pytest.param(False, {}, {"checkpoint": checkpoint}, id="checkpoint"),
+    pytest.param(False, {"checkpoint": checkpoint}, id="checkpoint"),
 ]
 
 
-@pytest.mark.parametrize(("opening", "policy", "steps"), STEPS)
+@pytest.mark.parametrize(("opening", "steps"), STEPS)
+@pytest.mark.started
 async def test_operator_killed_with_storms_at_their_steps_counts_each_signal_once(
-    opening: bool, policy: Manifest, steps: dict[str, Step], stage: Stage
+    opening: bool, steps: dict[str, Step], stage: Stage
 ) -> None:
     team = stage.team
-    await team.policy(**policy)
-    await stage.operator.start()
     for redis in LOSSES:
         for when in WHENS:
             names = {f"{step}-{when}-{redis}": step for step in steps}
@@ -82,12 +77,11 @@ async def renewed(stage: Stage) -> str:
 
 
 @pytest.mark.parametrize("redis", LOSSES)
+@pytest.mark.started(belowThreshold="Discard", threshold={"signals": 5, "within": "1s"})
 async def test_signals_whose_discarding_was_lost_with_the_operator_say_so_all_the_same(
     redis: str, stage: Stage
 ) -> None:
     team = stage.team
-    await team.policy(belowThreshold="Discard", threshold={"signals": 5, "within": "1s"})
-    await stage.operator.start()
     mark = stage.api_proxy.hold("PATCH", SIGNAL.format(namespace=team.namespace, name="trouble") + "/status")
     await team.report("trouble", 3)
     await eventually(mark.arrived.is_set, within=30, what="one is marked")
@@ -125,12 +119,11 @@ async def test_operator_killed_while_it_starts_counts_each_signal_once(redis: st
     await team.assert_exact()
 
 
+@pytest.mark.started
 async def test_another_operator_waits_for_the_lease_of_a_killed_one_and_counts_on(
     stage: Stage, operator: NewOperator
 ) -> None:
     team = stage.team
-    await team.policy()
-    await stage.operator.start()
     await team.report("trouble", 7)
     await team.counted("trouble")
     stage.kill()

@@ -29,12 +29,11 @@ def life(storms: list[Storm]) -> list[tuple[int, int, str]]:
 
 
 @pytest.mark.parametrize("redis", ["kept", "emptied"])
+@pytest.mark.started(window={"idle": "1m", "maxDuration": "1h"})
 async def test_operator_killed_while_it_closes_a_storm_opens_the_next_epoch_once(
     redis: str, stage: Stage
 ) -> None:
     team = stage.team
-    await team.policy(window={"idle": "1m", "maxDuration": "1h"})
-    await stage.operator.start()
     for steps, when in itertools.product(STEPS, WHENS):
         names = {f"{step}-{when}": step for step in steps}
         rules = []

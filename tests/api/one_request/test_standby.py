@@ -26,12 +26,11 @@ async def holder(stage: Stage) -> str:
 
 
 @pytest.mark.parametrize("end", ["killed", "terminated"])
+@pytest.mark.started
 async def test_standby_is_ready_and_goes_on_with_the_storm(
     stage: Stage, operator: NewOperator, end: str
 ) -> None:
     team = stage.team
-    await team.policy(idle="5s")
-    await stage.operator.start()
     await operator(identity="standby")
     assert await holder(stage) == "test-0", "a standby takes nothing away"
     await team.report("trouble", 7)

@@ -7,7 +7,7 @@ from redis._parsers import BaseParser
 from tests.harness.redis_answers import AGAIN, ANEW, ANSWERS, SLOWER, STOP
 
 from redis import exceptions as redis_errors
-from stormfold.fold.connection import Memory, _check_version
+from stormfold.fold.connection import Memory, check_version
 from stormfold.fold.errors import (
     BY_CODE,
     StoreConfigError,
@@ -121,12 +121,12 @@ def test_other_errors_pass() -> None:
     ],
 )
 def test_server_that_knows_our_scripts_is_taken(info: dict[str, str]) -> None:
-    _check_version(info)
+    check_version(info)
 
 
 def test_server_that_does_not_is_refused() -> None:
     with pytest.raises(StoreConfigError, match=r"stormfold needs Redis 7\.0 or newer, or Valkey"):
-        _check_version({"redis_version": "6.2.14"})
+        check_version({"redis_version": "6.2.14"})
 
 
 @pytest.mark.parametrize(("memory", "ratio"), [(Memory(90, 100), 0.9), (Memory(90, 0), 0.0)])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stormfold.kube import client, paths
 from stormfold.kube.access import Access
-from stormfold.kube.client import KubeClient, _parsed, error_in, lines, retry_after
+from stormfold.kube.client import KubeClient, error_in, lines, parsed, retry_after
 from stormfold.kube.errors import (
     AlreadyExistsError,
     ApiError,
@@ -165,7 +165,7 @@ def test_event_carries_an_error(event: dict[str, Any], kind: type[ApiError]) -> 
 
 
 @pytest.mark.parametrize(
-    ("data", "parsed"),
+    ("data", "expected"),
     [
         (b"", {}),
         (b'{"a":1}', {"a": 1}),
@@ -173,8 +173,8 @@ def test_event_carries_an_error(event: dict[str, Any], kind: type[ApiError]) -> 
         (b"\xff" * 300, {"message": "\ufffd" * 200}),
     ],
 )
-def test_answer_is_read_whatever_it_is(data: bytes, parsed: Any) -> None:
-    assert _parsed(data) == parsed
+def test_answer_is_read_whatever_it_is(data: bytes, expected: Any) -> None:
+    assert parsed(data) == expected
 
 
 @pytest.mark.parametrize(

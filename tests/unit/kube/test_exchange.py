@@ -171,4 +171,4 @@ async def test_connection_on_which_something_comes_unasked_is_closed() -> None:
     ],
 )
 def test_request_is_written(url: str, call: Call, text: bytes) -> None:
-    assert Exchanges(url, tls=None, limit=1)._text(call) == text
+    assert Exchanges(url, tls=None, limit=1).text(call) == text

@@ -3,18 +3,17 @@ itself."""
 
 from __future__ import annotations
 
+import gc
+from unittest import mock
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from stormfold.model.checkpoint import Checkpoint
-from stormfold.sources.progress import (
-    CREATION_MARGIN_SECONDS,
-    SWEEP,
-    Progress,
-    Taken,
-)
+from stormfold.sources import progress as module
+from stormfold.sources.progress import CREATION_MARGIN_SECONDS, SWEEP, Progress, Taken
 
 T = 1_767_225_600
 """A creation time, Unix seconds."""
@@ -141,18 +140,26 @@ def test_redis_forgets_nothing_while_something_met_at_start_may_be_mistaken_for_
     assert progress.trim() == 200
 
 
+def remembered() -> int:
+    """How many occurrences are in memory."""
+    return sum(isinstance(found, Taken) for found in gc.get_objects())
+
+
 def test_what_is_durable_does_not_pile_up_behind_what_never_is() -> None:
+    before = remembered()
     progress = begun()
     stuck = progress.take(110, generation=1, created=T)
-    for version in range(111, 111 + 3 * SWEEP):
-        progress.take(version, generation=1, created=T + version).durable = True
-    assert len(progress._in_flight) <= SWEEP + 1
+    for version in range(111, 111 + 5 * SWEEP):
+        taken = progress.take(version, generation=1, created=T + version)
+        taken.durable = taken.gone = True
+    assert remembered() - before <= 2 * (SWEEP + 1)
     assert progress.checkpoint() == Checkpoint(109, 0)
     stuck.durable = True
     assert progress.checkpoint() == Checkpoint(version, T + version - CREATION_MARGIN_SECONDS)
 
 
 def test_proven_ids_do_not_pile_up_behind_one_that_must_be_kept() -> None:
+    before = remembered()
     progress = begun()
     progress.take(110, generation=2, created=T).durable = True
     for version in range(111, 111 + 5 * SWEEP):
@@ -160,7 +167,7 @@ def test_proven_ids_do_not_pile_up_behind_one_that_must_be_kept() -> None:
         taken.durable = taken.gone = True
         progress.kept(progress.checkpoint())
         assert progress.trim() == 109
-    assert len(progress._unproven) <= SWEEP + 1
+    assert remembered() - before <= SWEEP + 2
 
 
 @pytest.mark.parametrize(
@@ -193,12 +200,16 @@ class Intake(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.sweeps_soon = mock.patch.object(module, "SWEEP", 3)
+        self.sweeps_soon.start()
         self.progress = begun(10)
-        self.progress._sweep_at = 3
         self.read = 10
         self.all: list[Taken] = []
-        self.last = Checkpoint(10)
+        self.last = self.kept = Checkpoint(10)
         self.trimmed = 10
+
+    def teardown(self) -> None:
+        self.sweeps_soon.stop()
 
     @rule(target=waiting, step=st.integers(1, 3), generation=st.integers(1, 2), age=st.integers(0, 60))
     def take(self, step: int, generation: int, age: int) -> Taken:
@@ -227,7 +238,8 @@ class Intake(RuleBasedStateMachine):
 
     @rule(target=waiting)
     def renew(self) -> object:
-        self.progress.kept(self.progress.checkpoint())
+        self.kept = self.progress.checkpoint()
+        self.progress.kept(self.kept)
         return multiple()
 
     @invariant()
@@ -244,24 +256,23 @@ class Intake(RuleBasedStateMachine):
     def nothing_is_trimmed_that_is_in_flight_unkept_or_unproven(self) -> None:
         trim = self.progress.trim()
         assert self.trimmed <= trim <= self.progress.kept_version <= self.last.resource_version
-        kept = self.progress._kept
         for taken in self.all:
             if taken.resource_version <= trim:
-                proven = taken.generation == 1 and taken.created < kept.created_before
+                proven = taken.generation == 1 and taken.created < self.kept.created_before
                 assert taken.durable
                 assert taken.gone or taken.marked or proven
         self.trimmed = trim
 
     @invariant()
     def restart_takes_all_that_is_not_durable(self) -> None:
-        successor = Reader(self.progress._kept)
+        successor = Reader(self.kept)
         for taken in self.all:
             if not taken.durable and not taken.marked and taken.resource_version > self.progress.kept_version:
                 assert not successor.counted_before(
                     taken.resource_version,
                     generation=taken.generation,
                     # A signal created late bears a late time: `age` is what clocks may differ by.
-                    created=max(taken.created, self.progress._kept.created_before),
+                    created=max(taken.created, self.kept.created_before),
                     edited=True,
                     marked=False,
                 )
