@@ -23,6 +23,8 @@ from lab.process import Server, Started, free_port
 
 START_SECONDS = 60.0
 """Within this each of the servers must answer; on an idle machine it takes 3 s."""
+COLLECTED_SELDOM = {"GOGC": "400"}
+"""For kube-apiserver: a fifth less CPU for each write, and 100 MB more memory at rest."""
 
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -97,7 +99,10 @@ class ControlPlane(Started):
         ready."""
         binary = self._binaries.kube_apiserver
         self._apiserver = Server(
-            "kube-apiserver", [binary, *self._apiserver_flags()], self.directory / "kube-apiserver.log"
+            "kube-apiserver",
+            [binary, *self._apiserver_flags()],
+            self.directory / "kube-apiserver.log",
+            COLLECTED_SELDOM,
         )
         self._apiserver.wait_until(self._ready, within_seconds=START_SECONDS)
         self.write_kubeconfig(self.kubeconfig)

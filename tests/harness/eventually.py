@@ -12,7 +12,10 @@ import aiohttp
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.05
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.25
+PAUSE_SHARE = 0.08
+"""Of what was waited so far, each pause has so much: each look costs the server that it asks, and what takes
+long may be seen a little late."""
 NOT_YET = (OSError, TimeoutError, aiohttp.ClientError)
 """From `read` these count as seen, not as a failure: a server that is being restarted answers so."""
 
@@ -45,7 +48,7 @@ async def eventually(
     Raises:
         AssertionError: it did not come to hold in time; says `what` was waited for and what was last seen.
     """
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while True:
         seen: object
         try:
@@ -56,6 +59,7 @@ async def eventually(
             seen = value
         except NOT_YET as error:
             seen = error
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > within:
             raise AssertionError(f"not within {within:g} s: {what or 'the condition'}; last seen: {seen!r}")
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(min(FIRST_PAUSE_SECONDS + waited * PAUSE_SHARE, LONGEST_PAUSE_SECONDS))
