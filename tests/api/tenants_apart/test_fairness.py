@@ -18,7 +18,7 @@ from tests.harness.operator import OperatorProcess
 from tests.harness.stage import Stage
 from tests.harness.team import Team
 
-FLOOD = 1_000
+FLOOD = 600
 """Signals of the namespace that floods, created at full speed; `benchmarks/overload.py` has 10,000."""
 FLOODS_AT_ONCE = 20
 """Creates under way."""
@@ -34,7 +34,7 @@ turn comes at once, but whom the API server tells to wait for a second is chance
 may be told so several times."""
 MEMORY_MB = 40.0
 """By this much the operator may grow meanwhile."""
-ROOM = 400
+ROOM = 200
 """Signals that the operator holds in these tests: half of them of one namespace."""
 SMALL_ROOM = {"stormfold.fold.queue.MAX_HELD": ROOM}
 
