@@ -56,6 +56,9 @@ class NoDeadlines:
 class NoKeeper:
     """Signals are neither marked nor deleted."""
 
+    def arrived(self, live: int) -> None:
+        """Not of interest."""
+
     def durable(self, ref: SignalRef, verdict: Verdict, stream: SignalStream) -> None:
         """Not of interest."""
 

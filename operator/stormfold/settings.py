@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     """How many Signals a second get a status that says where they went."""
     signals_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """How many counted Signals a namespace keeps at most, whatever its policy's retention; the oldest go
-    first."""
+    first. While more than 200 Signals a second arrive, deletions wait (docs/overload.md)."""
     terminal_phases: Annotated[frozenset[Phase], NoDecode] = frozenset(
         ("Succeeded", "Completed", "Failed", "Cancelled", "TimedOut", "Skipped", "Aborted")
     )

@@ -26,6 +26,12 @@ class Keeper:
 
     def __init__(self, told: list[tuple[str, object]] | None = None) -> None:
         self.told: list[tuple[str, object]] = [] if told is None else told
+        self.live: list[int] = []
+        """How many Signals there were at each arrival."""
+
+    def arrived(self, live: int) -> None:
+        """A new occurrence is taken in."""
+        self.live.append(live)
 
     def durable(self, ref: SignalRef, verdict: Verdict, stream: object) -> None:
         """Where an occurrence went."""

@@ -15,6 +15,7 @@ from tests.harness.values import ARRIVAL
 from stormfold.app import end_all
 from stormfold.kube.client import KubeClient
 from stormfold.model.arrival import SignalRef
+from stormfold.sources.signals import retention
 from stormfold.sources.signals.retention import (
     DELETIONS_AT_MOST,
     DELETIONS_AT_ONCE,
@@ -22,6 +23,7 @@ from stormfold.sources.signals.retention import (
     SWEEP,
     Retention,
 )
+from stormfold.sources.signals.rush import LIVE_AT_MOST, RUSH_SECONDS, RUSH_SIGNALS
 
 
 def ref(uid: str, namespace: str = "shop", *, generation: int = 1, version: int = 100) -> SignalRef:
@@ -168,3 +170,47 @@ async def test_more_are_deleted_at_once_while_many_wait(scene: Scene, waiting: i
     scene.client.word.set()
     await scene.come_to(*due)
     assert sample("stormfold_signals_kept") == 2
+
+
+@dataclass
+class Clock:
+    """A monotonic clock that stands still until it is moved."""
+
+    seconds: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+async def looked_at_again() -> None:
+    """Deletions that wait have looked several times whether they may begin."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+async def test_deletions_wait_while_signals_arrive_and_then_catch_up(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(retention, "time", clock)
+    monkeypatch.setattr(retention, "RUSH_WAIT_SECONDS", 0)
+    for number in range(RUSH_SIGNALS):
+        scene.retention.arrived(number)
+    for uid in ("a", "b", "c", "d"):
+        scene.retention.keep(ref(uid), 600)
+    await looked_at_again()
+    assert (scene.client.uids, sample("stormfold_signal_deletions_waiting")) == ([], 2)
+
+    clock.seconds += RUSH_SECONDS
+    await scene.come_to("a", "b")
+
+
+async def test_deletions_go_on_in_a_rush_when_the_cluster_has_many_signals(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "time", Clock())
+    for _ in range(RUSH_SIGNALS):
+        scene.retention.arrived(LIVE_AT_MOST)
+    for uid in ("a", "b", "c"):
+        scene.retention.keep(ref(uid), 600)
+    await scene.come_to("a")

@@ -219,9 +219,8 @@ class Intake:
         self.records = Records()
         self.full = ""
         """The namespace for whose requests there is no room."""
-        self.stream = signal_stream(
-            self.progress, folder=self, keeper=Keeper(self.told), records=self.records
-        )
+        self.keeper = Keeper(self.told)
+        self.stream = signal_stream(self.progress, folder=self, keeper=self.keeper, records=self.records)
 
     async def submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> str | None:
         """As the folder."""
@@ -412,6 +411,15 @@ async def test_signal_deleted_before_it_is_durable_still_holds_the_checkpoint() 
     assert intake.progress.checkpoint().resource_version == 109
     intake.conclude(REF, COUNTED)
     assert intake.progress.checkpoint().resource_version == 120
+
+
+async def test_each_new_occurrence_is_an_arrival_and_says_how_many_signals_there_are() -> None:
+    intake = Intake()
+    other, edited = version(120, metadata={"uid": "uid-2"}), version(125)
+    raised, raised_again = (version(130 + n, metadata={"generation": n}) for n in (2, 3))
+    await intake.take(Changed(version(110)), Changed(other), Changed(edited), Changed(raised))
+    await intake.take(Deleted("uid-2", 132), Changed(raised_again))
+    assert intake.keeper.live == [1, 2, 2, 1]
 
 
 async def test_signal_that_a_list_misses_is_gone() -> None:

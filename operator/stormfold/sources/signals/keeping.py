@@ -25,6 +25,10 @@ class SignalKeeper:
         """What runs for ever, by name."""
         return {**self._retention.parts(), "marks": self._marker.run()}
 
+    def arrived(self, live: int) -> None:
+        """A Signal is taken in: `live` are in the cluster now."""
+        self._retention.arrived(live)
+
     def durable(self, ref: SignalRef, verdict: Verdict, stream: Stream) -> None:
         """Say where an occurrence went, and delete it in the end. `stream` hears whether that could be
         said."""

@@ -2,7 +2,8 @@
 many.
 
 A Signal is deleted at exactly the version that was counted: one that was changed meanwhile stays, and is
-counted.
+counted. While many Signals arrive deletions wait, since the API server needs the time for creates; then they
+catch up.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ConflictError, NotFoundError
 from stormfold.model.arrival import SignalRef
+from stormfold.sources.signals.rush import Rush
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ DELETIONS_BEHIND = 100
 and without this as many a second as half of what it takes were more than could be deleted."""
 DELETIONS_AT_MOST = 32
 TICK_SECONDS = 1.0
+RUSH_WAIT_SECONDS = 0.1
+"""How often deletions that wait look whether the rush is over."""
 SWEEP = 1024
 """So many ends are kept beside those that are to come before the others, of Signals deleted earlier, are
 dropped."""
@@ -56,8 +60,13 @@ class Retention:
         self._order = itertools.count()
         self._over: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()
+        self._rush = Rush()
         self._under_way = 0
         self._ended = asyncio.Event()
+
+    def arrived(self, live: int) -> None:
+        """A Signal is taken in: `live` are in the cluster now."""
+        self._rush.arrived(time.monotonic(), live)
 
     def keep(self, ref: SignalRef, seconds: float) -> None:
         """The Signal is durable: keep it so long from now, unless its namespace has too many."""
@@ -127,6 +136,8 @@ class Retention:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 uid = await self._over.get()
+                while self._rush.holds_deletions(time.monotonic()):  # noqa: ASYNC110 (the clock ends a rush)
+                    await asyncio.sleep(RUSH_WAIT_SECONDS)
                 while self._under_way >= self._at_once():
                     self._ended.clear()
                     await self._ended.wait()

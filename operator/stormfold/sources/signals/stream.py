@@ -41,6 +41,9 @@ LIVE = Gauge("stormfold_signals_live", "Signal resources in the cluster.")
 class Keeper(Protocol):
     """Who looks after Signals that are taken in: their marks, and their deletion."""
 
+    def arrived(self, live: int) -> None:
+        """A new occurrence is taken in: `live` Signals are in the cluster now."""
+
     def durable(self, ref: SignalRef, verdict: Verdict, stream: "SignalStream") -> None:
         """Where an occurrence went. `stream` hears whether that is marked."""
 
@@ -144,6 +147,7 @@ class SignalStream(WatchedSource):
             self._drop_deferred(ref.uid)
         taken = self._progress.take(ref.resource_version, generation=ref.generation, created=seen.created)
         self._taken[ref.uid] = self._waiting[ref.uid, ref.generation] = taken
+        self._keeper.arrived(len(self._taken))
         self._keeper.changed(ref)
         if isinstance(seen.outcome, Verdict):
             # What is wrong with it the next leader sees as well.
