@@ -2,7 +2,7 @@
 PYTHON_IN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help lint format types generate verify audit test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy chaos soak bench matrix release lock clean
+.PHONY: help lint format types generate verify audit test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy chaos races soak bench matrix release lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ undeploy: .venv/.complete ## take it away again and say what is kept; PURGE=1 ke
 
 chaos: .venv/.complete controlplane ## break everything, SEEDS=10 times; SEED=7 is that one, RUN=main|sentinel|cluster (docs/chaos.md)
 	@$(PYTHON_IN)/python -m tests.chaos
+
+races: .venv/.complete controlplane ## 10,000 races of two consumers for a claim, CLAIM_RACES=10000 (docs/consumers.md)
+	@CLAIM_RACES=$${CLAIM_RACES:-10000} $(PYTHON_IN)/python -m pytest tests/api/one_request/test_claims.py -q -k race --durations=1 --timeout=3600
 
 soak: .venv/.complete controlplane ## half of what it takes for MINUTES=10: nothing may grow (docs/soak.md)
 	@$(PYTHON_IN)/python -m tests.soak

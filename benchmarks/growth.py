@@ -37,7 +37,9 @@ from stormfold.model.group import PARTITIONS, PolicyId
 from stormfold.model.storm import Snapshot
 from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
+from stormfold.request.deciding import Reported
 from stormfold.request.reconciler import Reconciler
+from stormfold.request.remediation import Phases
 from stormfold.request.schedule import Schedule
 from stormfold.request.writing import Outcome
 from stormfold.sources.progress import Progress, Taken
@@ -142,8 +144,11 @@ class Requests:
     """In the place of the API server and what is known of it: each write is done at once, and each replica
     hears of it."""
 
-    remediation_phase = None
     throttled = False
+
+    def reported(self, *_: object) -> Reported:
+        """Nothing."""
+        return Reported()
 
     def __init__(self) -> None:
         self.folders: list[Folder] = []
@@ -179,8 +184,8 @@ class Requests:
     def latest(self, group_hash: str) -> None:
         """Asked only when Redis has lost something."""
 
-    def update_gauge(self) -> None:
-        """There is none."""
+    def update_gauges(self, now_ms: int) -> None:
+        """There are none."""
 
 
 class Replicas:
@@ -217,7 +222,7 @@ class Replicas:
             folder=folder,
             schedule=schedule,
             ingest=self,
-            terminal_phases=(),
+            phases=Phases.of((), ()),
             router=router,
         )
         self.folders.append(folder)

@@ -27,6 +27,7 @@ from stormfold.probes import Probes
 from stormfold.readiness import Readiness
 from stormfold.request.index import RequestIndex
 from stormfold.request.reconciler import Reconciler
+from stormfold.request.remediation import Phases
 from stormfold.request.schedule import Schedule
 from stormfold.request.writing import RequestWriter
 from stormfold.settings import Settings
@@ -81,14 +82,15 @@ class App:
             deadlines=schedule,
             policies_changed=policies_changed,
         )
+        phases = Phases.of(settings.terminal_phases, settings.active_phases)
         self._reconciler = Reconciler(
             store,
             index,
-            RequestWriter(client, index, recorder),
+            RequestWriter(client, index, recorder, phases=phases),
             folder=folder,
             schedule=schedule,
             ingest=ingest,
-            terminal_phases=settings.terminal_phases,
+            phases=phases,
             router=router,
         )
         self._policies = policies = PolicyIntake(

@@ -75,15 +75,30 @@ class Settings(BaseSettings):
     terminal_phases: Annotated[frozenset[Phase], NoDecode] = frozenset(
         ("Succeeded", "Completed", "Failed", "Cancelled", "TimedOut", "Skipped", "Aborted")
     )
-    """Phases of status.remediation that close a storm, with commas between them. Any other phase leaves it
-    open."""
+    """Phases of status.remediation that close a request, with commas between them, in any case. Any other
+    phase leaves it open."""
+    active_phases: Annotated[frozenset[Phase], NoDecode] = frozenset(
+        (
+            "Pending",
+            "Analyzing",
+            "AwaitingApproval",
+            "InProgress",
+            "Processing",
+            "Executing",
+            "Running",
+            "Verifying",
+            "Blocked",
+        )
+    )
+    """Phases of status.remediation that say that work goes on. A phase that is neither active nor terminal is
+    named in the condition RemediationPhaseUnknown."""
     grace_seconds: Annotated[float, Field(ge=0, le=600)] = 20.0
     """How long SIGTERM waits for what was taken in to be written; keep it below
     terminationGracePeriodSeconds."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least severe messages that are logged."""
 
-    @field_validator("terminal_phases", mode="before")
+    @field_validator("terminal_phases", "active_phases", mode="before")
     @classmethod
     def _phases_in_a_text(cls, value: Any) -> Any:
         return (

@@ -14,7 +14,7 @@ from typing import Any, Self, cast
 
 from tests.harness.folding import CLUSTER, COPY_KEYS, SAVED
 from tests.harness.requests import Requests
-from tests.harness.values import T0
+from tests.harness.values import PHASES, T0
 
 from lab.valkey import Valkey
 from stormfold.api.conditions import Reason
@@ -188,7 +188,7 @@ class Replica:
         self._tell = tell
         self.index = RequestIndex(self)
         client = cast("Any", requests)
-        self._writer = RequestWriter(client, self.index, Recorder(client, identity="replica"))
+        self._writer = RequestWriter(client, self.index, Recorder(client, identity="replica"), phases=PHASES)
         router = Router()
         router.update([version], in_use=())
         self.folder = Folder(self.store, router, self, self)

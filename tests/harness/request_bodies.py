@@ -34,7 +34,13 @@ def body(
     if phase is not None:
         closed_for = Reason.QUIET_FOR_CLOSE_AFTER if phase is RequestPhase.CLOSED else None
         status = rendering.status(
-            storm, phase, closed_for=closed_for, before=(), generation=1, now_ms=T0 + 11_000
+            storm,
+            phase,
+            closed_for=closed_for,
+            before=(),
+            reported={},
+            generation=1,
+            now_ms=T0 + 11_000,
         )
         made["status"] = {key: value for key, value in status.items() if value is not None}
     if remediation is not None:

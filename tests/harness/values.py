@@ -10,9 +10,13 @@ from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
 from stormfold.model.group import PolicyId
 from stormfold.model.storm import Detected, Snapshot, State, Terms
 from stormfold.policy.version import PolicyVersion
+from stormfold.request.remediation import Phases
 
 T0 = 1_767_225_600_000
 """2026-01-01T00:00:00Z in Unix ms, when the storms of the tests begin: the beginning of a clock minute."""
+
+PHASES = Phases.of({"Succeeded", "TimedOut"}, {"InProgress", "Running"})
+"""What consumers may report."""
 
 POD = Target("v1", "Pod", "web-0", "shop")
 NODE = Target("v1", "Node", "worker-07")

@@ -31,6 +31,19 @@ DEFAULTS: dict[str, Any] = {
     "terminal_phases": frozenset(
         {"Succeeded", "Completed", "Failed", "Cancelled", "TimedOut", "Skipped", "Aborted"}
     ),
+    "active_phases": frozenset(
+        {
+            "Pending",
+            "Analyzing",
+            "AwaitingApproval",
+            "InProgress",
+            "Processing",
+            "Executing",
+            "Running",
+            "Verifying",
+            "Blocked",
+        }
+    ),
     "grace_seconds": 20.0,
     "log_level": "INFO",
 }
@@ -66,6 +79,7 @@ def test_nothing_has_to_be_set() -> None:
         ("TERMINAL_PHASES", "Merged", frozenset(["Merged"])),
         ("TERMINAL_PHASES", " Merged, In Progress,", frozenset(["Merged", "In Progress"])),
         ("TERMINAL_PHASES", "", frozenset()),
+        ("ACTIVE_PHASES", "Draining, Rebooting", frozenset(["Draining", "Rebooting"])),
         ("GRACE_SECONDS", "0.5", 0.5),
         ("LOG_LEVEL", "DEBUG", "DEBUG"),
         ("LOG_LEVEL", "warning", "WARNING"),

@@ -20,6 +20,9 @@ class ConditionType(StrEnum):
     TRUNCATED = "Truncated"
     CLOSED = "Closed"
     EXACT = "Exact"
+    CLAIM_EXPIRED = "ClaimExpired"
+    REMEDIATION_PHASE_UNKNOWN = "RemediationPhaseUnknown"
+    STALE_REMEDIATION = "StaleRemediation"
     ACCEPTED = "Accepted"
 
 
@@ -48,6 +51,11 @@ class Condition(ApiModel):
     """Why, as one word; docs/reasons.md explains those of stormfold."""
     message: Annotated[str, Field(max_length=32768)] = ""
     """Why, as a sentence."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is True."""
+        return self.status is ConditionStatus.TRUE
 
 
 Conditions = Annotated[tuple[Condition, ...], Field(max_length=32, json_schema_extra=as_map("type"))]
@@ -188,6 +196,51 @@ class Reason(StrEnum):
             "The sender says that it left alerts out of a post (`truncatedAlerts`). Set `max_alerts` in its "
             "receiver to 0."
         ),
+    )
+    CLAIM_EXPIRED = (
+        "ClaimExpired",
+        "Event of a RemediationRequest",
+        "A consumer has not renewed its claim. Another one may take over.",
+    )
+    CLAIM_NOT_RENEWED = (
+        "ClaimNotRenewed",
+        "ClaimExpired is True",
+        "The time in `status.remediation.claim.expirationTime` is over. Another consumer may take over.",
+    )
+    CLAIM_VALID = ("ClaimValid", "ClaimExpired is False", "A consumer holds the claim.")
+    NOT_CLAIMED = ("NotClaimed", "ClaimExpired is False", "There is no claim any more.")
+    CLAIM_ENDED = ("ClaimEnded", "ClaimExpired is False", "The request is closed, and its claim with it.")
+    REMEDIATION_PHASE_UNKNOWN = (
+        "RemediationPhaseUnknown",
+        "Event of a RemediationRequest",
+        "`status.remediation.phase` is no known phase. The request stays open.",
+    )
+    PHASE_NOT_KNOWN = (
+        "PhaseNotKnown",
+        "RemediationPhaseUnknown is True",
+        (
+            "`status.remediation.phase` is in neither `STORMFOLD_TERMINAL_PHASES` nor "
+            "`STORMFOLD_ACTIVE_PHASES`. It leaves the request open. Correct it, or add it to the setting."
+        ),
+    )
+    PHASE_KNOWN = ("PhaseKnown", "RemediationPhaseUnknown is False", "The phase is known, or there is none.")
+    STALE_REMEDIATION = (
+        "StaleRemediation",
+        "Event of a RemediationRequest",
+        "A terminal phase is about an older revision. The request stays open.",
+    )
+    OLDER_REVISION = (
+        "OlderRevision",
+        "StaleRemediation is True",
+        (
+            "`status.remediation.phase` is terminal and `observedRevision` is below `status.revision`: "
+            "signals came after the consumer had looked. Look again, and report anew."
+        ),
+    )
+    REVISION_CURRENT = (
+        "RevisionCurrent",
+        "StaleRemediation is False",
+        "`status.remediation` reports no end of an older revision.",
     )
     STORM_OPENED = ("StormOpened", "Event of a RemediationRequest", "The request was made.")
     STORM_SETTLED = ("StormSettled", "Event of a RemediationRequest", "No signal came for `window.idle`.")

@@ -26,6 +26,7 @@ _ORDER = (
     "description type format enum default pattern minLength maxLength minimum maximum minItems maxItems "
     "items maxProperties "
     "additionalProperties required properties x-kubernetes-list-type x-kubernetes-list-map-keys "
+    "x-kubernetes-map-type "
     f"x-kubernetes-preserve-unknown-fields {_RULES}"
 ).split()
 """Every keyword that the models may lead to, in the order in which a person reads them."""
@@ -53,6 +54,13 @@ class _Column:
 def _condition(kind: str) -> str:
     return f'.status.conditions[?(@.type=="{kind}")].status'
 
+
+_CLOSED_UNCLAIMED = (
+    "!has(self.phase) || self.phase != 'Closed' || !has(self.remediation) || !has(self.remediation.claim) || "
+    "(has(oldSelf.remediation) && has(oldSelf.remediation.claim) && "
+    "self.remediation.claim == oldSelf.remediation.claim)"
+)
+"""The claim that a request had when it closed may stay in it."""
 
 _AGE = _Column("Age", "date", ".metadata.creationTimestamp")
 _POLICY_COLUMNS = (
@@ -116,7 +124,10 @@ _KINDS = (
         # The copy was checked as a policy. A rule that a later release adds must not keep a storm under an
         # older policy from its request.
         unruled=("spec.policy",),
-        rules={"spec": cel(("self == oldSelf", "spec is immutable", ""))},
+        rules={
+            "spec": cel(("self == oldSelf", "spec is immutable", "")),
+            "status": cel((_CLOSED_UNCLAIMED, "a closed request cannot be claimed", ".remediation.claim")),
+        },
     ),
     _Kind(
         StormPolicy,

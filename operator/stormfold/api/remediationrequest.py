@@ -1,4 +1,4 @@
-"""RemediationRequest: one storm, for whoever mends it."""
+"""RemediationRequest: one storm, for its consumer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from stormfold.api.conditions import Conditions
-from stormfold.api.resource import MAX_INT, ApiModel, Count, Name, Namespace, Resource, as_map
+from stormfold.api.resource import ATOMIC, MAX_INT, ApiModel, Count, Name, Namespace, Resource, as_map
 from stormfold.api.signal import Severity, Target
 from stormfold.api.stormpolicy import PolicySpec
 
@@ -161,15 +161,36 @@ class Deadlines(ApiModel):
     """When it is Closed in any case: opening plus window.maxDuration."""
 
 
+class Claim(ApiModel):
+    """Which consumer works on the request, and until when."""
+
+    model_config = ConfigDict(json_schema_extra=ATOMIC)
+
+    holder_identity: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the consumer that holds the claim, for example that of its pod. No two consumers may have the
+    same."""
+    revision: Annotated[int, Field(ge=1, le=MAX_INT)]
+    """The status.revision of the request that the consumer has read."""
+    expiration_time: AwareDatetime
+    """When the claim ends unless its holder renews it. Another consumer may take over then."""
+
+
 class Remediation(ApiModel):
-    """What whoever mends the trouble reports about it. Any further fields may be added."""
+    """What the consumer reports. Any further fields may be added. Write it by server-side apply:
+    docs/consumers.md."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"maxProperties": 64})
 
     phase: Annotated[str, Field(max_length=63)] | None = None
-    """How far it is. A terminal phase closes the storm; any other leaves it as it is."""
+    """How far the remediation is. A terminal phase, such as Succeeded or Failed, closes the request; any
+    other leaves it open. Upper and lower case are the same."""
     message: Annotated[str, Field(max_length=1024)] | None = None
     """The same as a sentence."""
+    observed_revision: Annotated[int, Field(ge=1, le=MAX_INT)] | None = None
+    """The status.revision that the phase is about. A terminal phase about an older revision than the current
+    one does not close the request. Absent: the phase is about the current revision."""
+    claim: Claim | None = None
+    """Which consumer works on the request, and until when. A claim ends with its request."""
 
 
 class RemediationRequestStatus(ApiModel):
@@ -199,21 +220,23 @@ class RemediationRequestStatus(ApiModel):
     rate_per_minute: Count = 0
     """Signals per minute lately."""
     revision: Count = 1
-    """Starts at 1, and is one more each time a signal reopens the settled storm."""
+    """Starts at 1, and is one more each time a signal reopens the settled storm. Consumers say by it what
+    they have seen."""
     deadlines: Deadlines | None = None
     """When the storm goes on to its next phase by itself."""
     conditions: Conditions = ()
     """StormDetected: the threshold was reached. Settled: quiet. Recovered: nothing fires any more. Truncated:
     the list of resources is not complete. Closed: over for good. Exact: each signal is known to count once,
-    and no sender has left alerts out."""
+    and no sender has left alerts out. ClaimExpired, RemediationPhaseUnknown, StaleRemediation: what is wrong
+    with status.remediation; absent if nothing ever was."""
     continuation: Continuation | None = None
     """What the storm is continued from if Redis loses it. For stormfold alone."""
     remediation: Remediation | None = None
-    """Written by whoever mends the trouble, never by stormfold."""
+    """What the consumer reports. stormfold never writes it."""
 
 
 class RemediationRequest(Resource):
-    """A storm of signals about one trouble, for a person, a workflow or an agent to mend."""
+    """A storm of signals about one problem, for a person, a workflow or an agent to fix."""
 
     plural: ClassVar[str] = "remediationrequests"
 

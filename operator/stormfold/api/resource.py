@@ -99,6 +99,10 @@ AS_SET: JsonDict = {"x-kubernetes-list-type": "set"}
 """Schema extension of a list in which no value may come twice."""
 
 
+ATOMIC: JsonDict = {"x-kubernetes-map-type": "atomic"}
+"""Schema extension of an object that server-side apply takes as one value, with one owner."""
+
+
 def as_map(key: str) -> JsonDict:
     """Schema extension of a list in which no two entries have the same `key`; server-side apply then merges
     entry by entry."""

@@ -63,6 +63,18 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """What follows from what the consumer has reported."""
+
+    finished: bool = False
+    """It says in a terminal phase that nobody works on the request any more."""
+    unsaid: bool = False
+    """The conditions of the request do not say yet what is to be said of it."""
+    expires_ms: int | None = None
+    """When its claim expires, Unix ms; None if there is none, or it has expired."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinesMs:
     """When a storm goes on by itself, Unix ms."""
 
@@ -95,11 +107,11 @@ def deadlines(storm: Snapshot) -> DeadlinesMs:
     )
 
 
-def decide(storm: Snapshot, *, has_request: bool, remediation_finished: bool, now_ms: int) -> Decision:
+def decide(storm: Snapshot, *, has_request: bool, reported: Reported, now_ms: int) -> Decision:
     """What to do about a storm now.
 
-    `has_request` says whether its RemediationRequest is known to be there, `remediation_finished` whether the
-    consumer has reported a terminal phase in it.
+    `has_request` says whether its RemediationRequest is known to be there, `reported` what its consumer says
+    in it.
     """
     if storm.state is State.CLOSING:
         return Finish(Reason[storm.close_reason])
@@ -109,18 +121,20 @@ def decide(storm: Snapshot, *, has_request: bool, remediation_finished: bool, no
         until.expire,
         until.expire if until.close is None else until.close,
         until.expire if quiet else until.settle,
+        until.expire if reported.expires_ms is None else reported.expires_ms,
     )
     if not has_request and not storm.written:
         if not_yet := _before_request(storm, now_ms):
             return not_yet
         return Write(RequestPhase.SETTLED if quiet else RequestPhase.OPEN, deadline)
-    if has_request and remediation_finished:
-        return Close(Reason.REMEDIATION_FINISHED, unless_grown=False)
+    if has_request and reported.finished:
+        # A signal that reopens it meanwhile raises the revision: what was reported may be stale then.
+        return Close(Reason.REMEDIATION_FINISHED, unless_grown=storm.settled)
     if now_ms >= until.expire:
         return Close(Reason.MAX_DURATION_REACHED, unless_grown=False)
     if until.close is not None and now_ms >= until.close:
         return Close(Reason.QUIET_FOR_CLOSE_AFTER, unless_grown=True)
-    if has_request and storm.written == storm.folded and quiet == storm.settled:
+    if has_request and storm.written == storm.folded and quiet == storm.settled and not reported.unsaid:
         return Wait(deadline)
     return Write(RequestPhase.SETTLED if quiet else RequestPhase.OPEN, deadline)
 

@@ -22,11 +22,12 @@ from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.model.arrival import Verdict
 from stormfold.model.storm import request_name
 from stormfold.policy.router import DEFAULT_RETENTION_MS
-from stormfold.request.reading import Request, _closed_seed, opening_of, seed_of, version_of
+from stormfold.request.reading import NO_REPORT, Request, _closed_seed, opening_of, seed_of, version_of
 
 log = logging.getLogger(__name__)
 
 STORMS = Gauge("stormfold_storms", "RemediationRequests by phase.", ["phase"])
+CLAIMS = Gauge("stormfold_remediation_claims", "Claims of open RemediationRequests.", ["state"])
 
 
 class Listener(Protocol):
@@ -122,7 +123,7 @@ class RequestIndex:
         self._prune(request.group_hash)
         for listener in self._listeners:
             listener.observed(request)
-        if request.remediation_phase != (known.remediation_phase if known else None):
+        if request.report != (known.report if known else NO_REPORT):
             self._deadlines.make_due([request.group_hash])
 
     def observe_deleted(self, request: Request) -> None:
@@ -148,8 +149,8 @@ class RequestIndex:
         for epoch in [e for e, r in epochs.items() if e < last and (r.closed or r.deleted)]:
             del epochs[epoch]
 
-    def update_gauge(self) -> None:
-        """Count the requests by phase."""
+    def update_gauges(self, now_ms: int) -> None:
+        """Count the requests by phase, and the claims of those that are open."""
         phases = Tally(
             (request.resource.status.phase if request.resource.status else None) or RequestPhase.OPEN
             for epochs in self._requests.values()
@@ -157,6 +158,10 @@ class RequestIndex:
         )
         for phase in RequestPhase:
             STORMS.labels(phase=phase.value).set(phases[phase])
+        reports = [request.report for request in self.open_requests()]
+        claims = Tally(report.claim_is_valid(now_ms) for report in reports if report.claim)
+        CLAIMS.labels(state="valid").set(claims[True])
+        CLAIMS.labels(state="expired").set(claims[False])
 
     def position(self, group_hash: str, epoch: int) -> RequestPosition | None:
         """How much of which incarnation the request of that epoch holds."""

@@ -1,18 +1,23 @@
 """Reading: what one RemediationRequest says, and what a storm is continued from by it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from stormfold.api.conditions import Condition
 from stormfold.api.remediationrequest import (
     AffectedResource,
     Counted,
     RemediationRequest,
     RemediationRequestSpec,
     RequestPhase,
+)
+from stormfold.api.remediationrequest import (
+    Claim as StoredClaim,
 )
 from stormfold.api.remediationrequest import (
     Continuation as StoredContinuation,
@@ -25,6 +30,10 @@ from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Detected, Seed
 from stormfold.policy.version import PolicyVersion
+from stormfold.request.deciding import Reported
+from stormfold.request.remediation import Claim, Phases, Report, reported
+
+NO_REPORT = Report()
 
 MOST = 2**52
 """The highest number that is believed of a status: beyond it counting on would leave what JSON and Lua keep
@@ -109,10 +118,26 @@ class Request:
         return self._continuation.origin
 
     @property
-    def remediation_phase(self) -> str | None:
+    def conditions(self) -> tuple[Condition, ...]:
+        """What its status says in conditions."""
+        return self.resource.status.conditions if self.resource.status else ()
+
+    @property
+    def report(self) -> Report:
         """What the consumer last reported."""
         status = self.resource.status
-        return status.remediation.phase if status and status.remediation else None
+        if not status or not status.remediation:
+            return NO_REPORT
+        said, claim = status.remediation, status.remediation.claim
+        return Report(
+            said.phase or "",
+            said.observed_revision,
+            Claim(claim.holder_identity, claim.revision, _ms(claim.expiration_time)) if claim else None,
+        )
+
+    def reported(self, phases: Phases, revision: int, now_ms: int) -> Reported:
+        """What is to be decided by that, for a storm with this revision."""
+        return reported(self.report, self.conditions, phases, revision=revision, now_ms=now_ms)
 
     @classmethod
     def read(cls, body: dict[str, Any], known: "Request | None" = None) -> "Request":
@@ -139,12 +164,21 @@ class Request:
 
 
 def status_of(body: dict[str, Any]) -> dict[str, Any] | None:
-    """The status of an API object; of what the consumer wrote only the phase: it may be a megabyte."""
+    """The status of an API object; of what the consumer wrote only what `Request.report` says: it may be a
+    megabyte."""
     status: dict[str, Any] | None = body.get("status")
     if not status:
         return None
     remediation = status.get("remediation")
-    return status | ({"remediation": {"phase": remediation.get("phase")}} if remediation else {})
+    return status | ({"remediation": _reported(remediation)} if remediation else {})
+
+
+def _reported(remediation: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: remediation.get(key) for key in ("phase", "observedRevision")}
+    with suppress(ValidationError):
+        # The API server takes times that Python does not: they must not hide the request.
+        return kept | {"claim": StoredClaim.model_validate(remediation.get("claim")).manifest()}
+    return kept
 
 
 def wanted(body: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -23,10 +23,11 @@ from stormfold.model.storm import Snapshot
 from stormfold.policy.router import Router
 from stormfold.request.absences import NAMESPACE_SECONDS, Absences
 from stormfold.request.backoff import RETRY_SECONDS, Line
-from stormfold.request.deciding import Close, Discard, Finish, Wait, Write, decide
+from stormfold.request.deciding import Close, Discard, Finish, Reported, Wait, Write, decide
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request
 from stormfold.request.refusals import Refusals
+from stormfold.request.remediation import Phases
 from stormfold.request.schedule import SWEEP_SECONDS, Schedule, now_ms
 from stormfold.request.writing import Outcome, RequestWriter, was_behind
 
@@ -75,19 +76,18 @@ class Reconciler:
         folder: Folder,
         schedule: Schedule,
         ingest: Ingest,
-        terminal_phases: Collection[str],
+        phases: Phases,
         router: Router,
     ) -> None:
-        """`terminal_phases` are those of `status.remediation` after which nobody works on the storm any more;
-        any other, and none, is not terminal. `router` hears of a namespace that is not there though a request
-        was to be made in it."""
+        """`phases` are those of `status.remediation` that are understood. `router` hears of a namespace that
+        is not there though a request was to be made in it."""
         self._store = store
         self._index = index
         self._writer = writer
         self._folder = folder
         self._schedule = schedule
         self._ingest = ingest
-        self._terminal_phases = frozenset(terminal_phases)
+        self._phases = phases
         self._router = router
         self._refusals = Refusals(folder)
         self._absences = Absences()
@@ -126,7 +126,7 @@ class Reconciler:
     async def _sweep(self) -> None:
         fenced = self._ingest.fenced()
         found = await self._store.sweep(now_ms=now_ms(), fenced=fenced is not None)
-        self._index.update_gauge()
+        self._index.update_gauges(now_ms())
         if found.lost:
             if fenced is not None:
                 log.warning(
@@ -226,12 +226,9 @@ class Reconciler:
     async def _act(self, storm: Snapshot, known: Request | None) -> bool:
         """Do what is to be done about a storm; whether that was a write of its request, which went well."""
         request = self._index.get(storm.group_hash, storm.epoch)
-        decision = decide(
-            storm,
-            has_request=request is not None,
-            remediation_finished=request is not None and request.remediation_phase in self._terminal_phases,
-            now_ms=now_ms(),
-        )
+        now = now_ms()
+        reported = request.reported(self._phases, storm.revision, now) if request else Reported()
+        decision = decide(storm, has_request=request is not None, reported=reported, now_ms=now)
         match decision:
             case Wait(deadline):
                 await self._ack(storm, written=False, settled=False, deadline_ms=deadline)

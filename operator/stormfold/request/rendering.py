@@ -1,6 +1,6 @@
 """Decision → what the RemediationRequest says. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -93,10 +93,12 @@ def status(
     *,
     closed_for: Reason | None,
     before: Iterable[Condition],
+    reported: Mapping[ConditionType, Finding],
     generation: int,
     now_ms: int,
 ) -> dict[str, Any]:
-    """The status, without `remediation`, which is the consumer's. `before` are the conditions there now."""
+    """The status, without `remediation`, which is the consumer's. `before` are the conditions there now,
+    `reported` those about what the consumer says."""
     conditions = with_findings(
         before,
         {
@@ -106,6 +108,7 @@ def status(
             ConditionType.TRUNCATED: deciding.truncated(storm),
             ConditionType.CLOSED: deciding.closed(closed_for) if closed_for else deciding.not_closed(storm),
             ConditionType.EXACT: deciding.exact(storm),
+            **reported,
         },
         generation=generation,
         now_ms=now_ms,

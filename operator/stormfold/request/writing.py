@@ -11,7 +11,7 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from stormfold.api.conditions import Reason
+from stormfold.api.conditions import ConditionType, Reason
 from stormfold.api.remediationrequest import RemediationRequest, RequestPhase
 from stormfold.api.resource import API_VERSION
 from stormfold.kube import paths
@@ -23,11 +23,19 @@ from stormfold.model.storm import Snapshot, request_name
 from stormfold.request import rendering
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request, opening_of
+from stormfold.request.remediation import Phases, findings
 
 log = logging.getLogger(__name__)
 
 TRIES = 5
 """How often a write is tried again that met a conflict."""
+
+ABOUT_REPORTS: dict[str, Reason] = {
+    ConditionType.CLAIM_EXPIRED: Reason.CLAIM_EXPIRED,
+    ConditionType.REMEDIATION_PHASE_UNKNOWN: Reason.REMEDIATION_PHASE_UNKNOWN,
+    ConditionType.STALE_REMEDIATION: Reason.STALE_REMEDIATION,
+}
+"""Conditions about what the consumer reports, each with the reason of its Event."""
 
 WRITES = Counter("stormfold_request_writes_total", "Writes of RemediationRequests.", ["operation", "outcome"])
 
@@ -73,8 +81,12 @@ def was_behind(storm: Snapshot, phase: RequestPhase, known: Request | None) -> b
 class RequestWriter:
     """Writes requests; all it knows of them is in the index."""
 
-    def __init__(self, client: KubeClient, index: RequestIndex, recorder: Recorder) -> None:
+    def __init__(
+        self, client: KubeClient, index: RequestIndex, recorder: Recorder, *, phases: Phases
+    ) -> None:
+        """`phases` are those of `status.remediation` that are understood."""
         self._client = client
+        self._phases = phases
         self._index = index
         self._recorder = recorder
 
@@ -158,12 +170,20 @@ class RequestWriter:
     async def _patch(
         self, request: Request, storm: Snapshot, phase: RequestPhase, closed_for: Reason | None, now_ms: int
     ) -> Outcome:
-        resource, before = request.resource, request.resource.status
+        resource, before = request.resource, request.conditions
         status = rendering.status(
             storm,
             phase,
             closed_for=closed_for,
-            before=before.conditions if before else (),
+            before=before,
+            reported=findings(
+                request.report,
+                before,
+                self._phases,
+                revision=storm.revision,
+                now_ms=now_ms,
+                over=phase is RequestPhase.CLOSED,
+            ),
             generation=resource.metadata.generation,
             now_ms=now_ms,
         )
@@ -172,6 +192,7 @@ class RequestWriter:
         written = self._index.read(await self._client.merge_patch(path, body))
         WRITES.labels(operation="patch", outcome="written").inc()
         self._record_transition(request, written)
+        self._record_reported(request, written)
         self._index.observe(written)
         return Outcome.WRITTEN
 
@@ -191,9 +212,9 @@ class RequestWriter:
 
     async def _close_earlier(self, request: Request, now_ms: int) -> None:
         """Close the request of an epoch that is over; a crash between two steps of closing may leave one."""
-        resource, before = request.resource, request.resource.status
+        resource = request.resource
         conditions = rendering.closed_conditions(
-            before.conditions if before else (),
+            request.conditions,
             Reason.NEWER_EPOCH_OPENED,
             generation=resource.metadata.generation,
             now_ms=now_ms,
@@ -211,6 +232,14 @@ class RequestWriter:
         except NotFoundError:
             self._index.observe_deleted(request)
 
+    def _record_reported(self, before: Request, after: Request) -> None:
+        """An Event for what is newly wrong with what the consumer reports."""
+        said = {(condition.type, condition.message) for condition in before.conditions if condition.holds}
+        for condition in after.conditions:
+            reason = ABOUT_REPORTS.get(condition.type)
+            if reason and condition.holds and (condition.type, condition.message) not in said:
+                self._recorder.record(_about(after), "Warning", reason, condition.message)
+
     def _record_transition(self, before: Request, after: Request) -> None:
         old = before.resource.status.phase if before.resource.status else None
         status = after.resource.status
@@ -227,7 +256,6 @@ class RequestWriter:
             case _:
                 why = next((c.message for c in status.conditions if c.type == "Closed"), "")
                 reason, message = Reason.STORM_CLOSED, f"{counted}: {why}"
-        metadata = after.resource.metadata
         log.info(
             "storm changed",
             extra={
@@ -237,9 +265,9 @@ class RequestWriter:
                 "signals": status.signals.total,
             },
         )
-        self._recorder.record(
-            About(API_VERSION, "RemediationRequest", metadata.name, metadata.namespace, metadata.uid),
-            "Normal",
-            reason,
-            message,
-        )
+        self._recorder.record(_about(after), "Normal", reason, message)
+
+
+def _about(request: Request) -> About:
+    metadata = request.resource.metadata
+    return About(API_VERSION, "RemediationRequest", metadata.name, metadata.namespace, metadata.uid)

@@ -20,6 +20,7 @@ from stormfold.request.deciding import (
     Discard,
     Finding,
     Finish,
+    Reported,
     Wait,
     Write,
     closed,
@@ -85,15 +86,43 @@ def test_deadlines_run_from_the_last_arrival_and_the_opening() -> None:
     ],
 )
 def test_storm_with_a_request(storm: Snapshot, now_ms: int, decision: Decision) -> None:
-    assert decide(storm, has_request=True, remediation_finished=False, now_ms=now_ms) == decision
+    assert decide(storm, has_request=True, reported=Reported(), now_ms=now_ms) == decision
 
 
 @pytest.mark.parametrize("storm", [SNAPSHOT, SETTLED, GROWN, FIRING, replace(SNAPSHOT, written=0)])
 @pytest.mark.parametrize("now_ms", [T0, SETTLE, CLOSE, EXPIRE])
-def test_finished_remediation_closes_at_once(storm: Snapshot, now_ms: int) -> None:
-    assert decide(storm, has_request=True, remediation_finished=True, now_ms=now_ms) == Close(
-        Reason.REMEDIATION_FINISHED, unless_grown=False
+def test_finished_remediation_closes_at_once_unless_a_signal_reopens_what_had_settled(
+    storm: Snapshot, now_ms: int
+) -> None:
+    assert decide(storm, has_request=True, reported=Reported(finished=True), now_ms=now_ms) == Close(
+        Reason.REMEDIATION_FINISHED, unless_grown=storm.settled
     )
+
+
+@pytest.mark.parametrize(
+    ("storm", "now_ms", "decision"),
+    [
+        pytest.param(SNAPSHOT, T0 + 10_000, OPEN, id="open"),
+        pytest.param(SETTLED, SETTLE, TO_SETTLED, id="settled"),
+        pytest.param(SETTLED, CLOSE, QUIET, id="to close"),
+    ],
+)
+def test_what_is_wrong_with_a_report_is_said_though_nothing_else_is_new(
+    storm: Snapshot, now_ms: int, decision: Decision
+) -> None:
+    assert decide(storm, has_request=True, reported=Reported(unsaid=True), now_ms=now_ms) == decision
+
+
+@pytest.mark.parametrize(
+    ("expires_ms", "deadline_ms"),
+    [
+        pytest.param(SETTLE - 1, SETTLE - 1, id="first"),
+        pytest.param(SETTLE + 1, SETTLE, id="after it settles"),
+    ],
+)
+def test_claim_that_expires_is_a_deadline(expires_ms: int, deadline_ms: int) -> None:
+    claimed = Reported(expires_ms=expires_ms)
+    assert decide(SNAPSHOT, has_request=True, reported=claimed, now_ms=T0) == Wait(deadline_ms)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +135,7 @@ def test_finished_remediation_closes_at_once(storm: Snapshot, now_ms: int) -> No
     ],
 )
 def test_request_that_was_deleted_is_made_again(storm: Snapshot, now_ms: int, decision: Decision) -> None:
-    assert decide(storm, has_request=False, remediation_finished=False, now_ms=now_ms) == decision
+    assert decide(storm, has_request=False, reported=Reported(), now_ms=now_ms) == decision
 
 
 MET_LATE = replace(SNAPSHOT, arrived_ms=T0 + 10_000, late_ms=720_000)
@@ -132,7 +161,7 @@ ITS_CLOSE = T0 + 10_000 + 180_000
     ],
 )
 def test_storm_of_what_was_met_late(storm: Snapshot, now_ms: int, decision: Decision) -> None:
-    assert decide(storm, has_request=True, remediation_finished=False, now_ms=now_ms) == decision
+    assert decide(storm, has_request=True, reported=Reported(), now_ms=now_ms) == decision
 
 
 NEW = replace(
@@ -212,11 +241,11 @@ NOT_FIRING = Discard(Reason.NOTHING_FIRING, "3 signals said Resolved and none of
     ],
 )
 def test_group_without_a_request(storm: Snapshot, now_ms: int, decision: Decision) -> None:
-    assert decide(storm, has_request=False, remediation_finished=False, now_ms=now_ms) == decision
+    assert decide(storm, has_request=False, reported=Reported(), now_ms=now_ms) == decision
 
 
 def test_request_that_was_made_but_not_settled_is_written_not_discarded() -> None:
-    assert decide(DROPPED, has_request=True, remediation_finished=False, now_ms=WINDOW) == Write(
+    assert decide(DROPPED, has_request=True, reported=Reported(), now_ms=WINDOW) == Write(
         RequestPhase.SETTLED, T0 + 900_500
     )
 
@@ -225,7 +254,7 @@ def test_request_that_was_made_but_not_settled_is_written_not_discarded() -> Non
 @pytest.mark.parametrize("now_ms", [T0, EXPIRE])
 def test_frozen_storm_is_finished_for_the_reason_it_was_frozen(has_request: bool, now_ms: int) -> None:
     storm = replace(GROWN, state=State.CLOSING, close_reason="REMEDIATION_FINISHED")
-    assert decide(storm, has_request=has_request, remediation_finished=False, now_ms=now_ms) == Finish(
+    assert decide(storm, has_request=has_request, reported=Reported(), now_ms=now_ms) == Finish(
         Reason.REMEDIATION_FINISHED
     )
 
@@ -276,17 +305,15 @@ MS = st.integers(1, 100_000)
 )
 def test_whoever_waits_or_writes_looks_again_later(storm: Snapshot, has_request: bool, now: int) -> None:
     now_ms = T0 + now
-    decision = decide(storm, has_request=has_request, remediation_finished=False, now_ms=now_ms)
+    decision = decide(storm, has_request=has_request, reported=Reported(), now_ms=now_ms)
     if isinstance(decision, Wait):
         assert decision.deadline_ms > now_ms
-        again = decide(
-            storm, has_request=has_request, remediation_finished=False, now_ms=decision.deadline_ms
-        )
+        again = decide(storm, has_request=has_request, reported=Reported(), now_ms=decision.deadline_ms)
         assert not isinstance(again, Wait) or again.deadline_ms > decision.deadline_ms
     elif isinstance(decision, Write) and (has_request or storm.written):
         assert decision.deadline_ms > now_ms
         written = replace(storm, written=storm.folded, settled=decision.phase is RequestPhase.SETTLED)
-        assert decide(written, has_request=True, remediation_finished=False, now_ms=now_ms) == Wait(
+        assert decide(written, has_request=True, reported=Reported(), now_ms=now_ms) == Wait(
             decision.deadline_ms
         )
 

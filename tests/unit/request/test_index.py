@@ -7,8 +7,10 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 from pydantic import ValidationError
+from tests.harness.metrics import sample
 from tests.harness.request_bodies import GROUP_HASH, OPENING, POLICY, STORM, body, request
 from tests.harness.values import POD, T0
 
@@ -22,8 +24,11 @@ from stormfold.model.storm import Detected, Seed, Snapshot
 from stormfold.policy.version import PolicyVersion
 from stormfold.request import rendering
 from stormfold.request.index import RequestIndex
-from stormfold.request.reading import Request, opening_of, seed_of, version_of
+from stormfold.request.reading import Request, opening_of, seed_of, version_of, wanted
+from stormfold.request.remediation import Claim, Report
 from stormfold.request.writing import descends
+
+CLAIM = {"holderIdentity": "robot-1", "revision": 2, "expirationTime": "2026-01-01T00:05:00Z"}
 
 
 class Heard:
@@ -140,7 +145,34 @@ def test_new_word_of_the_consumer_needs_a_look(heard: Heard) -> None:
     assert heard.looks == [GROUP_HASH] * 2
     latest = heard.index.latest(GROUP_HASH)
     assert latest is not None
-    assert latest.remediation_phase == "Succeeded"
+    assert latest.report == Report("Succeeded")
+
+
+def test_claim_and_revision_are_words_of_the_consumer(heard: Heard) -> None:
+    later = CLAIM | {"revision": 3}
+    words = ({"claim": CLAIM}, {"claim": CLAIM}, {"claim": later}, {"observedRevision": 3}, {})
+    for version, changes in enumerate(words, 10):
+        written = body(version=version)
+        written["status"]["remediation"] = {"phase": "Running", **changes}
+        heard.index.observe(Request.read(written))
+    assert heard.looks == [GROUP_HASH] * 4
+
+
+@pytest.mark.parametrize(
+    ("phase", "now_ms", "claims"),
+    [
+        pytest.param(RequestPhase.OPEN, 1_767_225_899_999, (1, 0), id="valid"),
+        pytest.param(RequestPhase.OPEN, 1_767_225_900_000, (0, 1), id="expired"),
+        pytest.param(RequestPhase.CLOSED, 1_767_225_899_999, (0, 0), id="of a closed request"),
+    ],
+)
+def test_claims_are_counted(heard: Heard, phase: RequestPhase, now_ms: int, claims: tuple[int, int]) -> None:
+    written = body(phase=phase)
+    written["status"]["remediation"] = {"claim": CLAIM}
+    heard.index.observe(Request.read(written))
+    heard.index.update_gauges(now_ms)
+    name = "stormfold_remediation_claims"
+    assert (sample(name, state="valid"), sample(name, state="expired")) == claims
 
 
 def test_closed_request_of_an_earlier_epoch_is_forgotten(heard: Heard) -> None:
@@ -465,6 +497,7 @@ def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dic
         RequestPhase.OPEN,
         closed_for=None,
         before=held.resource.status.conditions,
+        reported={},
         generation=1,
         now_ms=T0,
     )
@@ -472,7 +505,10 @@ def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dic
     assert counted is not None
     assert counted.signals.total == seed.total + 1
     assert {condition.type for condition in counted.conditions} >= set(ConditionType) - {
-        ConditionType.ACCEPTED
+        ConditionType.ACCEPTED,
+        ConditionType.CLAIM_EXPIRED,
+        ConditionType.REMEDIATION_PHASE_UNKNOWN,
+        ConditionType.STALE_REMEDIATION,
     }
 
 
@@ -486,11 +522,38 @@ def test_continuation_that_we_could_not_have_written_is_none(forged: dict[str, s
         Request.read(written)
 
 
-def test_of_what_the_consumer_wrote_only_the_phase_is_kept() -> None:
+def test_of_what_the_consumer_wrote_only_the_report_is_kept() -> None:
+    written = body()
+    written["status"]["remediation"] = {
+        "phase": "Running",
+        "observedRevision": 3,
+        "claim": CLAIM,
+        "message": "busy",
+        "log": ["x" * 1000] * 1000,
+    }
+    for read in (written, orjson.loads(orjson.dumps(wanted(written)))):
+        held = Request.read(read)
+        assert held.report == Report("Running", 3, Claim("robot-1", 2, 1_767_225_900_000))
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        pytest.param(CLAIM | {"expirationTime": "0000-01-01T00:00:00Z"}, id="the year 0"),
+        pytest.param(CLAIM | {"holderIdentity": ""}, id="nobody"),
+        pytest.param({}, id="empty"),
+    ],
+)
+def test_claim_that_cannot_be_read_is_none_and_hides_nothing_else(claim: dict[str, object]) -> None:
+    written = body()
+    written["status"]["remediation"] = {"phase": "Running", "claim": claim}
+    assert Request.read(written).report == Report("Running")
+
+
+def test_of_what_the_consumer_wrote_the_rest_is_not_kept() -> None:
     written = body()
     written["status"]["remediation"] = {"phase": "Running", "message": "busy", "log": ["x" * 1000] * 1000}
     held = Request.read(written)
-    assert held.remediation_phase == "Running"
     assert held.resource.status is not None
     assert held.resource.status.remediation is not None
     assert held.resource.status.remediation.model_dump(exclude_none=True) == {"phase": "Running"}

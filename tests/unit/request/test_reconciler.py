@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from tests.harness.eventually import eventually
 from tests.harness.request_bodies import STORM, request
-from tests.harness.values import T0
+from tests.harness.values import PHASES, T0
 
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.fold.connection import Memory
@@ -156,7 +156,7 @@ class Scene:
             folder=cast("Any", self.folder),
             schedule=lookout,
             ingest=NothingLed(),
-            terminal_phases=(),
+            phases=PHASES,
             router=self.router,
         )
 

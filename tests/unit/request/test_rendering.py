@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.harness.values import ARRIVAL, NODE, POD, SNAPSHOT, T0, cluster_version, version
 
-from stormfold.api.conditions import Condition, ConditionStatus, Reason
+from stormfold.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from stormfold.api.remediationrequest import RemediationRequest, RequestPhase
 from stormfold.enrich.owner_graph import identity
 from stormfold.model.storm import Detected, Snapshot
-from stormfold.request.rendering import closed_conditions, manifest, status
+from stormfold.request import rendering
+from stormfold.request.deciding import Finding
+from stormfold.request.rendering import closed_conditions, manifest
 
+status = partial(rendering.status, reported={})
+"""That of a request of which its consumer has said nothing wrong."""
 NOW = T0 + 11_000
 
 
@@ -273,6 +278,23 @@ def test_conditions_keep_their_time_until_they_turn_and_foreign_ones_stay() -> N
     assert later["conditions"] == [
         foreign.manifest(),
         *changed(OPEN["conditions"], QUIET | {"lastTransitionTime": "2026-01-01T00:01:11Z"}),
+    ]
+
+
+def test_conditions_about_what_the_consumer_reports_come_last() -> None:
+    wrong = Finding(True, Reason.CLAIM_NOT_RENEWED, "the claim expired")
+    rendered = rendering.status(
+        SNAPSHOT,
+        RequestPhase.OPEN,
+        closed_for=None,
+        before=(),
+        reported={ConditionType.CLAIM_EXPIRED: wrong},
+        generation=1,
+        now_ms=NOW,
+    )
+    assert rendered["conditions"] == [
+        *OPEN["conditions"],
+        condition("ClaimExpired", "True", "ClaimNotRenewed", "the claim expired"),
     ]
 
 
