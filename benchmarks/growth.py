@@ -11,7 +11,7 @@ import statistics
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
@@ -34,10 +34,12 @@ from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival, SignalRef, Source, Target, Verdict
 from stormfold.model.group import PARTITIONS, PolicyId
+from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot
 from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.deciding import Reported
+from stormfold.request.places import Places
 from stormfold.request.reconciler import Reconciler
 from stormfold.request.remediation import Phases
 from stormfold.request.schedule import Schedule
@@ -184,6 +186,14 @@ class Requests:
     def latest(self, group_hash: str) -> None:
         """Asked only when Redis has lost something."""
 
+    def opening(self, storm: Snapshot) -> Opening:
+        """What opened a storm."""
+        return Opening.decoded(storm.opening)
+
+    def open_in(self, policy: PolicyId, namespace: str) -> Collection[str]:
+        """None: there are as many places as storms."""
+        return ()
+
     def update_gauges(self, now_ms: int) -> None:
         """There are none."""
 
@@ -224,6 +234,7 @@ class Replicas:
             ingest=self,
             phases=Phases.of((), ()),
             router=router,
+            places=Places(requests, router, deadlines=schedule, ingest=self, changed=asyncio.Event()),
         )
         self.folders.append(folder)
         self._reconcilers.append(reconciler)
@@ -270,6 +281,10 @@ class Replicas:
 
     def delayed(self, arrival: Arrival, why: str) -> None:
         """Not of interest."""
+
+    def waits(self, arrival: Arrival, why: str) -> bool:
+        """It is held until it is durable."""
+        return False
 
     def refused(self, arrival: Arrival, why: str) -> None:
         """Not of interest."""

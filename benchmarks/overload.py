@@ -99,6 +99,15 @@ class Scene:
 
         await until(holds, f"{number} signals wait for their requests")
 
+    async def none_in_flight_but_waiting(self) -> None:
+        """Wait until only those signals are in flight that wait for one of limits.openStorms."""
+
+        async def holds() -> bool:
+            metrics = self._operator.metrics()
+            return metrics["stormfold_signals_in_flight"] == metrics["stormfold_waiting_signals"]
+
+        await until(holds, "all others are in requests")
+
     async def quiet(self) -> float:
         """The median of probes while nothing else happens."""
         return statistics.median([await self.probe() for _ in range(QUIET_PROBES)])
@@ -118,7 +127,7 @@ class Scene:
             delays.append(await self.probe() - quiet)
         await creates
         created = time.monotonic()
-        await self.in_flight(0)
+        await self.none_in_flight_but_waiting()
         return {
             "creates_per_second": round(FLOOD / (created - began)),
             "probes": len(delays),

@@ -26,6 +26,7 @@ from stormfold.policy.router import Router
 from stormfold.probes import Probes
 from stormfold.readiness import Readiness
 from stormfold.request.index import RequestIndex
+from stormfold.request.places import Places
 from stormfold.request.reconciler import Reconciler
 from stormfold.request.remediation import Phases
 from stormfold.request.schedule import Schedule
@@ -83,6 +84,8 @@ class App:
             policies_changed=policies_changed,
         )
         phases = Phases.of(settings.terminal_phases, settings.active_phases)
+        places = Places(index, router, deadlines=schedule, ingest=ingest, changed=policies_changed)
+        index.subscribe(places)
         self._reconciler = Reconciler(
             store,
             index,
@@ -92,6 +95,7 @@ class App:
             ingest=ingest,
             phases=phases,
             router=router,
+            places=places,
         )
         self._policies = policies = PolicyIntake(
             client,
@@ -99,6 +103,7 @@ class App:
             router=router,
             owners=owners,
             storms=folder.storms,
+            places=places,
             ingest=ingest,
             changed=policies_changed,
         )

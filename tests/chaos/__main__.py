@@ -64,13 +64,24 @@ async def look(world: ChaosWorld, accounting: Accounting, sender: Sender) -> Non
             for lease in leases:
                 sender.checkpoints = checkpoints_of(lease)
             accounting.observe(await world.requests(), world.seconds)
+        waiting = await gauge(world, "stormfold_waiting_groups")
+        accounting.most_waiting = max(accounting.most_waiting, waiting)
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def gauge(world: ChaosWorld, name: str) -> int:
+    """The sum of a gauge over the operators that answer."""
+    total = 0.0
+    for replica in world.replicas:
+        with contextlib.suppress(*REFUSED):
+            total += (await replica.operator.metrics()).total(name)
+    return int(total)
 
 
 async def read_discarded(world: ChaosWorld, accounting: Accounting) -> list[str]:
     """Note which Signals say Discarded; gives what is wrong with those that are to be rejected."""
     signals = await world.api.list("Signal")
-    pods: dict[str, Counter[str]] = {page: Counter() for page in accounting.ledgers}
+    pods: dict[str, Counter[str]] = {group: Counter() for group in accounting.ledgers}
     problems = []
     for one in signals:
         name, phase = one["spec"]["name"], (one.get("status") or {}).get("phase")
@@ -78,7 +89,7 @@ async def read_discarded(world: ChaosWorld, accounting: Accounting) -> list[str]
             if phase != "Rejected":
                 problems.append(f"{one['metadata']['name']} must be Rejected and is {phase}")
         elif phase == "Discarded":
-            pods[accounting.page(name)][one["spec"]["target"]["name"]] += 1
+            pods[name][one["spec"]["target"]["name"]] += 1
     for name, counter in pods.items():
         accounting.discarded(name, counter)
     return problems
@@ -156,6 +167,7 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
         for task in watching:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
+        waiting = await gauge(world, "stormfold_waiting_signals")
         result = Result(
             seed,
             Counter(fault.kind for fault in schedule),
@@ -168,6 +180,10 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
             clock_offset=offset,
             posts_refused=sender.refused,
             ended=world.ended,
+            waiting=waiting,
+            pending=await gauge(world, "stormfold_signals_in_flight") - waiting,
+            most_waiting=accounting.most_waiting,
+            most_open=accounting.most_open,
             folder=folder,
         )
         began = world.began_wall

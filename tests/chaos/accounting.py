@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.chaos.stream import Group, Occurrence, Way
+from tests.chaos.stream import Group, Law, Occurrence, Way
 
 from stormfold.model.checkpoint import Checkpoints
 
@@ -199,8 +199,12 @@ class Accounting:
 
     def __init__(self, groups: Iterable[Group]) -> None:
         groups = list(groups)
-        self.ledgers = {group.page: Ledger() for group in groups}
-        self._pages = {group.name: group.page for group in groups}
+        self.ledgers = {group.name: Ledger() for group in groups}
+        self._limited = {group.name for group in groups if group.law is Law.MANY}
+        self.most_open = 0
+        """The most open requests that were seen at once of the policy with a limit."""
+        self.most_waiting = 0
+        """The most groups that were seen to wait at once."""
         self.losses: Sequence[float] = ()
         """When Redis lost something."""
         self.faults: list[Entry] = []
@@ -211,19 +215,15 @@ class Accounting:
         latest."""
         self._strangers: set[str] = set()
 
-    def page(self, name: str) -> str:
-        """Where signals of that name are."""
-        return self._pages[name]
-
     # --- what is sent
 
     def sent(self, occurrence: Occurrence, at: float) -> None:
         """An occurrence is sent, or sent again."""
-        self.ledgers[occurrence.group.page].sent.setdefault(occurrence, at)
+        self.ledgers[occurrence.group.name].sent.setdefault(occurrence, at)
 
     def answered(self, occurrence: Occurrence, *, discarded: bool) -> None:
         """A replica has said of an alert that it was discarded, or accepted."""
-        self.ledgers[occurrence.group.page].told.setdefault(occurrence, set()).add(discarded)
+        self.ledgers[occurrence.group.name].told.setdefault(occurrence, set()).add(discarded)
 
     def edited(self, occurrence: Occurrence, resource_version: int, at: float) -> None:
         """The metadata of a Signal were edited, or the count of an Event raised, which raised it to that
@@ -253,7 +253,7 @@ class Accounting:
     def _allow(self, leader: tuple[Checkpoints, float], edit: tuple[float, int, Occurrence]) -> None:
         (checkpoints, listed_at), (edited_at, version, occurrence) = leader, edit
         if above(checkpoints, occurrence, version) and edited_at <= listed_at:
-            self.ledgers[occurrence.group.page].edited[occurrence.pod] += 1
+            self.ledgers[occurrence.group.name].edited[occurrence.pod] += 1
 
     # --- what is counted
 
@@ -262,8 +262,8 @@ class Accounting:
         seen: defaultdict[str, dict[str, Shown]] = defaultdict(dict)
         for request in requests:
             shown = Shown.read(request)
-            group = self._pages.get(request["spec"]["name"])
-            if group is None:
+            group = request["spec"]["name"]
+            if group not in self.ledgers:
                 self._strangers.add(f"{shown.name} is of no group: {request['spec']['name']}")
                 continue
             seen[group][shown.name] = shown
@@ -272,6 +272,13 @@ class Accounting:
             if spec != request["spec"]:
                 self._specs[uid] = request["spec"]
                 self._problem(group, f"the spec of {shown.name} has changed", at)
+        open_now = [
+            name
+            for group in self._limited
+            for name, shown in seen[group].items()
+            if shown.phase not in {"", "Closed"}
+        ]
+        self.most_open = max(self.most_open, len(open_now))
         for group, ledger in self.ledgers.items():
             self._observe_group(group, ledger, seen[group], at)
 

@@ -38,6 +38,14 @@ class Result:
     ended: Sequence[str] = ()
     """What operators logged last that ended by themselves."""
     folder: Path | None = None
+    waiting: int = 0
+    """Signals that wait for a request at the end, since their policy has as many open storms as it may."""
+    pending: int = 0
+    """Others that are taken in, and that no request holds yet."""
+    most_waiting: int = 0
+    """The most groups that were seen to wait at once."""
+    most_open: int = 0
+    """The most open storms that were seen at once of the policy that may have two."""
 
     @property
     def wrong(self) -> bool:
@@ -59,8 +67,9 @@ class Result:
             f"{self.total('lost')} lost, {self.total('twice')} twice, {self.total('repeats')} said to be "
             f"unsure, "
             f"{self.total('edited')} by a known edge while nobody led; {self.total('requests')} requests of "
-            f"{self.total('storms')} storms; {self.faults.total()} faults{clock}; worst delay "
-            f"{self.worst_delay:.1f} s"
+            f"{self.total('storms')} storms; {self.waiting} waiting, {self.pending} pending, at most "
+            f"{self.most_waiting} groups waiting and {self.most_open} open of 2; "
+            f"{self.faults.total()} faults{clock}; worst delay {self.worst_delay:.1f} s"
         )
 
 
@@ -89,6 +98,10 @@ def show(results: Sequence[Result], console: Console) -> None:
         ("signals accepted", f"{total('sent'):,}"),
         ("counted", f"{total('counted'):,}"),
         ("discarded, as their status says", f"{total('discarded'):,}"),
+        ("waiting at the end", f"{sum(r.waiting for r in results):,}"),
+        ("pending at the end", f"{sum(r.pending for r in results):,}"),
+        ("groups that waited at once, at most", f"{max((r.most_waiting for r in results), default=0):,}"),
+        ("open storms at openStorms: 2, at most", f"{max((r.most_open for r in results), default=0):,}"),
         ("alerts that may count twice, as requests say", f"{total('repeats'):,}"),
         (
             "counted again for an edit while nobody led (known edge)",

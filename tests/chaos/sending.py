@@ -349,7 +349,7 @@ class Sender:
     # --- consumers
 
     async def _remediate(self, move: Remediate) -> None:
-        for shown in list(self.accounting.ledgers[move.group.page].requests.values()):
+        for shown in list(self.accounting.ledgers[move.group.name].requests.values()):
             if shown.phase in {"Open", "Settled"}:
                 of_namespace = f"/apis/stormfold.dev/v1alpha1/namespaces/{move.group.home}"
                 path = f"{of_namespace}/remediationrequests/{shown.name}/status"
@@ -360,5 +360,5 @@ class Sender:
                     )
                 )
                 self.accounting.note(
-                    move.group.page, f"consumer says {move.phase} in {shown.name}", self.world.seconds
+                    move.group.name, f"consumer says {move.phase} in {shown.name}", self.world.seconds
                 )

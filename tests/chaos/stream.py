@@ -58,7 +58,7 @@ class Law(Enum):
     EVENTS = auto()
     """A StormPolicy that takes Kubernetes Events."""
     MANY = auto()
-    """A StormPolicy with more groups than may have storms: those beyond share an overflow request."""
+    """A StormPolicy with more groups than may have open storms: those beyond wait."""
 
 
 NAMESPACES = {
@@ -106,11 +106,6 @@ class Group:
     def home(self) -> str:
         """The namespace of its requests."""
         return PLATFORM if self.law is Law.CLUSTER else NAMESPACES[self.law][0]
-
-    @property
-    def page(self) -> str:
-        """Where it is accounted for: groups that may share a request have one page."""
-        return "many" if self.law is Law.MANY else self.name
 
     def place(self, number: int) -> str:
         """The namespace of its signal of that number."""

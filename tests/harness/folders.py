@@ -125,6 +125,10 @@ class World:
         """Its request cannot be written now."""
         self.delays.append((number_of(arrival), why))
 
+    def waits(self, arrival: Arrival, why: str) -> bool:
+        """It is held until it is durable."""
+        return False
+
     def refused(self, arrival: Arrival, why: str) -> None:
         """Not of interest."""
 

@@ -206,6 +206,10 @@ class Replica:
     def delayed(self, arrival: Arrival, why: str) -> None:
         """Not of interest."""
 
+    def waits(self, arrival: Arrival, why: str) -> bool:
+        """It is held until it is durable."""
+        return False
+
     def refused(self, arrival: Arrival, why: str) -> None:
         """Not of interest."""
 

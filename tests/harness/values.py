@@ -23,9 +23,7 @@ NODE = Target("v1", "Node", "worker-07")
 
 
 class Nobody:
-    """A source that leads and does not care what becomes of its arrivals."""
-
-    leading = True
+    """A source that does not care what becomes of its arrivals."""
 
     def current(self, arrival: Arrival) -> Arrival:
         """As it came."""
@@ -36,6 +34,10 @@ class Nobody:
 
     def delayed(self, arrival: Arrival, why: str) -> None:
         """Not of interest."""
+
+    def waits(self, arrival: Arrival, why: str) -> bool:
+        """It is held until it is durable."""
+        return False
 
     def refused(self, arrival: Arrival, why: str) -> None:
         """Not of interest."""

@@ -24,6 +24,7 @@ class ConditionType(StrEnum):
     REMEDIATION_PHASE_UNKNOWN = "RemediationPhaseUnknown"
     STALE_REMEDIATION = "StaleRemediation"
     ACCEPTED = "Accepted"
+    GROUPS_WAITING = "GroupsWaiting"
 
 
 class ConditionStatus(StrEnum):
@@ -402,6 +403,19 @@ class Reason(StrEnum):
         ),
     )
     VALID = ("Valid", "Accepted is True", "The policy is in force.")
+    OPEN_STORMS_WITHIN_LIMIT = (
+        "OpenStormsWithinLimit",
+        "GroupsWaiting is False",
+        "Each group that needs a request has one.",
+    )
+    OPEN_STORMS_REACHED = (
+        "OpenStormsReached",
+        "GroupsWaiting is True; Signal is Discarded; webhook answers 503",
+        (
+            "The policy has `limits.openStorms` open storms in the namespace: a new group waits until one is "
+            "closed, the highest severity first. Its Signals wait for an hour at most."
+        ),
+    )
     OWNERS_NOT_READABLE = (
         "OwnersNotReadable",
         "Accepted is True",

@@ -152,7 +152,8 @@ class Limits(ApiModel):
     approximately."""
     open_storms: Annotated[int, Field(ge=1, le=10_000)] = 500
     """How many storms of this policy may be open at once, in each namespace in which it makes
-    requests."""
+    requests. Further groups wait until one is closed, the highest severity first: Signals for an hour at
+    most, alerts by being posted again."""
 
 
 class BelowThreshold(StrEnum):
@@ -270,7 +271,8 @@ class PolicyStatus(ApiModel):
     observed_generation: Count | None = None
     """Generation of the spec that this status is about."""
     conditions: Conditions = ()
-    """Accepted: whether the policy is in force, and if not, why."""
+    """Accepted: whether the policy is in force, and if not, why. GroupsWaiting: whether groups wait for a
+    request, since limits.openStorms are open, how many, where and since when."""
 
 
 class StormPolicy(Resource):

@@ -151,6 +151,8 @@ class Folder:
                 return
             storm = self._open(request)
         storm.delay = ""
+        if not request.closed:
+            storm.waits = ""
         storm.request_epoch = max(storm.request_epoch, held.epoch)
         verdict: Verdict | None = None
         while storm.in_flight and storm.in_flight[0].is_in(held):
@@ -181,6 +183,18 @@ class Folder:
                 shown = arrival
         if shown and lasts:
             shown.via.refused(shown, why)
+
+    def waits(self, group_hash: str, why: str) -> None:
+        """The group waits until others of its policy are closed. Who posts alerts of it is told so, and posts
+        them again; nothing else of it is held here than what is read again."""
+        storm = self.storms.get(group_hash)
+        if storm is None:
+            return
+        storm.waits = why
+        storm.in_flight = deque(
+            item for item in storm.in_flight if not self._queue.send_back(item.routed, why)
+        )
+        self._queue.note()
 
     def closed(self, group_hash: str) -> None:
         """The storm's request is closed: the next signal opens the next epoch."""

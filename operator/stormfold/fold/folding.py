@@ -287,6 +287,8 @@ class Folding:
                 continue
             routed.original.via.folded(routed.original)
             if ordinal > durable:
+                if storm.waits and self._queue.send_back(routed, storm.waits):
+                    continue
                 counted = Counted(reply.epoch, reply.incarnation, ordinal, place in reply.doubtful)
                 storm.in_flight.append(item.folded(counted))
                 if storm.delay:

@@ -38,6 +38,8 @@ class Storm:
     """Signals that wait for their fold."""
     delay: str = ""
     """Why its request could not be written at the last try."""
+    waits: str = ""
+    """Why its group has no request yet, if it waits for others of its policy to close."""
     waits_since: float = 0.0
     """When the oldest signal in flight was folded, or folded again, by the monotonic clock."""
     discarded_by: float = math.inf

@@ -128,6 +128,13 @@ class Queue:
         arrival = self.give_back(routed)
         arrival.via.durable(arrival, verdict)
 
+    def send_back(self, routed: Routed, why: str) -> bool:
+        """Tell whoever has posted an alert that its group waits; whether it is not held here any more."""
+        if not routed.original.via.waits(routed.original, why):
+            return False
+        self.give_back(routed)
+        return True
+
     def look_again(self, group_hash: str) -> None:
         """Make sure that Redis still has the storm, and give it back if not."""
         if self._storms.is_open(group_hash):

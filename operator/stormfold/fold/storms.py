@@ -57,15 +57,20 @@ class Storms(OpenStorms):
         storm = self._storms.get(group_hash)
         return storm.namespace if storm else ""
 
+    def waits(self, group_hash: str) -> bool:
+        """Whether the group was last heard of as waiting until others are closed."""
+        storm = self._storms.get(group_hash)
+        return storm is not None and storm.waits != ""
+
     def versions_in_use(self) -> set[tuple[str, int]]:
         """(uid, generation) of the policies that open storms hold to."""
         return {storm.version.key for storm in self._storms.values() if storm.version}
 
     def can_become_durable(self) -> bool:
-        """Whether something is in flight that a request would hold; a group that waits for its threshold does
-        not count."""
+        """Whether something is in flight that a request would hold; a group that waits for its threshold, or
+        for others to close, does not count."""
         return any(
-            storm.in_flight and storm.version and not storm.version.terms.discard
+            storm.in_flight and storm.version and not storm.version.terms.discard and not storm.waits
             for storm in self._storms.values()
         )
 

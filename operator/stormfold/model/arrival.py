@@ -125,6 +125,10 @@ class Source(Protocol):
     def delayed(self, arrival: "Arrival", why: str) -> None:
         """Its request cannot be written now; it is tried again. Not all of a group need hear it."""
 
+    def waits(self, arrival: "Arrival", why: str) -> bool:
+        """Its group has no request until others are closed. Whether it comes again by itself, so that it need
+        not be held: then nothing more is heard of it."""
+
     def refused(self, arrival: "Arrival", why: str) -> None:
         """The same, if that may last: one Signal of the group stands for all, and people are to see it
         there."""

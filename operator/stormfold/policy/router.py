@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
+from stormfold.model.group import PolicyId
 from stormfold.policy.index import PolicyIndex
 from stormfold.policy.matching import Labels
 from stormfold.policy.routing import OpenStorms, Routed, Routing
@@ -20,6 +21,7 @@ class Router:
     def __init__(self) -> None:
         self._routing = Routing(PolicyIndex())
         self._namespaces: dict[str, Labels] = {}
+        self._open_storms: dict[PolicyId, int] = {}
         self.labels_used: frozenset[str] = frozenset()
         """Names of the labels by which a version in force or retained matches or groups."""
         self.request_namespaces: frozenset[str] = frozenset()
@@ -50,6 +52,8 @@ class Router:
         are the (uid, generation) of the policies that open storms hold to."""
         before = (*self._routing.retained, *self._routing.index.versions)
         self._routing = Routing(PolicyIndex(versions), (), self._namespaces)
+        in_force = self._routing.index.versions
+        self._open_storms = {version.id: version.spec.limits.open_storms for version in in_force}
         self.retain(before, in_use)
 
     def retain(self, versions: Iterable[PolicyVersion], in_use: Collection[tuple[str, int]]) -> None:
@@ -67,6 +71,10 @@ class Router:
         self.request_namespaces = frozenset(
             version.spec.request_namespace for version in self.versions if version.spec.request_namespace
         )
+
+    def open_storms(self, policy: PolicyId) -> int | None:
+        """`limits.openStorms` of a policy as it is now; None if it is not in force."""
+        return self._open_storms.get(policy)
 
     @property
     def versions(self) -> tuple[PolicyVersion, ...]:

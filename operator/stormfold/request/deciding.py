@@ -89,11 +89,12 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def deadlines(storm: Snapshot) -> DeadlinesMs:
+def deadlines(storm: Snapshot, *, made_ms: int = 0) -> DeadlinesMs:
     """The three deadlines, from when the latest signal happened and from the opening.
 
-    What is met late may have closed long ago by that, but more of it may be on its way: it has `idle` to
-    come."""
+    What is met late, or has waited for a place, may have closed long ago by that, but more of it may be on
+    its way, and consumers are to see its request: it has `idle` from when it was met, and from `made_ms`,
+    when the request was made."""
     terms = storm.terms
     return DeadlinesMs(
         settle=storm.happened_ms + terms.idle_ms,
@@ -101,21 +102,23 @@ def deadlines(storm: Snapshot) -> DeadlinesMs:
         if storm.firing_alerts
         else max(
             storm.happened_ms + terms.close_after_ms,
-            storm.arrived_ms + min(terms.idle_ms, terms.close_after_ms),
+            max(storm.arrived_ms, made_ms) + min(terms.idle_ms, terms.close_after_ms),
         ),
         expire=storm.opened_ms + terms.max_duration_ms,
     )
 
 
-def decide(storm: Snapshot, *, has_request: bool, reported: Reported, now_ms: int) -> Decision:
+def decide(
+    storm: Snapshot, *, has_request: bool, reported: Reported, now_ms: int, made_ms: int = 0
+) -> Decision:
     """What to do about a storm now.
 
-    `has_request` says whether its RemediationRequest is known to be there, `reported` what its consumer says
-    in it.
+    `has_request` says whether its RemediationRequest is known to be there, `made_ms` since when, `reported`
+    what its consumer says in it.
     """
     if storm.state is State.CLOSING:
         return Finish(Reason[storm.close_reason])
-    until = deadlines(storm)
+    until = deadlines(storm, made_ms=made_ms)
     quiet = now_ms >= until.settle
     deadline = min(
         until.expire,

@@ -6,6 +6,7 @@ holds of a group is what an emptied Redis is continued from.
 
 import logging
 from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from stormfold.api.remediationrequest import (
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.model.arrival import Verdict
+from stormfold.model.group import PolicyId
 from stormfold.model.storm import request_name
 from stormfold.policy.router import DEFAULT_RETENTION_MS
 from stormfold.request.reading import NO_REPORT, Request, _closed_seed, opening_of, seed_of, version_of
@@ -52,6 +54,10 @@ class RequestIndex:
         self._deadlines = deadlines
         self._listeners: list[Listener] = []
         self._requests: dict[str, dict[int, Request]] = {}
+        self._open: defaultdict[tuple[PolicyId, str], set[str]] = defaultdict(set)
+        """Policy and namespace → the groups that have an open request there."""
+        self._open_at: dict[str, tuple[PolicyId, str]] = {}
+        """The same by group."""
 
     def subscribe(self, *listeners: Listener) -> None:
         """Let them hear of each newer version that is seen."""
@@ -73,6 +79,20 @@ class RequestIndex:
             request = self.latest(group_hash)
             if request and not request.closed:
                 yield request
+
+    def open_in(self, policy: PolicyId, namespace: str) -> Collection[str]:
+        """The groups of a policy that have an open request in a namespace; one that was deleted is none."""
+        return self._open.get((policy, namespace), frozenset())
+
+    def _note_open(self, group_hash: str) -> None:
+        if before := self._open_at.pop(group_hash, None):
+            self._open[before].discard(group_hash)
+            if not self._open[before]:
+                del self._open[before]
+        request = self.latest(group_hash)
+        if request and not request.closed and not request.deleted:
+            of = self._open_at[group_hash] = request.policy, request.namespace
+            self._open[of].add(group_hash)
 
     def open_before(self, group_hash: str, epoch: int) -> list[Request]:
         """Requests of earlier storms of the group that are not closed."""
@@ -121,6 +141,7 @@ class RequestIndex:
             return
         epochs[request.epoch] = request
         self._prune(request.group_hash)
+        self._note_open(request.group_hash)
         for listener in self._listeners:
             listener.observed(request)
         if request.report != (known.report if known else NO_REPORT):
@@ -140,6 +161,7 @@ class RequestIndex:
                 del self._requests[request.group_hash]
             return
         epochs[request.epoch] = replace(known, deleted=True)
+        self._note_open(request.group_hash)
         self._deadlines.make_due([request.group_hash])
 
     def _prune(self, group_hash: str) -> None:

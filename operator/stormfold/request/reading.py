@@ -103,6 +103,17 @@ class Request:
         return version_of(self.resource.spec)
 
     @property
+    def made_ms(self) -> int:
+        """When it was made, Unix ms, by the API server's clock."""
+        return _ms(self.resource.metadata.creation_timestamp)
+
+    @property
+    def policy(self) -> PolicyId:
+        """The policy under which it was made, whatever its version."""
+        ref = self.resource.spec.policy_ref
+        return PolicyId(ref.kind, ref.namespace or "", ref.name)
+
+    @property
     def namespace(self) -> str:
         """Where it lies."""
         return self.resource.metadata.namespace

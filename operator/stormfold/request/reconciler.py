@@ -25,6 +25,7 @@ from stormfold.request.absences import NAMESPACE_SECONDS, Absences
 from stormfold.request.backoff import RETRY_SECONDS, Line
 from stormfold.request.deciding import Close, Discard, Finish, Reported, Wait, Write, decide
 from stormfold.request.index import RequestIndex
+from stormfold.request.places import Answer, Places
 from stormfold.request.reading import Request
 from stormfold.request.refusals import Refusals
 from stormfold.request.remediation import Phases
@@ -46,7 +47,7 @@ CLOSED = Counter("stormfold_storms_closed_total", "Storms closed.", ["reason"])
 DISCARDED = Counter("stormfold_groups_discarded_total", "Groups that made no request.", ["reason"])
 LAG = Histogram(
     "stormfold_request_lag_seconds",
-    "From a storm's last arrival to the write that holds it.",
+    "From a storm's last arrival to the write that holds it, but for what waits at limits.openStorms.",
     buckets=(0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60),
 )
 REDIS_MEMORY = Gauge(
@@ -78,6 +79,7 @@ class Reconciler:
         ingest: Ingest,
         phases: Phases,
         router: Router,
+        places: Places,
     ) -> None:
         """`phases` are those of `status.remediation` that are understood. `router` hears of a namespace that
         is not there though a request was to be made in it."""
@@ -89,6 +91,7 @@ class Reconciler:
         self._ingest = ingest
         self._phases = phases
         self._router = router
+        self._places = places
         self._refusals = Refusals(folder)
         self._absences = Absences()
         self._missing: set[str] = set()
@@ -127,6 +130,7 @@ class Reconciler:
         fenced = self._ingest.fenced()
         found = await self._store.sweep(now_ms=now_ms(), fenced=fenced is not None)
         self._index.update_gauges(now_ms())
+        self._places.look()
         if found.lost:
             if fenced is not None:
                 log.warning(
@@ -226,24 +230,50 @@ class Reconciler:
     async def _act(self, storm: Snapshot, known: Request | None) -> bool:
         """Do what is to be done about a storm; whether that was a write of its request, which went well."""
         request = self._index.get(storm.group_hash, storm.epoch)
-        now = now_ms()
+        now, made_ms = now_ms(), request.made_ms if request else 0
         reported = request.reported(self._phases, storm.revision, now) if request else Reported()
-        decision = decide(storm, has_request=request is not None, reported=reported, now_ms=now)
+        decision = decide(
+            storm, has_request=request is not None, reported=reported, now_ms=now, made_ms=made_ms
+        )
         match decision:
             case Wait(deadline):
                 await self._ack(storm, written=False, settled=False, deadline_ms=deadline)
             case Write(phase, deadline):
+                if request is None and not storm.written and not await self._has_place(storm):
+                    return False
                 await self._write(storm, phase, deadline, known)
             case Close(reason, unless_grown):
                 await self._close(storm, reason, known, unless_grown=unless_grown)
             case Finish(reason):
                 await self._finish(storm, reason, known)
             case Discard(reason, message):
-                if await self._writer.finds(storm):
-                    self._schedule.make_due([storm.group_hash])
-                else:
-                    await self._discard(storm, Verdict(SignalPhase.DISCARDED, reason, message))
+                await self._discard_unless_found(storm, reason, message)
         return isinstance(decision, Write | Close | Finish)
+
+    async def _has_place(self, storm: Snapshot) -> bool:
+        """Whether a group may have its first request now; if not, it waits, or has waited for too long."""
+        now, group = now_ms(), self._writer.opening(storm).group
+        answer = self._places.ask(storm, group, now_ms=now)
+        if answer is Answer.GRANTED:
+            return True
+        limit = self._router.open_storms(group.policy)
+        why = (
+            f"policy {group.policy} has limits.openStorms ({limit}) open storms in namespace "
+            f"{group.request_namespace}"
+        )
+        if answer is Answer.WAITS:
+            self._folder.waits(storm.group_hash, why)
+            again_ms = self._places.ask_again_ms(storm, now_ms=now)
+            await self._ack(storm, written=False, settled=False, deadline_ms=again_ms)
+        else:
+            await self._discard_unless_found(storm, Reason.OPEN_STORMS_REACHED, why)
+        return False
+
+    async def _discard_unless_found(self, storm: Snapshot, reason: Reason, message: str) -> None:
+        if await self._writer.finds(storm):
+            self._schedule.make_due([storm.group_hash])
+        else:
+            await self._discard(storm, Verdict(SignalPhase.DISCARDED, reason, message))
 
     async def _ack(self, storm: Snapshot, *, written: bool, settled: bool, deadline_ms: int) -> None:
         word = await self._store.ack(
@@ -262,11 +292,12 @@ class Reconciler:
     async def _write(
         self, storm: Snapshot, phase: RequestPhase, deadline_ms: int, known: Request | None
     ) -> None:
+        waited = self._folder.storms.waits(storm.group_hash)
         outcome = await self._writer.write(storm, phase, closed_for=None, now_ms=now_ms())
         match outcome:
             case Outcome.WRITTEN:
                 self._absences.over(self._namespace_of(storm.group_hash))
-                if storm.folded > storm.written:
+                if storm.folded > storm.written and not waited:
                     LAG.observe(max(0, now_ms() - storm.arrived_ms) / 1000)
                 settled = phase is RequestPhase.SETTLED and not storm.settled
                 await self._ack(storm, written=True, settled=settled, deadline_ms=deadline_ms)
@@ -344,7 +375,8 @@ class Reconciler:
         self._folder.closed(storm.group_hash)
 
     async def _discard(self, storm: Snapshot, verdict: Verdict) -> None:
-        word = await self._store.discard(storm, encoded(verdict))
+        forget = verdict.reason is Reason.OPEN_STORMS_REACHED  # whoever posts such an alert posts it again
+        word = await self._store.discard(storm, encoded(verdict), forget_alerts=forget)
         if word is CloseWord.CLOSED:
             DISCARDED.labels(reason=verdict.reason.value).inc()
             self._folder.released(storm, verdict)

@@ -96,6 +96,7 @@ def status(
     reported: Mapping[ConditionType, Finding],
     generation: int,
     now_ms: int,
+    made_ms: int = 0,
 ) -> dict[str, Any]:
     """The status, without `remediation`, which is the consumer's. `before` are the conditions there now,
     `reported` those about what the consumer says."""
@@ -113,7 +114,7 @@ def status(
         generation=generation,
         now_ms=now_ms,
     )
-    until = deciding.deadlines(storm)
+    until = deciding.deadlines(storm, made_ms=made_ms)
     over = phase is RequestPhase.CLOSED
     rendered = RemediationRequestStatus(
         observed_generation=generation,

@@ -21,6 +21,7 @@ from stormfold.fairness import FairQueue, FairShare
 from stormfold.fold.store import CLAIM_MS, StormStore
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.request.backoff import Backoff, Line
+from stormfold.request.places import ASK_AGAIN_SECONDS
 
 SWEEP_SECONDS = 1.0
 HINTED_MS = 2000
@@ -89,8 +90,10 @@ class Schedule:
         self._changed.set()
 
     async def take_over(self) -> None:
-        """Look at once at what the last leader may have claimed: it is hidden for a while otherwise."""
-        for group_hashes in (await self._store.due(range(PARTITIONS), now_ms=now_ms() + CLAIM_MS)).values():
+        """Look at once at what the last leader may have claimed, and what waits for a place: it is hidden for
+        a while otherwise."""
+        until_ms = now_ms() + max(CLAIM_MS, ASK_AGAIN_SECONDS * 1000)
+        for group_hashes in (await self._store.due(range(PARTITIONS), now_ms=until_ms)).values():
             self._to_make_due.update(group_hashes)
 
     def _can_be_made_due(self) -> set[str]:

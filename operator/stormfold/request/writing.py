@@ -159,13 +159,17 @@ class RequestWriter:
         self._index.observe(request)
         return self._index.get(storm.group_hash, storm.epoch) or request
 
+    def opening(self, storm: Snapshot) -> Opening:
+        """What opened the storm. Raises LookupError if nobody knows."""
+        if storm.opening:
+            return Opening.decoded(storm.opening)
+        known = self._index.latest(storm.group_hash)
+        if known is None:
+            raise LookupError(f"nobody knows what opened storm {storm.group_hash}")
+        return opening_of(known)
+
     def _manifest(self, storm: Snapshot) -> dict[str, Any]:
-        if not storm.opening:
-            known = self._index.latest(storm.group_hash)
-            if known is None:
-                raise LookupError(f"nobody knows what opened storm {storm.group_hash}")
-            return rendering.manifest(storm, opening_of(known))
-        return rendering.manifest(storm, Opening.decoded(storm.opening))
+        return rendering.manifest(storm, self.opening(storm))
 
     async def _patch(
         self, request: Request, storm: Snapshot, phase: RequestPhase, closed_for: Reason | None, now_ms: int
@@ -186,6 +190,7 @@ class RequestWriter:
             ),
             generation=resource.metadata.generation,
             now_ms=now_ms,
+            made_ms=request.made_ms,
         )
         body = {"metadata": {"resourceVersion": str(request.resource_version)}, "status": status}
         path = paths.status(RemediationRequest.plural, resource.metadata.name, resource.metadata.namespace)

@@ -26,6 +26,10 @@ class WatchedSource:
     def delayed(self, arrival: Arrival, why: str) -> None:
         """Nothing: an object waits in the cluster for as long as it takes."""
 
+    def waits(self, arrival: Arrival, why: str) -> bool:
+        """An object that is not durable is read again by the next leader, not by this one."""
+        return False
+
     def refused(self, arrival: Arrival, why: str) -> None:
         """Nothing: it is said at a Signal of the group, if there is one."""
 

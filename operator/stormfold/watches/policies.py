@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from bisect import insort
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +30,9 @@ from stormfold.model.group import PolicyId
 from stormfold.policy.router import Router
 from stormfold.policy.validation import Fault, faults
 from stormfold.policy.version import PolicyVersion
+from stormfold.request.deciding import plural
+from stormfold.request.places import Places, Queued
+from stormfold.request.rendering import moment
 from stormfold.sources.ingest import Ingest
 
 log = logging.getLogger(__name__)
@@ -37,6 +41,8 @@ RESYNC_SECONDS = 60.0
 """How often policies are read without an event: deletions may be missed while disconnected."""
 GATHER_SECONDS = 0.1
 """How long events are gathered: `kubectl apply` of many policies is one change."""
+NAMED = 5
+"""Namespaces that a message names."""
 Kind = type[StormPolicy] | type[ClusterStormPolicy]
 KINDS: tuple[Kind, ...] = (StormPolicy, ClusterStormPolicy)
 MAX_POLICIES = 50
@@ -127,6 +133,7 @@ class PolicyIntake:
         router: Router,
         owners: Owners,
         storms: Storms,
+        places: Places,
         ingest: Ingest,
         changed: asyncio.Event,
     ) -> None:
@@ -136,6 +143,7 @@ class PolicyIntake:
         self._router = router
         self._owners = owners
         self._storms = storms
+        self._places = places
         self._ingest = ingest
         self._changed = changed
 
@@ -198,9 +206,20 @@ class PolicyIntake:
             observed_generation=metadata.generation,
             last_transition_time=now,
         )
+        wait = waiting(self._places.waiting_of(PolicyId(kind.__name__, metadata.namespace, metadata.name)))
+        groups_waiting = Condition(
+            type=ConditionType.GROUPS_WAITING,
+            status=ConditionStatus.FALSE
+            if wait.reason is Reason.OPEN_STORMS_WITHIN_LIMIT
+            else ConditionStatus.TRUE,
+            reason=wait.reason,
+            message=wait.message,
+            observed_generation=metadata.generation,
+            last_transition_time=now,
+        )
         after = PolicyStatus(
             observed_generation=metadata.generation,
-            conditions=set_condition(before.conditions, accepted),
+            conditions=set_condition(set_condition(before.conditions, accepted), groups_waiting),
         )
         if after == before:
             return
@@ -213,9 +232,34 @@ class PolicyIntake:
             self._changed.set()
             return
         about = About(API_VERSION, kind.__name__, metadata.name, metadata.namespace, metadata.uid)
+        if groups_waiting.status is ConditionStatus.TRUE and wait.reason not in {
+            condition.reason for condition in before.conditions
+        }:
+            log.warning(
+                "groups of the policy wait: limits.openStorms are open",
+                extra={"policy": metadata.name, "namespace": metadata.namespace},
+            )
+            self._recorder.record(about, "Warning", wait.reason, wait.message)
         if fault:
             log.warning(
                 "policy not accepted",
                 extra={"policy": metadata.name, "namespace": metadata.namespace, "reason": fault.reason},
             )
             self._recorder.record(about, "Warning", fault.reason, accepted.message)
+
+
+def waiting(queued: Sequence[Queued]) -> Fault:
+    """What is to be said of a policy of which so much waits."""
+    if not queued:
+        return Fault(Reason.OPEN_STORMS_WITHIN_LIMIT, "no group waits for a request")
+    where = "; ".join(
+        f"in {one.namespace} {plural(one.groups, 'group')} with {plural(one.signals, 'signal')} since "
+        f"{moment(one.since_ms):%Y-%m-%dT%H:%M:%SZ}"
+        for one in queued[:NAMED]
+    )
+    more = f"; and in {len(queued) - NAMED} more namespaces" if len(queued) > NAMED else ""
+    return Fault(
+        Reason.OPEN_STORMS_REACHED,
+        f"limits.openStorms are open, so that groups wait: {where}{more}. Close storms, group by less, or "
+        "raise the limit",
+    )

@@ -113,16 +113,20 @@ def test_alert_answered_as_discarded_may_be_counted_if_redis_has_lost_that(accou
     assert not account(accounting).wrong
 
 
-def test_groups_that_share_a_request_have_one_page() -> None:
-    groups = [Group(f"storm-{number:02}", Law.MANY, Way.SIGNALS) for number in range(2)]
+def test_most_open_requests_of_the_policy_with_a_limit_are_counted() -> None:
+    groups = [Group(f"storm-{number:02}", Law.MANY, Way.SIGNALS) for number in range(3)]
     accounting = Accounting(groups)
-    for group in groups:
-        accounting.sent(Occurrence(group, 0), 0.0)
-    shared = request(1)
-    pods = [{"name": group.pod(0), "signals": 1} for group in groups]
-    shared["status"] |= {"signals": {"total": 2}, "affectedResources": pods}
-    accounting.observe([shared], at=1.0)
-    assert (account(accounting).counted, account(accounting).wrong) == (2, False)
+
+    def seen(number: int, phase: str) -> dict[str, Any]:
+        shown = request(1, 1, phase=phase)
+        shown["metadata"] = {"name": f"storm-{number}-1", "uid": f"uid-{number}"}
+        shown["spec"] |= {"name": groups[number].name}
+        return shown
+
+    accounting.observe([seen(0, "Open")], at=1.0)
+    accounting.observe([seen(0, "Closed"), seen(1, "Open"), seen(2, "Settled")], at=2.0)
+    accounting.observe([seen(0, "Closed"), seen(1, "Closed"), seen(2, "Settled")], at=3.0)
+    assert accounting.most_open == 2
 
 
 def at(version: int, *, of_events: int = 0) -> Checkpoints:

@@ -225,6 +225,21 @@ def test_open_request_of_an_earlier_epoch_is_held_until_it_is_closed(heard: Hear
     assert heard.index.get(GROUP_HASH, 1) is None
 
 
+def test_group_takes_a_place_while_its_latest_request_is_open_and_there(heard: Heard) -> None:
+    def taken() -> set[str]:
+        return set(heard.index.open_in(POLICY.id, "shop"))
+
+    assert taken() == set()
+    heard.index.observe(request(replace(STORM, epoch=1), None))
+    assert taken() == {GROUP_HASH}
+    heard.index.observe(request(replace(STORM, epoch=1), RequestPhase.CLOSED, version=11))
+    assert taken() == set()
+    heard.index.observe(request(version=12))
+    assert (taken(), heard.index.open_in(POLICY.id, "ops")) == ({GROUP_HASH}, frozenset())
+    heard.index.gone(body(version=13))
+    assert taken() == set()
+
+
 def test_closed_request_is_the_latest_but_not_open(heard: Heard) -> None:
     heard.index.observe(request(phase=RequestPhase.CLOSED))
     assert heard.index.latest(GROUP_HASH) == request(phase=RequestPhase.CLOSED)
@@ -509,6 +524,7 @@ def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dic
         ConditionType.CLAIM_EXPIRED,
         ConditionType.REMEDIATION_PHASE_UNKNOWN,
         ConditionType.STALE_REMEDIATION,
+        ConditionType.GROUPS_WAITING,
     }
 
 

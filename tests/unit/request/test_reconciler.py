@@ -24,6 +24,7 @@ from stormfold.model.storm import Snapshot
 from stormfold.policy.router import Router
 from stormfold.request import backoff, reconciler, schedule
 from stormfold.request.index import RequestIndex
+from stormfold.request.places import Places
 from stormfold.request.reading import Request
 from stormfold.request.reconciler import Reconciler
 from stormfold.request.schedule import STORMS_AT_ONCE, STORMS_THROTTLED, Schedule
@@ -118,6 +119,9 @@ class Folder:
     def namespace_of(self, group_hash: str) -> str:
         return group_hash[0]
 
+    def waits(self, group_hash: str) -> bool:
+        return False
+
     def missing_in(self, group_hashes: Collection[str]) -> set[str]:
         return set()
 
@@ -133,6 +137,8 @@ class Folder:
 
 class NothingLed:
     """An ingest that does not lead."""
+
+    leading = False
 
     def trim(self) -> int:
         return 0
@@ -158,6 +164,9 @@ class Scene:
             ingest=NothingLed(),
             phases=PHASES,
             router=self.router,
+            places=Places(
+                self.index, self.router, deadlines=lookout, ingest=NothingLed(), changed=asyncio.Event()
+            ),
         )
 
     async def look(self) -> None:

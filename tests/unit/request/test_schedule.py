@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 from tests.harness.metrics import sample
 
-from stormfold.fold.store import CLAIM_MS
 from stormfold.model.group import PARTITIONS
 from stormfold.request import backoff
 from stormfold.request import schedule as module
 from stormfold.request.backoff import FAILING, Line
+from stormfold.request.places import ASK_AGAIN_SECONDS
 from stormfold.request.schedule import (
     HINTED_MS,
     LOOK_MS,
@@ -143,11 +143,13 @@ async def test_storm_that_is_worked_on_is_made_due_when_that_is_over(scene: Scen
     assert scene.store.made_due == [OTHER_HASH, GROUP_HASH]
 
 
-async def test_who_takes_over_makes_due_what_the_last_one_may_have_claimed(scene: Scene) -> None:
+async def test_who_takes_over_makes_due_what_may_be_hidden_for_a_while(
+    scene: Scene,
+) -> None:
     scene.store.has = {1: [GROUP_HASH], 5: [OTHER_HASH]}
     await scene.schedule.take_over()
     await scene.schedule.tell_store()
-    assert scene.store.asked == [(CLAIM_MS, set(range(PARTITIONS)))]
+    assert scene.store.asked == [(ASK_AGAIN_SECONDS * 1000, set(range(PARTITIONS)))]
     assert scene.store.made_due == [GROUP_HASH, OTHER_HASH]
 
 

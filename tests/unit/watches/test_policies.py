@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.harness.values import cluster_version, version
+from tests.harness.values import T0, cluster_version, version
 
 from stormfold.api.conditions import Reason
 from stormfold.api.resource import ObjectMeta
 from stormfold.api.stormpolicy import PolicyStatus, StormPolicy
 from stormfold.policy.validation import Fault
 from stormfold.policy.version import PolicyVersion
-from stormfold.watches.policies import BEYOND, MAX_POLICIES, Accepted, Policy, examined
+from stormfold.request.places import Queued
+from stormfold.watches.policies import BEYOND, MAX_POLICIES, Accepted, Policy, examined, waiting
 
 METADATA = {"name": "own", "namespace": "shop", "uid": "uid-own", "generation": 3}
 
@@ -85,3 +86,35 @@ def test_no_more_is_kept_of_a_policy_than_what_it_says() -> None:
     read = Policy.read(StormPolicy, {"metadata": METADATA | large, "spec": {"priority": 5}})
     assert read == Policy.read(StormPolicy, {"metadata": METADATA, "spec": {"priority": 5}})
     assert read.version == version(generation=3, priority=5)
+
+
+@pytest.mark.parametrize(
+    ("queued", "finding"),
+    [
+        pytest.param(
+            [], Fault(Reason.OPEN_STORMS_WITHIN_LIMIT, "no group waits for a request"), id="nothing waits"
+        ),
+        pytest.param(
+            [Queued("ops", 1, 1, T0), Queued("shop", 3, 40, T0 + 61_000)],
+            Fault(
+                Reason.OPEN_STORMS_REACHED,
+                "limits.openStorms are open, so that groups wait: in ops 1 group with 1 signal since "
+                "2026-01-01T00:00:00Z; in shop 3 groups with 40 signals since 2026-01-01T00:01:01Z. Close "
+                "storms, group by less, or raise the limit",
+            ),
+            id="in some namespaces",
+        ),
+        pytest.param(
+            [Queued(name, 1, 1, T0) for name in "abcdefg"],
+            Fault(
+                Reason.OPEN_STORMS_REACHED,
+                "limits.openStorms are open, so that groups wait: "
+                + "; ".join(f"in {name} 1 group with 1 signal since 2026-01-01T00:00:00Z" for name in "abcde")
+                + "; and in 2 more namespaces. Close storms, group by less, or raise the limit",
+            ),
+            id="in many",
+        ),
+    ],
+)
+def test_policy_says_how_many_groups_wait_where_and_since_when(queued: list[Queued], finding: Fault) -> None:
+    assert waiting(queued) == finding

@@ -33,7 +33,17 @@ class Post:
     nobody waits, it only counts.
     """
 
-    __slots__ = ("_ack_folded", "_delayed", "_done", "_open", "_waiting", "delay", "discarded", "rejected")
+    __slots__ = (
+        "_ack_folded",
+        "_delayed",
+        "_done",
+        "_open",
+        "_waiting",
+        "delay",
+        "discarded",
+        "no_place",
+        "rejected",
+    )
 
     def __init__(self, *, ack_folded: bool) -> None:
         self._ack_folded = ack_folded
@@ -45,6 +55,8 @@ class Post:
         refused."""
         self._delayed = -1
         """The alert of that request."""
+        self.no_place = ""
+        """Why an alert must be posted again: its group waits until others are closed. Empty: none must."""
         self.rejected: list[Refusal] = []
         self.discarded: list[Refusal] = []
 
@@ -57,7 +69,7 @@ class Post:
 
     async def wait(self) -> None:
         """Wait until every alert is taken; once this has ended, nothing more is noted."""
-        if self._open:
+        if self._open and not self.no_place:
             self._done = asyncio.get_running_loop().create_future()
         try:
             if self._done:
@@ -83,6 +95,15 @@ class Post:
         """The request of one of them cannot be written now."""
         self.delay = why if len(why) <= MAX_DELAY else f"{why[: MAX_DELAY - 1]}…"
         self._delayed = index_of(arrival)
+
+    def waits(self, arrival: Arrival, why: str) -> bool:
+        """The post is not taken, unless it is enough that Redis has the alert."""
+        if self._ack_folded:
+            return False
+        self.no_place = self.no_place or why
+        if self._done and not self._done.done():
+            self._done.set_result(None)
+        return True
 
     def refused(self, arrival: Arrival, why: str) -> None:
         """Nothing more: `delayed` has told the post."""
@@ -198,6 +219,11 @@ def over_limit(refused: Sequence[Arrival]) -> RefusalError:
         f"{alerts} not taken: {queues} {', '.join(namespaces[:NAMED])} {full}. "
         "Send the post again; alerts that were taken are not counted twice.",
     )
+
+
+def no_place(why: str) -> str:
+    """What is said to a post of which some alerts wait for a request."""
+    return f"not taken: {why}. Send the post again; alerts that were taken are not counted twice."
 
 
 def none_taken(refusals: list[Refusal]) -> RefusalError:

@@ -40,6 +40,7 @@ from stormfold.sources.alerts.posts import (
     listed,
     log_rejected,
     named,
+    no_place,
     none_taken,
     over_limit,
     shortened,
@@ -244,6 +245,8 @@ class Receiver:
             if refused:
                 raise over_limit(refused)
             await post.wait()
+            if post.no_place:
+                raise RefusalError(503, Reason.OPEN_STORMS_REACHED, no_place(post.no_place))
         finally:
             post.leave()
         rejected = sorted([*refusals, *named(post.rejected, arrivals)], key=lambda refusal: refusal.index)
