@@ -142,10 +142,7 @@ def test_request_that_is_made_after_its_group_has_waited_is_open_for_idle_at_lea
     made = CLOSE + 60_000
     assert deadlines(SNAPSHOT, made_ms=made) == DeadlinesMs(settle=SETTLE, close=made + 60_000, expire=EXPIRE)
     for now_ms, decision in ((made + 59_999, Wait(made + 60_000)), (made + 60_000, QUIET)):
-        assert (
-            decide(SETTLED, has_request=True, reported=Reported(), now_ms=now_ms, made_ms=made)
-            == decision
-        )
+        assert decide(SETTLED, has_request=True, reported=Reported(), now_ms=now_ms, made_ms=made) == decision
 
 
 MET_LATE = replace(SNAPSHOT, arrived_ms=T0 + 10_000, late_ms=720_000)
