@@ -31,10 +31,11 @@ from stormfold.fold.scripts import ACK, CLAIM, CLOSE, FOLD, FREEZE
 ROOT = Path(__file__).parents[2]
 OWN_KINDS = ("Signal", "RemediationRequest", "StormPolicy", "ClusterStormPolicy", "Lease", "Event")
 LONGEST = (
-    *("test_kills", "test_deploy", "test_memory", "test_fairness", "test_chart", "test_api_faults"),
-    *("test_alertmanager", "test_redis_refusals", "test_storms", "test_redis_loss", "test_shards"),
-    *("test_windows", "test_checkpoint", "test_signals", "test_consumers", "test_policies"),
-    *("test_standby", "test_shutdown", "test_hostile"),
+    *("test_kills", "test_alertmanager", "test_memory", "test_redis_refusals", "test_chart_release"),
+    *("test_deploy", "test_api_faults", "test_fairness", "test_redis_loss", "test_storms", "test_chart"),
+    *("test_quiet", "test_access", "test_manifests", "test_windows", "test_signals", "test_consumers"),
+    *("test_start", "test_alerts", "test_policies", "test_alertmanager_alone", "test_standby"),
+    *("test_checkpoint", "test_hostile", "test_release", "test_shutdown", "test_event_times"),
 )
 """The files that take 20 s and more, longest first: they are begun first, so that no worker is alone in the
 end."""

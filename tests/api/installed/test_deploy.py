@@ -271,12 +271,12 @@ async def test_deployment_without_pods_is_explained_by_its_conditions_and_events
         }
         await own_api.create(event)
 
-    (code, said), _ = await asyncio.gather(deploy("up", cluster.kubeconfig, WAIT="3s"), refuse())
+    (code, said), _ = await asyncio.gather(deploy("up", cluster.kubeconfig, WAIT="1s"), refuse())
     lines = said.splitlines()
     assert code == 1
     assert f"condition ReplicaFailure True, FailedCreate: {message}" in lines
     assert f"event of ReplicaSet stormfold-7d9c, FailedCreate: {message}" in lines
-    assert lines[-1].startswith("error: stormfold is not ready after 3s; see: kubectl")
+    assert lines[-1].startswith("error: stormfold is not ready after 1s; see: kubectl")
     assert [
         line
         for line in lines[lines.index(f"condition ReplicaFailure True, FailedCreate: {message}") :]
@@ -319,11 +319,11 @@ async def test_purge_that_hangs_says_what_it_waits_for(cluster: ControlPlane, ow
         await own_api.request("PUT", f"/api/v1/namespaces/{NAMESPACE}/status", namespace)
 
     (code, said), _ = await asyncio.gather(
-        deploy("down", cluster.kubeconfig, PURGE="1", YES="1", WAIT="5s"), say_why()
+        deploy("down", cluster.kubeconfig, PURGE="1", YES="1", WAIT="2s"), say_why()
     )
     assert code == 1
     lines = said.splitlines()
-    assert lines.count("stormfold: not deleted after 5s:") == 2
+    assert lines.count("stormfold: not deleted after 2s:") == 2
     assert "CustomResourceDefinition signals.stormfold.dev" in lines
     assert "  finalizer customresourcecleanup.apiextensions.k8s.io" in lines
     assert f"Namespace {NAMESPACE}" in lines

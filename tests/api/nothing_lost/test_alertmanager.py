@@ -143,6 +143,7 @@ async def test_resolved_alerts_are_told_from_those_that_still_fire(
     await front.come_to(60, resolved=60)
 
 
+@on_the_current_one
 async def test_alert_that_fires_anew_is_counted_anew(front: Front, alertmanager: NewAlertmanager) -> None:
     sender = await alertmanager(front.config())
     alerts = front.alerts(6)
@@ -169,6 +170,7 @@ async def test_pair_that_has_lost_each_other_counts_like_one(
     assert min([await delivered(sender) for sender in pair]) >= NODES * 2, "both have sent"
 
 
+@on_the_current_one
 async def test_each_of_a_pair_may_have_a_replica_of_its_own(
     front: Front, alertmanager: NewAlertmanager
 ) -> None:
@@ -245,7 +247,15 @@ async def come_to(front: Front, *expected: Any, name: str = NAME) -> None:
 
 
 @pytest.mark.parametrize("policy", [{"closeAfter": "2s"}], ids=["closeAfter 2s"])
-@pytest.mark.parametrize("loses", [False, True], ids=["", "Redis loses all"])
+@pytest.mark.parametrize(
+    ("alertmanager_program", "loses"),
+    [
+        pytest.param("current", False, id="current"),
+        pytest.param("debian", False, id="debian"),
+        pytest.param("current", True, id="Redis loses all"),
+    ],
+    indirect=["alertmanager_program"],
+)
 async def test_request_is_open_while_alerts_fire_and_closes_when_they_have_resolved(
     front: Front, alertmanager: NewAlertmanager, valkey: Valkey, loses: bool
 ) -> None:
