@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase
@@ -30,14 +30,10 @@ from stormfold.request.reading import Request
 from stormfold.request.refusals import Refusals
 from stormfold.request.remediation import Phases
 from stormfold.request.schedule import SWEEP_SECONDS, Schedule, now_ms
+from stormfold.request.sweeping import Sweeper
 from stormfold.request.writing import Outcome, RequestWriter, was_behind
 
 log = logging.getLogger(__name__)
-
-COMPARISON_SECONDS = 5.0
-"""How often the storms that are known here are compared with those that Redis has."""
-FULL = 0.9
-"""The share of maxmemory at which the intake stops."""
 
 CLAIMED = Counter("stormfold_storms_claimed_total", "Storms looked at since they were due.")
 FAILED = Counter(
@@ -49,9 +45,6 @@ LAG = Histogram(
     "stormfold_request_lag_seconds",
     "From a storm's last arrival to the write that holds it, but for what waits at limits.openStorms.",
     buckets=(0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60),
-)
-REDIS_MEMORY = Gauge(
-    "stormfold_redis_memory_ratio", "Used share of maxmemory of the fullest server; 0 without a limit."
 )
 
 
@@ -94,9 +87,7 @@ class Reconciler:
         self._places = places
         self._refusals = Refusals(folder)
         self._absences = Absences()
-        self._missing: set[str] = set()
-        """Groups whose storms Redis lacked at the last comparison."""
-        self._next_comparison = 0.0
+        self._sweeper = Sweeper(store, index, folder=folder, ingest=ingest, places=places)
 
     async def run(self) -> None:
         """Work for ever."""
@@ -106,7 +97,7 @@ class Reconciler:
                 try:
                     await self._schedule.tell_store()
                     if time.monotonic() >= next_sweep:
-                        await self._sweep()
+                        self._schedule.line_up(await self._sweeper.sweep(), self._namespace_of)
                         next_sweep = time.monotonic() + SWEEP_SECONDS
                     self._schedule.line_up(await self._schedule.look(), self._namespace_of)
                     await self._start(tasks)
@@ -116,42 +107,6 @@ class Reconciler:
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 await self._schedule.pause(next_sweep)
-
-    async def _compare(self) -> None:
-        """Give back the storms that Redis lacks though it has their partition, as after a restart with old
-        data: without a signal or a deadline nobody else would notice. One that is missing only now is about
-        to open, or to close."""
-        missing = self._folder.storms.missing_in(await self._store.open_groups())
-        for group_hash in missing & self._missing:
-            self._folder.look_again(group_hash)
-        self._missing = missing
-
-    async def _sweep(self) -> None:
-        fenced = self._ingest.fenced()
-        found = await self._store.sweep(now_ms=now_ms(), fenced=fenced is not None)
-        self._index.update_gauges(now_ms())
-        self._places.look()
-        if found.lost:
-            if fenced is not None:
-                log.warning(
-                    "Redis has lost partitions, giving them back", extra={"partitions": len(found.lost)}
-                )
-                await self._store.fence(sorted(found.lost), fenced)
-            for number in found.lost:
-                self._folder.partition_lost(number)
-        self._folder.look_again_at_stale()
-        if time.monotonic() >= self._next_comparison:
-            self._next_comparison = time.monotonic() + COMPARISON_SECONDS
-            await self._compare()
-        memory = await self._store.memory()
-        REDIS_MEMORY.set(memory.ratio)
-        full = memory.ratio >= FULL
-        if full:
-            log.error(
-                "Redis is almost full: intake waits; raise maxmemory", extra={"ratio": round(memory.ratio, 3)}
-            )
-        self._folder.memory_full(full)
-        self._schedule.line_up(found.due.values(), self._namespace_of)
 
     def _namespace_of(self, group_hash: str) -> str:
         """Where the group's request is made, as far as it is known before the claim."""

@@ -103,12 +103,14 @@ async def test_signal_that_has_waited_for_too_long_is_discarded_and_says_so(
     assert rows(await scene.requests(), "spec.name") == [("Chronic",)]
 
 
-async def post(operator: OperatorProcess, namespace: str, name: str, *pods: str) -> tuple[int, Any, Any]:
+async def post(
+    operator: OperatorProcess, namespace: str, name: str, *pods: str, severity: str = "high"
+) -> tuple[int, Any, Any]:
     """Code, reason and Retry-After of the answer to firing alerts about these pods."""
     alerts = [
         {
             "status": "firing",
-            "labels": {"alertname": name, "namespace": namespace, "pod": pod, "severity": "critical"},
+            "labels": {"alertname": name, "namespace": namespace, "pod": pod, "severity": severity},
             "startsAt": BEGAN,
         }
         for pod in pods
@@ -151,3 +153,29 @@ async def test_alerts_of_a_group_that_waits_are_answered_503_and_count_once_when
     await scene.requests_come_to("spec.name status.signals.total", [("Chronic", 2), ("Critical", 2)])
     assert await post(process, namespace, "Critical", "pod-0", "pod-1", "pod-2") == taken
     await scene.requests_come_to("spec.name status.signals.total", [("Chronic", 2), ("Critical", 3)])
+
+
+async def test_500_chronic_alerts_hold_all_places_and_a_critical_one_gets_the_first_that_is_free(
+    operator: NewOperator, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text(TOKEN)
+    process = await operator(
+        webhook_token_file=token_file, environment={"STORMFOLD_WEBHOOK_WAIT_SECONDS": "60"}
+    )
+    scene = Scene(api, namespace, process)
+    await scene.policy(groupBy=["labels.pod", "namespace"], closeAfter="1h")
+    chronic = [f"chronic-{number:03}" for number in range(500)]
+    taken, refused = (200, None, None), (503, "OpenStormsReached", "2")
+    assert await post(process, namespace, "Chronic", *chronic) == taken
+    assert await post(process, namespace, "Warning", "pod-0", severity="warning") == refused
+    assert await post(process, namespace, "Critical", "pod-1", severity="critical") == refused
+    await wait(process, 2)
+    assert await post(process, namespace, "Chronic", *chronic) == taken
+    requests = await scene.requests()
+    assert rows(requests, "status.signals.total") == [(1,)] * 500
+    await scene.remediate(requests[7], phase="Succeeded")
+    await wait(process, 1)
+    assert await post(process, namespace, "Critical", "pod-1", severity="critical") == taken
+    assert await post(process, namespace, "Warning", "pod-0", severity="warning") == refused
+    assert len(await scene.requests()) == 501
