@@ -52,7 +52,7 @@ class Shown:
         status = request.get("status") or {}
         kept = status.get("continuation") or {}
         pods: Counter[str] = Counter()
-        for resource in status.get("affectedResources", ()):
+        for resource in status.get("resources", ()):
             pods[resource["name"]] += resource["signals"]
         return cls(
             request["metadata"]["name"],

@@ -27,8 +27,8 @@ signal.stormfold.dev/checkout-crash-fq5tz   KubePodCrashLooping   critical   Fol
 signal.stormfold.dev/checkout-crash-kk9rl   KubePodCrashLooping   critical   Folded   storm-################-1   *
 signal.stormfold.dev/checkout-crash-pz4mb   KubePodCrashLooping   critical   Folded   storm-################-1   *
 
-NAME                                                        PHASE   STORM   SIGNALS   RESOURCES   SEVERITY   LAST SEEN   AGE
-remediationrequest.stormfold.dev/storm-################-1   Open    True    5         5           critical   *           *
+NAME                                                        WHAT         GROUP   PHASE   FIRING   SEVERITY   REMEDIATION   AGE
+remediationrequest.stormfold.dev/storm-################-1   KubePodCr~           Open    5        critical                 *
 """  # noqa: E501
 """`kubectl get sig,rreq`: # stands for the group's id, * for an age."""
 EXPLAINED = """\

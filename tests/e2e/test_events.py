@@ -99,7 +99,7 @@ def per_pod(events: Sequence[Manifest]) -> Counter[str]:
 
 def listed(request: Manifest) -> dict[str, int]:
     """Pod to how many signals were about it, as a request says."""
-    return {one["name"]: one["signals"] for one in at(request, "status.affectedResources") or ()}
+    return {one["name"]: one["signals"] for one in at(request, "status.resources") or ()}
 
 
 async def test_image_that_cannot_be_pulled_is_one_storm_by_reason(

@@ -8,7 +8,7 @@ from typing import Any
 from tests.harness.values import ARRIVAL, SNAPSHOT, T0, cluster_version
 
 from stormfold.api.conditions import Reason
-from stormfold.api.remediationrequest import RequestPhase
+from stormfold.api.remediationrequest import RemediationRequestSpec, RequestPhase
 from stormfold.model.storm import Snapshot
 from stormfold.request import rendering
 from stormfold.request.reading import Request
@@ -37,6 +37,8 @@ def body(
             storm,
             phase,
             closed_for=closed_for,
+            spec=RemediationRequestSpec.model_validate(made["spec"]),
+            namespace=made["metadata"]["namespace"],
             before=(),
             reported={},
             generation=1,

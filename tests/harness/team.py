@@ -146,7 +146,7 @@ def _storm(request: Manifest) -> Storm:
     return Storm(
         total=signals.get("total", 0),
         firing=signals.get("firing", 0),
-        resources={one["name"]: one["signals"] for one in status.get("affectedResources", [])},
+        resources={one["name"]: one["signals"] for one in status.get("resources", [])},
         count=status.get("affectedResourceCount", 0),
         phase=status.get("phase", "Open"),
         epoch=request["spec"]["epoch"],

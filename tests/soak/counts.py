@@ -72,6 +72,4 @@ def counted_by(request: Mapping[str, Any]) -> Counter[Place]:
     status = request.get("status") or {}
     if not group.listed:
         return Counter({(group.name, ""): (status.get("signals") or {}).get("total", 0)})
-    return Counter(
-        {(group.name, one["name"]): one["signals"] for one in status.get("affectedResources") or ()}
-    )
+    return Counter({(group.name, one["name"]): one["signals"] for one in status.get("resources") or ()})

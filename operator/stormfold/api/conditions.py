@@ -134,7 +134,7 @@ class Reason(StrEnum):
             "are resolved."
         ),
     )
-    WITHIN_LIMIT = ("WithinLimit", "Truncated is False", "`status.affectedResources` lists every target.")
+    WITHIN_LIMIT = ("WithinLimit", "Truncated is False", "`status.resources` lists every target.")
     RESOURCE_LIMIT_REACHED = (
         "ResourceLimitReached",
         "Truncated is True",

@@ -193,6 +193,15 @@ class Remediation(ApiModel):
     """Which consumer works on the request, and until when. A claim ends with its request."""
 
 
+class Display(ApiModel):
+    """Short texts for kubectl get. What is cut ends in ~; all of it is in spec."""
+
+    what: Annotated[str, Field(max_length=63)] = ""
+    """Name of the first signal."""
+    group: Annotated[str, Field(max_length=63)] = ""
+    """Values of the group, without the signals' name and the request's own namespace."""
+
+
 class RemediationRequestStatus(ApiModel):
     """What is known so far. Written by stormfold, except remediation."""
 
@@ -209,14 +218,14 @@ class RemediationRequestStatus(ApiModel):
     """When the first signal arrived; of Events, when the first one happened."""
     last_seen: AwareDatetime | None = None
     """When the latest signal arrived; of Events, when the latest one happened."""
-    affected_resources: Annotated[tuple[AffectedResource, ...], Field(max_length=100)] = ()
+    resources: Annotated[tuple[AffectedResource, ...], Field(max_length=100)] = ()
     """The targets with the most signals, at most limits.resources of them."""
     affected_resource_count: Count = 0
     """How many different targets there are."""
     affected_resource_count_precision: CountPrecision = CountPrecision.EXACT
     """Exact up to limits.resources, Approximate beyond."""
     truncated: bool = False
-    """True: affectedResources lists not all targets."""
+    """True: resources lists not all targets."""
     rate_per_minute: Count = 0
     """Signals per minute lately."""
     revision: Count = 1
@@ -224,6 +233,8 @@ class RemediationRequestStatus(ApiModel):
     they have seen."""
     deadlines: Deadlines | None = None
     """When the storm goes on to its next phase by itself."""
+    display: Display | None = None
+    """Short texts for the columns of kubectl get."""
     conditions: Conditions = ()
     """StormDetected: the threshold was reached. Settled: quiet. Recovered: nothing fires any more. Truncated:
     the list of resources is not complete. Closed: over for good. Exact: each signal is known to count once,

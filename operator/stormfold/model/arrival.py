@@ -243,3 +243,5 @@ class Verdict:
     request_name: str = ""
     retention_ms: int = 600_000
     """How long the Signal is kept from now on."""
+    policy: str = ""
+    """Name of the policy of the request."""

@@ -184,6 +184,12 @@ class Snapshot:
     Events that were met late."""
 
     @property
+    def affected(self) -> int:
+        """How many resources. Beyond those that are listed it is an estimate, but there are no more than
+        signals."""
+        return min(self.resource_count, self.total)
+
+    @property
     def happened_ms(self) -> int:
         """When the latest signal happened."""
         return self.arrived_ms - self.late_ms

@@ -165,7 +165,7 @@ def below_threshold(storm: Snapshot) -> str:
     terms = storm.terms
     text = f"{plural(storm.firing_signals, 'signal')}, threshold {terms.threshold_signals}"
     if terms.threshold_resources:
-        text += f"; {plural(storm.resource_count, 'resource')}, threshold {terms.threshold_resources}"
+        text += f"; {plural(storm.affected, 'resource')}, threshold {terms.threshold_resources}"
     return f"{text} within {_seconds(terms.within_ms)}"
 
 
@@ -220,9 +220,9 @@ def truncated(storm: Snapshot) -> Finding:
         return Finding(
             True,
             Reason.RESOURCE_LIMIT_REACHED,
-            f"{len(storm.resources)} of about {plural(storm.resource_count, 'resource')} listed",
+            f"{len(storm.resources)} of about {plural(storm.affected, 'resource')} listed",
         )
-    return Finding(False, Reason.WITHIN_LIMIT, f"{plural(storm.resource_count, 'resource')} listed")
+    return Finding(False, Reason.WITHIN_LIMIT, f"{plural(storm.affected, 'resource')} listed")
 
 
 def exact(storm: Snapshot) -> Finding:

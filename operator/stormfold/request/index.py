@@ -201,6 +201,7 @@ class RequestIndex:
             namespace,
             name,
             request.resource.spec.policy.retention_ms if request else DEFAULT_RETENTION_MS,
+            request.resource.spec.policy_ref.name if request else "",
         )
 
     def continuation(self, group_hash: str) -> Continuation | None:

@@ -146,6 +146,10 @@ class Request:
             Claim(claim.holder_identity, claim.revision, _ms(claim.expiration_time)) if claim else None,
         )
 
+    def listed(self) -> tuple[AffectedResource, ...]:
+        """The affected resources that it lists."""
+        return RESOURCES.validate_json(self.affected)
+
     def reported(self, phases: Phases, revision: int, now_ms: int) -> Reported:
         """What is to be decided by that, for a storm with this revision."""
         return reported(self.report, self.conditions, phases, revision=revision, now_ms=now_ms)
@@ -159,7 +163,7 @@ class Request:
         """
         status, affected = status_of(body), b"[]"
         if status:
-            affected = orjson.dumps(status.pop("affectedResources", None) or [])
+            affected = orjson.dumps(status.pop("resources", None) or [])
         metadata = identity_of(body["metadata"])
         if known and known.has_spec_of(metadata):
             spec: Any = known.resource.spec
@@ -284,8 +288,7 @@ def seed_of(request: Request) -> Seed:
         resource_count=_believed(status.affected_resource_count),
         truncated=status.truncated,
         resources={
-            Target(r.api_version, r.kind, r.name, r.namespace): _believed(r.signals)
-            for r in RESOURCES.validate_json(request.affected)
+            Target(r.api_version, r.kind, r.name, r.namespace): _believed(r.signals) for r in request.listed()
         },
     )
 

@@ -32,6 +32,7 @@ from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
 from stormfold.request import deciding
 from stormfold.request.deciding import Finding
+from stormfold.request.telling import display
 
 GROUP_HASH_LABEL = "stormfold.dev/group-hash"
 POLICY_LABEL = "stormfold.dev/policy"
@@ -92,14 +93,16 @@ def status(
     phase: RequestPhase,
     *,
     closed_for: Reason | None,
+    spec: RemediationRequestSpec,
+    namespace: str,
     before: Iterable[Condition],
     reported: Mapping[ConditionType, Finding],
     generation: int,
     now_ms: int,
     made_ms: int = 0,
 ) -> dict[str, Any]:
-    """The status, without `remediation`, which is the consumer's. `before` are the conditions there now,
-    `reported` those about what the consumer says."""
+    """The status, without `remediation`, which is the consumer's. `spec` and `namespace` are those of the
+    request, `before` the conditions there now, `reported` those about what the consumer says."""
     conditions = with_findings(
         before,
         {
@@ -128,13 +131,14 @@ def status(
         severity=SEVERITIES[storm.severity],
         first_seen=moment(storm.first_ms),
         last_seen=moment(storm.last_ms),
-        affected_resource_count=storm.resource_count,
+        affected_resource_count=storm.affected,
         affected_resource_count_precision=CountPrecision.APPROXIMATE
         if storm.truncated
         else CountPrecision.EXACT,
         truncated=storm.truncated,
         rate_per_minute=storm.rate_per_minute if phase is RequestPhase.OPEN else 0,
         revision=storm.revision,
+        display=display(spec, namespace),
         deadlines=None
         if over
         else Deadlines(
@@ -157,7 +161,7 @@ def status(
         ),
     ).manifest()
     # By hand, since models of so many take as long as all the rest.
-    rendered["affectedResources"] = [_affected(target, signals) for target, signals in storm.resources]
+    rendered["resources"] = [_affected(target, signals) for target, signals in storm.resources]
     # A merge patch keeps what it does not name: a deadline that is no more has to be named.
     rendered["deadlines"] = {"settle": None, "close": None} | rendered["deadlines"] if not over else None
     return rendered

@@ -24,6 +24,7 @@ from stormfold.request import rendering
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request, opening_of
 from stormfold.request.remediation import Phases, findings
+from stormfold.request.telling import counted
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +180,8 @@ class RequestWriter:
             storm,
             phase,
             closed_for=closed_for,
+            spec=resource.spec,
+            namespace=request.namespace,
             before=before,
             reported=findings(
                 request.report,
@@ -250,24 +253,29 @@ class RequestWriter:
         status = after.resource.status
         if status is None or status.phase == old:
             return
-        counted = f"{status.signals.total} signals on {status.affected_resource_count} resources"
+        said = counted(
+            after.resource.spec,
+            signals=status.signals.total,
+            resources=status.affected_resource_count,
+            listed=after.listed(),
+        )
         match old, status.phase:
             case None, RequestPhase.OPEN:
-                reason, message = Reason.STORM_OPENED, counted
+                reason, message = Reason.STORM_OPENED, said
             case _, RequestPhase.OPEN:
-                reason, message = Reason.STORM_REOPENED, f"{counted}; revision {status.revision}"
+                reason, message = Reason.STORM_REOPENED, f"{said}; revision {status.revision}"
             case _, RequestPhase.SETTLED:
-                reason, message = Reason.STORM_SETTLED, counted
+                reason, message = Reason.STORM_SETTLED, said
             case _:
                 why = next((c.message for c in status.conditions if c.type == "Closed"), "")
-                reason, message = Reason.STORM_CLOSED, f"{counted}: {why}"
+                reason, message = Reason.STORM_CLOSED, f"{said}: {why}"
         log.info(
             "storm changed",
             extra={
-                "groupHash": after.group_hash,
-                "epoch": after.epoch,
+                "namespace": after.namespace,
+                "request": after.resource.metadata.name,
                 "phase": status.phase,
-                "signals": status.signals.total,
+                "counted": said,
             },
         )
         self._recorder.record(_about(after), "Normal", reason, message)

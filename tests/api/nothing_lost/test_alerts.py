@@ -420,7 +420,7 @@ async def test_groups_of_a_real_alertmanager_become_a_request_for_each_name(
         alerts = [alert | {"status": "firing"} for alert in group["alerts"]]
         status, answer = await sender.post(process, alerts)
         assert (status, answer["accepted"]) == (200, len(alerts))
-    said = "spec.name status.signals.total status.signals.firing status.affectedResources"
+    said = "spec.name status.signals.total status.signals.firing status.resources"
     found = await sender.counts(said)
     assert sorted((name, total, firing) for name, total, firing, _ in found) == [
         ("Free_Disk_Space_Too_Low", 1, 1),

@@ -195,7 +195,7 @@ async def test_control_characters_in_a_signal_harm_nobody(scene: Scene) -> None:
         "status.phase status.signals.total status.affectedResourceCount",
         [("Settled", len(HOSTILE) + 1, 6), ("Settled", 1, 1)],
     )
-    kinds = [r["kind"] for r in found[0]["status"]["affectedResources"]]
+    kinds = [r["kind"] for r in found[0]["status"]["resources"]]
     assert sorted(kinds) == ["Pod", "Pod", "Pod", "Pod", "Pod   ", "~"]
 
 

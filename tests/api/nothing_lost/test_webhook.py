@@ -42,10 +42,11 @@ from stormfold.policy.router import Router
 from stormfold.sources.alerts import receiver, webhook
 from stormfold.sources.alerts.heads import MAX_BODY, PATH
 from stormfold.sources.alerts.parser import AlertParser, Body, Shortened
+from stormfold.sources.alerts.posts import LISTED
 from stormfold.sources.alerts.receiver import Authorizer, WebhookOptions
 from stormfold.sources.alerts.webhook import Webhook
 
-COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
+COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted", "shop", "storm-1", policy="team")
 NO_POLICY = Verdict(SignalPhase.REJECTED, Reason.NO_POLICY_MATCHES, "no policy governs it")
 BELOW = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "below the threshold")
 ANSWER_SECONDS = 30.0
@@ -232,7 +233,32 @@ async def test_post_is_answered_when_every_alert_is_concluded_and_not_before() -
         assert not answer.done()
         it.behind.conclude(arrivals[2:])
         found = await answer
-        assert (found.code, found.json) == (200, {"accepted": 3, "rejected": [], "discarded": []})
+        assert (found.code, found.json) == (
+            200,
+            {"accepted": 3, "requests": [in_request("storm-1", 3)], "rejected": [], "discarded": []},
+        )
+
+
+def in_request(name: str, alerts: int) -> dict[str, object]:
+    return {"namespace": "shop", "name": name, "policy": "team", "alerts": alerts}
+
+
+async def test_answer_says_how_many_alerts_are_in_which_request_under_which_policy() -> None:
+    async with served() as it:
+        it.behind.holds = True
+        answer = it.post_later(body(*(alert(number) for number in range(LISTED + 3))))
+        arrivals = await it.taken(LISTED + 3)
+        it.behind.fold(arrivals)
+        for number, arrival in enumerate(arrivals):
+            where = replace(COUNTED, request_name=f"storm-{max(0, number - 1):03}")
+            Behind.conclude([arrival], where)
+        assert (await answer).json == {
+            "accepted": LISTED + 3,
+            "requests": [in_request(f"storm-{n:03}", 2 if n == 0 else 1) for n in range(LISTED)],
+            "inFurtherRequests": 2,
+            "rejected": [],
+            "discarded": [],
+        }
 
 
 async def test_ack_redis_answers_when_every_alert_is_folded() -> None:
@@ -509,6 +535,7 @@ async def test_answer_says_what_was_cut_and_left_out() -> None:
         200,
         {
             "accepted": 3,
+            "requests": [in_request("storm-1", 3)],
             "rejected": [],
             "discarded": [],
             "shortened": {"alerts": 2, "labelsCut": 1, "labelsLeftOut": 9},
@@ -746,7 +773,7 @@ async def test_post_of_a_client_that_has_gone_holds_nothing_but_itself() -> None
         await eventually(lambda: in_flight() == 0)
         post = arrival.via
         held = [value for value in gc.get_referents(post) if not isinstance(value, type)]
-        assert sorted(map(repr, held)) == sorted(map(repr, [False, None, 1, -1, "", bytearray(), [], []]))
+        assert sorted(map(repr, held)) == sorted(map(repr, [False, None, 1, -1, "", "", bytearray(), [], [], {}]))
 
 
 CHUNKED = head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")

@@ -25,8 +25,8 @@ async def test_fifteen_signals_of_fifteen_pods_make_one_request_under_the_shippe
     await scene.signals_come_to("status.phase status.reason status.remediationRequest.name", [folded] * 15)
     status = (await scene.comes_to((1, "Open", 15)))[0]["status"]
     assert status["signals"]["firing"] == 15
-    assert [r["name"] for r in status["affectedResources"]] == [f"pod-{n:05}" for n in range(15)]
-    assert {r["signals"] for r in status["affectedResources"]} == {1}
+    assert [r["name"] for r in status["resources"]] == [f"pod-{n:05}" for n in range(15)]
+    assert {r["signals"] for r in status["resources"]} == {1}
     assert at(request, "spec.policyRef.name") == "default"
     assert rows([{"status": status}], "status.severity status.truncated status.revision") == [
         ("critical", False, 1)
@@ -113,7 +113,7 @@ async def test_four_signals_of_one_pod_count_four_times_and_name_one_resource(sc
         await scene.signal("Trouble", "pod-0")
     [request] = await scene.requests_come_to(COUNTS, _settled(("Trouble", 4, 1), of=scene))
     assert request["status"]["signals"]["firing"] == 1
-    assert request["status"]["affectedResources"] == [
+    assert request["status"]["resources"] == [
         {"apiVersion": "v1", "kind": "Pod", "name": "pod-0", "signals": 4}
     ]
 
@@ -138,7 +138,7 @@ async def test_storm_of_fifteen_hundred_pods_lists_the_first_and_estimates_the_r
         "status.phase status.signals.total status.truncated", [("Settled", 1500, True)]
     )
     status = request["status"]
-    assert len(status["affectedResources"]) == 25
+    assert len(status["resources"]) == 25
     assert abs(status["affectedResourceCount"] - 1500) <= 1500 * 0.0243  # three standard errors
     assert status["affectedResourceCountPrecision"] == "Approximate"
     truncated = at(status, "conditions.Truncated")
@@ -158,7 +158,7 @@ async def test_resources_are_exact_up_to_the_limit_and_those_with_most_signals_c
             await scene.signal("Trouble", pod)
     [request] = await scene.requests_come_to(COUNTS, _settled(("Trouble", 6, 3), of=scene))
     status = request["status"]
-    listed = [(r["name"], r["signals"]) for r in status["affectedResources"]]
+    listed = [(r["name"], r["signals"]) for r in status["resources"]]
     assert listed == [("three", 3), ("two", 2), ("one", 1)]
     assert (status["truncated"], status["affectedResourceCountPrecision"]) == (False, "Exact")
 
@@ -175,7 +175,7 @@ async def test_resources_of_every_kind_are_told_apart(scene: Scene) -> None:
         await scene.signal("Trouble", target=target)
     await scene.signal("Trouble")
     [request] = await scene.requests_come_to(COUNTS, _settled(("Trouble", 5, 4), of=scene))
-    listed = request["status"]["affectedResources"]
+    listed = request["status"]["resources"]
     assert sorted(listed, key=str) == sorted(
         ({"apiVersion": "v1", **target, "signals": 1} for target in targets), key=str
     )

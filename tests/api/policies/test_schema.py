@@ -80,6 +80,7 @@ async def shop(api: Api) -> str:
     if not await api.get("Namespace", SHOP):
         await api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SHOP}})
     condition = {"status": "True", "lastTransitionTime": "2026-03-01T10:00:01Z", "reason": "Valid"}
+    claim = {"holderIdentity": "robot-1", "revision": 1, "expirationTime": "2026-03-01T10:05:00Z"}
     signal = case_manifest("a signal with every field is accepted")
     request = case_manifest("a request is accepted")
     policy = case_manifest("a policy with an empty spec is accepted")
@@ -104,9 +105,11 @@ async def shop(api: Api) -> str:
                 "severity": "critical",
                 "lastSeen": "2026-03-01T10:00:41Z",
                 "affectedResourceCount": 7,
+                "resources": [{"kind": "Pod", "name": "web-0", "signals": 12}],
                 "ratePerMinute": 18,
+                "display": {"what": "NodeDown", "group": "worker-07"},
                 "conditions": [{"type": "StormDetected", **condition}],
-                "remediation": {"phase": "Executing"},
+                "remediation": {"phase": "Executing", "claim": claim},
             },
         ),
         (policy, "team", {"conditions": [{"type": "Accepted", **condition}]}),
@@ -138,6 +141,12 @@ async def test_kubectl_get_shows_the_table(what: str, shop: str, kubectl: Kubect
     table = await kubectl("get", *what.split(), "--namespace", shop)
     assert without_ages(table) == TABLES[what]
     assert what != "rreq" or max(len(line) for line in table.splitlines()) <= 100
+
+
+async def test_kubectl_describe_shows_conditions_before_lists(shop: str, kubectl: Kubectl) -> None:
+    text = await kubectl("describe", "rreq", "--namespace", shop)
+    status = text[text.index("\nStatus:") :]
+    assert 0 < status.index("  Conditions:") < status.index("  Resources:")
 
 
 async def test_category_shows_all_kinds_of_a_namespace(shop: str, kubectl: Kubectl) -> None:

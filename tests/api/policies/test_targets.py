@@ -83,7 +83,7 @@ async def test_namespace_that_opentelemetry_names_is_the_one_that_a_sender_needs
         assert other in answer["message"]
         (request,) = await eventually(lambda: api.list("RemediationRequest", namespace), what="one request")
         assert rows([request], "status.signals.total status.affectedResourceCount") == [(5, 5)]
-        assert at(request, "status.affectedResources") == [
+        assert at(request, "status.resources") == [
             {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": f"checkout-{n}", "signals": 1}
             for n in range(5)
         ]
@@ -124,7 +124,7 @@ async def test_probes_of_a_namespace_are_listed_by_their_addresses_and_a_node_on
         status = found[0]["status"]
         listed = {
             (r["apiVersion"], r["kind"], r.get("namespace"), r["name"]): r["signals"]
-            for r in status["affectedResources"]
+            for r in status["resources"]
         }
         assert listed["v1", "Node", None, "worker-3"] == 3
         assert {signals for key, signals in listed.items() if key[1] != "Node"} == {1}

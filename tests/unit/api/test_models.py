@@ -128,7 +128,7 @@ def test_a_status_is_written_in_camel_case_without_what_is_absent() -> None:
     assert status.manifest() == {
         "signals": {"total": 0, "firing": 0, "resolved": 0, "approximate": False},
         "lastSeen": "2026-03-01T10:00:00Z",
-        "affectedResources": [],
+        "resources": [],
         "affectedResourceCount": 3,
         "affectedResourceCountPrecision": "Exact",
         "truncated": False,

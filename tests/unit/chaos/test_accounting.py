@@ -25,7 +25,7 @@ def request(epoch: int, *counts: int, phase: str = "Closed", **changes: Any) -> 
         "status": {
             "phase": phase,
             "signals": {"total": sum(counts)},
-            "affectedResources": pods,
+            "resources": pods,
             "continuation": {"folded": sum(counts), "incarnation": "life", **changes},
         },
     }

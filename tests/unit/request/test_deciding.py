@@ -418,8 +418,12 @@ def test_storm_has_recovered_when_nothing_fires(storm: Snapshot, finding: Findin
             Finding(False, Reason.WITHIN_LIMIT, "0 resources listed"),
         ),
         (
-            replace(SNAPSHOT, truncated=True, resources=((POD, 9),), resource_count=480),
+            replace(SNAPSHOT, total=900, truncated=True, resources=((POD, 9),), resource_count=480),
             Finding(True, Reason.RESOURCE_LIMIT_REACHED, "1 of about 480 resources listed"),
+        ),
+        (
+            replace(SNAPSHOT, total=177, truncated=True, resources=((POD, 9),), resource_count=178),
+            Finding(True, Reason.RESOURCE_LIMIT_REACHED, "1 of about 177 resources listed"),
         ),
     ],
 )

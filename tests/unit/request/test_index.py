@@ -464,9 +464,7 @@ EARLIEST = "0001-01-01T00:00:00Z"
         pytest.param({"deadlines": {"close": EARLIEST}}, id="a deadline long ago"),
         pytest.param({"firstSeen": LATEST, "lastSeen": LATEST, "deadlines": None}, id="far ahead"),
         pytest.param({"deadlines": {"close": LATEST}}, id="a deadline far ahead"),
-        pytest.param(
-            {"affectedResources": [{"kind": "Pod", "name": "a", "signals": MAX_INT}]}, id="resource"
-        ),
+        pytest.param({"resources": [{"kind": "Pod", "name": "a", "signals": MAX_INT}]}, id="resource"),
         pytest.param(
             {
                 "conditions": [
@@ -511,6 +509,8 @@ def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dic
         grown,
         RequestPhase.OPEN,
         closed_for=None,
+        spec=held.resource.spec,
+        namespace=held.namespace,
         before=held.resource.status.conditions,
         reported={},
         generation=1,
@@ -622,6 +622,7 @@ def test_signal_is_told_which_request_holds_it_and_how_long_it_is_kept(heard: He
         "shop",
         request().resource.metadata.name,
         POLICY.spec.retention_ms,
+        "default",
     )
 
 

@@ -12,14 +12,17 @@ import pytest
 from tests.harness.values import ARRIVAL, NODE, POD, SNAPSHOT, T0, cluster_version, version
 
 from stormfold.api.conditions import Condition, ConditionStatus, ConditionType, Reason
-from stormfold.api.remediationrequest import RemediationRequest, RequestPhase
+from stormfold.api.remediationrequest import RemediationRequest, RemediationRequestSpec, RequestPhase
 from stormfold.enrich.owner_graph import identity
 from stormfold.model.storm import Detected, Snapshot
 from stormfold.request import rendering
 from stormfold.request.deciding import Finding
 from stormfold.request.rendering import closed_conditions, manifest
 
-status = partial(rendering.status, reported={})
+FIXED = RemediationRequestSpec.model_validate(
+    manifest(SNAPSHOT, version().opening(version().group(ARRIVAL), ARRIVAL))["spec"]
+)
+status = partial(rendering.status, spec=FIXED, namespace="shop", reported={})
 """That of a request of which its consumer has said nothing wrong."""
 NOW = T0 + 11_000
 
@@ -47,7 +50,7 @@ OPEN: dict[str, Any] = {
     "severity": "high",
     "firstSeen": "2025-12-31T23:59:56Z",
     "lastSeen": "2026-01-01T00:00:08Z",
-    "affectedResources": [
+    "resources": [
         {"apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "web-0", "signals": 4},
         {"apiVersion": "v1", "kind": "Node", "name": "worker-07", "signals": 2},
     ],
@@ -56,6 +59,7 @@ OPEN: dict[str, Any] = {
     "truncated": False,
     "ratePerMinute": 7,
     "revision": 1,
+    "display": {"what": "PodDown", "group": ""},
     "deadlines": {
         "settle": "2026-01-01T00:01:10Z",
         "close": "2026-01-01T00:15:10Z",
@@ -158,6 +162,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
         pytest.param(
             replace(
                 SNAPSHOT,
+                total=900,
                 firing=0,
                 resolved=900,
                 approximate=True,
@@ -171,7 +176,8 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
             None,
             OPEN
             | {
-                "signals": OPEN["signals"] | {"firing": 0, "resolved": 900, "approximate": True},
+                "signals": OPEN["signals"]
+                | {"total": 900, "firing": 0, "resolved": 900, "approximate": True},
                 "severity": "unknown",
                 "affectedResourceCount": 880,
                 "affectedResourceCountPrecision": "Approximate",
@@ -191,6 +197,9 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                         "InstancesNotTracked",
                         "about 900 resolved; not every instance could be followed",
                     ),
+                    condition(
+                        "Settled", "False", "SignalsArriving", "900 signals so far, 7 in the last minute"
+                    ),
                     condition("Truncated", "True", "ResourceLimitReached", "2 of about 880 resources listed"),
                 ),
             },
@@ -202,7 +211,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
             None,
             OPEN
             | {
-                "affectedResources": [],
+                "resources": [],
                 "affectedResourceCount": 0,
                 "conditions": changed(
                     OPEN["conditions"], condition("Truncated", "False", "WithinLimit", "0 resources listed")
@@ -287,6 +296,8 @@ def test_conditions_about_what_the_consumer_reports_come_last() -> None:
         SNAPSHOT,
         RequestPhase.OPEN,
         closed_for=None,
+        spec=FIXED,
+        namespace="shop",
         before=(),
         reported={ConditionType.CLAIM_EXPIRED: wrong},
         generation=1,

@@ -19,7 +19,7 @@ def request(group: Group, epoch: int, phase: str = "Closed", **pods: int) -> dic
         "status": {
             "phase": phase,
             "signals": {"total": sum(pods.values())},
-            "affectedResources": [{"name": pod, "signals": signals} for pod, signals in pods.items()],
+            "resources": [{"name": pod, "signals": signals} for pod, signals in pods.items()],
         },
     }
 

@@ -24,6 +24,10 @@ MAX_DELAY = 1024
 length."""
 NAMED = 5
 """Namespaces that an answer names."""
+LISTED = 100
+"""Requests that an answer lists."""
+BEYOND = ("", "", "")
+"""Stands for the requests beyond."""
 
 
 class Post:
@@ -43,6 +47,7 @@ class Post:
         "discarded",
         "no_place",
         "rejected",
+        "requests",
     )
 
     def __init__(self, *, ack_folded: bool) -> None:
@@ -59,6 +64,9 @@ class Post:
         """Why an alert must be posted again: its group waits until others are closed. Empty: none must."""
         self.rejected: list[Refusal] = []
         self.discarded: list[Refusal] = []
+        self.requests: dict[tuple[str, str, str], int] = {}
+        """(namespace, name, policy) of a request → how many of the alerts it holds; those beyond `LISTED`
+        requests are counted under empty names."""
 
     def expect(self, indices: Collection[int]) -> None:
         """These alerts are submitted next."""
@@ -118,8 +126,18 @@ class Post:
         elif verdict.phase is SignalPhase.DISCARDED:
             DISCARDED.labels(source=SOURCE, reason=verdict.reason.value).inc()
             notes = self.discarded
-        if self._take(index) and notes is not None:
+        if not self._take(index):
+            return
+        if notes is not None:
             notes.append(Refusal(index, verdict.reason, verdict.message))
+        elif not self._ack_folded:
+            self._note(verdict)
+
+    def _note(self, verdict: Verdict) -> None:
+        request = (verdict.request_namespace, verdict.request_name, verdict.policy)
+        if request not in self.requests and len(self.requests) >= LISTED:
+            request = BEYOND
+        self.requests[request] = self.requests.get(request, 0) + 1
 
     def _take(self, index: int) -> bool:
         """Whether somebody waits for it and had not been told."""
@@ -245,6 +263,20 @@ def none_taken(refusals: list[Refusal]) -> RefusalError:
 def listed(refusal: Refusal) -> dict[str, Any]:
     """An alert that is in no request, as the answer lists it."""
     return {"index": refusal.index, "reason": refusal.reason.value, "message": refusal.message}
+
+
+def requests_of(post: Post) -> dict[str, Any]:
+    """What the answer says of the requests that hold the alerts; nothing if they are only known to Redis."""
+    held = post.requests.copy()
+    beyond = held.pop(BEYOND, 0)
+    listed_requests = [
+        {"namespace": namespace, "name": name, "policy": policy, "alerts": alerts}
+        for (namespace, name, policy), alerts in sorted(held.items())
+    ]
+    return {
+        **({"requests": listed_requests} if listed_requests else {}),
+        **({"inFurtherRequests": beyond} if beyond else {}),
+    }
 
 
 def index_of(arrival: Arrival) -> int:

@@ -43,6 +43,7 @@ from stormfold.sources.alerts.posts import (
     no_place,
     none_taken,
     over_limit,
+    requests_of,
     shortened,
 )
 from stormfold.sources.signals.stream import RECEIVED, REJECTED
@@ -258,6 +259,7 @@ class Receiver:
             200,
             {
                 "accepted": accepted,
+                **requests_of(post),
                 "rejected": [listed(refusal) for refusal in rejected],
                 "discarded": [listed(refusal) for refusal in post.discarded],
                 **shortened(body.shortened),

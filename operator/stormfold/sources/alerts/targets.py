@@ -127,7 +127,7 @@ OBJECT_NAME = re.compile(rf"[a-z0-9]([-a-z0-9.]{{0,{LONGEST_NAME - 2}}}[a-z0-9])
 """Names of the kinds above: DNS subdomains."""
 
 MAX_ADDRESS = LONGEST_NAME
-"""What `affectedResources` take as a name; a longer address ends in a digest of all of it."""
+"""What `resources` take as a name; a longer address ends in a digest of all of it."""
 
 REMEMBERED = 4096
 """Objects that are remembered: Alertmanager tells of the same ones again and again."""
