@@ -773,7 +773,9 @@ async def test_post_of_a_client_that_has_gone_holds_nothing_but_itself() -> None
         await eventually(lambda: in_flight() == 0)
         post = arrival.via
         held = [value for value in gc.get_referents(post) if not isinstance(value, type)]
-        assert sorted(map(repr, held)) == sorted(map(repr, [False, None, 1, -1, "", "", bytearray(), [], [], {}]))
+        assert sorted(map(repr, held)) == sorted(
+            map(repr, [False, None, 1, -1, "", "", bytearray(), [], [], {}])
+        )
 
 
 CHUNKED = head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
