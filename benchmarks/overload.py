@@ -36,8 +36,8 @@ from stormfold.fold.connection import Connection
 from stormfold.fold.queue import MAX_HELD
 from stormfold.kube import paths
 from stormfold.kube.access import find_access
+from stormfold.kube.changes import Changed
 from stormfold.kube.client import KubeClient
-from stormfold.kube.listwatch import Changed
 from stormfold.model.group import PolicyId
 from stormfold.policy.version import PolicyVersion
 

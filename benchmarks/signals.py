@@ -39,9 +39,9 @@ from stormfold.app import end_all
 from stormfold.fold import keys
 from stormfold.fold.connection import Connection
 from stormfold.kube import paths
+from stormfold.kube.changes import Changed
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ConflictError
-from stormfold.kube.listwatch import Changed
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import PolicyId
 from stormfold.policy.version import PolicyVersion

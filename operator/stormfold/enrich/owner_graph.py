@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
-from stormfold.kube.listwatch import version_number
+from stormfold.kube.changes import version_number
 from stormfold.model.arrival import Target
 
 REMEMBERED = 20_000

@@ -17,9 +17,10 @@ from prometheus_client import Counter, Gauge
 from stormfold.api.conditions import Reason
 from stormfold.enrich.owner_graph import GROUPS, MemberParser, OwnerGraph
 from stormfold.kube import paths
+from stormfold.kube.changes import Changed, Deleted, Listed
 from stormfold.kube.client import TABLE, KubeClient
 from stormfold.kube.errors import ApiError
-from stormfold.kube.listwatch import Changed, Deleted, Listed, ListWatch
+from stormfold.kube.listwatch import ListWatch
 from stormfold.kube.preflight import denied_owner_rights
 from stormfold.model.arrival import Arrival
 from stormfold.policy.validation import Fault

@@ -7,25 +7,33 @@
 | 429 | wait as long as it says, go on where we were |
 | 5xx, a cut connection, silence for 90 s, another ERROR event | go on where we were, at growing intervals |
 | 401, 403, 404 | say so, and try again: rights and CRDs may come |
-
-It can also ask for objects as rows of a Table, which is how to get of a large object no more than its
-metadata and the cells that `kubectl get` prints. Each row is then read like an object that has its `cells`,
-by column.
 """
 
 import asyncio
 import logging
+import math
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Generic
 
 from prometheus_client import Counter, Gauge
 
-from stormfold.kube.client import JSON, WATCH_SECONDS, KubeClient, error_in
+from stormfold.kube.changes import (
+    Change,
+    Changed,
+    Deleted,
+    Listed,
+    Reached,
+    Reader,
+    T,
+    Unread,
+    version_number,
+    version_of,
+)
+from stormfold.kube.client import JSON, WATCH_SECONDS, KubeClient
 from stormfold.kube.errors import ApiError, GoneError, NotFoundError, RefusedError
 
 log = logging.getLogger(__name__)
@@ -43,8 +51,6 @@ LISTED_PLACES = 64 * 1024
 """Beyond what all objects take, those of one list may take so many places (of 1 KB) until each has had its
 turn, in the order of resourceVersions. Of what is beyond, only the name is kept: it is read again, some
 hundred a second."""
-READS_AT_ONCE = 8
-"""So many objects that were not kept are read at the same time; each may have a megabyte."""
 READ_AGAIN_SECONDS = 1.0
 """When it is tried again to read such an object."""
 FRESH_SECONDS = 120.0
@@ -59,116 +65,6 @@ LAST_EVENT = Gauge(
 LISTS = Counter("stormfold_lists_total", "Full lists that the watch had to begin with.", ["kind"])
 WATCH_ERRORS = Counter("stormfold_watch_errors_total", "Watches and lists that failed.", ["kind", "reason"])
 MISSED_DELETIONS = Counter("stormfold_missed_deletions_total", "Deletions noticed only by a list.", ["kind"])
-
-
-class UnorderedVersionsError(Exception):
-    """The API server's resourceVersions cannot be compared."""
-
-
-class Versioned(Protocol):
-    """What an item must tell of itself."""
-
-    @property
-    def uid(self) -> str:
-        """Which object it is."""
-
-    @property
-    def resource_version(self) -> int:
-        """Which version of it."""
-
-    @property
-    def places(self) -> int:
-        """What it takes to keep: 1 for most, one more for each KB of text."""
-
-
-class Unread(NamedTuple):
-    """An object of a list that is read again when its turn comes: see `LISTED_PLACES`."""
-
-    namespace: str
-    name: str
-    uid: str
-    resource_version: int
-
-
-T = TypeVar("T", bound=Versioned)
-
-
-async def _nothing(_: Unread) -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Listed(Generic[T]):
-    """The whole collection, in the order of resourceVersions, and the uids that have gone since the last
-    change.
-
-    `read` gives one that is `Unread`, or None: it has changed since, and the watch will tell of it.
-    """
-
-    items: list[T | Unread]
-    resource_version: int
-    gone: frozenset[str]
-    read: Callable[[Unread], Awaitable[T | None]] = _nothing
-
-    async def each(self) -> AsyncIterator[T]:
-        """The items in their order, each once it is there; the list is empty then."""
-        self.items.reverse()
-        while self.items:
-            turn = [self.items.pop() for _ in range(min(READS_AT_ONCE, len(self.items)))]
-            if any(isinstance(item, Unread) for item in turn):
-                found: Iterable[T | None] = await asyncio.gather(*map(self._one, turn))
-            else:
-                found = cast("list[T]", turn)
-            for item in found:
-                if item is not None:
-                    yield item
-
-    async def _one(self, item: T | Unread) -> T | None:
-        return await self.read(item) if isinstance(item, Unread) else item
-
-
-@dataclass(frozen=True, slots=True)
-class Changed(Generic[T]):
-    """An object was added or changed."""
-
-    item: T
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """An object was deleted."""
-
-    uid: str
-    resource_version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """All changes up to here have been seen."""
-
-    resource_version: int
-
-
-Change = Listed[T] | Changed[T] | Deleted | Reached
-
-
-def version_number(text: object) -> int:
-    """A resourceVersion as a number.
-
-    Raises:
-        UnorderedVersionsError: it is not a decimal integer, so that nothing can be said about what came
-        before it.
-    """
-    if isinstance(text, str) and text.isascii() and text.isdigit():
-        return int(text)
-    raise UnorderedVersionsError(
-        f"the API server gives resourceVersion {text!r}; stormfold needs decimal integers, "
-        "as Kubernetes guarantees since 1.35 and gives with etcd in all versions"
-    )
-
-
-def _version_of(change: Changed[T] | Deleted | Reached) -> int:
-    return change.item.resource_version if isinstance(change, Changed) else change.resource_version
 
 
 class ListWatch(Generic[T]):
@@ -191,10 +87,9 @@ class ListWatch(Generic[T]):
         self._accept = accept
         self._kind = kind
         self._parse = parse
-        self._known: set[str] = set()
-        self._columns: list[str] = []
+        self._reader = Reader(path, parse)
         self._places = LISTED_PLACES
-        self._heard = 0.0
+        self._heard = -math.inf
 
     @property
     def fresh(self) -> bool:
@@ -231,7 +126,7 @@ class ListWatch(Generic[T]):
                 async with aclosing(self._watch(version)) as watch:
                     async for change in watch:
                         self._hear()
-                        version = _version_of(change)
+                        version = version_of(change)
                         wait, came = FIRST_WAIT_SECONDS, True
                         yield change
                         del change
@@ -259,7 +154,7 @@ class ListWatch(Generic[T]):
         seconds = WATCH_SECONDS * random.uniform(SHORTEST_SHARE, 1.0)  # noqa: S311 - spreads load, hides nothing
         return self._client.watch(
             self._path,
-            self._change,
+            self._reader.change,
             accept=self._accept,
             opened=self._hear,
             params=self._params
@@ -278,10 +173,8 @@ class ListWatch(Generic[T]):
         )
         items = [item for item in found if item is not None]
         items.sort(key=attrgetter("resource_version"))
-        present = {item.uid for item in items}
-        gone = frozenset(self._known - present)
+        gone = self._reader.listed({item.uid for item in items})
         MISSED_DELETIONS.labels(kind=self._kind).inc(len(gone))
-        self._known = present
         return Listed(items, version_number(version), gone, self._read)
 
     def _kept(self, body: dict[str, Any]) -> T | Unread:
@@ -321,33 +214,4 @@ class ListWatch(Generic[T]):
     def _page(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
         """What a page of a list holds."""
         self._hear()
-        return self._objects(answer)
-
-    def _objects(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
-        """What an answer holds. The columns of a Table are told in each list and in the first event of each
-        watch."""
-        if answer.get("kind") != "Table":
-            return answer.get("items") or []
-        if definitions := answer.get("columnDefinitions"):
-            self._columns = [definition["name"] for definition in definitions]
-        return [
-            row["object"] | {"cells": dict(zip(self._columns, row["cells"], strict=True))}
-            for row in answer.get("rows") or ()
-        ]
-
-    def _change(self, event: dict[str, Any]) -> Changed[T] | Deleted | Reached:
-        kind, body = event.get("type"), event.get("object") or {}
-        if body.get("kind") == "Table":
-            (body,) = self._objects(body)
-        metadata = body.get("metadata") or {}
-        match kind:
-            case "ADDED" | "MODIFIED":
-                item = self._parse(body)
-                self._known.add(item.uid)
-                return Changed(item)
-            case "DELETED":
-                self._known.discard(metadata["uid"])
-                return Deleted(metadata["uid"], version_number(metadata.get("resourceVersion")))
-            case "BOOKMARK":
-                return Reached(version_number(metadata.get("resourceVersion")))
-        raise error_in(event, self._path)
+        return self._reader.objects(answer)

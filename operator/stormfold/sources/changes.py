@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from stormfold.kube.listwatch import Change, Changed, Deleted, Listed, Reached, T
+from stormfold.kube.changes import Change, Changed, Deleted, Listed, Reached, T
 from stormfold.sources.progress import Progress
 
 

@@ -16,8 +16,8 @@ from tests.harness.streams import signal_stream
 from tests.harness.values import ARRIVAL, T0
 
 from stormfold.kube import paths
+from stormfold.kube.changes import Changed, Deleted
 from stormfold.kube.errors import ApiUnavailableError
-from stormfold.kube.listwatch import Changed, Deleted
 from stormfold.model.arrival import Arrival, SignalRef
 from stormfold.model.checkpoint import Checkpoint
 from stormfold.sources.progress import Progress

@@ -14,7 +14,7 @@ from tests.harness.values import NOBODY, T0
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
-from stormfold.kube.listwatch import Change, Changed, Deleted, Listed, Reached
+from stormfold.kube.changes import Change, Changed, Deleted, Listed, Reached
 from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
 from stormfold.model.checkpoint import Checkpoint
 from stormfold.sources.progress import Progress

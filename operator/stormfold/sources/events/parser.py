@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from stormfold.api.conditions import Reason
 from stormfold.api.resource import GROUP
 from stormfold.api.signal import Severity, SignalPhase, SignalSpec
-from stormfold.kube.listwatch import version_number
+from stormfold.kube.changes import version_number
 from stormfold.kube.recorder import COMPONENT
 from stormfold.model.arrival import Arrival, EventRef, Source, Verdict, object_target
 from stormfold.policy.matching import EVENT_SOURCE

@@ -15,8 +15,8 @@ from stormfold.api.signal import SignalPhase
 from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
 from stormfold.kube import paths
+from stormfold.kube.changes import Change
 from stormfold.kube.client import KubeClient
-from stormfold.kube.listwatch import Change
 from stormfold.model.arrival import Arrival, EventRef, Verdict
 from stormfold.policy.matching import EVENT_SOURCE
 from stormfold.sources.backlog import MISSED, Backlog, Deferred

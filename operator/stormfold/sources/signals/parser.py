@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase, SignalSpec, SignalState
-from stormfold.kube.listwatch import version_number
+from stormfold.kube.changes import version_number
 from stormfold.model.arrival import Arrival, SignalRef, Source, Verdict, object_target
 from stormfold.sources.alerts.parser import FUTURE_MS
 from stormfold.sources.alerts.targets import NAMESPACE_NAME

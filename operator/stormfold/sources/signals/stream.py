@@ -11,8 +11,8 @@ from stormfold.api.signal import Signal, SignalPhase
 from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
 from stormfold.kube import paths
+from stormfold.kube.changes import Change, Listed
 from stormfold.kube.client import KubeClient
-from stormfold.kube.listwatch import Change, Listed
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
 from stormfold.sources.backlog import MISSED, Backlog, Deferred
