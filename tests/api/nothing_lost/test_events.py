@@ -15,7 +15,6 @@ from tests.harness.api_proxy import ApiProxy
 from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl
 from tests.harness.metrics import sample
-from tests.harness.streams import Leading
 
 from lab.controlplane import ControlPlane
 from stormfold.api.conditions import Reason
@@ -26,7 +25,6 @@ from stormfold.enrich.owners import Owners
 from stormfold.fold.folder import Folder
 from stormfold.kube.access import find_access
 from stormfold.kube.client import KubeClient
-from stormfold.kube.lease import Lease
 from stormfold.model.arrival import Arrival, EventRef, Verdict
 from stormfold.policy.router import Router
 from stormfold.sources.events import watch
@@ -50,7 +48,6 @@ class Reader:
         router = Router()
         stream = EventStream(
             self.progress,
-            cast("Lease", Leading()),
             client=client,
             enricher=Enricher(Namespaces(client, router), Owners(client, asyncio.Event()), router),
             folder=cast("Folder", self),
