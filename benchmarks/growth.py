@@ -175,6 +175,10 @@ class Requests:
         """Nothing: Redis keeps all."""
         return None
 
+    def holds(self, group_hash: str, arrival: Arrival) -> bool:
+        """Nothing is read again."""
+        return False
+
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What each signal is told."""
         return DURABLE

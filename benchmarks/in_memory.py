@@ -41,6 +41,10 @@ class NoRequests:
         """There is nothing to continue from."""
         return None
 
+    def holds(self, group_hash: str, arrival: Arrival) -> bool:
+        """Nothing is read again."""
+        return False
+
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What nobody is told."""
         return COUNTED

@@ -104,6 +104,7 @@ class App:
             owners=owners,
             storms=folder.storms,
             places=places,
+            requests=index,
             ingest=ingest,
             changed=policies_changed,
         )

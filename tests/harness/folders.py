@@ -146,6 +146,10 @@ class World:
         """What the latest request says."""
         return self.requests.get(group_hash)
 
+    def holds(self, group_hash: str, arrival: Arrival) -> bool:
+        """Nothing is read again."""
+        return False
+
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What a signal is told that is in the request of that epoch."""
         return counted_in(epoch)

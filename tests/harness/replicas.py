@@ -233,6 +233,10 @@ class Replica:
         """What the latest request says."""
         return self.index.continuation(group_hash)
 
+    def holds(self, group_hash: str, arrival: Arrival) -> bool:
+        """Whether requests have counted it."""
+        return self.index.holds(group_hash, arrival)
+
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """Which epoch holds it."""
         return Verdict(SignalPhase.FOLDED, Reason.COUNTED, str(epoch))

@@ -53,7 +53,7 @@ class Folder:
     """Takes arrivals in and tells, once each, what became of them."""
 
     def __init__(self, store: StormStore, router: Router, requests: Requests, deadlines: Deadlines) -> None:
-        self.storms = Storms()
+        self.storms = Storms(requests)
         self._requests = requests
         self._queue = Queue(router, self.storms)
         self._folding = Folding(store, self._queue, self.storms, requests, deadlines)

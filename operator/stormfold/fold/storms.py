@@ -8,7 +8,7 @@ from typing import Protocol
 from prometheus_client import Gauge
 
 from stormfold.fold.holding import Continuation, RequestPosition, Storm
-from stormfold.model.arrival import Verdict
+from stormfold.model.arrival import Arrival, Verdict
 from stormfold.model.group import partition
 from stormfold.policy.routing import OpenStorms
 from stormfold.policy.version import PolicyVersion
@@ -31,11 +31,15 @@ class Requests(Protocol):
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What a signal is told that the request of that epoch holds."""
 
+    def holds(self, group_hash: str, arrival: Arrival) -> bool:
+        """Whether the group's requests have counted a Signal or an Event, as far as they tell."""
+
 
 class Storms(OpenStorms):
     """The storms that are open, or wait for their first fold; what routing asks of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
         self._storms: dict[str, Storm] = {}
 
     def __getitem__(self, group_hash: str) -> Storm:
@@ -51,6 +55,10 @@ class Storms(OpenStorms):
     def is_open(self, group_hash: str) -> bool:
         """Whether the group has a storm, or waits for one."""
         return group_hash in self._storms
+
+    def holds(self, group_hash: str, arrival: Arrival) -> bool:
+        """Whether the group's requests have counted a Signal or an Event, as far as they tell."""
+        return self._requests.holds(group_hash, arrival)
 
     def namespace_of(self, group_hash: str) -> str:
         """Where the request of a group is made; empty if that is not known."""

@@ -22,6 +22,7 @@ class Router:
         self._routing = Routing(PolicyIndex())
         self._namespaces: dict[str, Labels] = {}
         self._open_storms: dict[PolicyId, int] = {}
+        self._held: tuple[PolicyVersion, ...] = ()
         self.labels_used: frozenset[str] = frozenset()
         """Names of the labels by which a version in force or retained matches or groups."""
         self.request_namespaces: frozenset[str] = frozenset()
@@ -51,7 +52,7 @@ class Router:
         """Put policies in force; what they replace is retained while a storm that it opened is open. `in_use`
         are the (uid, generation) of the policies that open storms hold to."""
         before = (*self._routing.retained, *self._routing.index.versions)
-        self._routing = Routing(PolicyIndex(versions), (), self._namespaces)
+        self._routing = Routing(PolicyIndex(versions), (), self._namespaces, self._held)
         in_force = self._routing.index.versions
         self._open_storms = {version.id: version.spec.limits.open_storms for version in in_force}
         self.retain(before, in_use)
@@ -66,11 +67,17 @@ class Router:
             if version.key in in_use and version.key not in current
         }
         in_order = sorted(retained.values(), key=lambda version: version.precedence)
-        self._routing = Routing(index, tuple(in_order), self._namespaces)
+        self._routing = Routing(index, tuple(in_order), self._namespaces, self._held)
         self.labels_used = frozenset().union(*(version.labels_used for version in self.versions))
         self.request_namespaces = frozenset(
             version.spec.request_namespace for version in self.versions if version.spec.request_namespace
         )
+
+    def hold(self, versions: Iterable[PolicyVersion]) -> None:
+        """Versions by which there are requests: what those hold stays there, as long as Signals are read
+        again that may have been counted. What `retain` is told comes after."""
+        distinct = {version.key: version for version in versions}
+        self._held = tuple(sorted(distinct.values(), key=lambda version: version.precedence))
 
     def open_storms(self, policy: PolicyId) -> int | None:
         """`limits.openStorms` of a policy as it is now; None if it is not in force."""
@@ -78,8 +85,8 @@ class Router:
 
     @property
     def versions(self) -> tuple[PolicyVersion, ...]:
-        """Those in force and those retained."""
-        return (*self._routing.retained, *self._routing.index.versions)
+        """Those in force, those retained, and those by which there are requests while that matters."""
+        return (*self._routing.held, *self._routing.retained, *self._routing.index.versions)
 
     def knows_namespace(self, name: str) -> bool:
         """Whether the namespace's labels are known; those of a new one may come later than its first

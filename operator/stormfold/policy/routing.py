@@ -16,10 +16,13 @@ NO_LABELS: Labels = {}
 
 
 class OpenStorms(Protocol):
-    """What routing must know of the storms that are open."""
+    """What routing must know of storms and of their requests."""
 
     def is_open(self, group_hash: str) -> bool:
         """Whether the group has a storm, or waits for one."""
+
+    def holds(self, group_hash: str, arrival: Arrival) -> bool:
+        """Whether the group's requests have counted a Signal or an Event, as far as they tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,21 @@ class Routing:
     retained: tuple[PolicyVersion, ...] = ()
     """Versions that are no longer in force but opened a storm that is still open, in order of precedence."""
     namespaces: Mapping[str, Labels] = field(default_factory=dict)
+    held: tuple[PolicyVersion, ...] = ()
+    """Versions by which there are requests, in order of precedence, while Signals are read again."""
 
     def route(self, arrival: Arrival, storms: OpenStorms) -> Routed | Verdict:
         """Where the arrival goes, or why nowhere.
 
-        A storm goes on under what opened it: a retained version is asked first, but takes only what belongs
-        to a storm that is open.
+        What a request holds stays there. A storm goes on under what opened it: a retained version is asked
+        next, but takes only what belongs to a storm that is open. All else goes by the policies in force.
         """
         labels = self.namespaces.get(arrival.namespace, NO_LABELS)
+        for version in self.held:
+            if version.governs(arrival, labels):
+                routed = _routed(arrival, version)
+                if storms.holds(routed.group.group_hash, arrival):
+                    return routed
         for version in self.retained:
             if version.governs(arrival, labels):
                 routed = _routed(arrival, version)

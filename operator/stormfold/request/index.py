@@ -20,10 +20,11 @@ from stormfold.api.remediationrequest import (
 )
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.holding import Continuation, RequestPosition
-from stormfold.model.arrival import Verdict
+from stormfold.model.arrival import AlertRef, Arrival, EventRef, Verdict
 from stormfold.model.group import PolicyId
 from stormfold.model.storm import request_name
 from stormfold.policy.router import DEFAULT_RETENTION_MS
+from stormfold.policy.version import PolicyVersion
 from stormfold.request.reading import NO_REPORT, Request, _closed_seed, opening_of, seed_of, version_of
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class RequestIndex:
         self._deadlines = deadlines
         self._listeners: list[Listener] = []
         self._requests: dict[str, dict[int, Request]] = {}
+        self._since_ms: dict[str, int] = {}
+        """Group hash → when the earliest signal happened that its requests are known to have counted."""
         self._open: defaultdict[tuple[PolicyId, str], set[str]] = defaultdict(set)
         """Policy and namespace → the groups that have an open request there."""
         self._open_at: dict[str, tuple[PolicyId, str]] = {}
@@ -93,6 +96,25 @@ class RequestIndex:
         if request and not request.closed and not request.deleted:
             of = self._open_at[group_hash] = request.policy, request.namespace
             self._open[of].add(group_hash)
+
+    def versions(self) -> Iterator[PolicyVersion]:
+        """The versions of policies by which there are requests; some come more than once."""
+        for epochs in self._requests.values():
+            for request in epochs.values():
+                yield request.version
+
+    def holds(self, group_hash: str, arrival: Arrival) -> bool:
+        """Whether the group's requests have counted a Signal or an Event, as far as they tell: it is not
+        newer than what they have counted, and happened since they count."""
+        since_ms = self._since_ms.get(group_hash)
+        if since_ms is None or isinstance(arrival.ref, AlertRef) or arrival.seen_ms < since_ms:
+            return False
+        of_event = isinstance(arrival.ref, EventRef)
+        through = (
+            request.event_through if of_event else request.through
+            for request in self._requests[group_hash].values()
+        )
+        return arrival.ref.resource_version <= max(through, default=0)
 
     def open_before(self, group_hash: str, epoch: int) -> list[Request]:
         """Requests of earlier storms of the group that are not closed."""
@@ -142,6 +164,9 @@ class RequestIndex:
         epochs[request.epoch] = request
         self._prune(request.group_hash)
         self._note_open(request.group_hash)
+        if request.since_ms:
+            since_ms = self._since_ms.get(request.group_hash, request.since_ms)
+            self._since_ms[request.group_hash] = min(since_ms, request.since_ms)
         for listener in self._listeners:
             listener.observed(request)
         if request.report != (known.report if known else NO_REPORT):
@@ -159,6 +184,7 @@ class RequestIndex:
             del epochs[request.epoch]
             if not epochs:
                 del self._requests[request.group_hash]
+                self._since_ms.pop(request.group_hash, None)
             return
         epochs[request.epoch] = replace(known, deleted=True)
         self._note_open(request.group_hash)

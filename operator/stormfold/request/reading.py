@@ -103,6 +103,22 @@ class Request:
         return version_of(self.resource.spec)
 
     @property
+    def since_ms(self) -> int:
+        """When the first signal happened that it has counted, Unix ms; 0 if it says nothing yet."""
+        status = self.resource.status
+        return _ms(status.first_seen) if status else 0
+
+    @property
+    def through(self) -> int:
+        """The resourceVersion of the newest Signal that it has counted, or the request before it."""
+        return _through(self._continuation.counted_signals)
+
+    @property
+    def event_through(self) -> int:
+        """The same of Events."""
+        return _through(self._continuation.counted_events)
+
+    @property
     def made_ms(self) -> int:
         """When it was made, Unix ms, by the API server's clock."""
         return _ms(self.resource.metadata.creation_timestamp)

@@ -80,6 +80,13 @@ class Ingest:
         """Whether the Lease is ours, with time left: this process speaks for all."""
         return self._lease.leading
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether this process leads and has routed all that an earlier leader may have counted."""
+        events_read = not (self._event_watch.wanted and self._event_progress.beginning)
+        deferred = len(self._signals.backlog) + len(self._events.backlog)
+        return self._lease.leading and self._signals.listed and events_read and not deferred
+
     def not_ready(self) -> dict[str, str]:
         """What keeps the process from being ready."""
         if self._lease.leading:

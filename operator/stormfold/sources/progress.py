@@ -61,6 +61,11 @@ class Progress:
         """The first list has been taken in: what comes from now on is not in Redis yet."""
         self._beginning = False
 
+    @property
+    def beginning(self) -> bool:
+        """Whether the first list is still to be taken in."""
+        return self._beginning
+
     def reach(self, resource_version: int) -> None:
         """All changes up to here have been taken in."""
         self._read = max(self._read, resource_version)

@@ -31,6 +31,7 @@ from stormfold.policy.router import Router
 from stormfold.policy.validation import Fault, faults
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.deciding import plural
+from stormfold.request.index import RequestIndex
 from stormfold.request.places import Places, Queued
 from stormfold.request.rendering import moment
 from stormfold.sources.ingest import Ingest
@@ -134,6 +135,7 @@ class PolicyIntake:
         owners: Owners,
         storms: Storms,
         places: Places,
+        requests: RequestIndex,
         ingest: Ingest,
         changed: asyncio.Event,
     ) -> None:
@@ -144,6 +146,7 @@ class PolicyIntake:
         self._owners = owners
         self._storms = storms
         self._places = places
+        self._requests = requests
         self._ingest = ingest
         self._changed = changed
 
@@ -182,6 +185,7 @@ class PolicyIntake:
             policies, _ = await self._client.list_all(paths.collection(kind.plural), read)
             found += policies
         versions = accepted.versions
+        self._router.hold(() if self._ingest.caught_up else self._requests.versions())
         self._router.update(versions, self._storms.versions_in_use())
         in_use = self._router.versions
         self._owners.want(any(version.needs_owners for version in in_use))

@@ -9,7 +9,7 @@ from tests.harness.values import ARRIVAL, cluster_version, version
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
-from stormfold.model.arrival import AlertRef, Verdict
+from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import Group
 from stormfold.policy.index import PolicyIndex
 from stormfold.policy.router import DEFAULT_RETENTION_MS, Router
@@ -23,8 +23,13 @@ class Open:
 
     group_hashes: frozenset[str] = frozenset()
 
+    held: frozenset[str] = frozenset()
+
     def is_open(self, group_hash: str) -> bool:
         return group_hash in self.group_hashes
+
+    def holds(self, group_hash: str, arrival: Arrival) -> bool:
+        return group_hash in self.held
 
 
 NOTHING_OPEN = Open()
@@ -148,6 +153,16 @@ def test_open_storm_of_a_deleted_policy_goes_on() -> None:
     assert isinstance(routing.route(ARRIVAL, NOTHING_OPEN), Verdict)
 
 
+def test_what_a_request_holds_stays_there_whatever_policies_say_now() -> None:
+    before, now = cluster_version(groupBy=["namespace"]), version(priority=9)
+    routing = Routing(PolicyIndex([now]), held=(before,))
+    held = Open(held=frozenset([before.group(ARRIVAL).group_hash]))
+    assert routed(routing.route(ARRIVAL, held)).version is before
+    assert routed(routing.route(ARRIVAL, NOTHING_OPEN)).version is now
+    only_others = Routing(PolicyIndex([now]), held=(cluster_version(match={"names": ["X"]}),))
+    assert routed(only_others.route(ARRIVAL, held)).version is now
+
+
 # --- the router keeps the routing of the moment
 
 
@@ -176,6 +191,17 @@ def test_version_in_force_is_not_retained_beside_itself() -> None:
     router = Router()
     router.update([DEFAULT], in_use={DEFAULT.key})
     router.retain([DEFAULT], in_use={DEFAULT.key})
+    assert router.versions == (DEFAULT,)
+
+
+def test_router_asks_each_version_by_which_there_are_requests_once_and_in_order() -> None:
+    router = Router()
+    lower, higher = cluster_version("b"), cluster_version("a", priority=5)
+    router.hold([lower, higher, lower])
+    router.update([DEFAULT], in_use=())
+    assert router.versions == (higher, lower, DEFAULT)
+    router.hold(())
+    router.update([DEFAULT], in_use=())
     assert router.versions == (DEFAULT,)
 
 

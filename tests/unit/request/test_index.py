@@ -12,14 +12,14 @@ import pytest
 from pydantic import ValidationError
 from tests.harness.metrics import sample
 from tests.harness.request_bodies import GROUP_HASH, OPENING, POLICY, STORM, body, request
-from tests.harness.values import POD, T0
+from tests.harness.values import ARRIVAL, POD, T0
 
 from stormfold.api.conditions import ConditionType, Reason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.resource import MAX_INT
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.holding import Continuation, RequestPosition
-from stormfold.model.arrival import Target, Verdict
+from stormfold.model.arrival import AlertRef, EventRef, SignalRef, Target, Verdict
 from stormfold.model.storm import Detected, Seed, Snapshot
 from stormfold.policy.version import PolicyVersion
 from stormfold.request import rendering
@@ -238,6 +238,39 @@ def test_group_takes_a_place_while_its_latest_request_is_open_and_there(heard: H
     assert (taken(), heard.index.open_in(POLICY.id, "ops")) == ({GROUP_HASH}, frozenset())
     heard.index.gone(body(version=13))
     assert taken() == set()
+
+
+COUNTED = replace(STORM, through=4711, event_through=90, first_ms=T0 - 4_000)
+EARLIER = replace(COUNTED, epoch=1, through=4000, first_ms=T0 - 60_000)
+
+
+@pytest.mark.parametrize(
+    ("ref", "seen_ms", "holds"),
+    [
+        pytest.param(SignalRef("shop", "a", "uid", 1, 4711), T0, True, id="the newest"),
+        pytest.param(SignalRef("shop", "a", "uid", 1, 4712), T0, False, id="a newer one"),
+        pytest.param(SignalRef("shop", "a", "uid", 1, 4000), T0 - 60_000, True, id="of the request before"),
+        pytest.param(SignalRef("shop", "a", "uid", 1, 3000), T0 - 60_001, False, id="from before the first"),
+        pytest.param(EventRef("uid", 90, 3, 0), T0, True, id="the newest Event"),
+        pytest.param(EventRef("uid", 91, 3, 0), T0, False, id="a newer one of Events"),
+        pytest.param(AlertRef(0, T0), T0, False, id="an alert has no resourceVersion"),
+    ],
+)
+def test_requests_hold_what_is_not_newer_than_what_they_counted_and_happened_since(
+    heard: Heard, ref: SignalRef | EventRef | AlertRef, seen_ms: int, holds: bool
+) -> None:
+    arrival = replace(ARRIVAL, ref=ref, seen_ms=seen_ms)
+    assert not heard.index.holds(GROUP_HASH, arrival)
+    heard.index.observe(request(EARLIER, RequestPhase.CLOSED))
+    heard.index.observe(request(COUNTED, version=11))
+    assert heard.index.holds(GROUP_HASH, arrival) is holds
+    assert not heard.index.holds("fedcba9876543210", arrival)
+
+
+def test_versions_by_which_there_are_requests_are_told(heard: Heard) -> None:
+    assert list(heard.index.versions()) == []
+    heard.index.observe(request(phase=RequestPhase.CLOSED))
+    assert [version.key for version in heard.index.versions()] == [POLICY.key]
 
 
 def test_closed_request_is_the_latest_but_not_open(heard: Heard) -> None:

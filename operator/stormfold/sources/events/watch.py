@@ -36,6 +36,11 @@ class EventWatch:
         else:
             self._wanted.clear()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether a policy takes Events."""
+        return self._wanted.is_set()
+
     async def run(self) -> None:
         """Watch for ever, whenever it is wanted."""
         while True:
