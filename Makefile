@@ -32,7 +32,7 @@ audit: .venv/.complete ## fail if a package of the lock files has a known vulner
 	@$(PYTHON_IN)/python scripts/audit.py requirements.lock requirements-dev.lock requirements-build.lock
 
 test: .venv/.complete controlplane programs ## all tests: unit, on real servers, on a real API server, and, where Docker is, on a real cluster
-	@scripts/test-tiers unit redis api e2e
+	@scripts/test-tiers unit redis+api e2e
 
 test-unit: .venv/.complete ## the tests without I/O
 	@scripts/test-tiers unit

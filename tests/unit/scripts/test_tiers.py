@@ -52,5 +52,5 @@ def test_it_comes_after_what_the_other_tiers_said(programs: Path) -> None:
     assert code == 0, said
     *_, ran, passed, last = said.splitlines(keepends=True)
     assert ran == "tiers that ran:\n"
-    assert passed.startswith("  unit   passed in ")
+    assert passed.startswith("  unit      passed in ")
     assert last == NO_DOCKER
