@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.harness import resources
 from tests.harness.api import Api, Manifest
 from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
 
-API_VERSION = "stormfold.dev/v1alpha1"
 QUICK: Manifest = {"groupWait": "100ms", "window": {"idle": "500ms"}}
 """Terms under which a request is made at once and settles half a second after the last signal."""
 WHERE_TO = "spec.epoch status.phase status.signals.total"
@@ -70,26 +70,12 @@ class Scene:
     ) -> Manifest:
         """A StormPolicy, once the operator has said whether it is in force; without a spec it is `QUICK`."""
         return await self.apply_policy(
-            {
-                "apiVersion": API_VERSION,
-                "kind": "StormPolicy",
-                "metadata": {"name": name, "namespace": namespace or self.namespace},
-                "spec": QUICK | spec,
-            },
-            accepted=accepted,
+            resources.storm_policy(namespace or self.namespace, name, QUICK | spec), accepted=accepted
         )
 
     async def cluster_policy(self, name: str, *, accepted: bool = True, **spec: Any) -> Manifest:
         """A ClusterStormPolicy, like `policy`; it is deleted when the test ends."""
-        return await self.apply_policy(
-            {
-                "apiVersion": API_VERSION,
-                "kind": "ClusterStormPolicy",
-                "metadata": {"name": name},
-                "spec": QUICK | spec,
-            },
-            accepted=accepted,
-        )
+        return await self.apply_policy(resources.cluster_policy(name, QUICK | spec), accepted=accepted)
 
     async def apply_policy(self, manifest: Manifest, *, accepted: bool = True) -> Manifest:
         """Any policy, like `policy`."""
@@ -129,16 +115,8 @@ class Scene:
         self, name: str, pod: str | None = None, *, namespace: str | None = None, **spec: Any
     ) -> Manifest:
         """A Signal to be created, about a pod if one is named."""
-        target = {"target": {"kind": "Pod", "name": pod}} if pod else {}
-        return {
-            "apiVersion": API_VERSION,
-            "kind": "Signal",
-            "metadata": {
-                "name": f"signal-{next(self._numbers):05}",
-                "namespace": namespace or self.namespace,
-            },
-            "spec": {"name": name, **target, **spec},
-        }
+        resource_name = f"signal-{next(self._numbers):05}"
+        return resources.signal(namespace or self.namespace, resource_name, name, pod, **spec)
 
     async def signal(
         self, name: str, pod: str | None = None, *, namespace: str | None = None, **spec: Any

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tests.harness import resources
 from tests.harness.api import Api, Manifest
 from tests.harness.eventually import eventually
 
-from stormfold.api.resource import API_VERSION
 from stormfold.model.group import PolicyId, group_hash
 
 POLICY = "storms"
@@ -50,14 +50,7 @@ class Team:
 
     async def policy(self, **spec: Any) -> None:
         """Make the team's policy: `FAST`, with these fields of its spec instead."""
-        await self._api.create(
-            {
-                "apiVersion": API_VERSION,
-                "kind": "StormPolicy",
-                "metadata": {"name": POLICY, "namespace": self.namespace},
-                "spec": FAST | spec,
-            }
-        )
+        await self._api.create(resources.storm_policy(self.namespace, POLICY, FAST | spec))
 
     def group_hash(self, name: str) -> str:
         """The id of the group that signals of this name make."""
@@ -67,12 +60,7 @@ class Team:
     def signal(self, name: str) -> Manifest:
         """The next signal of a name, about a pod of its own."""
         pod = f"{name}-{next(self._numbers)}"
-        return {
-            "apiVersion": API_VERSION,
-            "kind": "Signal",
-            "metadata": {"name": pod, "namespace": self.namespace},
-            "spec": {"name": name, "severity": "high", "target": {"kind": "Pod", "name": pod}},
-        }
+        return resources.signal(self.namespace, pod, name, pod, severity="high")
 
     async def report(self, name: str, count: int) -> list[Manifest]:
         """Make `count` signals of a name, all at once; they belong in its request from then on."""

@@ -17,13 +17,14 @@ from typing import Any
 
 import pytest
 from tests.api.conftest import NewOperator
+from tests.harness import resources
 from tests.harness.api import STORMFOLD, Api, Manifest
 from tests.harness.api_proxy import ApiProxy
 from tests.harness.cluster import prepared
 from tests.harness.eventually import eventually
 from tests.harness.memory import MemoryLimit, memory_limit, peak_mb
 from tests.harness.operator import OperatorProcess
-from tests.harness.scene import API_VERSION, QUICK, at
+from tests.harness.scene import QUICK, at
 
 from lab.controlplane import ControlPlane
 
@@ -144,44 +145,29 @@ def annotations(size: int = ANNOTATIONS - 1024) -> dict[str, str]:
 
 def signal(namespace: str, number: int) -> Manifest:
     """A Signal with as many annotations as the API server takes, in its metadata and in its spec."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "Signal",
-        "metadata": {
-            "name": f"large-{number:05}",
-            "namespace": namespace,
-            "annotations": annotations(),
-        },
-        "spec": {
-            "name": "Trouble",
-            "target": {"kind": "Pod", "name": f"pod-{number % 50}"},
-            "annotations": {"summary": "y" * 4096, "description": "z" * 4096},
-        },
-    }
+    made = resources.signal(
+        namespace,
+        f"large-{number:05}",
+        "Trouble",
+        f"pod-{number % 50}",
+        annotations={"summary": "y" * 4096, "description": "z" * 4096},
+    )
+    made["metadata"]["annotations"] = annotations()
+    return made
 
 
 def labelled(namespace: str, number: int) -> Manifest:
     """A Signal with as many labels as its CRD takes, each as long as it may be."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "Signal",
-        "metadata": {"name": f"labelled-{number:05}", "namespace": namespace},
-        "spec": {
-            "name": "Trouble",
-            "target": {"kind": "Pod", "name": f"pod-{number % 50}"},
-            "labels": {f"{label:03}".ljust(128, "l"): f"{number:05}".ljust(256, "v") for label in range(64)},
-        },
-    }
+    labels = {f"{label:03}".ljust(128, "l"): f"{number:05}".ljust(256, "v") for label in range(64)}
+    return resources.signal(
+        namespace, f"labelled-{number:05}", "Trouble", f"pod-{number % 50}", labels=labels
+    )
 
 
 def policy(namespace: str, name: str, **spec: Any) -> Manifest:
     """A StormPolicy with as many annotations as the API server takes."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "StormPolicy",
-        "metadata": {"name": name, "namespace": namespace, "annotations": annotations()},
-        "spec": QUICK | {"threshold": {"signals": 100_000, "within": "1m"}} | spec,
-    }
+    terms = QUICK | {"threshold": {"signals": 100_000, "within": "1m"}} | spec
+    return resources.storm_policy(namespace, name, terms, annotations=annotations())
 
 
 async def create(api: Api, manifests: Iterable[Manifest]) -> None:
@@ -219,14 +205,7 @@ Make = Callable[[str, int], Manifest]
 async def test_large_signals_are_counted_by_a_small_operator(
     make: Make, number: int, spec: dict[str, Any], *, api: Api, namespace: str, watched: Watched
 ) -> None:
-    await api.create(
-        {
-            "apiVersion": API_VERSION,
-            "kind": "StormPolicy",
-            "metadata": {"name": "team", "namespace": namespace},
-            "spec": QUICK | spec,
-        }
-    )
+    await api.create(resources.storm_policy(namespace, "team", QUICK | spec))
     await create(api, (make(namespace, n) for n in range(number)))
     async with watched.started():
         await counted(api, namespace, number)
@@ -238,14 +217,7 @@ async def test_large_signals_are_counted_by_a_small_operator(
 async def test_listed_signals_beyond_what_is_kept_at_once_are_read_again_and_counted_once(
     operator: NewOperator, api: Api, api_proxy: ApiProxy, namespace: str, tmp_path: Path
 ) -> None:
-    await api.create(
-        {
-            "apiVersion": API_VERSION,
-            "kind": "StormPolicy",
-            "metadata": {"name": "team", "namespace": namespace},
-            "spec": QUICK,
-        }
-    )
+    await api.create(resources.storm_policy(namespace, "team", QUICK))
     listed = 20
     await create(api, (labelled(namespace, n) for n in range(listed)))
     # The first four of the list are kept; of the others, the two that come last.
@@ -297,21 +269,11 @@ async def test_requests_in_which_consumers_write_much_make_no_large_operator(
 ) -> None:
     groups = 16
     await api.create(
-        {
-            "apiVersion": API_VERSION,
-            "kind": "StormPolicy",
-            "metadata": {"name": "team", "namespace": namespace},
-            "spec": QUICK | {"window": {"idle": "1h"}, "closeAfter": "1h"},
-        }
+        resources.storm_policy(namespace, "team", QUICK | {"window": {"idle": "1h"}, "closeAfter": "1h"})
     )
 
     def report(name: str, number: int) -> Manifest:
-        return {
-            "apiVersion": API_VERSION,
-            "kind": "Signal",
-            "metadata": {"name": f"{name}-{number}", "namespace": namespace},
-            "spec": {"name": f"Trouble{number:03}"},
-        }
+        return resources.signal(namespace, f"{name}-{number}", f"Trouble{number:03}")
 
     async def each_holds(total: int) -> None:
         for name in names:  # one by one, and seldom more than once: they are large

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.harness.eventually import eventually
-from tests.harness.scene import API_VERSION, rows
+from tests.harness.resources import storm_policy
+from tests.harness.scene import rows
 from tests.harness.stage import Stage
 from tests.harness.steps import LEASE
 from tests.harness.team import FAST, POLICY
@@ -17,14 +18,7 @@ TOGETHER = {"groupBy": ["namespace"], "closeAfter": "1h"}
 
 async def add(stage: Stage, **spec: object) -> None:
     """Make another policy of the team."""
-    await stage.api.create(
-        {
-            "apiVersion": API_VERSION,
-            "kind": "StormPolicy",
-            "metadata": {"name": "other", "namespace": stage.team.namespace},
-            "spec": FAST | TOGETHER | spec,
-        }
-    )
+    await stage.api.create(storm_policy(stage.team.namespace, "other", FAST | TOGETHER | spec))
 
 
 async def changed(stage: Stage) -> None:

@@ -10,6 +10,7 @@ from tests.api.conftest import NewOperator
 from tests.harness.api import STORMFOLD, Api
 from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
+from tests.harness.resources import storm_policy
 from tests.harness.scene import QUICK, Scene, at
 
 from lab.valkey import Valkey
@@ -49,12 +50,7 @@ async def test_objects_that_are_nested_too_deep_hide_nothing_and_end_no_watch(
     async def report(pod: str) -> None:
         await api.request("POST", f"{ours}/signals", made_deep(scene.manifest("Trouble", pod)))
 
-    policy = {
-        "apiVersion": "stormfold.dev/v1alpha1",
-        "kind": "StormPolicy",
-        "metadata": {"name": "team", "namespace": namespace},
-        "spec": QUICK,
-    }
+    policy = storm_policy(namespace, "team", QUICK)
     await api.request("POST", f"{ours}/stormpolicies", made_deep(policy))
     await report("listed")
     await process.start()
@@ -209,14 +205,8 @@ async def test_consumer_that_forges_a_whole_status_loses_no_later_signal_and_sto
 
 async def test_flood_of_policies_governs_no_more_than_so_many_and_says_so(scene: Scene) -> None:
     for number in range(MAX_POLICIES):
-        await scene.api.create(
-            {
-                "apiVersion": "stormfold.dev/v1alpha1",
-                "kind": "StormPolicy",
-                "metadata": {"name": f"p-{number:03}", "namespace": scene.namespace},
-                "spec": QUICK | {"priority": 1, "match": {"names": ["No*"]}},
-            }
-        )
+        terms = QUICK | {"priority": 1, "match": {"names": ["No*"]}}
+        await scene.api.create(storm_policy(scene.namespace, f"p-{number:03}", terms))
     last = await scene.policy("last", accepted=False)
     assert at(last, "status.conditions.Accepted.reason") == "TooManyPolicies"
     elsewhere = await scene.another_namespace()
