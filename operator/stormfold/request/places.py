@@ -12,7 +12,7 @@ once when another replica begins to lead.
 import asyncio
 import heapq
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
@@ -43,6 +43,10 @@ OLDEST = Gauge(
     "stormfold_waiting_oldest_timestamp_seconds",
     "When the oldest of those groups began, Unix seconds; 0 if none waits.",
 )
+
+
+Rank = tuple[int, int]
+"""Severity, and how old; the higher goes first."""
 
 
 class Answer(Enum):
@@ -96,7 +100,7 @@ class Waiting:
     """It is to be discarded when it asks again."""
 
     @property
-    def rank(self) -> tuple[int, int]:
+    def rank(self) -> Rank:
         """The higher goes first."""
         return self.severity, -self.opened_ms
 
@@ -234,13 +238,21 @@ class Places:
                 self._deadlines.make_due([group_hash])
 
     def _keep_to_limit(self, namespace: str) -> None:
-        """Have the last in line discarded, of the policy of which the most waits."""
+        """Have the last in line discarded, but the first of each policy, however much that is."""
         lines = [line for (_, where), line in self._lines.items() if where == namespace]
-        while (beyond := sum(line.signals for line in lines) - MAX_WAITING) > 0:
-            longest = max(lines, key=lambda line: line.signals)
-            for group_hash in _last(longest, beyond):
-                longest.waiting[group_hash].over = True
-                self._deadlines.make_due([group_hash])
+        beyond = sum(line.signals for line in lines) - MAX_WAITING
+        if beyond <= 0:
+            return
+        last: list[tuple[Rank, str, Waiting]] = []
+        for line in lines:
+            wait = sorted((one.rank, name, one) for name, one in line.waiting.items() if not one.over)
+            last += wait[:-1]
+        heapq.heapify(last)
+        while last and beyond > 0:
+            _, group_hash, waiting = heapq.heappop(last)
+            beyond -= waiting.signals
+            waiting.over = True
+            self._deadlines.make_due([group_hash])
 
     def _note(self) -> None:
         wait = {of: line for of, line in self._lines.items() if line.waiting}
@@ -256,13 +268,3 @@ class Places:
 def ends_ms(storm: Snapshot) -> int:
     """Until when a group waits for a place, Unix ms."""
     return max(storm.opened_ms, storm.window_ms) + max(WAITING_MS, storm.terms.within_ms)
-
-
-def _last(line: Line, signals: int) -> Iterator[str]:
-    """The last groups of a line that have so many signals together, at least one."""
-    wait = [(one.rank, group_hash) for group_hash, one in line.waiting.items() if not one.over]
-    heapq.heapify(wait)
-    while wait and signals > 0:
-        _, group_hash = heapq.heappop(wait)
-        signals -= line.waiting[group_hash].signals
-        yield group_hash

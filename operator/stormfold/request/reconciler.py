@@ -87,6 +87,8 @@ class Reconciler:
         self._places = places
         self._refusals = Refusals(folder)
         self._absences = Absences()
+        self._pausing: set[str] = set()
+        """Groups that wait for a place: each is looked at once in `RETRY_SECONDS`."""
         self._sweeper = Sweeper(store, index, folder=folder, ingest=ingest, places=places)
 
     async def run(self) -> None:
@@ -156,6 +158,9 @@ class Reconciler:
             if failed:
                 await asyncio.sleep(RETRY_SECONDS)
                 self._schedule.make_due([storm.group_hash])
+            elif storm.group_hash in self._pausing:
+                self._pausing.discard(storm.group_hash)
+                await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._schedule.end(storm.group_hash)
 
@@ -208,8 +213,7 @@ class Reconciler:
     async def _has_place(self, storm: Snapshot) -> bool:
         """Whether a group may have its first request now; if not, it waits, or has waited for too long."""
         now, group = now_ms(), self._writer.opening(storm).group
-        answer = self._places.ask(storm, group, now_ms=now)
-        if answer is Answer.GRANTED:
+        if (answer := self._places.ask(storm, group, now_ms=now)) is Answer.GRANTED:
             return True
         limit = self._router.open_storms(group.policy)
         why = (
@@ -220,6 +224,7 @@ class Reconciler:
             self._folder.waits(storm.group_hash, why)
             again_ms = self._places.ask_again_ms(storm, now_ms=now)
             await self._ack(storm, written=False, settled=False, deadline_ms=again_ms)
+            self._pausing.add(storm.group_hash)
         else:
             await self._discard_unless_found(storm, Reason.OPEN_STORMS_REACHED, why)
         return False

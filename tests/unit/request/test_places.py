@@ -173,6 +173,16 @@ def test_last_in_line_are_over_if_too_much_waits_in_the_namespace(world: World) 
     assert (world.due, world.queued()) == (["last"], [Queued("shop", 2, 2 * half, T0 + 1)])
 
 
+def test_first_in_line_is_kept_however_much_of_it_waits(world: World) -> None:
+    world.opens("a")
+    assert world.ask("small", severity=1) is WAITS
+    assert world.ask("huge", severity=4, signals=2 * MAX_WAITING) is WAITS
+    world.places.look()
+    world.places.look()
+    assert (world.due, world.ask("small", severity=1)) == (["small"], OVER)
+    assert world.ask("huge", severity=4, signals=2 * MAX_WAITING) is WAITS
+
+
 def test_only_who_leads_keeps_the_line(world: World) -> None:
     world.opens("a")
     world.leading = False
