@@ -29,6 +29,7 @@ from stormfold.request.index import RequestIndex
 from stormfold.request.places import Places
 from stormfold.request.reconciler import Reconciler
 from stormfold.request.remediation import Phases
+from stormfold.request.retention import RequestRetention
 from stormfold.request.schedule import Schedule
 from stormfold.request.writing import RequestWriter
 from stormfold.settings import Settings
@@ -96,6 +97,9 @@ class App:
             phases=phases,
             router=router,
             places=places,
+        )
+        self._request_retention = RequestRetention(
+            client, index.closed, ingest, per_namespace=settings.requests_per_namespace
         )
         self._policies = policies = PolicyIntake(
             client,
@@ -171,6 +175,7 @@ class App:
             **self._keeper.parts(),
             **self._ingest.parts(),
             "reconcile": self._reconciler.run(),
+            "request-retention": self._request_retention.run(),
             "policies": self._policies.run(),
             "events": self._recorder.run(),
             "kopf": self._kopf.run(),

@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     signals_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """How many counted Signals a namespace keeps at most, whatever its policy's retention; the oldest go
     first. While more than 200 Signals a second arrive, deletions wait (docs/overload.md)."""
+    requests_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """How many closed RemediationRequests a namespace keeps at most, whatever its policies' requestRetention;
+    the oldest go first."""
     terminal_phases: Annotated[frozenset[Phase], NoDecode] = frozenset(
         ("Succeeded", "Completed", "Failed", "Cancelled", "TimedOut", "Skipped", "Aborted")
     )

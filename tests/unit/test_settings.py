@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "webhook_tls_key_file": "",
     "marks_per_second": 20,
     "signals_per_namespace": 1000,
+    "requests_per_namespace": 1000,
     "terminal_phases": frozenset(
         {"Succeeded", "Completed", "Failed", "Cancelled", "TimedOut", "Skipped", "Aborted"}
     ),

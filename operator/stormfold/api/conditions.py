@@ -472,6 +472,11 @@ class Reason(StrEnum):
         "Accepted is False",
         "`groupWait` is longer than `threshold.within`.",
     )
+    REQUEST_RETENTION_TOO_SHORT = (
+        "RequestRetentionTooShort",
+        "Accepted is False",
+        "`requestRetention` is less than 1h.",
+    )
     DURATION_NOT_POSITIVE = (
         "DurationNotPositive",
         "Accepted is False",

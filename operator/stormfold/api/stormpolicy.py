@@ -203,6 +203,11 @@ class PolicySpec(ApiModel):
                 "groupWait must be less than or equal to threshold.within",
                 ".groupWait",
             ),
+            (
+                "duration(self.requestRetention) >= duration('1h')",
+                "requestRetention must be 1h or more",
+                ".requestRetention",
+            ),
         )
     )
 
@@ -235,6 +240,9 @@ class PolicySpec(ApiModel):
     opens another one."""
     retention: Duration = "10m"
     """How long a Signal is kept after it was counted."""
+    request_retention: Duration = "168h"
+    """How long a request is kept after it was Closed, at least 1h. If alerts still fired, it is kept for 24h
+    at least, since they are repeated."""
     limits: Limits = Field(default_factory=Limits)
     """What the policy may cost."""
     severity_map: Annotated[dict[Annotated[str, Field(max_length=63)], Severity], Field(max_length=32)] = (
@@ -263,6 +271,11 @@ class PolicySpec(ApiModel):
     def retention_ms(self) -> int:
         """`retention` in milliseconds."""
         return parse_duration(self.retention)
+
+    @property
+    def request_retention_ms(self) -> int:
+        """`requestRetention` in milliseconds."""
+        return parse_duration(self.request_retention)
 
 
 class PolicyStatus(ApiModel):

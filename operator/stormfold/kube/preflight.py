@@ -15,7 +15,7 @@ REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 RIGHTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     (GROUP, Signal.plural, "", ("list", "watch", "delete")),
     (GROUP, Signal.plural, "status", ("patch",)),
-    (GROUP, RemediationRequest.plural, "", ("get", "list", "watch", "create")),
+    (GROUP, RemediationRequest.plural, "", ("get", "list", "watch", "create", "delete")),
     (GROUP, RemediationRequest.plural, "status", ("patch",)),
     (GROUP, StormPolicy.plural, "", ("list", "watch")),
     (GROUP, StormPolicy.plural, "status", ("patch",)),

@@ -50,6 +50,7 @@ def _selector_names(selector: Selector | None) -> list[str]:
     return [*selector.match_labels, *(expression.key for expression in selector.match_expressions)]
 
 
+MIN_REQUEST_RETENTION_MS = 3_600_000
 MAX_SPEC_BYTES = 32 * 1024
 """Of a policy's spec. The CRD's limits add up to a megabyte, and each request holds a copy."""
 
@@ -106,6 +107,11 @@ def _faults(policy: PolicyId, spec: PolicySpec) -> Iterator[Fault]:
             Reason.GROUP_WAIT_LONGER_THAN_WITHIN,
             f"groupWait: {spec.group_wait} must be less than or equal to threshold.within "
             f"({spec.threshold.within})",
+        )
+    if spec.request_retention_ms < MIN_REQUEST_RETENTION_MS:
+        yield Fault(
+            Reason.REQUEST_RETENTION_TOO_SHORT,
+            f"requestRetention: {spec.request_retention} must be 1h or more",
         )
     if not policy.namespace and not spec.request_namespace and "namespace" not in spec.group_by:
         yield Fault(

@@ -26,6 +26,7 @@ from stormfold.model.storm import request_name
 from stormfold.policy.router import DEFAULT_RETENTION_MS
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.reading import NO_REPORT, Request, _closed_seed, opening_of, seed_of, version_of
+from stormfold.request.retention import ClosedRequests
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class RequestIndex:
         """`deadlines` hears of groups whose requests others have changed."""
         self._deadlines = deadlines
         self._listeners: list[Listener] = []
+        self.closed = ClosedRequests()
+        """All that are closed and there."""
         self._requests: dict[str, dict[int, Request]] = {}
         self._since_ms: dict[str, int] = {}
         """Group hash → when the earliest signal happened that its requests are known to have counted."""
@@ -162,6 +165,7 @@ class RequestIndex:
         if known and known.resource_version >= request.resource_version:
             return
         epochs[request.epoch] = request
+        self.closed.note(request)
         self._prune(request.group_hash)
         self._note_open(request.group_hash)
         if request.since_ms:
@@ -174,6 +178,7 @@ class RequestIndex:
 
     def observe_deleted(self, request: Request) -> None:
         """A request was deleted: while its storm is open it is remembered, to be made again."""
+        self.closed.forget(request.resource.metadata.uid)
         epochs = self._requests.get(request.group_hash, {})
         known = epochs.get(request.epoch)
         if known is None or known.deleted:

@@ -34,6 +34,7 @@ POLICY_RULES = {
     "window.idle must be less than or equal to window.maxDuration",
     "window.idle must be less than or equal to closeAfter",
     "groupWait must be less than or equal to threshold.within",
+    "requestRetention must be 1h or more",
 }
 
 

@@ -98,6 +98,7 @@ def test_the_defaults_of_a_policy_are_the_documented_ones() -> None:
         window=Window(idle="1m", max_duration="6h"),
         close_after="15m",
         retention="10m",
+        request_retention="168h",
         limits=Limits(resources=25, open_storms=500),
     )
 
@@ -111,6 +112,7 @@ def test_a_policy_gives_its_durations_in_milliseconds() -> None:
         "max_duration": policy.window.max_duration_ms,
         "close_after": policy.close_after_ms,
         "retention": policy.retention_ms,
+        "request_retention": policy.request_retention_ms,
     } == {
         "within": 60_000,
         "groupWait": 1_000,
@@ -118,6 +120,7 @@ def test_a_policy_gives_its_durations_in_milliseconds() -> None:
         "max_duration": 21_600_000,
         "close_after": 900_000,
         "retention": 600_000,
+        "request_retention": 604_800_000,
     }
 
 

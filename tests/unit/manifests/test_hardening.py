@@ -29,7 +29,7 @@ LEADS_FURTHER = {
 """Whoever may do anything with these can become somebody else."""
 CHANGED = {
     ("stormfold.dev", "signals"): {"delete"},
-    ("stormfold.dev", "remediationrequests"): {"create"},
+    ("stormfold.dev", "remediationrequests"): {"create", "delete"},
     ("stormfold.dev", "signals/status"): {"patch"},
     ("stormfold.dev", "remediationrequests/status"): {"patch"},
     ("stormfold.dev", "stormpolicies/status"): {"patch"},

@@ -110,6 +110,10 @@ def test_policy_that_makes_sense_has_no_fault(spec: dict[str, Any], policy: Poli
             ),
         ),
         (
+            {"requestRetention": "59m"},
+            Fault(Reason.REQUEST_RETENTION_TOO_SHORT, "requestRetention: 59m must be 1h or more"),
+        ),
+        (
             {"groupWait": "60001ms"},
             Fault(
                 Reason.GROUP_WAIT_LONGER_THAN_WITHIN,
