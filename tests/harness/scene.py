@@ -174,6 +174,18 @@ class Scene:
             subresource="status",
         )
 
+    async def make_old(self, request: Manifest) -> None:
+        """Let a request say that all it says has been so since January 2026."""
+        metadata, conditions = request["metadata"], request["status"]["conditions"]
+        old = [condition | {"lastTransitionTime": "2026-01-01T00:00:00Z"} for condition in conditions]
+        await self.api.patch(
+            "RemediationRequest",
+            metadata["name"],
+            metadata["namespace"],
+            {"status": {"conditions": old}},
+            subresource="status",
+        )
+
     # --- Events
 
     async def events_come_to(

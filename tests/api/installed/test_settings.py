@@ -67,17 +67,7 @@ async def test_request_whose_retention_is_over_is_deleted_and_its_epoch_is_not_u
     await scene.policy(closeAfter="500ms", requestRetention="1h")
     await scene.pods("Trouble", 1)
     [closed] = await scene.comes_to((1, "Closed", 1))
-    conditions = closed["status"]["conditions"]
-    for condition in conditions:
-        condition["lastTransitionTime"] = "2026-01-01T00:00:00Z"
-    metadata = closed["metadata"]
-    await scene.api.patch(
-        "RemediationRequest",
-        metadata["name"],
-        metadata["namespace"],
-        {"status": {"conditions": conditions}},
-        subresource="status",
-    )
+    await scene.make_old(closed)
     await scene.comes_to()
     await scene.pods("Trouble", 1, first=1)
     await scene.comes_to((2, "Closed", 1))

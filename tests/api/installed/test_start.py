@@ -258,7 +258,7 @@ async def test_missing_rights_are_listed(
     assert await refusal_of(await operator(kubeconfig=kubeconfig, start=False)) == (
         "stormfold ends: RBAC denies list signals, watch signals, delete signals, patch signals/status, "
         "get remediationrequests, list remediationrequests, watch remediationrequests, "
-        "create remediationrequests, patch remediationrequests/status, "
+        "create remediationrequests, delete remediationrequests, patch remediationrequests/status, "
         "list stormpolicies, watch stormpolicies, patch stormpolicies/status, "
         "list clusterstormpolicies, watch clusterstormpolicies, patch clusterstormpolicies/status, "
         "get namespaces, list namespaces, watch namespaces, create events, "

@@ -105,7 +105,11 @@ async def test_operator_folds_a_storm_with_no_other_rights_and_uses_each(
         await eventually(creation.arrived.is_set, within=30, what="the operator makes the request")
         await api.create(json.loads(bodies[0]))
         creation.release()
-        await scene.comes_to((1, "Settled", 15))
+        [request] = await scene.comes_to((1, "Settled", 15))
+        await scene.remediate(request, phase="Succeeded")
+        [closed] = await scene.comes_to((1, "Closed", 15))
+        await scene.make_old(closed)
+        await scene.comes_to()
         # What no policy governs is kept for longer.
         await scene.signals_come_to("metadata.name", [(rejected["metadata"]["name"],)])
         alert = {"labels": {"alertname": "X", "namespace": namespace}, "status": "firing"}
