@@ -36,8 +36,8 @@ CLOSED_SECONDS = 60.0
 """Within this after that every storm must be over."""
 LOOK_SECONDS = 2.0
 KEEP_SECONDS = 20.0
-"""How long closed requests are left: nobody else deletes them, and each makes the API server and all watches
-hold more."""
+"""How long closed requests are left: stormfold keeps them for days, and each makes the API server and all
+watches hold more."""
 
 
 async def look(world: SoakWorld, counts: Counts) -> None:
