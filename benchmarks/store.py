@@ -323,6 +323,7 @@ async def measure_bytes(server: Valkey) -> dict[str, dict[int, int]]:
                 key(partition, group_hash)
                 for key in (
                     keys.storm,
+                    keys.resources,
                     keys.ids,
                     keys.hll,
                     keys.instances,

@@ -491,7 +491,8 @@ class RequestsDeleted(Fault):
         incarnation = shown.incarnation.partition(" ")[0]
         found = await asyncio.to_thread(world.store.storm, shown.group_hash)
         return (
-            found.get("g") == incarnation and int(found.get("t", 0)) + int(found.get("n", 0)) >= shown.folded
+            found.get("incarnation") == incarnation
+            and int(found.get("total", 0)) + int(found.get("changes", 0)) >= shown.folded
         )
 
     async def _delete(self, world: ChaosWorld, accounting: Accounting, metadata: dict[str, str]) -> None:

@@ -107,7 +107,7 @@ class Store(ABC):
             with contextlib.suppress(OSError, ServerError):
                 server.command(*command)
 
-    def storm(self, group_hash: str) -> dict[str, Any]:
+    def storm(self, group_hash: str) -> dict[str, str]:
         """The fields of a storm, none if it is not there or nobody answers."""
         for server in self.primaries():
             with contextlib.suppress(OSError, ServerError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,23 +32,13 @@ for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
 end
 """
 """Puts copies of the keys with one prefix in the place of those with another."""
-FIELDS = """
-local packed = redis.call('GET', KEYS[1])
-return packed and cjson.encode(cmsgpack.unpack(packed)) or '{}'
-"""
-"""The fields of a storm as JSON."""
-ALTER = """
-local storm = cmsgpack.unpack(redis.call('GET', KEYS[1]))
-for field, value in pairs(cjson.decode(ARGV[1])) do storm[field] = value end
-redis.call('SET', KEYS[1], cmsgpack.pack(storm), 'KEEPTTL')
-"""
-"""Gives a storm some fields, which are told in JSON."""
 
 
-def fields_of(server: Valkey, storm_key: str) -> dict[str, Any]:
+def fields_of(server: Valkey, storm_key: str) -> dict[str, str]:
     """The fields of a storm as `keys` lists them; none if it is not there."""
-    fields: dict[str, Any] = json.loads(str(server.command("EVAL", FIELDS, 1, storm_key)))
-    return fields
+    flat = server.command("HGETALL", storm_key)
+    assert isinstance(flat, list)
+    return dict(zip(map(str, flat[::2]), map(str, flat[1::2]), strict=True))
 
 
 def pod(name: str, namespace: str = "shop") -> Target:
@@ -270,11 +259,10 @@ class Group:
         return await self.store.discard(storm, DISCARDED_AS, forget_alerts=forget_alerts)
 
     async def note_another_server(self, field: str) -> None:
-        """Let the storm name another server there: `g` that counted the storm, `ds` that discarded."""
-        incarnation = json.loads(await self.store._client.eval(FIELDS, 1, self.storm_key))[field]
-        await self.store._client.eval(
-            ALTER, 1, self.storm_key, json.dumps({field: f"{incarnation[:-4]}xxxx"})
-        )
+        """Let the storm name another server in a field: `incarnation` ends with the one that counted it,
+        `discarded_by` is the one that discarded."""
+        server = await self.store._client.hget(self.storm_key, field)
+        await self.store._client.hset(self.storm_key, field, f"{server[:-4]}xxxx")
 
     async def freeze_and_close(self, *, at: int) -> Snapshot:
         """Close the open storm for good; gives its last snapshot."""

@@ -104,7 +104,7 @@ async def test_reports_of_one_batch_count_in_their_order(group: Group) -> None:
     answer = await group.fold(
         alert("a"), alert("a"), resolved("a"), alert("b"), signal(1), alert("a", 5), signal(1)
     )
-    assert (answer.folded, answer.ordinals) == (5, [1, 1, 2, 3, 4, 5, 4])
+    assert (answer.folded, answer.ordinals) == (5, [1, 1, 2, 3, 4, 5, 5])
     assert counts(await group.look(at=0)) == (4, 3, 0, 5)
 
 
@@ -119,7 +119,7 @@ async def test_alert_reaches_the_threshold_by_its_instances_alone(group: Group) 
         await group.fold(*(alert(name) for name in "abcd"))
     assert (await group.look(at=0)).detected == ""
     await group.fold(alert("e"))
-    assert (await group.look(at=0)).detected == "s"
+    assert (await group.look(at=0)).detected == "signals"
 
 
 async def test_alert_names_its_resource_once(group: Group) -> None:
@@ -222,7 +222,7 @@ async def test_what_another_server_had_discarded_counts_again(group: Group) -> N
     await group.freeze_and_close(at=10)
     await group.fold(alert("a", 20), alert("b", 20), at=20)
     await group.discard(await group.look(at=30))
-    await group.note_another_server("ds")
+    await group.note_another_server("discarded_by")
     answer = await group.fold(alert("a", 20), alert("b", 20), alert("a"), at=40)
     assert (answer.ordinals, answer.discarded) == ([1, 2, 0], frozenset())
 

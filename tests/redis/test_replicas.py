@@ -109,7 +109,7 @@ class Alerts(TwoReplicas):
         one."""
         if self.threshold > 1 and storm.epoch not in self.requests.read():
             storm_key = keys.storm(self.group.partition, self.group.group_hash)
-            incarnation = fields_of(self.servers.primary, storm_key).get("g")
+            incarnation = fields_of(self.servers.primary, storm_key).get("incarnation")
             if storm.total < self.threshold or incarnation != storm.incarnation:
                 return False
         return super().write(who, storm, known, noted=noted)

@@ -23,7 +23,8 @@ from tests.harness.folding import (
 from lab.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.replies import AckWord, CloseWord, Folded, FoldWord, FreezeWord
-from stormfold.fold.store import CLAIM_MS, KNOW_SECONDS, REMEMBER_SECONDS
+from stormfold.fold.store import CLAIM_MS
+from stormfold.model.limits import KNOW_SECONDS, REMEMBER_SECONDS
 from stormfold.model.storm import State
 
 # --- claim
@@ -150,7 +151,7 @@ async def test_ids_beyond_the_newest_are_forgotten_as_far_as_the_request_holds_t
     again = await group.fold(*signals(5, 8), known=(1, 20))
     assert (again.folded, again.ordinals) == (20, [0, 0, 20, 20]), "what is forgotten is refused"
     await group.ack(await group.look(at=30), at=30)
-    assert redis.command("ZRANGE", group.ids_key, 0, -1) == [signal(n).occurrence for n in (18, 19, 20)]
+    assert redis.command("ZRANGE", group.ids_key, 0, -1) == [signal(n).occurrence for n in (20, 19, 18)]
     assert (await group.fold(*signals(1, 21), known=(1, 20))).folded == 21
 
 
@@ -164,7 +165,7 @@ async def test_edited_signal_whose_id_is_forgotten_counts_again(
         replace(one, ref=replace(one.ref, resource_version=version))
         for one, version in ((signal(1), 11), (signal(3), 13))
     ]
-    assert (await group.fold(*edited, known=(1, 3))).ordinals == [4, 3]
+    assert (await group.fold(*edited, known=(1, 3))).ordinals == [4, 4]
 
 
 async def test_trim_never_lowers_the_fence(group: Group) -> None:
@@ -299,7 +300,11 @@ async def test_closed_storm_leaves_its_epoch_and_floor_and_the_ids_that_were_not
     assert isinstance(names, list)
     assert set(names) == {group.storm_key, group.ids_key}
     assert redis.command("TTL", group.ids_key) == KNOW_SECONDS
-    assert fields_of(redis, group.storm_key) == {"e": 1, "s": "c", "fl": 9}
+    assert fields_of(redis, group.storm_key) == {
+        "epoch": "1",
+        "state": "closed",
+        "signals_floor": "9",
+    }
     assert redis.command("TTL", group.storm_key) == REMEMBER_SECONDS
 
 
@@ -316,6 +321,7 @@ async def test_next_epoch_is_not_forgotten_when_the_memory_of_the_last_one_would
             group.storm_key,
             group.ids_key,
             group.due_key,
+            keys.resources(group.partition, GROUP_HASH),
             keys.instances(group.partition, GROUP_HASH),
             keys.opening(group.partition, GROUP_HASH),
         ],
@@ -382,20 +388,20 @@ async def test_what_was_discarded_is_forgotten_with_its_checkpoint(group: Group,
     await group.discard(await group.look(at=10))
     await group.fold(signal(3), at=20)
     await group.ack(await group.look(at=20), at=20, trim=1)
-    assert redis.command("ZRANGE", group.ids_key, 0, -1, "WITHSCORES")[1::2] == ["-2", "3"]
+    assert redis.command("ZRANGE", group.ids_key, 0, -1, "WITHSCORES")[1::2] == ["-3", "2"]
 
 
 async def test_what_another_server_had_discarded_may_have_been_counted_since(group: Group) -> None:
     await group.fold(signal(1))
     await group.discard(await group.look(at=10))
-    await group.note_another_server("ds")
+    await group.note_another_server("discarded_by")
     answer = await group.fold(signal(1), at=20)
     assert (answer.ordinals, answer.discarded) == ([1], frozenset())
 
 
 async def test_storm_of_another_server_is_not_discarded_but_forgotten(group: Group) -> None:
     await group.fold(signal(1))
-    await group.note_another_server("g")
+    await group.note_another_server("incarnation")
     assert await group.discard(await group.look(at=10)) is CloseWord.LOST
     answer = await group.fold(signal(1), at=20)
     assert (answer.epoch, answer.ordinals, answer.discarded) == (1, [1], frozenset())

@@ -1,17 +1,19 @@
-"""What fold.lua is told of the storms of a batch, as its header says."""
+"""What fold.lua is told of the storms of a batch, as its header says: in pieces, each of one kind."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Protocol
 
-import orjson
-
-from stormfold.fold.resources import common_prefix, encoded_resource, resource_base, resource_field
+from stormfold.fold.resources import encoded_resource, resource_field, shared_prefix
 from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef
 from stormfold.model.storm import Seed, State, Terms
 
 CLOSED_FOLDED = 2**53 - 1
 """With this much folded a closed request is newer than whatever Redis has of its epoch."""
+
+Args = list[str | int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,170 +38,266 @@ class Fold:
     seed: Seed | None = None
 
 
-def fold_args(fold: Fold, incarnation: str) -> list[str | int]:
-    """One storm with its signals; an incarnation that begins with them is called `incarnation`."""
-    args: list[str | int] = [
+class Known(Protocol):
+    """What Redis said of a storm."""
+
+    @property
+    def open(self) -> bool:
+        """Whether there is one that is open; what follows is of that."""
+
+    @property
+    def epoch(self) -> int:
+        """Which it is."""
+
+    @property
+    def folded(self) -> int:
+        """How much it has counted."""
+
+    @property
+    def incarnation(self) -> str:
+        """Its incarnation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some signals of one kind, one after the other in a fold."""
+
+    fold: Fold
+    places: range
+    kind: str
+
+    @property
+    def arrivals(self) -> Sequence[Arrival]:
+        """Its signals."""
+        return self.fold.arrivals[self.places.start : self.places.stop]
+
+    def each(self) -> "list[Piece]":
+        """Each of its signals as a piece of its own."""
+        return [Piece(self.fold, range(place, place + 1), self.kind) for place in self.places]
+
+    def apart(self, *, known: Known) -> "list[Piece]":
+        """The same, to be counted into what Redis has been found to have."""
+        if not known.open:
+            return self.each()
+        fold = replace(
+            self.fold,
+            known_epoch=known.epoch,
+            known_folded=known.folded,
+            known_incarnation=known.incarnation,
+        )
+        return replace(self, fold=fold).each()
+
+
+def _kind(arrival: Arrival) -> str:
+    if isinstance(arrival.ref, SignalRef):
+        return "signals"
+    return "alerts" if isinstance(arrival.ref, AlertRef) else "events"
+
+
+def pieces_of(fold: Fold) -> Iterator[Piece]:
+    """The pieces of a fold, one at least; Signals of which one comes twice are a piece each."""
+    if not fold.arrivals:
+        yield Piece(fold, range(0), "signals")
+    first = 0
+    for kind, run in groupby(fold.arrivals, _kind):
+        arrivals = list(run)
+        piece = Piece(fold, range(first, first + len(arrivals)), kind)
+        first += len(arrivals)
+        if kind == "signals" and len({arrival.occurrence for arrival in arrivals}) < len(arrivals):
+            yield from piece.each()
+        else:
+            yield piece
+
+
+def piece_args(piece: Piece) -> Args:
+    """One piece, as the header says."""
+    fold = piece.fold
+    opens = _opening_args(fold) if fold.seed or not fold.known_epoch else []
+    seed = _seed_args(fold.seed, fold.terms) if fold.seed else []
+    signals = _ARGS[piece.kind](piece)
+    return [
         fold.group_hash,
-        fold.terms.encoded(),
-        fold.opening,
         fold.known_epoch,
         fold.known_folded,
         fold.known_incarnation,
         fold.stale,
-        fold.basis,
+        piece.kind,
+        len(opens),
+        len(seed),
+        len(signals),
+        *opens,
+        *seed,
+        *signals,
     ]
-    if seed := fold.seed:
-        folded = CLOSED_FOLDED if seed.closed else seed.folded
-        fields = seed_fields(seed, fold.terms, incarnation)
-        args += (seed.epoch, folded, orjson.dumps(fields).decode())
-    else:
-        args += (0, 0, "")
-    signals = sum_args(fold.arrivals) or _each_args(fold)
-    args.append(len(signals))
-    args += signals
+
+
+def _opening_args(fold: Fold) -> Args:
+    args: Args = [fold.opening]
+    for field, value in terms_fields(fold.terms).items():
+        args += (field, value)
     return args
 
 
-def _signal_args(arrival: Arrival, *, sure: bool) -> tuple[str | int, ...]:
-    """What fold.lua is told of one signal, as its header says."""
-    ref = arrival.ref
-    instance: str | int = ""
-    if isinstance(ref, AlertRef):
-        version, flags = ref.starts_ms, f"a{arrival.firing + 2 * sure}"
-        if ref.left_out:
-            flags += f",{ref.left_out}"
-    else:
-        version, instance = ref.resource_version, arrival.instance
-        flags = (
-            f"e{ref.after},{ref.count},{ref.span_ms}" if isinstance(ref, EventRef) else f"{arrival.firing:d}"
-        )
-    return (
-        version,
-        arrival.occurrence,
-        flags,
-        arrival.severity.rank,
-        arrival.seen_ms,
-        encoded_resource(arrival.target),
-        instance,
-    )
+def terms_fields(terms: Terms) -> dict[str, int]:
+    """The terms as fields of a storm, without those that are 0."""
+    fields = {
+        "threshold_signals": terms.threshold_signals,
+        "threshold_resources": terms.threshold_resources,
+        "within_ms": terms.within_ms,
+        "group_wait_ms": terms.group_wait_ms,
+        "discard": int(terms.discard),
+        "idle_ms": terms.idle_ms,
+        "max_duration_ms": terms.max_duration_ms,
+        "close_after_ms": terms.close_after_ms,
+        "resource_limit": terms.resources,
+    }
+    return {field: value for field, value in fields.items() if value}
 
 
-def _each_args(fold: Fold) -> list[str | int]:
-    """All signals one by one."""
-    args: list[str | int] = [len(fold.arrivals), 0]
-    for place, arrival in enumerate(fold.arrivals):
-        args += _signal_args(arrival, sure=place in fold.sure)
-    return args
+# --- signals
 
 
-def sum_args(arrivals: Sequence[Arrival]) -> list[str | int] | None:
-    """The sum of Signals as fold.lua's header says, and in short each of them.
-
-    None if there are other arrivals among them, or one comes twice; and of one alone, whose sum is no
-    shorter.
-    """
-    if len(arrivals) < 2:
-        return None
-    versions: list[int] = []
-    for arrival in arrivals:
-        if not isinstance(arrival.ref, SignalRef):
-            return None
-        versions.append(arrival.ref.resource_version)
-    ids = [arrival.occurrence for arrival in arrivals]
-    if len(set(ids)) < len(ids):
-        return None
+def _sum_args(piece: Piece) -> Args:
+    """The sum of Signals."""
+    arrivals = piece.arrivals
+    if not arrivals:
+        return [0]
+    versions = [arrival.ref.resource_version for arrival in arrivals if isinstance(arrival.ref, SignalRef)]
     firing = [arrival.firing for arrival in arrivals]
-    severities = [arrival.severity.rank for arrival in arrivals]
     seen = [arrival.seen_ms for arrival in arrivals]
-    about = [encoded_resource(arrival.target) for arrival in arrivals]
-    instances = [arrival.instance for arrival in arrivals]
-    resources = Counter(about)
-    resources.pop("", None)
-    lasting = dict(zip(instances, firing, strict=True))
-    resource_places = {"": 0, **{resource: place for place, resource in enumerate(resources, 1)}}
-    instance_places = {instance: place for place, instance in enumerate(lasting, 1)}
-
-    args: list[str | int] = [len(ids), 1, min(versions), max(versions)]
+    resources = Counter(encoded_resource(arrival.target) for arrival in arrivals if arrival.target)
+    lasting = {arrival.instance: arrival.firing for arrival in arrivals}
     several = len(resources) < resources.total()
-    args += (sum(firing), max(severities), min(seen), max(seen))
-    prefix = common_prefix(resources)
-    args += (prefix, len(resources), len(resources) if several else 0)
+    prefix = shared_prefix(resources)
+    args: Args = [
+        len(arrivals),
+        min(versions),
+        max(versions),
+        sum(firing),
+        max(arrival.severity.rank for arrival in arrivals),
+        min(seen),
+        max(seen),
+        prefix,
+        len(resources),
+        len(resources) if several else 0,
+    ]
     args += [resource[len(prefix) :] for resource in resources]
     if several:
         args += resources.values()
     args.append(len(lasting))
     args += [2 * instance + fires for instance, fires in lasting.items()]
-    for pair in zip(versions, ids, strict=True):
-        args += pair
-    each = (
-        firing,
-        severities,
-        seen,
-        [resource_places[resource] for resource in about],
-        [instance_places[instance] for instance in instances],
-    )
-    args.append(orjson.dumps(each).decode())
+    for arrival, version in zip(arrivals, versions, strict=True):
+        args += (-version, arrival.occurrence)
     return args
 
 
-def seed_fields(seed: Seed, terms: Terms, incarnation: str) -> dict[str, str | int | dict[str, int]]:
-    """What a storm that goes on from its request begins with in Redis: its fields, and its resources as
-    `rs`."""
-    # An alert that began later than all that were counted is none of them, whatever anybody's clock says.
-    lost = {"la": seed.latest_start_ms, "ls": seed.latest_start_ms} if seed.latest_start_ms else {}
-    if seed.closed:
-        return {
-            "e": seed.epoch,
-            "s": State.CLOSED,
-            "g": seed.incarnation,
-            "w": seed.folded,
-            **_floors(seed),
-            **lost,
-        }
-    fields: dict[str, str | int | dict[str, int]] = {
-        **lost,
-        "e": seed.epoch,
-        "s": State.OPEN,
-        "g": incarnation,
-        "og": seed.origin,
-        "na": seed.alerts,
-        "mb": seed.repeats,
-        "t": seed.total,
-        "n": seed.folded - seed.total,
-        "nf": max(seed.firing, 1),
-        "xf": seed.firing,
-        "xr": seed.resolved,
-        **({"xa": seed.firing_alerts} if seed.firing_alerts else {}),
-        **({"lo": seed.left_out} if seed.left_out else {}),
-        "v": seed.severity,
-        "o": seed.opened_ms,
-        "a": seed.first_ms - seed.opened_ms,
-        "z": seed.last_ms - seed.opened_ms,
-        "l": seed.arrived_ms - seed.opened_ms,
-        "ws": seed.opened_ms,
-        **({"d": seed.detected} if seed.detected else {}),
-        "rc": len(seed.resources),
-        **({"tr": 1} if seed.truncated else {}),
-        "hb": seed.resource_count,
-        "w": seed.folded,
-        "lw": seed.written_ms,
-        **({"q": 1} if seed.settled else {}),
-        "re": seed.revision - 1,
-        "k": terms.encoded(),
-        **_floors(seed),
-        **({"p": seed.through} if seed.through else {}),
-        **({"pe": seed.event_through} if seed.event_through else {}),
+def _listed(piece: Piece) -> tuple[str, list[str]]:
+    """The resource of each signal, and what they begin with."""
+    resources = [encoded_resource(arrival.target) for arrival in piece.arrivals]
+    return shared_prefix({resource for resource in resources if resource}), resources
+
+
+def _alert_args(piece: Piece) -> Args:
+    prefix, resources = _listed(piece)
+    fold = piece.fold
+    args: Args = [len(piece.arrivals), prefix, fold.basis]
+    for place, arrival, resource in zip(piece.places, piece.arrivals, resources, strict=True):
+        ref = arrival.ref
+        assert isinstance(ref, AlertRef)
+        said = arrival.firing + 2 * (place in fold.sure)
+        severity, seen = arrival.severity.rank, arrival.seen_ms
+        args += (ref.starts_ms, arrival.occurrence, said, ref.left_out, severity, seen, resource)
+    return args
+
+
+def _event_args(piece: Piece) -> Args:
+    prefix, resources = _listed(piece)
+    args: Args = [len(piece.arrivals), prefix]
+    for arrival, resource in zip(piece.arrivals, resources, strict=True):
+        ref = arrival.ref
+        assert isinstance(ref, EventRef)
+        args += (ref.resource_version, arrival.occurrence, ref.after, ref.count, arrival.severity.rank)
+        args += (arrival.seen_ms, ref.span_ms, resource, arrival.instance)
+    return args
+
+
+_ARGS = {"signals": _sum_args, "alerts": _alert_args, "events": _event_args}
+
+
+# --- seeds
+
+
+def _seed_args(seed: Seed, terms: Terms) -> Args:
+    fields = seed_fields(seed, terms)
+    resources = {} if seed.closed else seed_resources(seed)
+    args: Args = [
+        seed.epoch,
+        CLOSED_FOLDED if seed.closed else seed.folded,
+        f"{seed.incarnation}:{seed.folded}" if seed.closed else "",
+    ]
+    for pairs in (fields, resources):
+        args.append(2 * len(pairs))
+        for field, value in pairs.items():
+            args += (field, value)
+    return args
+
+
+def seed_fields(seed: Seed, terms: Terms) -> dict[str, str | int]:
+    """What a storm that goes on from its request begins with in Redis, without its incarnation."""
+    fields: dict[str, str | int] = {
+        "epoch": seed.epoch,
+        "state": State.CLOSED if seed.closed else State.OPEN,
+        "signals_floor": seed.through,
+        "events_floor": seed.event_through,
+        # An alert that began later than all that were counted is none of them, whatever anybody's clock says.
+        "lost_start_ms": seed.latest_start_ms,
+        "latest_start_ms": seed.latest_start_ms,
     }
-    resources = {encoded_resource(target): signals for target, signals in seed.resources.items()}
-    base = resource_base(next(iter(resources), ""))
-    if base:
-        fields["b"] = base
-    fields["rs"] = {resource_field(resource, base): signals for resource, signals in resources.items()}
-    return fields
+    if not seed.closed:
+        fields |= _open_fields(seed) | terms_fields(terms)
+    told = {field: value for field, value in fields.items() if value not in (0, "")}
+    if not seed.closed and seed.resources:
+        told["resource_prefix"] = _prefix_of(seed)
+    return told
 
 
-def _floors(seed: Seed) -> dict[str, str | int]:
+def _prefix_of(seed: Seed) -> str:
+    return shared_prefix([encoded_resource(target) for target in seed.resources])
+
+
+def _open_fields(seed: Seed) -> dict[str, str | int]:
     return {
-        **({"fl": seed.through} if seed.through else {}),
-        **({"fle": seed.event_through} if seed.event_through else {}),
+        "origin": seed.origin,
+        "alerts": seed.alerts,
+        "alerts_repeated": seed.repeats,
+        "total": seed.total,
+        "changes": seed.folded - seed.total,
+        "firing_signals": max(seed.firing, 1),
+        "estimated_firing": seed.firing,
+        "estimated_resolved": seed.resolved,
+        "estimated_firing_alerts": seed.firing_alerts,
+        "left_out": seed.left_out,
+        "severity": seed.severity,
+        "opened_ms": seed.opened_ms,
+        "first_ms": seed.first_ms,
+        "last_ms": seed.last_ms,
+        "arrived_ms": seed.arrived_ms,
+        "detected": seed.detected,
+        "truncated": int(seed.truncated),
+        "resources_at_least": seed.resource_count,
+        "written": seed.folded,
+        "written_ms": seed.written_ms,
+        "settled": int(seed.settled),
+        "reopened": seed.revision - 1,
+        "signals_last": seed.through,
+        "events_last": seed.event_through,
+    }
+
+
+def seed_resources(seed: Seed) -> dict[str, int]:
+    """The same of its listed resources."""
+    prefix = _prefix_of(seed)
+    return {
+        resource_field(encoded_resource(target), prefix): signals
+        for target, signals in seed.resources.items()
     }

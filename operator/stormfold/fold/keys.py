@@ -1,46 +1,47 @@
 """Every key name, and the fields of a storm.
 
-All keys of a partition share a hash tag, so that one script may touch them on Redis Cluster. A storm is a map
-of MessagePack in one string (docs/decisions/0026). Field names are short because a storm is kept small; this
-table is their only other name.
+All keys of a partition share a hash tag, so that one script may touch them on Redis Cluster. They carry the
+number of their layout: those of another one are left alone, and most of them expire.
 
-A number that is missing is 0, and a missing text is empty; a missing `ws` is `o`. An open storm has `rs` and
-`o`.
+`HGETALL` of a storm shows these fields. A number that is missing is 0, a missing text is empty; a missing
+`window_ms` is `opened_ms`. Of a storm that is closed there are only those of the last block.
 
 | field | what |
 |---|---|
-| e s | epoch; state: o open, x closing, c closed |
-| g og | incarnation; what it was continued from |
-| t n nf | signals counted; further changes, such as the end of an alert; signals that said Firing |
-| f r | instances of Signals and Events tracked: firing, resolved |
-| na af ar | alerts counted; those whose latest start fires, or is resolved |
-| ls | the latest beginning of an alert counted, in this storm or an earlier one, ms by the clock of whoever says so |
-| la mb ab | alerts that began up to then may have been counted before Redis lost which were, ms; alerts counted since that may be among them; 1 if some are only estimated |
-| xf xr xa | instances that are only estimated: firing, resolved; how many of the firing ones are alerts |
-| lo | the most alerts that a sender says it has left out of a post |
-| v | highest severity, as a rank |
-| o | opened, ms by the operator's clock |
-| a z l | ms from then to firstSeen, to lastSeen, to the last arrival |
-| y | ms by which the latest signal happened before the last arrival: all that came since are Events met late |
-| ws wc d | the threshold's window: begin, firing signals in it, which threshold was reached |
-| m c0 c1 | a minute of the clock, counted from that of the opening; signals in it, signals in the one before |
-| rc tr hb | resources listed, 1 if there are more, least count of all |
-| b | base: the first listed resource, at most 64 bytes of it |
-| rs | map: each listed resource, as what differs from the base: signals about it |
-| w lw q re | folded (t + n) that the request holds, when it was written, 1 if settled, how often it was reopened |
-| p | resourceVersion of the newest Signal counted |
-| fl | the floor at or below which no Signal is counted |
-| pe fle | the same for Events |
-| ds dr | of the last group that was discarded: which server has what was discarded, and what its signals are told |
-| k | the terms of the policy |
-| cr ct | why and when it began to close |
+| epoch state incarnation | which storm of the group it is; open, closing or closed; see docs/decisions/0013 |
+| origin | what it was continued from |
+| threshold_signals … resource_limit | the terms of the policy as it was when the storm opened |
+| opened_ms arrived_ms | when it opened, when something last came, by the operator's clock |
+| first_ms last_ms | firstSeen, lastSeen |
+| late_ms late_at_ms | by how much the latest signal happened before it came, if `arrived_ms` is still `late_at_ms`: Events met late |
+| total changes | signals counted; further changes, such as the end of an alert |
+| firing_signals severity | signals that said Firing; the highest severity, as a rank |
+| minute minute_count minute_before_count | a minute of the clock; signals in it, signals in the one before |
+| window_ms window_count detected | the threshold's window: begin, firing signals in it; which threshold was reached |
+| resource_prefix | what most fields of the hash of resources begin with |
+| truncated resources_at_least | 1 if there are more; least count of all |
+| instances_resolved | of the instances of Signals and Events that are followed, how many have resolved |
+| alerts alerts_firing alerts_resolved | alerts counted; those whose latest start fires, or is resolved |
+| alerts_repeated alerts_estimated | alerts that may have been counted before; 1 if some are only estimated |
+| estimated_firing estimated_resolved | instances that are only estimated |
+| estimated_firing_alerts | how many of those that fire are alerts |
+| left_out | the most alerts that a sender says it has left out of a post |
+| written written_ms | how much of total + changes the request holds; when it was written |
+| settled reopened | 1 if it has settled; how often it was reopened |
+| signals_last events_last | the resourceVersions of the newest Signal and the newest Event counted |
+| close_reason closing_ms | why and when it began to close |
+| epoch state | also of a storm that is closed |
+| signals_floor events_floor | the resourceVersion at or below which nothing is counted |
+| latest_start_ms | the latest start of an alert counted, in this storm or an earlier one |
+| lost_start_ms | alerts that began up to then may have been counted before Redis lost which were |
+| discarded_by discarded_as | of the last group that was discarded: which server has what was discarded; what its signals are told |
 
 The values of the hash `counted`: of an Event how often it occurred; of an alert `f` or `r`, firing or
-resolved, the `o` of the storm that counts it, and its latest starts, the newest first, each with `c` if an
+resolved, the `opened_ms` of the storm that counts it, and its latest starts, the newest first, each with `c` if an
 earlier storm counted it and `d` if it was discarded: `f1767225610000,1767225600000,1767225500000c`.
 """  # noqa: E501
 
-PREFIX = "sf:"
+PREFIX = "sf:2:"
 
 
 def due(partition: int) -> str:
@@ -55,8 +56,13 @@ def checkpoint(partition: int) -> str:
 
 
 def storm(partition: int, group_hash: str) -> str:
-    """String: the metadata of a storm."""
+    """Hash: the metadata of a storm."""
     return f"{PREFIX}{{p{partition}}}:storm:{group_hash}"
+
+
+def resources(partition: int, group_hash: str) -> str:
+    """Hash: the listed resources of a storm, as `fold.resources` names them: signals about each."""
+    return f"{PREFIX}{{p{partition}}}:resources:{group_hash}"
 
 
 def ids(partition: int, group_hash: str) -> str:
@@ -96,6 +102,7 @@ def of_group(partition: int, group_hash: str) -> tuple[str, ...]:
     them."""
     return (
         storm(partition, group_hash),
+        resources(partition, group_hash),
         ids(partition, group_hash),
         hll(partition, group_hash),
         instances(partition, group_hash),

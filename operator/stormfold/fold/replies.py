@@ -1,11 +1,11 @@
 """What the scripts answer."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from stormfold.fold.arguments import Fold
+from stormfold.fold.arguments import Piece
 from stormfold.fold.resources import decoded_resource, resource_of_field
 from stormfold.model.storm import Detected, Snapshot, State, Terms
 
@@ -14,6 +14,7 @@ class FoldWord(StrEnum):
     """What fold.lua says of one storm."""
 
     COUNTED = "counted"
+    APART = "apart"
     LOST = "lost"
     CLOSING = "closing"
 
@@ -69,13 +70,13 @@ class Folded:
     """What the last group that was discarded was to be told."""
 
 
-def folded_of(fold: Fold, reply: Sequence[Any]) -> Folded:
-    """What fold.lua says of one storm of a batch."""
+def folded_of(piece: Piece, reply: Sequence[Any]) -> Folded:
+    """What fold.lua says of a piece."""
     word, epoch, folded, is_open, due_ms, written, incarnation, discarded_as, *ordinals = reply
     doubtful: frozenset[int] = frozenset()
     discarded: frozenset[int] = frozenset()
-    if len(ordinals) == 1 < len(fold.arrivals):  # all are new, and this is the first of them
-        ordinals = list(range(ordinals[0], ordinals[0] + len(fold.arrivals)))
+    if len(ordinals) == 1 < len(piece.places):  # all are new, and this is the first of them
+        ordinals = list(range(ordinals[0], ordinals[0] + len(piece.places)))
     else:
         doubtful = frozenset(place for place, ordinal in enumerate(ordinals) if (ordinal or 0) < 0)
         discarded = frozenset(place for place, ordinal in enumerate(ordinals) if ordinal is None)
@@ -91,7 +92,33 @@ def folded_of(fold: Fold, reply: Sequence[Any]) -> Folded:
         ordinals,
         doubtful,
         discarded,
-        discarded_as,
+        discarded_as if discarded else "",
+    )
+
+
+def joined(answers: Sequence[Folded]) -> Folded:
+    """What became of a fold, of whose pieces these are the answers, in order: it is counted or not as a
+    whole."""
+    first, last = answers[0], answers[-1]
+    if len(answers) == 1:
+        return first
+    for answer in answers:
+        if answer.word is not FoldWord.COUNTED:
+            return answer
+    ordinals: list[int] = []
+    doubtful: set[int] = set()
+    discarded: set[int] = set()
+    for answer in answers:
+        doubtful.update(len(ordinals) + place for place in answer.doubtful)
+        discarded.update(len(ordinals) + place for place in answer.discarded)
+        ordinals += answer.ordinals
+    return replace(
+        last,
+        due_ms=next((answer.due_ms for answer in reversed(answers) if answer.due_ms), 0),
+        ordinals=ordinals,
+        doubtful=frozenset(doubtful),
+        discarded=frozenset(discarded),
+        discarded_as=next((answer.discarded_as for answer in answers if answer.discarded), ""),
     )
 
 
@@ -110,65 +137,89 @@ def mapped(flat: Sequence[Any]) -> dict[str, Any]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
+def terms_of(fields: Mapping[str, Any]) -> Terms:
+    """The terms that `arguments.terms_fields` wrote."""
+
+    def number(name: str) -> int:
+        return int(fields.get(name, 0))
+
+    return Terms(
+        threshold_signals=number("threshold_signals"),
+        threshold_resources=number("threshold_resources"),
+        within_ms=number("within_ms"),
+        group_wait_ms=number("group_wait_ms"),
+        discard=number("discard") == 1,
+        idle_ms=number("idle_ms"),
+        max_duration_ms=number("max_duration_ms"),
+        close_after_ms=number("close_after_ms"),
+        resources=number("resource_limit"),
+    )
+
+
 def snapshot_of(
-    group_hash: str, reply: tuple[int, str, Sequence[Any], Sequence[Any]], now_ms: int
+    group_hash: str, reply: tuple[int, int, str, Sequence[Any], Sequence[Any]], now_ms: int
 ) -> Snapshot:
     """What claim.lua and freeze.lua say of a storm."""
-    distinct, opening, flat, listed = reply
+    distinct, instances, opening, flat, listed = reply
     fields = mapped(flat)
 
     def number(name: str) -> int:
         return int(fields.get(name, 0))
 
+    prefix = fields.get("resource_prefix", "")
     resources = sorted(
         (
-            (decoded_resource(resource_of_field(name, fields["b"])), signals)
-            for name, signals in mapped(listed).items()
+            (decoded_resource(resource_of_field(field, prefix)), int(signals))
+            for field, signals in mapped(listed).items()
         ),
         key=lambda item: (-item[1], item[0].kind, item[0].namespace or "", item[0].name),
     )
-    truncated = number("tr") == 1
-    opened_ms = number("o")
+    truncated = number("truncated") == 1
     return Snapshot(
         group_hash=group_hash,
-        epoch=number("e"),
-        state=State(fields["s"]),
-        incarnation=fields.get("g", ""),
-        origin=fields.get("og", ""),
-        terms=Terms.decoded(fields["k"]),
+        epoch=number("epoch"),
+        state=State(fields["state"]),
+        incarnation=fields.get("incarnation", ""),
+        origin=fields.get("origin", ""),
+        terms=terms_of(fields),
         opening=opening,
-        total=number("t"),
-        folded=number("t") + number("n"),
-        alerts=number("na"),
-        repeats=number("mb"),
-        latest_start_ms=number("ls"),
-        alerts_beyond=number("ab") == 1,
-        firing=number("f") + number("af") + number("xf"),
-        resolved=number("r") + number("ar") + number("xr"),
-        firing_signals=number("nf"),
-        approximate=bool(number("xf") or number("xr")),
-        severity=number("v"),
-        first_ms=opened_ms + number("a"),
-        last_ms=opened_ms + number("z"),
-        opened_ms=opened_ms,
-        arrived_ms=opened_ms + number("l"),
-        late_ms=number("y"),
-        window_ms=number("ws") or opened_ms,
-        detected=Detected(fields.get("d", "")),
+        total=number("total"),
+        folded=number("total") + number("changes"),
+        alerts=number("alerts"),
+        repeats=number("alerts_repeated"),
+        latest_start_ms=number("latest_start_ms"),
+        alerts_beyond=number("alerts_estimated") == 1,
+        firing=instances
+        - number("instances_resolved")
+        + number("alerts_firing")
+        + number("estimated_firing"),
+        resolved=number("instances_resolved") + number("alerts_resolved") + number("estimated_resolved"),
+        firing_signals=number("firing_signals"),
+        approximate=bool(number("estimated_firing") or number("estimated_resolved")),
+        severity=number("severity"),
+        first_ms=number("first_ms"),
+        last_ms=number("last_ms"),
+        opened_ms=number("opened_ms"),
+        arrived_ms=number("arrived_ms"),
+        late_ms=number("late_ms") if number("late_at_ms") == number("arrived_ms") else 0,
+        window_ms=number("window_ms") or number("opened_ms"),
+        detected=Detected(fields.get("detected", "")),
         rate_per_minute=rate_per_minute(
-            opened_ms // 60_000 + number("m"), number("c0"), number("c1"), now_ms
+            number("minute"), number("minute_count"), number("minute_before_count"), now_ms
         ),
         resources=tuple(resources),
-        resource_count=max(distinct, number("hb"), number("rc")) if truncated else number("rc"),
+        resource_count=max(distinct, number("resources_at_least"), len(resources))
+        if truncated
+        else len(resources),
         truncated=truncated,
-        settled=number("q") == 1,
-        revision=number("re") + 1,
-        through=number("p"),
-        event_through=number("pe"),
-        written=number("w"),
-        written_ms=number("lw"),
-        close_reason=fields.get("cr", ""),
-        closed_ms=number("ct"),
-        firing_alerts=number("af") + number("xa"),
-        left_out=number("lo"),
+        settled=number("settled") == 1,
+        revision=number("reopened") + 1,
+        through=number("signals_last"),
+        event_through=number("events_last"),
+        written=number("written"),
+        written_ms=number("written_ms"),
+        close_reason=fields.get("close_reason", ""),
+        closed_ms=number("closing_ms"),
+        firing_alerts=number("alerts_firing") + number("estimated_firing_alerts"),
+        left_out=number("left_out"),
     )

@@ -1,4 +1,8 @@
-"""The Lua scripts, each held to its header."""
+"""The Lua scripts, each put together from its parts and held to its header.
+
+`-- @include name` stands for `lua/include/name.lua`, once in a script. A name of `model.limits` stands for
+its number.
+"""
 
 import re
 from dataclasses import dataclass, replace
@@ -9,8 +13,11 @@ from typing import Protocol
 
 from redis.exceptions import NoScriptError
 
+from stormfold.model import limits
+
 NAMES = ("fold", "claim", "ack", "freeze", "close", "try")
 ASKS_WHO = "redis.call('INFO', 'server')"
+LUA = files("stormfold.fold") / "lua"
 
 
 class Client(Protocol):
@@ -64,9 +71,29 @@ def header(body: str) -> str:
     return match[1]
 
 
+def assembled(text: str) -> str:
+    """A script with its parts and its numbers; FileNotFoundError if a part is not there."""
+    included: set[str] = set()
+
+    def part(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in included:
+            return ""
+        included.add(name)
+        return with_parts((LUA / "include" / f"{name}.lua").read_text().rstrip("\n"))
+
+    def with_parts(some: str) -> str:
+        return re.sub(r"^ *-- @include (\w+)$", part, some, flags=re.MULTILINE)
+
+    def limit(match: re.Match[str]) -> str:
+        return str(getattr(limits, match[0], match[0]))
+
+    return re.sub(r"\b[A-Z]+_[A-Z_]+\b", limit, with_parts(text))
+
+
 def load(name: str) -> Script:
     """Read `lua/<name>.lua`; ValueError if its KEYS are not numbered 1, 2, 3 …"""
-    body = (files("stormfold.fold") / "lua" / f"{name}.lua").read_text()
+    body = assembled((LUA / f"{name}.lua").read_text())
     text = header(body)
     numbers = [int(n) for n in re.findall(r"^  KEYS\[(\d+)\]", text, re.MULTILINE)]
     if numbers != list(range(1, len(numbers) + 1)):
@@ -76,3 +103,4 @@ def load(name: str) -> Script:
 
 
 FOLD, CLAIM, ACK, FREEZE, CLOSE, TRY = (load(name) for name in NAMES)
+"""All there are."""

@@ -7,24 +7,27 @@ be repeated), `StoreFullError` and `StoreConfigError`.
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import chain, cycle, islice
 from secrets import token_urlsafe
 from typing import Any
 
 from stormfold.fold import keys, scripts
-from stormfold.fold.arguments import Fold, fold_args
+from stormfold.fold.arguments import Fold, Piece, piece_args, pieces_of
 from stormfold.fold.connection import Connection, Memory
 from stormfold.fold.errors import StoreConfigError
 from stormfold.fold.replies import (
     AckWord,
     CloseWord,
     Folded,
+    FoldWord,
     FreezeWord,
     folded_of,
+    joined,
     snapshot_of,
 )
 from stormfold.model.arrival import Stream
 from stormfold.model.group import PARTITIONS, partition
+from stormfold.model.limits import KNOWN_SIGNALS
 from stormfold.model.storm import Snapshot
 
 CLAIM_MS = 10_000
@@ -32,19 +35,8 @@ CLAIM_MS = 10_000
 DUE_AT_ONCE = 4096
 """The most storms of a partition that one look finds due: so many that those of one namespace hide no
 other's."""
-REMEMBER_SECONDS = 7 * 24 * 3600
-"""How long the epoch of a closed storm stays in Redis. Only garbage collection: after it, the request's own
-epoch counts."""
-
-KNOWN_SIGNALS = 16_384
-"""So many Signals of a storm are known one by one of those that its request holds, the newest: however long
-something holds the checkpoint back."""
 SCRATCH_SECONDS = 60
 """How long what is made to try a server stays there, if it cannot be deleted."""
-
-KNOW_SECONDS = 24 * 3600
-"""How long the alerts and Events of a closed storm are known one by one; each repeat of one begins it
-anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +67,36 @@ class StormStore:
             return await (script.blind if self.blind else script)(self._connection.scripts, key_names, args)
 
     async def fold(self, number: int, folds: Sequence[Fold], *, now_ms: int) -> list[Folded]:
-        """Count a batch into storms of partition `number`, atomically; one answer for each storm, in
-        order."""
+        """Count a batch into storms of partition `number`; one answer for each storm, in order.
+
+        What is counted of a storm in one call is counted atomically. Signals of which some may be known are
+        sent again, each as a piece of its own, in a second call.
+        """
+        of_folds = [list(pieces_of(fold)) for fold in folds]
+        pieces = list(chain.from_iterable(of_folds))
+        answers = await self.fold_pieces(number, pieces, now_ms)
+        apart = {
+            place: pieces[place].apart(known=answer)
+            for place, answer in enumerate(answers)
+            if answer.word is FoldWord.APART
+        }
+        if apart:
+            told = iter(await self.fold_pieces(number, list(chain.from_iterable(apart.values())), now_ms))
+            for place, each in apart.items():
+                answers[place] = joined(list(islice(told, len(each))))
+        of_each = iter(answers)
+        return [joined(list(islice(of_each, len(some)))) for some in of_folds]
+
+    async def fold_pieces(self, number: int, pieces: Sequence[Piece], now_ms: int) -> list[Folded]:
+        """One call of fold.lua: what it says of each piece."""
         incarnation = token_urlsafe(3)
         key_names = [keys.checkpoint(number), keys.due(number)]
-        args: list[str | int] = [now_ms, incarnation, len(folds)]
-        for fold in folds:
-            key_names += keys.of_group(number, fold.group_hash)
-            args += fold_args(fold, incarnation)
+        args: list[str | int] = [now_ms, incarnation, len(pieces)]
+        for piece in pieces:
+            key_names += keys.of_group(number, piece.fold.group_hash)
+            args += piece_args(piece)
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
-        return [folded_of(fold, reply) for fold, reply in zip(folds, replies, strict=True)]
+        return [folded_of(piece, reply) for piece, reply in zip(pieces, replies, strict=True)]
 
     async def claim(self, number: int, group_hashes: Sequence[str], *, now_ms: int) -> list[Snapshot]:
         """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`.
@@ -95,7 +107,9 @@ class StormStore:
         for group_hash in group_hashes:
             key_names += (
                 keys.storm(number, group_hash),
+                keys.resources(number, group_hash),
                 keys.hll(number, group_hash),
+                keys.instances(number, group_hash),
                 keys.opening(number, group_hash),
             )
         args: list[str | int] = [now_ms, now_ms + CLAIM_MS, *group_hashes]
@@ -158,7 +172,13 @@ class StormStore:
         reply = await self._run(
             f"freezing storm {group_hash}",
             scripts.FREEZE,
-            [keys.storm(number, group_hash), keys.hll(number, group_hash), keys.opening(number, group_hash)],
+            [
+                keys.storm(number, group_hash),
+                keys.resources(number, group_hash),
+                keys.hll(number, group_hash),
+                keys.instances(number, group_hash),
+                keys.opening(number, group_hash),
+            ],
             [
                 snapshot.epoch,
                 snapshot.incarnation,
@@ -185,8 +205,6 @@ class StormStore:
                 snapshot.incarnation,
                 why,
                 snapshot.folded,
-                REMEMBER_SECONDS,
-                KNOW_SECONDS,
                 snapshot.written,
                 told,
             ],
@@ -194,7 +212,7 @@ class StormStore:
         return CloseWord(word)
 
     async def close_storm(self, snapshot: Snapshot) -> CloseWord:
-        """Drop a frozen storm whose request is closed; its epoch is remembered for `REMEMBER_SECONDS`."""
+        """Drop a frozen storm whose request is closed; its epoch is remembered for a week."""
         return await self._close(snapshot, "closed")
 
     async def discard(self, snapshot: Snapshot, told: str, *, forget_alerts: bool = False) -> CloseWord:
@@ -298,7 +316,7 @@ class StormStore:
         return await self._connection.one_of_each({n: keys.checkpoint(n) for n in range(PARTITIONS)})
 
     async def try_all(self, number: int) -> dict[str, str]:
-        """What the server of partition `number` lacks that scripts need, and why: commands and Lua libraries.
+        """What the server of partition `number` lacks that scripts need, and why.
 
         Nothing that is there is changed. What it says to a script as a whole is raised.
         """

@@ -32,45 +32,22 @@ class Terms:
     resources: int
     """The most resources that are listed by name."""
 
-    def encoded(self) -> str:
-        """Nine integers joined by commas, in the order of the fields: how Redis keeps them."""
-        return ",".join(
-            str(int(value))
-            for value in (
-                self.threshold_signals,
-                self.threshold_resources,
-                self.within_ms,
-                self.group_wait_ms,
-                self.discard,
-                self.idle_ms,
-                self.max_duration_ms,
-                self.close_after_ms,
-                self.resources,
-            )
-        )
-
-    @classmethod
-    def decoded(cls, text: str) -> "Terms":
-        """The terms that `encoded` wrote."""
-        n = [int(part) for part in text.split(",")]
-        return cls(n[0], n[1], n[2], n[3], bool(n[4]), n[5], n[6], n[7], n[8])
-
 
 class Detected(StrEnum):
     """Which threshold made the group a storm; the values are what Redis stores."""
 
     NO = ""
-    BY_SIGNALS = "s"
-    BY_RESOURCES = "r"
+    BY_SIGNALS = "signals"
+    BY_RESOURCES = "resources"
 
 
 class State(StrEnum):
     """Where a storm is in Redis; the values are what Redis stores."""
 
-    OPEN = "o"
-    CLOSING = "x"
+    OPEN = "open"
+    CLOSING = "closing"
     """Frozen: its last status is being written; signals of the group wait."""
-    CLOSED = "c"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)

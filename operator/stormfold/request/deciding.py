@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase
+from stormfold.model.limits import KNOWN_ALERTS
 from stormfold.model.storm import Detected, Snapshot, State
-
-KNOWN_ALERTS = 4096
-"""`MAX_COUNTED` of fold.lua."""
 
 
 @dataclass(frozen=True, slots=True)

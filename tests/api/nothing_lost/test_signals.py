@@ -176,10 +176,10 @@ async def test_signal_that_changes_before_its_retention_is_over_stays_and_is_cou
 
 
 HOSTILE: list[dict[str, Any]] = [
-    {"name": "Trouble", "target": {"kind": "Pod", "name": "a\x1fb"}},
-    {"name": "Trouble", "target": {"kind": "Pod\x1f\x1f\x1f", "name": "a"}},
-    {"name": "Trouble", "target": {"apiVersion": "\x1f" + "k" * 99, "kind": "Pod", "name": "a"}},
-    {"name": "Trouble", "target": {"apiVersion": "v1\x1f", "kind": "Pod", "name": "a"}},
+    {"name": "Trouble", "target": {"kind": "Pod", "name": "a|b"}},
+    {"name": "Trouble", "target": {"kind": "Pod|||", "name": "a"}},
+    {"name": "Trouble", "target": {"apiVersion": "|" + "k" * 99, "kind": "Pod", "name": "a"}},
+    {"name": "Trouble", "target": {"apiVersion": "v1|", "kind": "Pod", "name": "a"}},
     {"name": "Trouble", "target": {"kind": "~", "name": "~\x00\r\n"}},
     {"name": "Trouble", "labels": {"__proto__": "\x00", "a\x1fb": "\U0001f4a5"}, "fingerprint": "\x1f"},
 ]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness.values import POD, SNAPSHOT, T0, TERMS
 
-from stormfold.fold.arguments import seed_fields
+from stormfold.fold.arguments import seed_fields, seed_resources, terms_fields
 from stormfold.fold.replies import rate_per_minute, snapshot_of
 from stormfold.fold.resources import encoded_resource, resource_field
 from stormfold.model.storm import Detected, Seed, Snapshot, State
@@ -42,16 +42,17 @@ SEED = Seed(
 
 def storm_of(
     fields: Mapping[str, Any],
+    listed: Mapping[str, int] | None = None,
     *,
     group_hash: str = "g",
     distinct: int = 0,
+    instances: int = 0,
     opening: str = "",
     now_ms: int = T0,
 ) -> Snapshot:
     """The storm with these fields, as if a script had told them."""
-    plain = {name: value for name, value in fields.items() if name != "rs"}
-    flat, listed = ([part for item in of.items() for part in item] for of in (plain, fields.get("rs", {})))
-    return snapshot_of(group_hash, (distinct, opening, flat, listed), now_ms)
+    flat, pairs = ([str(part) for item in of.items() for part in item] for of in (fields, listed or {}))
+    return snapshot_of(group_hash, (distinct, instances, opening, flat, pairs), now_ms)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +65,11 @@ def storm_of(
     ],
 )
 def test_storm_continued_from_a_seed_has_its_numbers(seed: Seed) -> None:
-    fields = seed_fields(seed, TERMS, "incarnation-1")
-    assert storm_of(fields, group_hash=SNAPSHOT.group_hash, opening="opening", now_ms=T0 + 12_000) == replace(
+    fields = seed_fields(seed, TERMS) | {"incarnation": "incarnation-1"}
+    listed = seed_resources(seed)
+    assert storm_of(
+        fields, listed, group_hash=SNAPSHOT.group_hash, opening="opening", now_ms=T0 + 12_000
+    ) == replace(
         SNAPSHOT,
         opening="opening",
         origin="incarnation-0:7",
@@ -85,72 +89,93 @@ def test_storm_continued_from_a_seed_has_its_numbers(seed: Seed) -> None:
 
 def test_storm_of_which_nothing_fires_has_fired_if_it_has_a_request() -> None:
     quiet = replace(SEED, firing=0, resolved=6)
-    assert storm_of(seed_fields(quiet, TERMS, "incarnation-1")).firing_signals == 1
+    assert storm_of(seed_fields(quiet, TERMS)).firing_signals == 1
 
 
 def test_seed_of_a_closed_request_is_its_epoch_and_floor() -> None:
     assert seed_fields(
         Seed(epoch=1, closed=True, incarnation="incarnation-0", folded=8, through=99, event_through=7),
         TERMS,
-        "incarnation-1",
     ) == {
-        "e": 1,
-        "s": State.CLOSED,
-        "fl": 99,
-        "fle": 7,
-        "g": "incarnation-0",
-        "w": 8,
+        "epoch": 1,
+        "state": State.CLOSED,
+        "signals_floor": 99,
+        "events_floor": 7,
     }
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
 def test_seed_of_a_request_with_alerts_says_since_when_nobody_knows_which(closed: bool) -> None:
-    with_alerts = seed_fields(replace(SEED, closed=closed, latest_start_ms=T0 + 500), TERMS, "incarnation-1")
-    assert (with_alerts["la"], with_alerts["ls"]) == (T0 + 500, T0 + 500)
-    assert {"la", "ls"}.isdisjoint(seed_fields(replace(SEED, closed=closed), TERMS, "incarnation-1"))
+    with_alerts = seed_fields(replace(SEED, closed=closed, latest_start_ms=T0 + 500), TERMS)
+    assert (with_alerts["lost_start_ms"], with_alerts["latest_start_ms"]) == (T0 + 500, T0 + 500)
+    assert {"lost_start_ms", "latest_start_ms"}.isdisjoint(seed_fields(replace(SEED, closed=closed), TERMS))
 
 
 # --- snapshots
 
-BASE = "\x1fPod\x1fshop\x1fweb-0"
-FIELDS = {"e": 1, "s": "o", "k": TERMS.encoded(), "b": BASE}
+PREFIX = "|Pod|shop|web-"
+FIELDS = {"epoch": 1, "state": "open", "resource_prefix": PREFIX, **terms_fields(TERMS)}
+TRACKED = {"instances_resolved": 2}
 
 
 def test_resources_are_ordered_by_signals_then_by_name() -> None:
     named = {
         replace(POD, name=name): n for name, n in (("web-2", 1), ("web-1", 1), ("web-0", 1), ("web-3", 9))
     }
-    listed = {resource_field(encoded_resource(target), BASE): n for target, n in named.items()}
-    found = storm_of(FIELDS | {"rs": listed}).resources
+    listed = {resource_field(encoded_resource(target), PREFIX): n for target, n in named.items()}
+    found = storm_of(FIELDS, listed).resources
     assert [target.name for target, _ in found] == ["web-3", "web-0", "web-1", "web-2"]
 
 
 @pytest.mark.parametrize(
-    ("fields", "distinct", "count"),
+    ("fields", "listed", "distinct", "count"),
     [
-        pytest.param({"rc": 3}, 0, 3, id="all are listed"),
-        pytest.param({"rc": 25, "tr": 1}, 480, 480, id="estimated"),
-        pytest.param({"rc": 25, "tr": 1, "hb": 900}, 480, 900, id="at least as many as the request says"),
-        pytest.param({"rc": 25, "tr": 1}, 24, 25, id="at least as many as are listed"),
-        pytest.param({"rc": 3, "hb": 900}, 480, 3, id="not truncated: the listed ones"),
+        pytest.param({}, 3, 0, 3, id="all are listed"),
+        pytest.param({"truncated": 1}, 25, 480, 480, id="estimated"),
+        pytest.param(
+            {"truncated": 1, "resources_at_least": 900},
+            25,
+            480,
+            900,
+            id="at least as many as the request says",
+        ),
+        pytest.param({"truncated": 1}, 25, 24, 25, id="at least as many as are listed"),
+        pytest.param({"resources_at_least": 900}, 3, 480, 3, id="not truncated: the listed ones"),
     ],
 )
-def test_resources_are_counted_or_estimated(fields: dict[str, int], distinct: int, count: int) -> None:
-    assert storm_of(FIELDS | fields, distinct=distinct).resource_count == count
+def test_resources_are_counted_or_estimated(
+    fields: dict[str, int], listed: int, distinct: int, count: int
+) -> None:
+    names = {
+        resource_field(encoded_resource(replace(POD, name=f"web-{n}")), PREFIX): 1 for n in range(listed)
+    }
+    assert storm_of(FIELDS | fields, names, distinct=distinct).resource_count == count
 
 
 @pytest.mark.parametrize(
     ("fields", "firing", "resolved", "approximate"),
     [
-        pytest.param({"f": 3, "r": 2}, 3, 2, False, id="tracked"),
-        pytest.param({"f": 3, "r": 2, "xf": 1}, 4, 2, True, id="some firing are estimated"),
-        pytest.param({"f": 3, "r": 2, "xr": 5}, 3, 7, True, id="some resolved are estimated"),
+        pytest.param(TRACKED, 3, 2, False, id="tracked"),
+        pytest.param(
+            TRACKED | {"estimated_firing": 1},
+            4,
+            2,
+            True,
+            id="some firing are estimated",
+        ),
+        pytest.param(
+            TRACKED | {"estimated_resolved": 5},
+            3,
+            7,
+            True,
+            id="some resolved are estimated",
+        ),
     ],
 )
 def test_instances_are_tracked_or_estimated(
     fields: dict[str, int], firing: int, resolved: int, approximate: bool
 ) -> None:
-    found = storm_of(FIELDS | fields)
+    found = storm_of(FIELDS | fields, instances=5)
     assert (found.firing, found.resolved, found.approximate) == (firing, resolved, approximate)
 
 

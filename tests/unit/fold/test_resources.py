@@ -10,18 +10,16 @@ from hypothesis import strategies as st
 from tests.harness.values import NODE, POD
 
 from stormfold.fold.resources import (
-    BASE_BYTES,
     SEPARATOR,
-    common_prefix,
     decoded_resource,
     encoded_resource,
-    resource_base,
     resource_field,
     resource_of_field,
+    shared_prefix,
 )
 from stormfold.model.arrival import Target, address_target
 
-TEXT = st.text(st.sampled_from("a/.\x1e\x1f1é"), max_size=6) | st.text(max_size=6)
+TEXT = st.text(st.sampled_from("a/.-|1é"), max_size=6) | st.text(max_size=6)
 VERSION = st.sampled_from(["", "v1"]) | TEXT
 TARGETS = st.builds(Target, VERSION, TEXT, TEXT, st.none() | TEXT.filter(bool))
 
@@ -30,10 +28,10 @@ TARGETS = st.builds(Target, VERSION, TEXT, TEXT, st.none() | TEXT.filter(bool))
     ("target", "text"),
     [
         (None, ""),
-        (POD, "\x1fPod\x1fshop\x1fweb-0"),
-        (NODE, "\x1fNode\x1f\x1fworker-07"),
-        (replace(POD, api_version="apps/v1", kind="Deployment"), "apps/v1\x1fDeployment\x1fshop\x1fweb-0"),
-        (address_target("10.0.0.27:9100"), "v1\x1fInstance\x1f\x1f10.0.0.27:9100"),
+        (POD, "|Pod|shop|web-0"),
+        (NODE, "|Node||worker-07"),
+        (replace(POD, api_version="apps/v1", kind="Deployment"), "apps/v1|Deployment|shop|web-0"),
+        (address_target("10.0.0.27:9100"), "v1|Instance||10.0.0.27:9100"),
     ],
 )
 def test_resource_is_a_short_text(target: Target | None, text: str) -> None:
@@ -41,9 +39,11 @@ def test_resource_is_a_short_text(target: Target | None, text: str) -> None:
 
 
 def plain(target: Target) -> Target:
-    """The target without the sign that separates the parts of its text."""
+    """The target without the sign between the parts of its text; its name, the last part, may have it."""
     return Target(
-        *(part and part.replace(SEPARATOR, " ") for part in (target.api_version, target.kind, target.name)),
+        target.api_version.replace(SEPARATOR, " "),
+        target.kind.replace(SEPARATOR, " "),
+        target.name,
         target.namespace and target.namespace.replace(SEPARATOR, " "),
     )
 
@@ -59,25 +59,22 @@ def test_two_resources_have_two_texts(one: Target, other: Target) -> None:
 
 
 @given(st.text(), st.text())
-def test_field_of_a_resource_gives_it_back(resource: str, first: str) -> None:
-    base = resource_base(first)
-    assert len(base.encode()) <= BASE_BYTES
-    assert first.startswith(base)
-    field = resource_field(resource, base)
-    assert resource_of_field(field, base) == resource
+def test_field_of_a_resource_gives_it_back(resource: str, prefix: str) -> None:
+    assert resource_of_field(resource_field(resource, prefix), prefix) == resource
 
 
-def test_field_of_a_resource_keeps_what_differs_from_the_base() -> None:
-    base = resource_base(encoded_resource(POD))
-    assert resource_field(encoded_resource(replace(POD, name="web-1")), base) == ".1"
-    assert resource_field(encoded_resource(POD), base) == "/"
+def test_field_of_a_resource_is_what_follows_the_prefix_or_all_of_it() -> None:
+    assert resource_field("|Pod|shop|web-0", "|Pod|shop|web-") == "+0"
+    assert resource_field("|Pod|shop|web-", "|Pod|shop|web-") == "+"
+    assert resource_field("|Node||worker-07", "|Pod|shop|web-") == "=|Node||worker-07"
 
 
 @pytest.mark.parametrize(
     ("texts", "prefix"),
     [
         ([], ""),
-        (["web-0"], "web-0"),
+        (["|Pod|shop|web-7d9f-x2"], "|Pod|shop|web-7d9f-"),
+        (["|Node||worker"], "|Node||"),
         (["web-0", "web-1", "web-10"], "web-"),
         (["web", "web-0"], "web"),
         (["web-é", "web-è"], "web-"),
@@ -85,5 +82,5 @@ def test_field_of_a_resource_keeps_what_differs_from_the_base() -> None:
         (["", "web-0"], ""),
     ],
 )
-def test_prefix_is_what_all_begin_with(texts: list[str], prefix: str) -> None:
-    assert common_prefix(texts) == prefix
+def test_prefix_is_what_all_begin_with_or_one_up_to_its_last_part(texts: list[str], prefix: str) -> None:
+    assert shared_prefix(texts) == prefix

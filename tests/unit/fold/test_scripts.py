@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import cast
 
 import pytest
 
-from stormfold.fold import keys
+from stormfold.fold import keys, scripts
 from stormfold.fold.scripts import (
     ACK,
     CLAIM,
     CLOSE,
     FOLD,
     FREEZE,
+    TRY,
     Client,
     Script,
+    assembled,
     header,
     load,
 )
@@ -23,11 +27,11 @@ from stormfold.fold.scripts import (
 @pytest.mark.parametrize(
     ("script", "number", "repeated"),
     [
-        (FOLD, 9, 7),
-        (CLAIM, 4, 3),
+        (FOLD, 10, 8),
+        (CLAIM, 6, 5),
         (ACK, 4, 0),
-        (FREEZE, 3, 0),
-        (CLOSE, 8, 0),
+        (FREEZE, 5, 0),
+        (CLOSE, 9, 0),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -37,7 +41,7 @@ def test_header_says_how_many_keys_a_script_takes(script: Script, number: int, r
 
 @pytest.mark.parametrize(
     ("script", "number"),
-    [(FOLD, 8), (FOLD, 10), (FOLD, 15), (CLAIM, 3), (CLAIM, 6), (FREEZE, 2), (FREEZE, 4), (FREEZE, 6)],
+    [(FOLD, 9), (FOLD, 11), (FOLD, 17), (CLAIM, 4), (CLAIM, 8), (FREEZE, 3), (FREEZE, 4), (FREEZE, 8)],
     ids=lambda value: getattr(value, "name", None),
 )
 async def test_other_number_of_keys_is_refused_before_anything_is_sent(script: Script, number: int) -> None:
@@ -73,6 +77,7 @@ def test_keys_of_a_partition_share_its_hash_tag() -> None:
         keys.due(17),
         keys.checkpoint(17),
         keys.storm(17, "g"),
+        keys.resources(17, "g"),
         keys.ids(17, "g"),
         keys.hll(17, "g"),
         keys.instances(17, "g"),
@@ -80,13 +85,44 @@ def test_keys_of_a_partition_share_its_hash_tag() -> None:
         keys.counted(17, "g"),
         keys.beyond(17, "g"),
     ] == [
-        "sf:{p17}:due",
-        "sf:{p17}:checkpoint",
-        "sf:{p17}:storm:g",
-        "sf:{p17}:ids:g",
-        "sf:{p17}:hll:g",
-        "sf:{p17}:instances:g",
-        "sf:{p17}:opening:g",
-        "sf:{p17}:counted:g",
-        "sf:{p17}:beyond:g",
+        "sf:2:{p17}:due",
+        "sf:2:{p17}:checkpoint",
+        "sf:2:{p17}:storm:g",
+        "sf:2:{p17}:resources:g",
+        "sf:2:{p17}:ids:g",
+        "sf:2:{p17}:hll:g",
+        "sf:2:{p17}:instances:g",
+        "sf:2:{p17}:opening:g",
+        "sf:2:{p17}:counted:g",
+        "sf:2:{p17}:beyond:g",
     ]
+
+
+def test_parts_and_numbers_are_put_into_a_script() -> None:
+    text = assembled("local n = MINUTE_MS\n-- @include server\n  -- @include server\nreturn 1\n")
+    assert text.startswith("local n = 60000\n-- The server that runs this script")
+    assert text.count("local function is_ours") == 1
+    assert text.endswith("\n\nreturn 1\n")
+
+
+def test_part_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(FileNotFoundError):
+        assembled("-- @include nothing\n")
+
+
+def test_no_script_names_a_number_that_is_not_there() -> None:
+    for script in (ACK, CLAIM, CLOSE, FOLD, FREEZE, TRY):
+        code = script.body.replace(header(script.body), "")
+        assert re.findall(r"\b[A-Z]+_[A-Z_]+\b", code) == []
+
+
+def test_scripts_are_small_and_each_part_is_used() -> None:
+    files = {path.name: path.read_text() for path in Path(str(scripts.LUA)).rglob("*.lua")}
+    parts = {path.name for path in Path(str(scripts.LUA), "include").iterdir()}
+    lines = {name: len(text.splitlines()) for name, text in files.items()}
+    assert max(lines[name] for name in parts) <= 100
+    assert max(lines.values()) <= 200
+    assert max(len(line) for text in files.values() for line in text.splitlines()) <= 110
+    assert parts == {
+        f"{name}.lua" for text in files.values() for name in re.findall("-- @include (\\w+)", text)
+    }

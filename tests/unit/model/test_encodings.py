@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.harness.values import DEFAULT, NODE, POD, TERMS
+from tests.harness.values import DEFAULT, NODE, POD
 
 from stormfold.api.signal import Severity
 from stormfold.model.arrival import Target
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
-from stormfold.model.storm import Terms, request_name
+from stormfold.model.storm import request_name
 
 NUMBER = st.integers(0, 2**53 - 1)
 TARGETS = st.builds(Target, st.text(), st.text(), st.text(), st.none() | st.text())
@@ -31,16 +31,6 @@ OPENING = Opening(
     Severity.HIGH,
     NODE,
 )
-
-
-def test_terms_are_nine_integers() -> None:
-    assert TERMS.encoded() == "5,0,60000,1000,0,60000,21600000,900000,25"
-    assert Terms.decoded("3,2,10,20,1,30,40,50,60") == Terms(3, 2, 10, 20, True, 30, 40, 50, 60)
-
-
-@given(st.builds(Terms, NUMBER, NUMBER, NUMBER, NUMBER, st.booleans(), NUMBER, NUMBER, NUMBER, NUMBER))
-def test_terms_come_back(terms: Terms) -> None:
-    assert Terms.decoded(terms.encoded()) == terms
 
 
 def test_opening_is_a_compact_text() -> None:

@@ -12,6 +12,7 @@ from tests.harness.values import DEFAULT, TERMS, cluster_version
 from stormfold.api.conditions import Reason
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.model.group import PolicyId
+from stormfold.model.storm import Terms
 from stormfold.policy.matching import glob_pattern
 from stormfold.policy.validation import Fault, faults
 
@@ -181,17 +182,14 @@ def test_glob_with_a_fault_takes_no_name(glob: str, name: str) -> None:
 
 def test_version_gives_redis_the_numbers_of_the_spec() -> None:
     assert cluster_version().terms == TERMS
-    assert (
-        cluster_version(
-            threshold={"signals": 3, "resources": 2, "within": "10s"},
-            groupWait="20ms",
-            belowThreshold="Discard",
-            window={"idle": "30ms", "maxDuration": "40ms"},
-            closeAfter="50ms",
-            limits={"resources": 6},
-        ).terms.encoded()
-        == "3,2,10000,20,1,30,40,50,6"
-    )
+    assert cluster_version(
+        threshold={"signals": 3, "resources": 2, "within": "10s"},
+        groupWait="20ms",
+        belowThreshold="Discard",
+        window={"idle": "30ms", "maxDuration": "40ms"},
+        closeAfter="50ms",
+        limits={"resources": 6},
+    ).terms == Terms(3, 2, 10_000, 20, True, 30, 40, 50, 6)
 
 
 def test_version_keeps_its_spec_without_what_is_at_its_default() -> None:

@@ -2,12 +2,12 @@
 --[[
   Note how far a storm's request is written, and when to look at the storm next.
 
-  KEYS[1]  storm       string  sf:{p<n>}:storm:<group_hash>; see keys.py
-  KEYS[2]  due         zset  sf:{p<n>}:due; member group_hash, score Unix ms
-  KEYS[3]  ids         zset  sf:{p<n>}:ids:<group_hash>
-  KEYS[4]  checkpoint  hash  sf:{p<n>}:checkpoint; field signals, value the resourceVersion up to which fold
+  KEYS[1]  storm       hash  sf:2:{p<n>}:storm:<group hash>; see keys.py
+  KEYS[2]  due         zset  sf:2:{p<n>}:due; member group hash, score Unix ms
+  KEYS[3]  ids         zset  sf:2:{p<n>}:ids:<group hash>
+  KEYS[4]  checkpoint  hash  sf:2:{p<n>}:checkpoint; field signals, value the resourceVersion up to which fold
                        refuses; field trimmed, value the one up to which ids are forgotten
-  ARGV[1]  group_hash
+  ARGV[1]  group hash
   ARGV[2]  epoch that was looked at
   ARGV[3]  its incarnation
   ARGV[4]  folded that was looked at
@@ -25,53 +25,57 @@
               'newer-epoch'  a later storm of the group has opened
   Guarantees  never moves what is written backwards; what is forgotten is refused by fold from then on
 ]]
-local storm_key, due, ids, checkpoint = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local storm_key, due_key, ids_key, checkpoint_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group_hash, epoch, incarnation, folded = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local written, settled, deadline, now = ARGV[5] == '1', ARGV[6] == '1', tonumber(ARGV[7]), tonumber(ARGV[8])
 local trim, newest, kept = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local WRITE_INTERVAL_MS = 1000
+-- @include storm
 
--- Forgets the ids that nothing can bring again: the checkpoint refuses them, and whoever takes them in knows of an
--- edited one that it was counted. The checkpoint alone is no sign of that. Where still too many are known of what the
--- request holds, the floor of the storm rises, and the oldest go.
+-- Forgets the ids that nothing can bring again: the checkpoint refuses them, and the leader knows of an
+-- edited Signal that it was counted. The checkpoint alone is no sign of that. Where still too many are known
+-- of what the request holds, the floor of the storm rises, and the oldest go.
 local function forget_ids(storm)
-  local refused, trimmed = unpack(redis.call('HMGET', checkpoint, 'signals', 'trimmed'))
-  refused, trimmed = tonumber(refused or '0'), tonumber(trimmed or '0')
+  local versions = redis.call('HMGET', checkpoint_key, 'signals', 'trimmed')
+  local refused, trimmed = number(versions[1]), number(versions[2])
   if trim > trimmed then
     trimmed = trim
-    redis.call('HSET', checkpoint, 'signals', math.max(refused, trim), 'trimmed', trim)
+    redis.call('HSET', checkpoint_key, 'signals', math.max(refused, trim), 'trimmed', trim)
   end
-  if trimmed > 0 then redis.call('ZREMRANGEBYSCORE', ids, -trimmed, trimmed) end
+  if trimmed > 0 then redis.call('ZREMRANGEBYSCORE', ids_key, -trimmed, trimmed) end
   if not written then return end
-  local oldest = redis.call('ZRANGE', ids, -kept - 1, -kept - 1, 'WITHSCORES')[2]
-  local floor = math.min(tonumber(oldest or '0'), newest)
-  if floor > (storm.fl or 0) then
-    storm.fl = floor
-    redis.call('ZREMRANGEBYSCORE', ids, 0, floor)
+  -- A Signal that was discarded has its version, not minus its version: it raises no floor.
+  local oldest = -number(redis.call('ZRANGE', ids_key, kept, kept, 'WITHSCORES')[2])
+  local floor = math.min(oldest, newest)
+  if floor > number(storm.signals_floor) then
+    put(storm, 'signals_floor', floor)
+    redis.call('ZREMRANGEBYSCORE', ids_key, -floor, 0)
   end
 end
 
-local packed = redis.call('GET', storm_key)
-local storm = packed and cmsgpack.unpack(packed)
-if not storm or storm.s == 'c' then return 'gone' end
-if storm.e ~= epoch then return 'newer-epoch' end
-if (storm.g or '') ~= incarnation then return 'gone' end
+local storm = read_storm(storm_key)
+if storm then read_rest(storm) end
+if not storm or storm.state == 'closed' then return 'gone' end
+if number(storm.epoch) ~= epoch then return 'newer-epoch' end
+if storm.incarnation ~= incarnation then return 'gone' end
 
 forget_ids(storm)
-if written then storm.w, storm.lw = math.max(storm.w or 0, folded), now end
-local more = (storm.t or 0) + (storm.n or 0) > folded
+if written then
+  put(storm, 'written', math.max(number(storm.written), folded))
+  put(storm, 'written_ms', now)
+end
+local more = folded_of(storm) > folded
 if settled then
   if more then
-    storm.re = (storm.re or 0) + 1 -- reopened before we could note that it had settled
+    add(storm, 'reopened', 1) -- before we could note that it had settled
   else
-    storm.q = 1
+    put(storm, 'settled', 1)
   end
 end
-if written or settled then redis.call('SET', storm_key, cmsgpack.pack(storm)) end
+write_storm(storm)
 local next_look = deadline
 if more then
-  local has_request = (storm.w or 0) > 0
-  next_look = has_request and math.max(now, (storm.lw or 0) + WRITE_INTERVAL_MS) or now
+  local has_request = number(storm.written) > 0
+  next_look = has_request and math.max(now, number(storm.written_ms) + WRITE_INTERVAL_MS) or now
 end
-redis.call('ZADD', due, string.format('%.0f', next_look), group_hash)
+redis.call('ZADD', due_key, next_look, group_hash)
 return more and 'more' or 'acked'

@@ -7,10 +7,10 @@
   KEYS[3]  hash     hash    sf:{p<n>}:try:hash
   KEYS[4]  numbers  set     sf:{p<n>}:try:numbers
   KEYS[5]  loglog   HyperLogLog  sf:{p<n>}:try:loglog
-  ARGV[1]  how long the keys live if they cannot be deleted, seconds; 0: nothing is tried, but like every script that
-           may write it is refused while the server takes no writes
+  ARGV[1]  how long the keys live if they cannot be deleted, seconds; 0: nothing is tried, but like every
+           script that may write it is refused while the server takes no writes
 
-  Returns     {what is missing, a space and why, …}; a command, cmsgpack or cjson
+  Returns     {what is missing, a space and why, …}; each a command
   Guarantees  leaves nothing behind
 ]]
 local text, sorted, hash, numbers, loglog = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -28,9 +28,6 @@ local function try(command, ...)
   return answer
 end
 
-for _, library in ipairs({ 'cmsgpack', 'cjson' }) do
-  if not rawget(_G, library) then missing[#missing + 1] = library .. ' its Lua comes without' end
-end
 local info = try('INFO', 'server')
 if type(info) == 'string' and not string.match(info, 'run_id:%x+') then
   missing[#missing + 1] = 'INFO it tells no run_id'
@@ -58,16 +55,19 @@ try('HGET', hash, 'a')
 try('HMGET', hash, 'a', 'c')
 try('HGETALL', hash)
 try('HLEN', hash)
+try('HKEYS', hash)
 try('HDEL', hash, 'a')
 
 try('SADD', numbers, 1, 2)
 try('EXPIRE', numbers, seconds)
+try('SCARD', numbers)
 try('SMISMEMBER', numbers, 1, 3)
 try('SREM', numbers, 1)
 
 try('PFADD', loglog, 'a')
 try('EXPIRE', loglog, seconds)
 try('PFCOUNT', loglog)
+try('EXISTS', loglog)
 
 try('DEL', text, sorted, hash, numbers, loglog)
 return missing

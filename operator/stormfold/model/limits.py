@@ -1,0 +1,23 @@
+"""Limits: numbers that scripts and Python share. `fold.scripts` gives them to the scripts that name them."""
+
+SERVER_CHARACTERS = 4
+"""So many characters at the end of an incarnation name the server that counted it."""
+WRITE_INTERVAL_MS = 1000
+"""A request is written at most so often while signals come."""
+MAX_INSTANCES = 512
+"""Instances of a storm that are known one by one: what a set keeps as packed integers."""
+KNOWN_ALERTS = 4096
+"""Alerts and Events of a group that are known one by one."""
+KNOWN_SIGNALS = 16_384
+"""Signals of a storm that are known one by one, of those that its request holds: the newest."""
+MAX_STARTS = 3
+"""Starts of an alert that are known, the latest."""
+MINUTE_MS = 60_000
+FRESH_MS = 5000
+"""An Event that happened less than this ago counts as one of now: its time has whole seconds."""
+REMEMBER_SECONDS = 7 * 24 * 3600
+"""How long the epoch of a closed storm stays in Redis. Only garbage collection: after it, the request's own
+epoch counts."""
+KNOW_SECONDS = 24 * 3600
+"""How long the alerts and Events of a closed storm are known one by one; each repeat of one begins it
+anew."""
