@@ -229,17 +229,14 @@ async def test_own_redis_keeps_its_secret_when_the_valkey_of_the_chart_goes(
     assert secrets.split() == ["secret/own"]
 
 
-class OneOfThree(ControlPlane):
-    """An API server that takes itself for one of three: it serves a new kind 5 s after its CRD is created."""
-
-    def _apiserver_flags(self) -> list[str]:
-        return [*super()._apiserver_flags(), "--apiserver-count=3"]
+ONE_OF_THREE = ["--apiserver-count=3"]
+"""By this an API server takes itself for one of three: it serves a new kind 5 s after its CRD is created."""
 
 
 async def test_kinds_that_are_served_late_need_wait_and_a_failed_install_goes_on_with_it(
     tmp_path: Path,
 ) -> None:
-    with OneOfThree(ensure_binaries()) as late:
+    with ControlPlane(ensure_binaries(), apiserver_args=ONE_OF_THREE) as late:
         guard.own(late.url)
         helm = Helm(tmp_path, late.kubeconfig)
         async with client_and_rollouts(late) as api:
