@@ -24,6 +24,8 @@ from stormfold.fold.errors import StoreConfigError, StoreError, StoreUnavailable
 from stormfold.fold.store import StormStore
 from stormfold.model.group import partition
 
+pytestmark = pytest.mark.usefixtures("forgotten_nodes")
+
 NOT_ANSWERED = ("MOVED", "ASK", "NOSCRIPT", "TRYAGAIN", "REDIRECT", "CLUSTERDOWN")
 """redis-py, or the script's own call, takes these up itself: see `test_pipelining`."""
 REFUSALS = {words: what for words, what in ANSWERS.items() if not words.startswith(NOT_ANSWERED)}

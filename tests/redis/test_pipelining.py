@@ -16,6 +16,8 @@ from lab.valkey import Valkey, ValkeyCluster
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreUnavailableError
 
+pytestmark = pytest.mark.usefixtures("forgotten_nodes")
+
 
 def clients(server: Valkey) -> int:
     """How many sockets the server has, but for the one that asks."""
