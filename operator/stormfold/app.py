@@ -66,7 +66,8 @@ class App:
         index.subscribe(folder)
 
         self._owners = owners = Owners(client, policies_changed)
-        enricher = Enricher(Namespaces(client, router), owners, router)
+        namespaces = Namespaces(client, router)
+        enricher = Enricher(namespaces, owners, router)
         self._keeper = keeper = SignalKeeper(
             client,
             router,
@@ -105,6 +106,7 @@ class App:
             client,
             recorder,
             router=router,
+            namespaces=namespaces,
             owners=owners,
             storms=folder.storms,
             places=places,
@@ -112,7 +114,7 @@ class App:
             ingest=ingest,
             changed=policies_changed,
         )
-        self._kopf = KopfThread(Listeners(policies, router, index), client.access)
+        self._kopf = KopfThread(Listeners(policies, index), client.access)
         self._readiness = readiness = Readiness(writes, client, ingest, self._kopf)
         self._webhook = Webhook(
             WebhookOptions(

@@ -302,8 +302,11 @@ class Reason(StrEnum):
     )
     REQUEST_NAMESPACE_NOT_FOUND = (
         "RequestNamespaceNotFound",
-        "Signal is Rejected; alert is rejected",
-        "The namespace that the policy names in `requestNamespace` does not exist.",
+        "Accepted is True; Signal is Rejected; alert is rejected",
+        (
+            "The namespace that the policy names in `requestNamespace` does not exist. The policy is in force, "
+            "but makes no requests."
+        ),
     )
     INVALID_ALERT = (
         "InvalidAlert",

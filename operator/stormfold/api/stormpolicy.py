@@ -284,8 +284,9 @@ class PolicyStatus(ApiModel):
     observed_generation: Count | None = None
     """Generation of the spec that this status is about."""
     conditions: Conditions = ()
-    """Accepted: whether the policy is in force, and if not, why. GroupsWaiting: whether groups wait for a
-    request, since limits.openStorms are open, how many, where and since when."""
+    """Accepted: whether the policy is in force, and if not, why; if it is, what in it looks wrong.
+    GroupsWaiting: whether groups wait for a request, since limits.openStorms are open, how many, where and
+    since when."""
 
 
 class StormPolicy(Resource):

@@ -97,7 +97,7 @@ class Owners:
             return None
         return Fault(
             Reason.OWNERS_NOT_READABLE,
-            "the policy is in force, but owner and node are null for all its signals: RBAC denies "
+            "owner and node are null for all its signals: RBAC denies "
             f"{', '.join(self._denied)}; apply manifests/components/owners",
         )
 

@@ -20,7 +20,6 @@ from stormfold.kube.access import Access
 from stormfold.kube.client import IDLE_SECONDS, WATCH_SECONDS
 from stormfold.kube.errors import CredentialError
 from stormfold.kube.paging import MOST
-from stormfold.policy.router import Router
 from stormfold.request.index import RequestIndex
 from stormfold.watches import policy_events, request_events
 from stormfold.watches.policies import PolicyIntake
@@ -50,7 +49,6 @@ class Listeners:
     """Whom handlers hand over to, in the thread of our own event loop."""
 
     policies: PolicyIntake
-    router: Router
     index: RequestIndex
 
 
@@ -113,7 +111,7 @@ def registry(
     def hand_over(function: Callable[..., None], *args: Any) -> None:
         loop.call_soon_threadsafe(function, *args)
 
-    policy_events.register(handlers, hand_over, listeners.policies, listeners.router)
+    policy_events.register(handlers, hand_over, listeners.policies)
     request_events.register(handlers, hand_over, listeners.index)
     return handlers
 

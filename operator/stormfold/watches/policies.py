@@ -20,6 +20,7 @@ from stormfold.api.conditions import (
 )
 from stormfold.api.resource import API_VERSION, ObjectMeta, identity_of
 from stormfold.api.stormpolicy import ClusterStormPolicy, PolicySpec, PolicyStatus, StormPolicy
+from stormfold.enrich.namespaces import Namespaces
 from stormfold.enrich.owners import Owners
 from stormfold.fold.storms import Storms
 from stormfold.kube import paths
@@ -27,6 +28,7 @@ from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ConflictError, NotFoundError
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.group import PolicyId
+from stormfold.policy.matching import Labels
 from stormfold.policy.router import Router
 from stormfold.policy.validation import Fault, faults
 from stormfold.policy.version import PolicyVersion
@@ -50,7 +52,7 @@ MAX_POLICIES = 50
 """StormPolicies of a namespace that are in force at once: each may be asked about each of its signals, and
 whoever may write there must not make everybody's signals wait. ClusterStormPolicies are the
 administrators'."""
-IN_FORCE = Fault(Reason.VALID, "the policy is in force")
+IN_FORCE = "the policy is in force"
 
 BEYOND = Fault(
     Reason.TOO_MANY_POLICIES,
@@ -132,6 +134,7 @@ class PolicyIntake:
         recorder: Recorder,
         *,
         router: Router,
+        namespaces: Namespaces,
         owners: Owners,
         storms: Storms,
         places: Places,
@@ -143,6 +146,7 @@ class PolicyIntake:
         self._client = client
         self._recorder = recorder
         self._router = router
+        self._namespaces = namespaces
         self._owners = owners
         self._storms = storms
         self._places = places
@@ -153,6 +157,12 @@ class PolicyIntake:
     def changed(self) -> None:
         """Some policy may have changed."""
         self._changed.set()
+
+    def namespace_changed(self, name: str, labels: Labels | None) -> None:
+        """A namespace has other labels, or None: it is gone."""
+        self._router.namespace_changed(name, labels)
+        if name in self._router.request_namespaces:
+            self._changed.set()
 
     async def run(self) -> None:
         """Follow changes for ever."""
@@ -194,19 +204,34 @@ class PolicyIntake:
         POLICIES.labels(accepted="false").set(len(found) - len(versions))
         if not self._ingest.leading:
             return
+        await self._namespaces.know(self._router.request_namespaces)
         for policy in found:
-            caveat = self._owners.caveat(policy.version) if policy.version and not policy.faults else None
-            await self._report(policy, caveat or IN_FORCE)
+            await self._report(policy, self._caveats(policy.version) if policy.version else [])
 
-    async def _report(self, policy: "Policy", in_force: Fault) -> None:
+    def _caveats(self, version: PolicyVersion) -> list[Fault]:
+        """What a policy that is in force must be told, the worst first."""
+        found = [self._without_namespace(version), self._owners.caveat(version)]
+        return [caveat for caveat in found if caveat]
+
+    def _without_namespace(self, version: PolicyVersion) -> Fault | None:
+        named = None if version.id.namespace else version.spec.request_namespace
+        if not named or self._router.knows_namespace(named):
+            return None
+        return Fault(
+            Reason.REQUEST_NAMESPACE_NOT_FOUND,
+            f"requestNamespace {named!r} does not exist, so it makes no requests: create the namespace, or "
+            "change requestNamespace",
+        )
+
+    async def _report(self, policy: "Policy", caveats: Sequence[Fault]) -> None:
         kind, metadata, wrong, before = policy.kind, policy.metadata, policy.faults, policy.status
         fault = wrong[0] if wrong else None
         now = datetime.now(UTC).replace(microsecond=0)
         accepted = Condition(
             type=ConditionType.ACCEPTED,
             status=ConditionStatus.FALSE if fault else ConditionStatus.TRUE,
-            reason=fault.reason if fault else in_force.reason,
-            message="; ".join(w.message for w in wrong)[:2000] if wrong else in_force.message,
+            reason=next((said.reason for said in (*wrong, *caveats)), Reason.VALID),
+            message="; ".join(w.message for w in wrong)[:2000] if wrong else in_force(caveats),
             observed_generation=metadata.generation,
             last_transition_time=now,
         )
@@ -250,6 +275,26 @@ class PolicyIntake:
                 extra={"policy": metadata.name, "namespace": metadata.namespace, "reason": fault.reason},
             )
             self._recorder.record(about, "Warning", fault.reason, accepted.message)
+        said = next((said.message for said in before.conditions if said.type == ConditionType.ACCEPTED), "")
+        for caveat in caveats:
+            if caveat.message not in said:
+                log.warning(
+                    "the policy is in force, but not as it may be meant",
+                    extra={
+                        "policy": metadata.name,
+                        "namespace": metadata.namespace,
+                        "reason": caveat.reason,
+                        "why": caveat.message,
+                    },
+                )
+                self._recorder.record(about, "Warning", caveat.reason, caveat.message)
+
+
+def in_force(caveats: Sequence[Fault]) -> str:
+    """What is to be said of a policy that is in force."""
+    if not caveats:
+        return IN_FORCE
+    return f"{IN_FORCE}, but {'; '.join(caveat.message for caveat in caveats)}"[:2000]
 
 
 def waiting(queued: Sequence[Queued]) -> Fault:

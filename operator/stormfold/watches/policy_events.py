@@ -7,7 +7,6 @@ import kopf
 
 from stormfold.api.resource import GROUP, VERSION
 from stormfold.api.stormpolicy import ClusterStormPolicy, StormPolicy
-from stormfold.policy.router import Router
 from stormfold.watches.policies import PolicyIntake
 
 
@@ -15,7 +14,6 @@ def register(
     handlers: kopf.OperatorRegistry,
     hand_over: Callable[..., None],
     policies: PolicyIntake,
-    router: Router,
 ) -> None:
     """Add the handlers."""
 
@@ -26,4 +24,4 @@ def register(
 
     @kopf.on.event("", "v1", "namespaces", registry=handlers)
     async def namespace_event(type: str | None, name: str, labels: kopf.Labels, **_: Any) -> None:  # noqa: A002
-        hand_over(router.namespace_changed, name, None if type == "DELETED" else dict(labels))
+        hand_over(policies.namespace_changed, name, None if type == "DELETED" else dict(labels))

@@ -297,12 +297,9 @@ async def test_without_the_rights_all_is_null_and_a_policy_is_told_until_they_ar
         assert (lookup.owners.caveat(BY_NAME), lookup.changes.times) == (None, 1)
         assert lookup.owners.caveat(BY_OWNER) == Fault(
             Reason.OWNERS_NOT_READABLE,
-            "the policy is in force, but owner and node are null for all its signals: RBAC denies list pods, "
-            "watch "
-            "pods, list replicasets, watch replicasets, list deployments, watch deployments, list "
-            "statefulsets, "
-            "watch statefulsets, list daemonsets, watch daemonsets, list jobs, watch jobs, list cronjobs, "
-            "watch "
+            "owner and node are null for all its signals: RBAC denies list pods, watch pods, list "
+            "replicasets, watch replicasets, list deployments, watch deployments, list statefulsets, watch "
+            "statefulsets, list daemonsets, watch daemonsets, list jobs, watch jobs, list cronjobs, watch "
             "cronjobs; apply manifests/components/owners",
         )
         assert sample("stormfold_owner_rights_denied") == 14

@@ -10,6 +10,7 @@ import pytest
 from tests.harness.eventually import eventually
 from tests.harness.scene import Scene, at, rows
 
+SAYS = "status.conditions.Accepted.reason status.conditions.Accepted.message"
 BY_POLICY = "spec.name spec.policyRef.name status.phase status.signals.total"
 REJECTED = "status.phase status.reason"
 
@@ -230,6 +231,24 @@ async def test_request_is_made_when_the_namespace_for_it_is(scene: Scene) -> Non
     await scene.comes_to((1, "Settled", 1))
 
 
+async def test_policy_is_told_at_once_that_its_request_namespace_does_not_exist(scene: Scene) -> None:
+    later, name = f"{scene.namespace}-later", f"later-{scene.namespace}"
+    policy = await scene.cluster_policy(
+        name, match={"names": [f"Of-{scene.namespace}"]}, groupBy=["name"], requestNamespace=later
+    )
+    missing = (
+        f"requestNamespace '{later}' does not exist, so it makes no requests: create the namespace, or "
+        "change requestNamespace"
+    )
+    assert rows([policy], SAYS) == [("RequestNamespaceNotFound", f"the policy is in force, but {missing}")]
+    await scene.events_come_to(policy, [("Warning", "RequestNamespaceNotFound")], namespace="default")
+    [line] = [line for line in scene.operator.log_lines() if line.get("policy") == name]
+    assert (line["level"], line["reason"], line["why"]) == ("WARNING", "RequestNamespaceNotFound", missing)
+    await scene.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": later}})
+    await _comes_to_say(scene, policy, "Valid", "the policy is in force")
+    await scene.events_come_to(policy, [("Warning", "RequestNamespaceNotFound")], namespace="default")
+
+
 async def test_namespace_that_gets_the_selected_label_is_governed_from_then_on(scene: Scene) -> None:
     await scene.cluster_policy(
         f"tenants-{scene.namespace}",
@@ -270,6 +289,17 @@ async def _marked(scene: Scene, name: str) -> Any:
         lambda: scene.api.get("Signal", name, scene.namespace),
         lambda seen: at(seen, "status.phase"),
         within=30,
+    )
+
+
+async def _comes_to_say(scene: Scene, policy: dict[str, Any], reason: str, message: str) -> None:
+    """Wait until the policy's Accepted condition says this; sooner than all policies are read again."""
+    metadata = policy["metadata"]
+    await eventually(
+        lambda: scene.api.get(policy["kind"], metadata["name"], metadata.get("namespace")),
+        lambda seen: rows([seen], SAYS) == [(reason, message)],
+        within=30,
+        what=f"{metadata['name']} says {reason}",
     )
 
 

@@ -12,7 +12,6 @@ import kopf
 import pytest
 
 from stormfold.kube.access import Access
-from stormfold.policy.router import Router
 from stormfold.request.index import RequestIndex
 from stormfold.watches import kopf_thread, policy_events, request_events
 from stormfold.watches.kopf_thread import KopfThread, Listeners, settings
@@ -40,7 +39,7 @@ class Listener:
         self.told.append(("request gone", (body,)))
 
     def as_listeners(self) -> Listeners:
-        return Listeners(cast("PolicyIntake", self), cast("Router", self), cast("RequestIndex", self))
+        return Listeners(cast("PolicyIntake", self), cast("RequestIndex", self))
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def handlers(listener: Listener) -> dict[str, list[Any]]:
         function(*arguments)
 
     listeners = listener.as_listeners()
-    policy_events.register(registry, hand_over, listeners.policies, listeners.router)
+    policy_events.register(registry, hand_over, listeners.policies)
     request_events.register(registry, hand_over, listeners.index)
     found: dict[str, list[Any]] = {}
     for handler in registry._watching.get_all_handlers():
