@@ -304,8 +304,8 @@ class Reason(StrEnum):
         "RequestNamespaceNotFound",
         "Accepted is True; Signal is Rejected; alert is rejected",
         (
-            "The namespace that the policy names in `requestNamespace` does not exist. The policy is in force, "
-            "but makes no requests."
+            "The namespace that the policy names in `requestNamespace` does not exist. The policy is in "
+            "force, but makes no requests."
         ),
     )
     INVALID_ALERT = (
@@ -426,6 +426,19 @@ class Reason(StrEnum):
             "The policy is in force, but groups by owner or node, which are null while RBAC keeps stormfold "
             "from reading them."
         ),
+    )
+    EQUAL_PRIORITY = (
+        "EqualPriority",
+        "Accepted is True",
+        (
+            "Another policy of the same namespace, or of the cluster, has the same `priority` and can match "
+            "the same signals: the name decides which goes first."
+        ),
+    )
+    GLOB_LOOKS_LIKE_REGEX = (
+        "GlobLooksLikeRegex",
+        "Accepted is True",
+        "A pattern in `match` looks like a regular expression. Patterns are globs: `*`, `?`, `[abc]`.",
     )
     TOO_MANY_POLICIES = (
         "TooManyPolicies",

@@ -28,6 +28,7 @@ from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ConflictError, NotFoundError
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.group import PolicyId
+from stormfold.policy.caveats import Rivals, looks_like_regex
 from stormfold.policy.matching import Labels
 from stormfold.policy.router import Router
 from stormfold.policy.validation import Fault, faults
@@ -153,6 +154,7 @@ class PolicyIntake:
         self._requests = requests
         self._ingest = ingest
         self._changed = changed
+        self._rivals = Rivals()
 
     def changed(self) -> None:
         """Some policy may have changed."""
@@ -204,13 +206,19 @@ class PolicyIntake:
         POLICIES.labels(accepted="false").set(len(found) - len(versions))
         if not self._ingest.leading:
             return
+        self._rivals.update(versions)
         await self._namespaces.know(self._router.request_namespaces)
         for policy in found:
             await self._report(policy, self._caveats(policy.version) if policy.version else [])
 
     def _caveats(self, version: PolicyVersion) -> list[Fault]:
         """What a policy that is in force must be told, the worst first."""
-        found = [self._without_namespace(version), self._owners.caveat(version)]
+        found = (
+            self._without_namespace(version),
+            self._owners.caveat(version),
+            looks_like_regex(version),
+            self._rivals.caveat(version),
+        )
         return [caveat for caveat in found if caveat]
 
     def _without_namespace(self, version: PolicyVersion) -> Fault | None:

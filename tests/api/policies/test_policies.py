@@ -249,6 +249,35 @@ async def test_policy_is_told_at_once_that_its_request_namespace_does_not_exist(
     await scene.events_come_to(policy, [("Warning", "RequestNamespaceNotFound")], namespace="default")
 
 
+async def test_policies_of_equal_priority_that_match_the_same_name_each_other(scene: Scene) -> None:
+    first = await scene.policy("a-first", match={"names": ["Kube*"]})
+    second = await scene.policy("b-second")
+    said = "the policy is in force, but policies of equal priority (0) can match the same signals, so that "
+    said += f"their names decide: StormPolicy/{scene.namespace}"
+    await _comes_to_say(scene, first, "EqualPriority", f"{said}/b-second goes after this one; set priority")
+    await _comes_to_say(scene, second, "EqualPriority", f"{said}/a-first goes before this one; set priority")
+    await scene.events_come_to(first, [("Warning", "EqualPriority")])
+    await scene.pods("KubePod", 1)
+    await scene.requests_come_to(BY_POLICY, [("KubePod", "a-first", "Settled", 1)])
+    await scene.change_policy(second, priority=1)
+    for policy in (first, second):
+        await _comes_to_say(scene, policy, "Valid", "the policy is in force")
+
+
+async def test_glob_that_looks_like_a_regular_expression_is_said_and_is_a_glob(scene: Scene) -> None:
+    policy = await scene.policy(match={"names": ["Kube.*"]})
+    said = (
+        "the policy is in force, but match.names: 'Kube.*' looks like a regular expression, but is a glob: "
+    )
+    said += "write * for any characters, ? for one, and one entry for each alternative"
+    assert rows([policy], SAYS) == [("GlobLooksLikeRegex", said)]
+    await scene.events_come_to(policy, [("Warning", "GlobLooksLikeRegex")])
+    await scene.signal("KubePod")
+    await scene.signals_come_to(REJECTED, [("Rejected", "NoPolicyMatches")])
+    mended = await scene.change_policy(policy, match={"names": ["Kube*"]})
+    assert rows([mended], SAYS) == [("Valid", "the policy is in force")]
+
+
 async def test_namespace_that_gets_the_selected_label_is_governed_from_then_on(scene: Scene) -> None:
     await scene.cluster_policy(
         f"tenants-{scene.namespace}",

@@ -1,0 +1,144 @@
+"""What looks wrong in policies that are in force. Pure."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+from stormfold.api.conditions import Reason
+from stormfold.api.stormpolicy import Match, Selector, SelectorExpression, SelectorOperator
+from stormfold.policy.matching import EVENT_SOURCE, glob_pattern
+from stormfold.policy.validation import Fault
+from stormfold.policy.version import PolicyVersion
+
+NAMED = 5
+"""Policies that a message names."""
+COMPARED = 8
+"""Globs of a field that are compared with those of another policy: 50 policies with 32 long ones each would
+take seconds."""
+REGULAR_EXPRESSION = re.compile(r"\.[*+]|^\^|\$$|[|\\]")
+"""What regular expressions have and names of signals do not."""
+
+Key = tuple[str, int]
+"""(uid, generation) of a policy."""
+
+
+def looks_like_regex(version: PolicyVersion) -> Fault | None:
+    """What a policy is told whose globs were perhaps meant as regular expressions."""
+    match = version.spec.match
+    for field, globs in (("match.names", match.names), ("match.sources", match.sources)):
+        for glob in globs:
+            if REGULAR_EXPRESSION.search(glob):
+                return Fault(
+                    Reason.GLOB_LOOKS_LIKE_REGEX,
+                    f"{field}: {glob!r} looks like a regular expression, but is a glob: write * for any "
+                    "characters, ? for one, and one entry for each alternative",
+                )
+    return None
+
+
+class Rivals:
+    """Finds policies of equal priority that can match the same signals; compares two versions once."""
+
+    def __init__(self) -> None:
+        self._compared: dict[tuple[Key, Key], bool] = {}
+        self._rivals: dict[Key, list[PolicyVersion]] = {}
+
+    def update(self, versions: Iterable[PolicyVersion]) -> None:
+        """All versions in force."""
+        before, self._compared, rivals = self._compared, {}, defaultdict[Key, list[PolicyVersion]](list)
+        peers = defaultdict[tuple[str, int], list[PolicyVersion]](list)
+        for version in sorted(versions, key=lambda version: version.precedence):
+            peers[version.id.namespace, version.spec.priority].append(version)
+        for equal in peers.values():
+            for one, other in combinations(equal, 2):
+                pair = one.key, other.key
+                meet = before.get(pair)
+                if meet is None:
+                    meet = can_match_the_same(one.spec.match, other.spec.match)
+                self._compared[pair] = meet
+                if meet:
+                    rivals[one.key].append(other)
+                    rivals[other.key].append(one)
+        self._rivals = dict(rivals)
+
+    def caveat(self, version: PolicyVersion) -> Fault | None:
+        """What a policy is told that has rivals."""
+        rivals = self._rivals.get(version.key)
+        if not rivals:
+            return None
+        said = [
+            f"{rival.id} goes {'before' if rival.precedence < version.precedence else 'after'} this one"
+            for rival in rivals[:NAMED]
+        ]
+        more = f", and {len(rivals) - NAMED} more policies" if len(rivals) > NAMED else ""
+        return Fault(
+            Reason.EQUAL_PRIORITY,
+            f"policies of equal priority ({version.spec.priority}) can match the same signals, so that their "
+            f"names decide: {', '.join(said)}{more}; set priority",
+        )
+
+
+def can_match_the_same(one: Match, other: Match) -> bool:
+    """Whether a signal can be one that both match. Two globs are taken to meet if one of them matches the
+    text of the other: `A-*` and `*-b` are not seen to. Beyond `COMPARED` globs nothing is seen."""
+    return (
+        (not one.severities or not other.severities or not set(one.severities).isdisjoint(other.severities))
+        and _selectors_meet(one.label_selector, other.label_selector)
+        and _selectors_meet(one.namespace_selector, other.namespace_selector)
+        and _globs_meet(one.sources, other.sources)
+        and _beyond_events(one.sources, other.sources)
+        and _globs_meet(one.names, other.names)
+    )
+
+
+def _beyond_events(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether a policy without sources, which takes no Events, meets one that takes more than Events."""
+    if one and other:
+        return True
+    return {*one, *other} != {EVENT_SOURCE}
+
+
+def _globs_meet(one: Sequence[str], other: Sequence[str]) -> bool:
+    one, other = one[:COMPARED], other[:COMPARED]
+    ours, theirs = glob_pattern(one), glob_pattern(other)
+    if ours is None or theirs is None:
+        return True
+    return any(ours.match(glob) for glob in other) or any(theirs.match(glob) for glob in one)
+
+
+def _selectors_meet(one: Selector | None, other: Selector | None) -> bool:
+    of_label = defaultdict[str, list[SelectorExpression]](list)
+    for selector in (one, other):
+        for expression in _expressions(selector):
+            of_label[expression.key].append(expression)
+    return all(_can_hold(expressions) for expressions in of_label.values())
+
+
+def _expressions(selector: Selector | None) -> list[SelectorExpression]:
+    if selector is None:
+        return []
+    labels = [
+        SelectorExpression(key=key, operator=SelectorOperator.IN, values=(value,))
+        for key, value in selector.match_labels.items()
+    ]
+    return [*labels, *selector.match_expressions]
+
+
+def _can_hold(expressions: Sequence[SelectorExpression]) -> bool:
+    """Whether a label can have a value, or be missing, so that all of these hold about it."""
+    allowed = [
+        frozenset(expression.values)
+        for expression in expressions
+        if expression.operator is SelectorOperator.IN
+    ]
+    forbidden = {
+        value
+        for expression in expressions
+        if expression.operator is SelectorOperator.NOT_IN
+        for value in expression.values
+    }
+    operators = {expression.operator for expression in expressions}
+    if SelectorOperator.DOES_NOT_EXIST in operators and (allowed or SelectorOperator.EXISTS in operators):
+        return False
+    return not allowed or bool(frozenset.intersection(*allowed) - forbidden)

@@ -1,0 +1,141 @@
+"""What looks wrong in policies that are in force."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.harness.values import cluster_version, version
+
+from stormfold.api.conditions import Reason
+from stormfold.api.stormpolicy import Match
+from stormfold.policy.caveats import Rivals, can_match_the_same, looks_like_regex
+from stormfold.policy.validation import Fault
+from stormfold.policy.version import PolicyVersion
+
+TEAM = {"matchLabels": {"team": "shop"}}
+
+
+def expression(operator: str, *values: str) -> dict[str, Any]:
+    """A selector of the label `team`."""
+    return {"matchExpressions": [{"key": "team", "operator": operator, "values": list(values)}]}
+
+
+MEET = [
+    pytest.param({}, {}, id="both match everything"),
+    pytest.param({}, {"names": ["Kube*"], "severities": ["high"]}, id="one matches everything"),
+    pytest.param({"names": ["Kube*"]}, {"names": ["Node*", "KubePod"]}, id="a name and a glob for it"),
+    pytest.param({"names": ["Kube*"]}, {"names": ["KubePod*"]}, id="a glob within another"),
+    pytest.param({"severities": ["high", "info"]}, {"severities": ["info"]}, id="a severity"),
+    pytest.param({"sources": ["prom*"]}, {}, id="a source and all but Events"),
+    pytest.param({"sources": ["event"]}, {"sources": ["*"]}, id="Events in both"),
+    pytest.param({"labelSelector": TEAM}, {"labelSelector": {"matchLabels": {"app": "web"}}}, id="labels"),
+    pytest.param({"labelSelector": TEAM}, {"labelSelector": expression("Exists")}, id="a label that exists"),
+    pytest.param(
+        {"labelSelector": expression("NotIn", "shop")},
+        {"labelSelector": expression("DoesNotExist")},
+        id="a label that is missing",
+    ),
+]
+PART = [
+    pytest.param({"names": [*"abcdefgh", "Kube*"]}, {"names": ["KubePod"]}, id="the ninth glob"),
+    pytest.param({"names": ["Kube*"]}, {"names": ["Node*"]}, id="other names"),
+    pytest.param(
+        {"names": ["A-*"]}, {"names": ["*-b"]}, id="globs neither of which matches the other's text"
+    ),
+    pytest.param({"severities": ["high"]}, {"severities": ["info"]}, id="other severities"),
+    pytest.param({"sources": ["event"]}, {}, id="Events and all but Events"),
+    pytest.param({"sources": ["a"]}, {"sources": ["b"]}, id="other sources"),
+    pytest.param(
+        {"labelSelector": TEAM}, {"labelSelector": {"matchLabels": {"team": "web"}}}, id="another value"
+    ),
+    pytest.param(
+        {"labelSelector": TEAM}, {"labelSelector": expression("NotIn", "shop")}, id="a value not in"
+    ),
+    pytest.param(
+        {"labelSelector": expression("In", "a", "b")}, {"labelSelector": expression("In", "c")}, id="sets"
+    ),
+    pytest.param(
+        {"labelSelector": expression("Exists")},
+        {"labelSelector": expression("DoesNotExist")},
+        id="there and not there",
+    ),
+    pytest.param(
+        {"namespaceSelector": TEAM},
+        {"namespaceSelector": {"matchLabels": {"team": "web"}}},
+        id="other namespaces",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [pytest.param(*case.values, True, id=str(case.id)) for case in MEET]
+    + [pytest.param(*case.values, False, id=str(case.id)) for case in PART],
+)
+def test_two_matches_meet_if_one_signal_can_be_what_both_match(
+    one: dict[str, Any], other: dict[str, Any], meet: bool
+) -> None:
+    ours, theirs = Match.model_validate(one), Match.model_validate(other)
+    assert (can_match_the_same(ours, theirs), can_match_the_same(theirs, ours)) == (meet, meet)
+
+
+def told(*versions: PolicyVersion) -> dict[str, str | None]:
+    """What each policy is told of its rivals."""
+    rivals = Rivals()
+    rivals.update(versions)
+    caveats = {version.id.name: rivals.caveat(version) for version in versions}
+    return {name: caveat.message if caveat else None for name, caveat in caveats.items()}
+
+
+def test_policies_of_equal_priority_that_meet_are_told_of_each_other() -> None:
+    said = "policies of equal priority (7) can match the same signals, so that their names decide: "
+    assert told(
+        version(name="b", priority=7),
+        version(name="a", priority=7),
+        version(name="c", priority=7, match={"sources": ["event"]}),
+        version(name="d", priority=8),
+    ) == {
+        "a": f"{said}StormPolicy/shop/b goes after this one; set priority",
+        "b": f"{said}StormPolicy/shop/a goes before this one; set priority",
+        "c": None,
+        "d": None,
+    }
+
+
+def test_policies_of_other_namespaces_and_of_the_cluster_are_no_rivals() -> None:
+    policies = version(name="a"), version(namespace="other", name="b"), cluster_version("c")
+    assert told(*policies) == {"a": None, "b": None, "c": None}
+
+
+def test_so_many_rivals_are_named_and_the_others_counted() -> None:
+    message = told(*(cluster_version(f"p-{number}") for number in range(8)))["p-0"]
+    assert message is not None
+    assert "ClusterStormPolicy/p-5 goes after this one, and 2 more policies; set priority" in message
+
+
+def test_rival_that_is_changed_or_gone_is_forgotten() -> None:
+    rivals, a = Rivals(), version(name="a")
+    rivals.update([a, version(name="b")])
+    assert rivals.caveat(a) is not None
+    rivals.update([a, version(name="b", generation=2, priority=1)])
+    assert rivals.caveat(a) is None
+    rivals.update([a])
+    assert rivals.caveat(a) is None
+
+
+@pytest.mark.parametrize("glob", ["Kube.*", "Kube.+", "^Kube", "Pod$", "Kube|Node", r"Kube\w"])
+def test_glob_that_looks_like_a_regular_expression_is_named(glob: str) -> None:
+    assert looks_like_regex(version(match={"names": ["Kube*", glob]})) == Fault(
+        Reason.GLOB_LOOKS_LIKE_REGEX,
+        f"match.names: {glob!r} looks like a regular expression, but is a glob: write * for any characters, "
+        "? for one, and one entry for each alternative",
+    )
+
+
+def test_globs_and_plain_names_do_not_look_like_regular_expressions() -> None:
+    names = ["Kube*", "Node?", "[ab]*", "a.b", "CPU > 80% (prod)", "*.db"]
+    assert looks_like_regex(version(match={"names": names, "sources": ["prom*"]})) is None
+    in_sources = looks_like_regex(version(match={"sources": [".*"]}))
+    assert in_sources is not None
+    assert in_sources.message.startswith("match.sources: '.*' looks like")
