@@ -102,7 +102,9 @@ async def test_watch_passes_events_at_once_and_takes_injected_ones(
     ):
         name = await new_namespace()
         lines = watch.content
-        await eventually(lines.readline, lambda line: name.encode() in line, what="the new namespace")
+        async with asyncio.timeout(15):
+            while name.encode() not in await lines.readline():
+                pass
         assert await api_proxy.inject(NAMESPACES, {"type": "ERROR", "object": {"code": 410}}) == 1
         assert await lines.readline() == b'{"type": "ERROR", "object": {"code": 410}}\n'
         assert api_proxy.end_watches(NAMESPACES) == 1

@@ -18,6 +18,7 @@ from lab.building import ensure_binaries
 from lab.controlplane import ControlPlane
 from lab.process import free_port
 from lab.valkey import Valkey
+from stormfold.fold import keys
 
 QUICKLY = 60.0
 """Seconds. It takes 2, and 12 where Redis does not answer; only a machine that is busy otherwise needs
@@ -196,7 +197,7 @@ async def test_redis_that_hides_info_and_config_is_taken_with_one_warning(
 
 
 async def test_redis_of_another_cluster_is_refused(operator: NewOperator, valkey: Valkey) -> None:
-    valkey.command("HSET", "sf:{p7}:checkpoint", "cluster", "another")
+    valkey.command("HSET", keys.checkpoint(7), "cluster", "another")
     process = await operator(start=False)
     code, _ = await end_of(process)
     severe = [entry["message"] for entry in process.log_lines() if entry["level"] != "INFO"]
