@@ -161,6 +161,11 @@ class Reason(StrEnum):
         "Closed is True",
         "`status.remediation.phase` is terminal. The next signal opens another request.",
     )
+    CLOSED_BY_ANNOTATION = (
+        "ClosedByAnnotation",
+        "Closed is True",
+        'Somebody set the annotation `stormfold.dev/close: "true"`. The next signal opens another request.',
+    )
     QUIET_FOR_CLOSE_AFTER = (
         "QuietForCloseAfter",
         "Closed is True",

@@ -66,6 +66,8 @@ class Reported:
 
     finished: bool = False
     """It says in a terminal phase that nobody works on the request any more."""
+    closing: bool = False
+    """An annotation asks for the request to be closed."""
     unsaid: bool = False
     """The conditions of the request do not say yet what is to be said of it."""
     expires_ms: int | None = None
@@ -128,6 +130,8 @@ def decide(
         if not_yet := _before_request(storm, now_ms):
             return not_yet
         return Write(RequestPhase.SETTLED if quiet else RequestPhase.OPEN, deadline)
+    if has_request and reported.closing:
+        return Close(Reason.CLOSED_BY_ANNOTATION, unless_grown=False)
     if has_request and reported.finished:
         # A signal that reopens it meanwhile raises the revision: what was reported may be stale then.
         return Close(Reason.REMEDIATION_FINISHED, unless_grown=storm.settled)
@@ -249,6 +253,7 @@ def exact(storm: Snapshot) -> Finding:
 
 CLOSING_SENTENCES = {
     Reason.REMEDIATION_FINISHED: "the consumer reported a terminal phase in status.remediation",
+    Reason.CLOSED_BY_ANNOTATION: "the annotation stormfold.dev/close asks for it",
     Reason.QUIET_FOR_CLOSE_AFTER: "no signal came for closeAfter",
     Reason.MAX_DURATION_REACHED: "the storm has lasted window.maxDuration",
     Reason.NEWER_EPOCH_OPENED: "a later storm of the group is open",

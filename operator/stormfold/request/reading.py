@@ -34,6 +34,8 @@ from stormfold.request.deciding import Reported
 from stormfold.request.remediation import Claim, Phases, Report, reported
 
 NO_REPORT = Report()
+CLOSE_ANNOTATION = "stormfold.dev/close"
+"""With the value `true` it closes the request."""
 
 MOST = 2**52
 """The highest number that is believed of a status: beyond it counting on would leave what JSON and Lua keep
@@ -151,15 +153,16 @@ class Request:
 
     @property
     def report(self) -> Report:
-        """What the consumer last reported."""
-        status = self.resource.status
+        """What the consumer last reported, and whether the request is to be closed."""
+        status, closing = self.resource.status, CLOSE_ANNOTATION in self.resource.metadata.annotations
         if not status or not status.remediation:
-            return NO_REPORT
+            return Report(closing=True) if closing else NO_REPORT
         said, claim = status.remediation, status.remediation.claim
         return Report(
             said.phase or "",
             said.observed_revision,
             Claim(claim.holder_identity, claim.revision, _ms(claim.expiration_time)) if claim else None,
+            closing,
         )
 
     def listed(self) -> tuple[AffectedResource, ...]:
@@ -181,6 +184,7 @@ class Request:
         if status:
             affected = orjson.dumps(status.pop("resources", None) or [])
         metadata = identity_of(body["metadata"])
+        metadata |= _asked(body["metadata"])
         if known and known.has_spec_of(metadata):
             spec: Any = known.resource.spec
         elif spec := body.get("spec"):
@@ -212,10 +216,18 @@ def _reported(remediation: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _asked(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Of the annotations the one that asks for the request to be closed, if it says so."""
+    if (metadata.get("annotations") or {}).get(CLOSE_ANNOTATION) != "true":
+        return {}
+    return {"annotations": {CLOSE_ANNOTATION: "true"}}
+
+
 def wanted(body: dict[str, Any]) -> dict[str, Any]:
     """What `Request.read` wants of an API object."""
     status = status_of(body)
-    kept = {"metadata": identity_of(body["metadata"]), "spec": body.get("spec")}
+    metadata = identity_of(body["metadata"]) | _asked(body["metadata"])
+    kept = {"metadata": metadata, "spec": body.get("spec")}
     return kept | ({"status": status} if status else {})
 
 

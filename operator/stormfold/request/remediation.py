@@ -55,6 +55,8 @@ class Report:
     observed_revision: int | None = None
     """The revision that it was about; None: whatever is current."""
     claim: Claim | None = None
+    closing: bool = False
+    """The annotation `stormfold.dev/close` asks for the request to be closed."""
 
     def is_stale(self, revision: int, phases: Phases) -> bool:
         """Whether it ends an older revision than `revision`, the current one."""
@@ -73,6 +75,7 @@ def reported(
     conditions = tuple(conditions)
     return Reported(
         finished=phases.is_terminal(report.phase) and not report.is_stale(revision, phases),
+        closing=report.closing,
         unsaid=_unsaid(conditions, findings(report, conditions, phases, revision=revision, now_ms=now_ms)),
         expires_ms=report.claim.expires_ms if report.claim and report.claim_is_valid(now_ms) else None,
     )

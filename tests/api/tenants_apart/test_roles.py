@@ -25,7 +25,7 @@ READ = {"get", "list", "watch"}
 WRITE = {"create", "update", "patch", "delete"}
 MAY: dict[str, dict[str, set[str]]] = {
     "view": {"signals": READ, "remediationrequests": READ, "stormpolicies": READ},
-    "edit": {"signals": READ | WRITE, "remediationrequests": READ, "stormpolicies": READ | WRITE},
+    "edit": {"signals": READ | WRITE, "remediationrequests": READ | {"patch"}, "stormpolicies": READ | WRITE},
     "consumer": {"remediationrequests": READ, "remediationrequests/status": {"get", "update", "patch"}},
 }
 """Role to resource to verbs, in a namespace; the rest is denied."""
@@ -145,6 +145,10 @@ async def test_editor_reports_signals_and_follows_the_request(scene: Scene, kube
         await editor("delete", name)
     with pytest.raises(KubectlError, match='cannot get resource "remediationrequests/status"'):
         await editor("patch", name, "--subresource=status", "--type=merge", "-p", '{"status":{}}')
+    with pytest.raises(KubectlError, match="spec is immutable"):
+        await editor("patch", name, "--type=merge", "-p", '{"spec":{"epoch":7}}')
+    await editor("annotate", name, "stormfold.dev/close=true")
+    await scene.comes_to((1, "Closed", 2))
 
 
 async def test_viewer_cannot_report_a_signal(scene: Scene, kubectl: Kubectl) -> None:

@@ -99,6 +99,15 @@ def test_finished_remediation_closes_at_once_unless_a_signal_reopens_what_had_se
     )
 
 
+@pytest.mark.parametrize("storm", [SNAPSHOT, SETTLED, GROWN, FIRING])
+@pytest.mark.parametrize("finished", [False, True])
+def test_annotation_closes_at_once_whatever_comes_meanwhile(storm: Snapshot, finished: bool) -> None:
+    asked = Reported(finished=finished, closing=True)
+    assert decide(storm, has_request=True, reported=asked, now_ms=T0) == Close(
+        Reason.CLOSED_BY_ANNOTATION, unless_grown=False
+    )
+
+
 @pytest.mark.parametrize(
     ("storm", "now_ms", "decision"),
     [

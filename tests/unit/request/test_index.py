@@ -585,6 +585,16 @@ def test_of_what_the_consumer_wrote_only_the_report_is_kept() -> None:
         assert held.report == Report("Running", 3, Claim("robot-1", 2, 1_767_225_900_000))
 
 
+@pytest.mark.parametrize(("value", "closing"), [("true", True), ("True", False), ("", False)])
+def test_annotation_is_kept_that_asks_for_closing_and_no_other(value: str, closing: bool) -> None:
+    written = body()
+    written["metadata"]["annotations"] = {"stormfold.dev/close": value, "other": "x" * 100_000}
+    for read in (written, orjson.loads(orjson.dumps(wanted(written)))):
+        held = Request.read(read)
+        assert held.report == Report(closing=closing)
+        assert held.resource.metadata.annotations == ({"stormfold.dev/close": "true"} if closing else {})
+
+
 @pytest.mark.parametrize(
     "claim",
     [

@@ -48,6 +48,12 @@ def test_terminal_phase_that_is_not_stale_finishes(report: Report, finished: boo
     assert reported(report, (), PHASES, revision=2, now_ms=T0).finished is finished
 
 
+@pytest.mark.parametrize("closing", [False, True])
+def test_what_asks_for_closing_is_handed_on(closing: bool) -> None:
+    report = Report("InProgress", closing=closing)
+    assert reported(report, (), PHASES, revision=2, now_ms=T0) == Reported(closing=closing)
+
+
 @pytest.mark.parametrize(
     ("now_ms", "expires_ms"),
     [
