@@ -57,8 +57,8 @@ class App:
         self._store = store = StormStore(connection, cluster=cluster)
         self._writes = writes = Writes(store)
         self._recorder = recorder = Recorder(client, identity=settings.identity)
-        self._router = router = Router()
         policies_changed = asyncio.Event()
+        self._router = router = Router(policies_changed.set)
 
         schedule = Schedule(store)
         self._index = index = RequestIndex(schedule)

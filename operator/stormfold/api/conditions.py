@@ -25,6 +25,7 @@ class ConditionType(StrEnum):
     STALE_REMEDIATION = "StaleRemediation"
     ACCEPTED = "Accepted"
     GROUPS_WAITING = "GroupsWaiting"
+    GROUP_VALUE_MISSING = "GroupValueMissing"
 
 
 class ConditionStatus(StrEnum):
@@ -423,6 +424,19 @@ class Reason(StrEnum):
             "The policy has `limits.openStorms` open storms in the namespace: a new group waits until one is "
             "closed, the highest severity first. Its Signals wait for an hour at most."
         ),
+    )
+    GROUP_VALUE_MISSING = (
+        "GroupValueMissing",
+        "GroupValueMissing is True",
+        (
+            "Signals came that have no value of a key in `groupBy`. They form a group of their own. The "
+            "number is what the leading replica has met since it started, up to 100."
+        ),
+    )
+    GROUP_VALUES_THERE = (
+        "GroupValuesThere",
+        "GroupValueMissing is False",
+        "Since the policy was changed, no signal has lacked a key of `groupBy`.",
     )
     OWNERS_NOT_READABLE = (
         "OwnersNotReadable",

@@ -286,7 +286,7 @@ class PolicyStatus(ApiModel):
     conditions: Conditions = ()
     """Accepted: whether the policy is in force, and if not, why; if it is, what in it looks wrong.
     GroupsWaiting: whether groups wait for a request, since limits.openStorms are open, how many, where and
-    since when."""
+    since when. GroupValueMissing, once it was True: whether signals lack a key of groupBy, and how many."""
 
 
 class StormPolicy(Resource):

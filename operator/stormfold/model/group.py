@@ -55,6 +55,11 @@ class Group:
         return group_hash(self.policy, self.values)
 
     @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """The keys of which the signal had no value."""
+        return tuple(key for key, value in self.values if value is None)
+
+    @cached_property
     def partition(self) -> int:
         """The group's share, 0 … 63."""
         return partition(self.group_hash)

@@ -2,11 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 
 from stormfold.api.conditions import Reason
 from stormfold.api.stormpolicy import Match, Selector, SelectorExpression, SelectorOperator
+from stormfold.model.arrival import Arrival
+from stormfold.model.group import Group
 from stormfold.policy.matching import EVENT_SOURCE, glob_pattern
 from stormfold.policy.validation import Fault
 from stormfold.policy.version import PolicyVersion
@@ -16,6 +18,8 @@ NAMED = 5
 COMPARED = 8
 """Globs of a field that are compared with those of another policy: 50 policies with 32 long ones each would
 take seconds."""
+COUNTED = 100
+"""Signals that lack a key are counted up to so many."""
 REGULAR_EXPRESSION = re.compile(r"\.[*+]|^\^|\$$|[|\\]")
 """What regular expressions have and names of signals do not."""
 
@@ -77,6 +81,47 @@ class Rivals:
             f"policies of equal priority ({version.spec.priority}) can match the same signals, so that their "
             f"names decide: {', '.join(said)}{more}; set priority",
         )
+
+
+class MissingValues:
+    """Counts the signals that have no value of a key by which their policy groups, each once."""
+
+    def __init__(self, first: Callable[[], None]) -> None:
+        """`first` is called when a version first meets one."""
+        self._first = first
+        self._lack: dict[Key, dict[str, set[str]]] = {}
+        """Version → key → the signals, up to `COUNTED`."""
+
+    def note(self, version: PolicyVersion, group: Group, arrival: Arrival) -> None:
+        """A signal goes to a group of a version that lacks values."""
+        lack = self._lack.setdefault(version.key, {})
+        for key in group.missing:
+            if key not in lack:
+                lack[key] = set()
+                self._first()
+            if len(lack[key]) < COUNTED:
+                lack[key].add(arrival.occurrence)
+
+    def keep(self, versions: Iterable[PolicyVersion]) -> None:
+        """Forget all versions but these."""
+        kept = {version.key for version in versions}
+        self._lack = {key: lack for key, lack in self._lack.items() if key in kept}
+
+    def finding(self, version: PolicyVersion) -> str | None:
+        """What a policy is told whose signals lacked values; None if none did."""
+        lack = self._lack.get(version.key)
+        if not lack:
+            return None
+        said = (f"{key} is null for {_counted(len(signals))}" for key, signals in sorted(lack.items()))
+        return (
+            f"{', '.join(said)}: those form a group of their own. Group by a key that they have, or let "
+            "match name only signals that have it"
+        )
+
+
+def _counted(signals: int) -> str:
+    more = " or more" if signals == COUNTED else ""
+    return f"{signals}{more} signal{'' if signals == 1 else 's'}"
 
 
 def can_match_the_same(one: Match, other: Match) -> bool:

@@ -1,11 +1,12 @@
 """Router: the routing of the moment, and which versions of policies open storms still hold to."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import PolicyId
+from stormfold.policy.caveats import MissingValues
 from stormfold.policy.index import PolicyIndex
 from stormfold.policy.matching import Labels
 from stormfold.policy.routing import OpenStorms, Routed, Routing
@@ -18,7 +19,10 @@ DEFAULT_RETENTION_MS = 600_000
 class Router:
     """Routes arrivals; told of every change of policies and namespaces."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_missing: Callable[[], None] = lambda: None) -> None:
+        """`first_missing` is called when a policy first meets a signal that lacks a key of its `groupBy`."""
+        self.missing = MissingValues(first_missing)
+        """What signals lacked by which their policies group."""
         self._routing = Routing(PolicyIndex())
         self._namespaces: dict[str, Labels] = {}
         self._open_storms: dict[PolicyId, int] = {}
@@ -34,6 +38,8 @@ class Router:
         """Where the arrival goes, or why nowhere. An alert whose request could not be made hears so at once:
         nobody waits with it until somebody makes the namespace."""
         routed = self._routing.route(arrival, storms)
+        if isinstance(routed, Routed) and routed.group.missing:
+            self.missing.note(routed.version, routed.group, arrival)
         if (
             isinstance(routed, Routed)
             and isinstance(arrival.ref, AlertRef)
@@ -54,6 +60,7 @@ class Router:
         before = (*self._routing.retained, *self._routing.index.versions)
         self._routing = Routing(PolicyIndex(versions), (), self._namespaces, self._held)
         in_force = self._routing.index.versions
+        self.missing.keep(in_force)
         self._open_storms = {version.id: version.spec.limits.open_storms for version in in_force}
         self.retain(before, in_use)
 

@@ -254,9 +254,12 @@ class PolicyIntake:
             observed_generation=metadata.generation,
             last_transition_time=now,
         )
+        conditions = set_condition(set_condition(before.conditions, accepted), groups_waiting)
+        known = {condition.type: condition for condition in before.conditions}
+        missing = self._missing(policy, known.get(ConditionType.GROUP_VALUE_MISSING), now)
         after = PolicyStatus(
             observed_generation=metadata.generation,
-            conditions=set_condition(set_condition(before.conditions, accepted), groups_waiting),
+            conditions=set_condition(conditions, missing) if missing else conditions,
         )
         if after == before:
             return
@@ -283,7 +286,14 @@ class PolicyIntake:
                 extra={"policy": metadata.name, "namespace": metadata.namespace, "reason": fault.reason},
             )
             self._recorder.record(about, "Warning", fault.reason, accepted.message)
-        said = next((said.message for said in before.conditions if said.type == ConditionType.ACCEPTED), "")
+        was = known.get(ConditionType.GROUP_VALUE_MISSING)
+        if missing and missing.holds and not (was and was.holds):
+            log.warning(
+                "signals lack a key by which their policy groups",
+                extra={"policy": metadata.name, "namespace": metadata.namespace, "why": missing.message},
+            )
+            self._recorder.record(about, "Warning", missing.reason, missing.message)
+        said = known[ConditionType.ACCEPTED].message if ConditionType.ACCEPTED in known else ""
         for caveat in caveats:
             if caveat.message not in said:
                 log.warning(
@@ -296,6 +306,22 @@ class PolicyIntake:
                     },
                 )
                 self._recorder.record(about, "Warning", caveat.reason, caveat.message)
+
+    def _missing(self, policy: Policy, before: Condition | None, now: datetime) -> Condition | None:
+        """The condition GroupValueMissing, if it is to be said anew. What was True stays so, also when
+        another replica leads, until the policy is changed."""
+        generation = policy.metadata.generation
+        found = self._router.missing.finding(policy.version) if policy.version else None
+        if not found and (before is None or before.observed_generation == generation):
+            return None
+        return Condition(
+            type=ConditionType.GROUP_VALUE_MISSING,
+            status=ConditionStatus.TRUE if found else ConditionStatus.FALSE,
+            reason=Reason.GROUP_VALUE_MISSING if found else Reason.GROUP_VALUES_THERE,
+            message=found or "no signal has lacked a key of groupBy since the policy was changed",
+            observed_generation=generation,
+            last_transition_time=now,
+        )
 
 
 def in_force(caveats: Sequence[Fault]) -> str:

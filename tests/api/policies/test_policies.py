@@ -278,6 +278,39 @@ async def test_glob_that_looks_like_a_regular_expression_is_said_and_is_a_glob(s
     assert rows([mended], SAYS) == [("Valid", "the policy is in force")]
 
 
+async def test_policy_says_how_many_signals_lack_a_key_until_it_is_changed(scene: Scene) -> None:
+    policy = await scene.policy(groupBy=["name", "labels.rack"])
+    await scene.pods("Trouble", 2, labels={"rack": "1"})
+    await scene.comes_to((1, "Settled", 2))
+    name = policy["metadata"]["name"]
+    where = "status.conditions.GroupValueMissing"
+    of = f"{where}.status {where}.reason {where}.observedGeneration {where}.message"
+
+    async def said() -> Any:
+        return rows([await scene.api.get("StormPolicy", name, scene.namespace)], of)[0]
+
+    assert await said() == (None, None, None, None)
+    await scene.signal("Trouble", "pod-of-no-rack")
+    message = (
+        "labels.rack is null for 1 signal: those form a group of their own. Group by a key that they have, "
+        "or let match name only signals that have it"
+    )
+    missing = ("True", "GroupValueMissing", 1, message)
+    await eventually(said, lambda seen: seen == missing, within=30)
+    await scene.events_come_to(policy, [("Warning", "GroupValueMissing")])
+    await scene.change_policy(policy, groupBy=["name"])
+    there = (
+        "False",
+        "GroupValuesThere",
+        2,
+        "no signal has lacked a key of groupBy since the policy was changed",
+    )
+    assert await said() == there
+    await scene.signal("Other", "pod-of-no-rack")
+    await scene.comes_to((1, "Settled", 1), (1, "Settled", 2), (1, "Settled", 1))
+    assert await said() == there
+
+
 async def test_namespace_that_gets_the_selected_label_is_governed_from_then_on(scene: Scene) -> None:
     await scene.cluster_policy(
         f"tenants-{scene.namespace}",

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.harness.values import cluster_version, version
+from tests.harness.values import ARRIVAL, cluster_version, version
 
 from stormfold.api.conditions import Reason
 from stormfold.api.stormpolicy import Match
-from stormfold.policy.caveats import Rivals, can_match_the_same, looks_like_regex
+from stormfold.model.arrival import Arrival, SignalRef
+from stormfold.policy.caveats import COUNTED, Rivals, can_match_the_same, looks_like_regex
+from stormfold.policy.router import Router
 from stormfold.policy.validation import Fault
 from stormfold.policy.version import PolicyVersion
+
+
+class NothingOpen:
+    """No storm is open, and no request holds anything."""
+
+    def is_open(self, group_hash: str) -> bool:
+        return False
+
+    def holds(self, group_hash: str, arrival: Arrival) -> bool:
+        return False
+
 
 TEAM = {"matchLabels": {"team": "shop"}}
 
@@ -122,6 +136,40 @@ def test_rival_that_is_changed_or_gone_is_forgotten() -> None:
     assert rivals.caveat(a) is None
     rivals.update([a])
     assert rivals.caveat(a) is None
+
+
+def arrivals(count: int) -> list[Arrival]:
+    """Different Signals."""
+    return [replace(ARRIVAL, ref=SignalRef("shop", "web", f"uid-{n}", 1, 100)) for n in range(count)]
+
+
+def test_signals_that_lack_a_key_are_counted_once_each_and_the_first_is_told() -> None:
+    told: list[str] = []
+    router = Router(lambda: told.append("first"))
+    by_rack = version(groupBy=["name", "labels.rack", "labels.row"])
+    router.update([by_rack], in_use=())
+    router.route(replace(ARRIVAL, labels={"rack": "1", "row": ""}), NothingOpen())
+    assert (router.missing.finding(by_rack), told) == (None, [])
+    for arrival in arrivals(3) * 2:
+        router.route(replace(arrival, labels={"rack": "1"}), NothingOpen())
+    router.route(replace(ARRIVAL, labels={"row": "1"}), NothingOpen())
+    assert router.missing.finding(by_rack) == (
+        "labels.rack is null for 1 signal, labels.row is null for 3 signals: those form a group of their "
+        "own. Group by a key that they have, or let match name only signals that have it"
+    )
+    assert told == ["first", "first"]
+    router.update([replace(by_rack, generation=2)], in_use=())
+    assert router.missing.finding(by_rack) is None
+
+
+def test_signals_that_lack_a_key_are_counted_up_to_a_limit() -> None:
+    router, by_rack = Router(), version(groupBy=["labels.rack"])
+    router.update([by_rack], in_use=())
+    for arrival in arrivals(COUNTED + 1):
+        router.route(arrival, NothingOpen())
+    said = router.missing.finding(by_rack)
+    assert said is not None
+    assert said.startswith("labels.rack is null for 100 or more signals: ")
 
 
 @pytest.mark.parametrize("glob", ["Kube.*", "Kube.+", "^Kube", "Pod$", "Kube|Node", r"Kube\w"])

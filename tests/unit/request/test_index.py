@@ -558,6 +558,7 @@ def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dic
         ConditionType.REMEDIATION_PHASE_UNKNOWN,
         ConditionType.STALE_REMEDIATION,
         ConditionType.GROUPS_WAITING,
+        ConditionType.GROUP_VALUE_MISSING,
     }
 
 
