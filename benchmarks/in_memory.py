@@ -45,6 +45,10 @@ class NoRequests:
         """Nothing is read again."""
         return False
 
+    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
+        """No request lists anything."""
+        return None
+
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What nobody is told."""
         return COUNTED

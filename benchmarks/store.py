@@ -328,7 +328,9 @@ async def measure_bytes(server: Valkey) -> dict[str, dict[int, int]]:
                     keys.hll,
                     keys.instances,
                     keys.opening,
-                    keys.counted,
+                    keys.events,
+                    keys.alerts,
+                    keys.before,
                     keys.beyond,
                 )
             ),

@@ -2,8 +2,8 @@
 elsewhere.
 
 Signals are compared pod by pod, so that one that is lost and another that counts twice do not make it even.
-Of alerts a request may say that so many of them may count twice (`repeats`): no more may be too many, and
-none may be missing. An alert that was answered as discarded must be in none, unless Redis has lost something
+A request lists up to 1,000 of its alerts; so many of the others may count twice as it says (`unlisted`).
+An alert that was answered as discarded must be in none, unless Redis has lost something
 since it was sent.
 """
 
@@ -41,7 +41,7 @@ class Shown:
     phase: str
     total: int
     folded: int
-    repeats: int
+    unlisted: int
     incarnation: str
     """Incarnation, and the one it was continued from."""
     pods: Mapping[str, int]
@@ -61,7 +61,7 @@ class Shown:
             status.get("phase", ""),
             (status.get("signals") or {}).get("total", 0),
             kept.get("folded", 0),
-            kept.get("repeats", 0),
+            kept.get("unlistedAlerts", 0),
             f"{kept.get('incarnation', '')} of {kept.get('origin') or 'nothing'}",
             pods,
         )
@@ -77,8 +77,8 @@ class Account:
     discarded: int
     lost: int
     twice: int
-    repeats: int
-    """Alerts of which the requests say that they may count twice."""
+    unlisted: int
+    """Counted once more by requests that do not list all their alerts, and say so."""
     edited: int
     """Signals and Events counted once more by a known edge: they were edited, or happened again, while nobody
     led and Redis was emptied."""
@@ -122,7 +122,6 @@ class Ledger:
             counted.update(shown.pods)
             if shown.total != sum(shown.pods.values()):
                 problems.append(f"{shown.name} counts {shown.total} but lists {sum(shown.pods.values())}")
-        repeats = sum(shown.repeats for shown in self.requests.values())
         discarded = [one for one, said in self.told.items() if True in said]
         for_good = [one for one in discarded if self.sent[one] > last_loss]
         problems += [
@@ -134,7 +133,8 @@ class Ledger:
         lost = sum((owed - counted - self.discarded - told).values())
         more = counted + self.discarded + Counter(one.pod for one in for_good) - sent
         edited = more & self.edited
-        twice = max(0, sum((more - edited).values()) - repeats)
+        again = sum((more - edited).values())
+        unlisted = min(again, sum(shown.unlisted for shown in self.requests.values()))
         storms: defaultdict[str, list[int]] = defaultdict(list)
         for shown in self.requests.values():
             storms[shown.group_hash].append(shown.epoch)
@@ -150,8 +150,8 @@ class Ledger:
             sum(counted.values()),
             sum((self.discarded + told).values()),
             lost,
-            twice,
-            repeats,
+            again - unlisted,
+            unlisted,
             sum(edited.values()),
             sum(len(set(epochs)) for epochs in storms.values()),
             len(self.requests),
@@ -299,7 +299,7 @@ class Accounting:
                     at,
                     f"epoch {shown.epoch} {shown.phase or 'made'}: total {shown.total}, folded "
                     f"{shown.folded}, "
-                    f"repeats {shown.repeats}, incarnation {shown.incarnation}",
+                    f"unlisted {shown.unlisted}, incarnation {shown.incarnation}",
                 )
             )
         total = sum(shown.total for shown in ledger.requests.values())

@@ -64,8 +64,8 @@ class Result:
             f"seed {self.seed}: {'NOT AS IT MUST BE' if self.wrong else 'ok'} in {self.seconds:.0f} s: "
             f"{self.total('sent')} signals, {self.total('counted')} counted, {self.total('discarded')} "
             f"discarded, "
-            f"{self.total('lost')} lost, {self.total('twice')} twice, {self.total('repeats')} said to be "
-            f"unsure, "
+            f"{self.total('lost')} lost, {self.total('twice')} twice, "
+            f"{self.total('unlisted')} again of alerts that no request lists, "
             f"{self.total('edited')} by a known edge while nobody led; {self.total('requests')} requests of "
             f"{self.total('storms')} storms; {self.waiting} waiting, {self.pending} pending, at most "
             f"{self.most_waiting} groups waiting and {self.most_open} open of 2; "
@@ -102,11 +102,11 @@ def show(results: Sequence[Result], console: Console) -> None:
         ("pending at the end", f"{sum(r.pending for r in results):,}"),
         ("groups that waited at once, at most", f"{max((r.most_waiting for r in results), default=0):,}"),
         ("open storms at openStorms: 2, at most", f"{max((r.most_open for r in results), default=0):,}"),
-        ("alerts that may count twice, as requests say", f"{total('repeats'):,}"),
         (
             "counted again for an edit while nobody led (known edge)",
             f"{total('edited'):,}",
         ),
+        ("counted again of alerts that no request lists", f"{total('unlisted'):,}"),
         ("counted twice", f"{total('twice'):,}"),
         ("lost", f"{total('lost'):,}"),
         ("storms", f"{storms:,}"),

@@ -116,6 +116,8 @@ class Sender:
         self._session: aiohttp.ClientSession | None = None
         self._until_seconds = math.inf
         self._posted: list[Post] = []
+        self._taken: set[Occurrence] = set()
+        """Alerts of which a post was answered by 200."""
 
     @asynccontextmanager
     async def _posting(self) -> AsyncIterator[None]:
@@ -285,6 +287,13 @@ class Sender:
     # --- alerts
 
     async def _post(self, move: Post) -> None:
+        # A later start comes when the first was taken, as Alertmanager posts them: an earlier one that came
+        # after it would be the same occurrence.
+        first = {replace(alert.occurrence, repeat=0) for alert in move.alerts if alert.occurrence.repeat}
+        while not first <= self._taken:
+            if self.world.seconds > self._until_seconds:
+                return
+            await asyncio.sleep(RETRY_SECONDS[0])
         self._posted.append(move)
         for alert in move.alerts:
             self.accounting.sent(alert.occurrence, self.world.seconds)
@@ -316,6 +325,7 @@ class Sender:
             await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
         self.unanswered -= 1
+        self._taken |= {alert.occurrence for alert in alerts}
         discarded = {one["index"] for one in answer[1]["discarded"]}
         for place, alert in enumerate(alerts):
             self.accounting.answered(alert.occurrence, discarded=place in discarded)

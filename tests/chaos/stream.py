@@ -299,9 +299,9 @@ def _posts(dice: random.Random, group: Group, count: int, seconds: float) -> Ite
             yield Post(at, alerts, dice.randrange(3), _copies(dice), _resolve_after(dice, ending))
             again = tuple(n for n in numbers if dice.random() < 0.02)
             if again:
-                # It fires anew: a later start of the same fingerprint, which now and then comes first.
-                later = at + dice.uniform(-0.5, 6.0)
-                fired = tuple(Alert(Occurrence(group, n, Way.WEBHOOK, 1), starts=at + 0.25) for n in again)
+                # It fires anew: a later start of the same fingerprint, by a whole second at least.
+                later = at + dice.uniform(0.3, 6.0)
+                fired = tuple(Alert(Occurrence(group, n, Way.WEBHOOK, 1), starts=at + 1.25) for n in again)
                 over = _resolve_after(dice, ending) if ending == 1 else None
                 yield Post(max(0.0, later), fired, dice.randrange(3), _copies(dice), over)
 

@@ -21,7 +21,7 @@ from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import PolicyId
-from stormfold.model.storm import Seed, Snapshot
+from stormfold.model.storm import Seed, Snapshot, TrackedAlert
 from stormfold.policy.router import Router
 from stormfold.policy.version import PolicyVersion
 
@@ -38,7 +38,7 @@ NOW = T0 * 2
 def alerts(first: int, last: int) -> list[Arrival]:
     """The alerts with these numbers, which began at the same time."""
     return [
-        replace(signal(number), ref=AlertRef(number, T0), fingerprint=f"alert-{number}")
+        replace(signal(number), ref=AlertRef(number, T0 // 1000), fingerprint=f"alert-{number}")
         for number in range(first, last + 1)
     ]
 
@@ -150,6 +150,10 @@ class World:
         """Nothing is read again."""
         return False
 
+    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
+        """No request lists an alert."""
+        return None
+
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What a signal is told that is in the request of that epoch."""
         return counted_in(epoch)
@@ -238,7 +242,9 @@ def of_alerts(number: int, incarnation: str) -> Seed:
         folded=number,
         firing=number,
         alerts=number,
-        latest_start_ms=T0,
+        tracked_alerts=[
+            TrackedAlert(alert.occurrence, T0 // 1000, firing=True) for alert in alerts(1, number)
+        ],
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,11 +63,11 @@ def signals(first: int, last: int, **changes: Any) -> list[Arrival]:
     return [signal(version, f"web-{version}", **changes) for version in range(first, last + 1)]
 
 
-def alert(name: str, starts: int = 0, *, firing: bool = True, **changes: Any) -> Arrival:
-    """The alert with that fingerprint that began `starts` ms after `T0`."""
+def alert(name: str, starts: int = 0, *, firing: bool = True, ends: int = 10_000, **changes: Any) -> Arrival:
+    """The alert with that fingerprint that began `starts` s after `T0`; resolved, it ended `ends` s after."""
     return replace(
         ARRIVAL,
-        ref=AlertRef(0, T0 + starts),
+        ref=AlertRef(0, T0 // 1000 + starts, 0 if firing else T0 // 1000 + ends),
         fingerprint=name,
         firing=firing,
         target=None,
@@ -76,9 +75,9 @@ def alert(name: str, starts: int = 0, *, firing: bool = True, **changes: Any) ->
     )
 
 
-def resolved(name: str, starts: int = 0) -> Arrival:
+def resolved(name: str, starts: int = 0, **changes: Any) -> Arrival:
     """The end of that alert."""
-    return alert(name, starts, firing=False)
+    return alert(name, starts, firing=False, **changes)
 
 
 def event(uid: str, version: int, count: int, after: int = 0, **changes: Any) -> Arrival:
@@ -113,9 +112,10 @@ OPENED = Snapshot(
     total=1,
     folded=1,
     alerts=0,
-    repeats=0,
-    latest_start_ms=0,
-    alerts_beyond=False,
+    tracked_alerts=None,
+    unknown_alerts=0,
+    known_alerts=0,
+    alerts_beyond=0,
     firing=1,
     resolved=0,
     firing_signals=1,
@@ -176,7 +176,6 @@ class Group:
         incarnation: str = "",
         seed: Seed | None = None,
         stale: str = "",
-        sure: Iterable[int] = (),
     ) -> Fold:
         """What `fold` sends; `known` is epoch and folded that Redis must know, `incarnation` its
         incarnation."""
@@ -185,8 +184,6 @@ class Group:
             self.terms,
             "opening",
             arrivals,
-            sure=frozenset(sure),
-            basis=seed.origin if seed else "",
             known_epoch=known[0],
             known_folded=known[1],
             known_incarnation=incarnation,
@@ -202,12 +199,9 @@ class Group:
         incarnation: str = "",
         seed: Seed | None = None,
         stale: str = "",
-        sure: Iterable[int] = (),
     ) -> Folded:
         """Count in one call, `at` ms after `T0`."""
-        fold = self.fold_of(
-            *arrivals, known=known, incarnation=incarnation, seed=seed, stale=stale, sure=sure
-        )
+        fold = self.fold_of(*arrivals, known=known, incarnation=incarnation, seed=seed, stale=stale)
         (answer,) = await self.store.fold(self.partition, [fold], now_ms=T0 + at)
         return answer
 

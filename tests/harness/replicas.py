@@ -237,6 +237,10 @@ class Replica:
         """Whether requests have counted it."""
         return self.index.holds(group_hash, arrival)
 
+    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
+        """By which policy the open request was made that lists it."""
+        return self.index.listed_under(alert)
+
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """Which epoch holds it."""
         return Verdict(SignalPhase.FOLDED, Reason.COUNTED, str(epoch))

@@ -16,7 +16,7 @@ from stormfold.request.reading import Request
 POLICY = cluster_version(groupBy=["name", "namespace", "labels.rack"], closeAfter="10m", priority=4)
 OPENING = POLICY.opening(POLICY.group(ARRIVAL), ARRIVAL)
 GROUP_HASH = OPENING.group.group_hash
-STORM = replace(SNAPSHOT, group_hash=GROUP_HASH, epoch=2, terms=POLICY.terms, latest_start_ms=T0 + 500)
+STORM = replace(SNAPSHOT, group_hash=GROUP_HASH, epoch=2, terms=POLICY.terms)
 """The second storm of the group, as Redis has it."""
 
 

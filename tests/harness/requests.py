@@ -53,9 +53,9 @@ class Requests:
         """How many signals all of them have counted."""
         return sum(body["status"]["signals"]["total"] for body in self._written())
 
-    def repeats(self) -> list[int]:
-        """Of each, how many of those may count twice."""
-        return [body["status"]["continuation"]["repeats"] for body in self._written()]
+    def unlisted(self) -> list[int]:
+        """Of each, how many alerts its list does not have."""
+        return [body["status"]["continuation"]["unlistedAlerts"] for body in self._written()]
 
     def _written(self) -> Iterable[dict[str, Any]]:
         return (body for body in self.bodies.values() if "status" in body)

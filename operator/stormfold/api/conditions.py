@@ -187,8 +187,16 @@ class Reason(StrEnum):
         "AlertsMayRepeat",
         "Exact is False",
         (
-            "Redis lost which alerts were counted. Alerts that began before that and came again are counted, "
-            "perhaps twice."
+            "Redis lost its data, and the request does not list all its alerts: it lists up to 1,000, or its "
+            "list was unreadable. So many of the others may count twice."
+        ),
+    )
+    ALERT_LIST_UNREADABLE = (
+        "AlertListUnreadable",
+        "Event of a RemediationRequest",
+        (
+            "`status.withAlerts` is no list that stormfold has written. It is ignored, and written anew with "
+            "the next change of an alert. Let nobody else write the status."
         ),
     )
     ALERTS_ESTIMATED = (

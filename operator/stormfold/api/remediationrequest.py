@@ -85,6 +85,10 @@ class CountPrecision(StrEnum):
     APPROXIMATE = "Approximate"
 
 
+MAX_ALERT_LIST = 16_384
+"""Characters of the list of alerts: 1,000 take 13,336."""
+
+
 class SignalCounts(ApiModel):
     """How many signals the storm has."""
 
@@ -118,11 +122,8 @@ class Continuation(ApiModel):
     """Signals and other changes that these numbers hold."""
     alerts: Count = 0
     """How many of the signals were alerts of a webhook."""
-    repeats: Count = 0
-    """How many of them may have been counted before."""
-    latest_start_ms: Count = 0
-    """The latest startsAt of an alert that was counted, in this storm or an earlier one, as Unix
-    milliseconds: what starts later was not."""
+    unlisted_alerts: Count = 0
+    """How many alerts withAlerts does not list. If Redis loses its data, so many may count twice."""
     firing_alerts: Count = 0
     """How many of the instances that fire are alerts of a webhook."""
     left_out: Count = 0
@@ -244,6 +245,9 @@ class RemediationRequestStatus(ApiModel):
     """What the storm is continued from if Redis loses it. For stormfold alone."""
     remediation: Remediation | None = None
     """What the consumer reports. stormfold never writes it."""
+    with_alerts: Annotated[str, Field(max_length=MAX_ALERT_LIST)] | None = None
+    """The alerts of this request, packed, so that each counts once also if Redis loses its data: up to 1,000.
+    For stormfold alone."""
 
 
 class RemediationRequest(Resource):

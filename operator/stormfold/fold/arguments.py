@@ -25,10 +25,6 @@ class Fold:
     opening: str
     arrivals: Sequence[Arrival]
     """Signals, and Events, in the order of their resourceVersions."""
-    sure: frozenset[int] = frozenset()
-    """Places of those of which the caller is sure that no request holds them, if the storm has `basis` as
-    origin."""
-    basis: str = ""
     known_epoch: int = 0
     """The epoch that Redis must know; 0: the caller knows of no storm."""
     known_folded: int = 0
@@ -199,14 +195,12 @@ def _listed(piece: Piece) -> tuple[str, list[str]]:
 
 def _alert_args(piece: Piece) -> Args:
     prefix, resources = _listed(piece)
-    fold = piece.fold
-    args: Args = [len(piece.arrivals), prefix, fold.basis]
-    for place, arrival, resource in zip(piece.places, piece.arrivals, resources, strict=True):
+    args: Args = [len(piece.arrivals), prefix]
+    for arrival, resource in zip(piece.arrivals, resources, strict=True):
         ref = arrival.ref
         assert isinstance(ref, AlertRef)
-        said = arrival.firing + 2 * (place in fold.sure)
-        severity, seen = arrival.severity.rank, arrival.seen_ms
-        args += (ref.starts_ms, arrival.occurrence, said, ref.left_out, severity, seen, resource)
+        args += (arrival.occurrence, ref.starts_s, int(arrival.firing), ref.ends_s, ref.left_out)
+        args += (arrival.severity.rank, arrival.seen_ms, resource)
     return args
 
 
@@ -228,15 +222,14 @@ _ARGS = {"signals": _sum_args, "alerts": _alert_args, "events": _event_args}
 
 
 def _seed_args(seed: Seed, terms: Terms) -> Args:
-    fields = seed_fields(seed, terms)
-    resources = {} if seed.closed else seed_resources(seed)
+    parts = (seed_fields(seed, terms), {} if seed.closed else seed_resources(seed), seed_alerts(seed))
     args: Args = [
         seed.epoch,
         CLOSED_FOLDED if seed.closed else seed.folded,
         f"{seed.incarnation}:{seed.folded}" if seed.closed else "",
+        *(2 * len(pairs) for pairs in parts),
     ]
-    for pairs in (fields, resources):
-        args.append(2 * len(pairs))
+    for pairs in parts:
         for field, value in pairs.items():
             args += (field, value)
     return args
@@ -249,9 +242,6 @@ def seed_fields(seed: Seed, terms: Terms) -> dict[str, str | int]:
         "state": State.CLOSED if seed.closed else State.OPEN,
         "signals_floor": seed.through,
         "events_floor": seed.event_through,
-        # An alert that began later than all that were counted is none of them, whatever anybody's clock says.
-        "lost_start_ms": seed.latest_start_ms,
-        "latest_start_ms": seed.latest_start_ms,
     }
     if not seed.closed:
         fields |= _open_fields(seed) | terms_fields(terms)
@@ -261,21 +251,33 @@ def seed_fields(seed: Seed, terms: Terms) -> dict[str, str | int]:
     return told
 
 
+def seed_alerts(seed: Seed) -> dict[str, str]:
+    """The same of its alerts; the last word of each came when the request was last told of anything."""
+    said = max(0, seed.arrived_ms)
+    return {
+        alert.id: f"{'f' if alert.firing else 'r'}{alert.starts_s},{said}" for alert in seed.tracked_alerts
+    }
+
+
 def _prefix_of(seed: Seed) -> str:
     return shared_prefix([encoded_resource(target) for target in seed.resources])
 
 
 def _open_fields(seed: Seed) -> dict[str, str | int]:
+    firing = sum(alert.firing for alert in seed.tracked_alerts)
+    resolved = min(len(seed.tracked_alerts) - firing, seed.resolved)
     return {
         "origin": seed.origin,
         "alerts": seed.alerts,
-        "alerts_repeated": seed.repeats,
+        "alerts_unknown": seed.unknown_alerts,
+        "alerts_firing": firing,
+        "alerts_resolved": resolved,
         "total": seed.total,
         "changes": seed.folded - seed.total,
         "firing_signals": max(seed.firing, 1),
-        "estimated_firing": seed.firing,
-        "estimated_resolved": seed.resolved,
-        "estimated_firing_alerts": seed.firing_alerts,
+        "estimated_firing": max(0, seed.firing - firing),
+        "estimated_resolved": max(0, seed.resolved - resolved),
+        "estimated_firing_alerts": max(0, seed.firing_alerts - firing),
         "left_out": seed.left_out,
         "severity": seed.severity,
         "opened_ms": seed.opened_ms,

@@ -20,7 +20,7 @@ from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.arguments import Fold
 from stormfold.fold.errors import StoreError, StoreFullError
-from stormfold.fold.holding import NOT_SURE, Counted, InFlight, Storm, Sureness, places
+from stormfold.fold.holding import Counted, InFlight, Storm
 from stormfold.fold.patience import until_done
 from stormfold.fold.queue import Queue
 from stormfold.fold.replies import Folded, FoldWord
@@ -134,8 +134,6 @@ class Folding:
         """Fold all that is in flight once more, in order and with a seed: Redis has lost the storm."""
         items = [InFlight(routed) for routed in batch]
         while storm := self._storms.get(group_hash):
-            request = self._requests.continuation(group_hash)
-            seed = request.seed if request else None
             lost = list(storm.in_flight)
             if lost:
                 log.warning(
@@ -147,12 +145,10 @@ class Folding:
             storm.in_flight.clear()
             storm.queued += len(lost)
             items = self._release_held(storm, lost + items)
-            sure = [item.is_surely_not_in(seed) for item in items]
             for start in range(0, max(1, len(items)), BATCH):
                 piece = items[start : start + BATCH]
-                sureness = Sureness(places(sure[start : start + BATCH]), seed.origin if seed else "")
                 routed = [item.routed for item in piece]
-                reply = (await self._fold(number, {group_hash: routed}, sureness)).get(group_hash)
+                reply = (await self._fold(number, {group_hash: routed})).get(group_hash)
                 if reply is None:
                     return False
                 if reply.word is FoldWord.LOST:
@@ -188,13 +184,9 @@ class Folding:
 
         return epoch_of
 
-    async def _fold(
-        self, number: int, batches: Mapping[str, list[Routed]], sureness: Sureness = NOT_SURE
-    ) -> dict[str, Folded]:
+    async def _fold(self, number: int, batches: Mapping[str, list[Routed]]) -> dict[str, Folded]:
         folds = [
-            fold
-            for group_hash, routed in batches.items()
-            if (fold := self._prepared(group_hash, routed, sureness))
+            fold for group_hash, routed in batches.items() if (fold := self._prepared(group_hash, routed))
         ]
         if not folds:
             return {}
@@ -221,7 +213,7 @@ class Folding:
 
         return await until_done(ask, failed=failed)
 
-    def _prepared(self, group_hash: str, batch: list[Routed], sureness: Sureness) -> Fold | None:
+    def _prepared(self, group_hash: str, batch: list[Routed]) -> Fold | None:
         storm = self._storms[group_hash]
         request = None if storm.epoch else self._requests.continuation(group_hash)
         if request and not request.seed.closed:
@@ -238,8 +230,6 @@ class Folding:
             version.terms,
             opening,
             [routed.arrival for routed in batch],
-            sure=sureness.places,
-            basis=sureness.basis,
             known_epoch=storm.epoch,
             known_folded=storm.folded,
             known_incarnation=storm.incarnation,
@@ -289,7 +279,7 @@ class Folding:
             if ordinal > durable:
                 if storm.waits and self._queue.send_back(routed, storm.waits):
                     continue
-                counted = Counted(reply.epoch, reply.incarnation, ordinal, place in reply.doubtful)
+                counted = Counted(reply.epoch, reply.incarnation, ordinal)
                 storm.in_flight.append(item.folded(counted))
                 if storm.delay:
                     routed.original.via.delayed(routed.original, storm.delay)

@@ -2,7 +2,6 @@
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -69,8 +68,6 @@ class Counted(NamedTuple):
     epoch: int
     incarnation: str
     ordinal: int
-    doubtful: bool = False
-    """An alert that may have been counted in an incarnation before this one."""
 
     def is_in(self, held: "RequestPosition") -> bool:
         """Whether the request holds so much of this incarnation."""
@@ -109,17 +106,6 @@ class InFlight(NamedTuple):
         """Whether the request holds it."""
         return any(counted.is_in(held) for counted in self.counted_in)
 
-    def is_surely_not_in(self, seed: Seed | None) -> bool:
-        """Whether what the group's latest request holds, `is_in` having said no, came about without it."""
-        if not self.counted_in:
-            return False
-        if seed is None or self.last_counted.epoch > seed.epoch:
-            return not self.last_counted.doubtful
-        return any(
-            not counted.doubtful and (counted.epoch, counted.incarnation) == (seed.epoch, seed.incarnation)
-            for counted in self.counted_in
-        )
-
 
 class RequestPosition(NamedTuple):
     """What a request holds: how much of which incarnation, and what that was continued from."""
@@ -137,21 +123,6 @@ class RequestPosition(NamedTuple):
             return self.folded
         origin, _, folded = self.origin.rpartition(":")
         return int(folded or 0) if incarnation == origin else 0
-
-
-class Sureness(NamedTuple):
-    """Which signals of a batch no request holds, if it was `basis` from which their storm was continued."""
-
-    places: frozenset[int]
-    basis: str
-
-
-NOT_SURE = Sureness(frozenset(), "")
-
-
-def places(flags: Sequence[bool]) -> frozenset[int]:
-    """Where the flags are set."""
-    return frozenset(place for place, flag in enumerate(flags) if flag)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,9 @@ number of their layout: those of another one are left alone, and most of them ex
 | truncated resources_at_least | 1 if there are more; least count of all |
 | instances_resolved | of the instances of Signals and Events that are followed, how many have resolved |
 | alerts alerts_firing alerts_resolved | alerts counted; those whose latest start fires, or is resolved |
-| alerts_repeated alerts_estimated | alerts that may have been counted before; 1 if some are only estimated |
+| alerts_last | total + changes at the last change of an alert: up to there the request must hold the list |
+| alerts_unknown | alerts that nobody knows one by one any more, since a data loss |
+| alerts_beyond | alerts counted for which `alerts` had no room: an estimate |
 | estimated_firing estimated_resolved | instances that are only estimated |
 | estimated_firing_alerts | how many of those that fire are alerts |
 | left_out | the most alerts that a sender says it has left out of a post |
@@ -32,13 +34,10 @@ number of their layout: those of another one are left alone, and most of them ex
 | close_reason closing_ms | why and when it began to close |
 | epoch state | also of a storm that is closed |
 | signals_floor events_floor | the resourceVersion at or below which nothing is counted |
-| latest_start_ms | the latest start of an alert counted, in this storm or an earlier one |
-| lost_start_ms | alerts that began up to then may have been counted before Redis lost which were |
 | discarded_by discarded_as | of the last group that was discarded: which server has what was discarded; what its signals are told |
 
-The values of the hash `counted`: of an Event how often it occurred; of an alert `f` or `r`, firing or
-resolved, the `opened_ms` of the storm that counts it, and its latest starts, the newest first, each with `c` if an
-earlier storm counted it and `d` if it was discarded: `f1767225610000,1767225600000,1767225500000c`.
+A value of the hashes `alerts` and `before`: `f` or `r`, firing or resolved, its latest start in seconds, and when the
+last word of it came, in ms; behind that `d` if it was discarded: `f1767225600,1767225605123`.
 """  # noqa: E501
 
 PREFIX = "sf:2:"
@@ -81,14 +80,23 @@ def instances(partition: int, group_hash: str) -> str:
     return f"{PREFIX}{{p{partition}}}:instances:{group_hash}"
 
 
-def counted(partition: int, group_hash: str) -> str:
-    """Hash: what is known of the group's alerts and Events one by one, by the digest of fingerprint or
-    uid."""
-    return f"{PREFIX}{{p{partition}}}:counted:{group_hash}"
+def events(partition: int, group_hash: str) -> str:
+    """Hash: how often each Event of the group has occurred, by the digest of its uid."""
+    return f"{PREFIX}{{p{partition}}}:events:{group_hash}"
+
+
+def alerts(partition: int, group_hash: str) -> str:
+    """Hash: what is known of the storm's alerts one by one, by the digest of namespace and fingerprint."""
+    return f"{PREFIX}{{p{partition}}}:alerts:{group_hash}"
+
+
+def before(partition: int, group_hash: str) -> str:
+    """Hash: the same of the group's request before this one, and of what was discarded."""
+    return f"{PREFIX}{{p{partition}}}:before:{group_hash}"
 
 
 def beyond(partition: int, group_hash: str) -> str:
-    """HyperLogLog of alerts for which `counted` has no room."""
+    """HyperLogLog of alerts for which those have no room."""
     return f"{PREFIX}{{p{partition}}}:beyond:{group_hash}"
 
 
@@ -107,7 +115,9 @@ def of_group(partition: int, group_hash: str) -> tuple[str, ...]:
         hll(partition, group_hash),
         instances(partition, group_hash),
         opening(partition, group_hash),
-        counted(partition, group_hash),
+        events(partition, group_hash),
+        alerts(partition, group_hash),
+        before(partition, group_hash),
         beyond(partition, group_hash),
     )
 

@@ -14,8 +14,8 @@ IDLE: tuple[tuple[scripts.Script, int, tuple[str | int, ...]], ...] = (
     (scripts.FOLD, 2, (0, "", 0)),
     (scripts.CLAIM, 1, (0, 0)),
     (scripts.ACK, 4, ("", 0, "", 0, 0, 0, 0, 0, 0, 0, 0)),
-    (scripts.FREEZE, 5, (0, "", 0, "", 0)),
-    (scripts.CLOSE, 9, ("", 0, "", "closed", 0, 0, "")),
+    (scripts.FREEZE, 6, (0, "", 0, "", 0)),
+    (scripts.CLOSE, 11, ("", 0, "", "closed", 0, 0, "")),
 )
 """Each script, and how many keys and which arguments let it do nothing."""
 NEEDS = "stormfold needs Redis 7.0 or newer, or Valkey"

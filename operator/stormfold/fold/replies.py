@@ -7,7 +7,7 @@ from typing import Any
 
 from stormfold.fold.arguments import Piece
 from stormfold.fold.resources import decoded_resource, resource_of_field
-from stormfold.model.storm import Detected, Snapshot, State, Terms
+from stormfold.model.storm import Detected, Snapshot, State, Terms, TrackedAlert
 
 
 class FoldWord(StrEnum):
@@ -62,8 +62,6 @@ class Folded:
     incarnation: str
     ordinals: list[int]
     """One for each arrival, 0 for what was durable before; empty unless counted."""
-    doubtful: frozenset[int] = frozenset()
-    """Places of the alerts that may have been counted before Redis lost which ones were."""
     discarded: frozenset[int] = frozenset()
     """Places of those that are in no request, and will be in none; their ordinals are 0."""
     discarded_as: str = ""
@@ -73,14 +71,12 @@ class Folded:
 def folded_of(piece: Piece, reply: Sequence[Any]) -> Folded:
     """What fold.lua says of a piece."""
     word, epoch, folded, is_open, due_ms, written, incarnation, discarded_as, *ordinals = reply
-    doubtful: frozenset[int] = frozenset()
     discarded: frozenset[int] = frozenset()
     if len(ordinals) == 1 < len(piece.places):  # all are new, and this is the first of them
         ordinals = list(range(ordinals[0], ordinals[0] + len(piece.places)))
     else:
-        doubtful = frozenset(place for place, ordinal in enumerate(ordinals) if (ordinal or 0) < 0)
         discarded = frozenset(place for place, ordinal in enumerate(ordinals) if ordinal is None)
-        ordinals = [abs(ordinal or 0) for ordinal in ordinals]
+        ordinals = [ordinal or 0 for ordinal in ordinals]
     return Folded(
         FoldWord(word),
         epoch,
@@ -90,7 +86,6 @@ def folded_of(piece: Piece, reply: Sequence[Any]) -> Folded:
         written,
         incarnation,
         ordinals,
-        doubtful,
         discarded,
         discarded_as if discarded else "",
     )
@@ -106,17 +101,14 @@ def joined(answers: Sequence[Folded]) -> Folded:
         if answer.word is not FoldWord.COUNTED:
             return answer
     ordinals: list[int] = []
-    doubtful: set[int] = set()
     discarded: set[int] = set()
     for answer in answers:
-        doubtful.update(len(ordinals) + place for place in answer.doubtful)
         discarded.update(len(ordinals) + place for place in answer.discarded)
         ordinals += answer.ordinals
     return replace(
         last,
         due_ms=next((answer.due_ms for answer in reversed(answers) if answer.due_ms), 0),
         ordinals=ordinals,
-        doubtful=frozenset(doubtful),
         discarded=frozenset(discarded),
         discarded_as=next((answer.discarded_as for answer in answers if answer.discarded), ""),
     )
@@ -156,11 +148,21 @@ def terms_of(fields: Mapping[str, Any]) -> Terms:
     )
 
 
-def snapshot_of(
-    group_hash: str, reply: tuple[int, int, str, Sequence[Any], Sequence[Any]], now_ms: int
-) -> Snapshot:
+def _tracked(flat: Sequence[Any]) -> tuple[TrackedAlert, ...]:
+    """Alerts as `lua/include/alert.lua` writes them."""
+    return tuple(
+        TrackedAlert(id_, int(text[1:].partition(",")[0]), text[0] == "f")
+        for id_, text in mapped(flat).items()
+    )
+
+
+Told = tuple[int, int, int, str, Sequence[Any], Sequence[Any], Sequence[Any]]
+"""A storm as `lua/include/snapshot.lua` tells it."""
+
+
+def snapshot_of(group_hash: str, reply: Told, now_ms: int) -> Snapshot:
     """What claim.lua and freeze.lua say of a storm."""
-    distinct, instances, opening, flat, listed = reply
+    distinct, instances, known_alerts, opening, flat, listed, alerts = reply
     fields = mapped(flat)
 
     def number(name: str) -> int:
@@ -186,9 +188,10 @@ def snapshot_of(
         total=number("total"),
         folded=number("total") + number("changes"),
         alerts=number("alerts"),
-        repeats=number("alerts_repeated"),
-        latest_start_ms=number("latest_start_ms"),
-        alerts_beyond=number("alerts_estimated") == 1,
+        tracked_alerts=_tracked(alerts) if number("alerts_last") > number("written") else None,
+        unknown_alerts=number("alerts_unknown"),
+        known_alerts=known_alerts,
+        alerts_beyond=number("alerts_beyond"),
         firing=instances
         - number("instances_resolved")
         + number("alerts_firing")

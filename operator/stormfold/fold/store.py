@@ -111,6 +111,7 @@ class StormStore:
                 keys.hll(number, group_hash),
                 keys.instances(number, group_hash),
                 keys.opening(number, group_hash),
+                keys.alerts(number, group_hash),
             )
         args: list[str | int] = [now_ms, now_ms + CLAIM_MS, *group_hashes]
         replies = await self._run(f"claiming in partition {number}", scripts.CLAIM, key_names, args)
@@ -178,6 +179,7 @@ class StormStore:
                 keys.hll(number, group_hash),
                 keys.instances(number, group_hash),
                 keys.opening(number, group_hash),
+                keys.alerts(number, group_hash),
             ],
             [
                 snapshot.epoch,

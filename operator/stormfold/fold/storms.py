@@ -34,6 +34,9 @@ class Requests(Protocol):
     def holds(self, group_hash: str, arrival: Arrival) -> bool:
         """Whether the group's requests have counted a Signal or an Event, as far as they tell."""
 
+    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
+        """The policy under which the open request was made that lists the alert."""
+
 
 class Storms(OpenStorms):
     """The storms that are open, or wait for their first fold; what routing asks of them."""
@@ -59,6 +62,10 @@ class Storms(OpenStorms):
     def holds(self, group_hash: str, arrival: Arrival) -> bool:
         """Whether the group's requests have counted a Signal or an Event, as far as they tell."""
         return self._requests.holds(group_hash, arrival)
+
+    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
+        """The policy under which the open request was made that lists the alert."""
+        return self._requests.listed_under(alert)
 
     def namespace_of(self, group_hash: str) -> str:
         """Where the request of a group is made; empty if that is not known."""

@@ -143,8 +143,10 @@ class AlertRef:
 
     index: int
     """Its place in the body."""
-    starts_ms: int
-    """`startsAt`: with the fingerprint it names the instance, which is counted once."""
+    starts_s: int
+    """`startsAt`, seconds of the Unix epoch: a later one than before begins a new occurrence."""
+    ends_s: int = 0
+    """`endsAt` of an alert that is resolved; 0 while it fires."""
     left_out: int = 0
     """Alerts that their sender left out of the body."""
 
@@ -196,14 +198,15 @@ class Arrival:
 
     @property
     def occurrence(self) -> str:
-        """The id under which Redis knows it, 64 bits as 11 characters: of a generation of a Signal, of the
-        fingerprint of an alert, or of an Event."""
+        """The id under which Redis knows it: of a generation of a Signal or of an Event 64 bits as 11
+        characters, of the fingerprint of an alert 48 bits as 8."""
         ref = self.ref
         if isinstance(ref, SignalRef):
             text = f"{ref.uid}/{ref.generation}"
         elif isinstance(ref, AlertRef):
             # A sender for one namespace must not be able to name an alert of another one.
             text = f"{self.namespace}/{self.fingerprint}"
+            return b2a_base64(blake2b(text.encode(), digest_size=6).digest())[:8].decode()
         else:
             text = ref.uid
         return b2a_base64(blake2b(text.encode(), digest_size=8).digest())[:11].decode()

@@ -7,11 +7,13 @@ WRITE_INTERVAL_MS = 1000
 MAX_INSTANCES = 512
 """Instances of a storm that are known one by one: what a set keeps as packed integers."""
 KNOWN_ALERTS = 4096
-"""Alerts and Events of a group that are known one by one."""
+"""Alerts of a storm that Redis knows one by one; as many Events of a group."""
 KNOWN_SIGNALS = 16_384
 """Signals of a storm that are known one by one, of those that its request holds: the newest."""
-MAX_STARTS = 3
-"""Starts of an alert that are known, the latest."""
+LISTED_ALERTS = 1000
+"""Alerts of a storm that its request knows one by one."""
+RESOLVED_MS = 600_000
+"""An alert that has resolved stays known to the next request of its group if it was heard of so lately."""
 MINUTE_MS = 60_000
 FRESH_MS = 5000
 """An Event that happened less than this ago counts as one of now: its time has whole seconds."""

@@ -3,11 +3,13 @@
 Times are integer milliseconds of the Unix epoch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from stormfold.model.arrival import Target
+from stormfold.model.limits import LISTED_ALERTS
 
 
 def request_name(group_hash: str, epoch: int) -> str:
@@ -50,6 +52,16 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
+class TrackedAlert(NamedTuple):
+    """An alert that a storm knows one by one."""
+
+    id: str
+    """The digest of its namespace and fingerprint, 48 bits as 8 characters."""
+    starts_s: int
+    """Its latest start, seconds of the Unix epoch."""
+    firing: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Seed:
     """All that a request's status says, to continue a storm that Redis has lost."""
@@ -76,11 +88,11 @@ class Seed:
     event_through: int = 0
     """The same for Events."""
     alerts: int = 0
-    """How many of the signals were alerts: nobody knows any more which."""
-    repeats: int = 0
-    """How many of those may have been counted before; see `Snapshot.repeats`."""
-    latest_start_ms: int = 0
-    """The latest beginning of an alert counted, here or in an earlier storm; 0: there was none."""
+    """How many of the signals were alerts."""
+    tracked_alerts: Sequence[TrackedAlert] = ()
+    """Those of them that the request holds one by one, and those that fire on from the request before."""
+    unknown_alerts: int = 0
+    """How many of the alerts nobody knows one by one any more."""
     firing_alerts: int = 0
     """How many of those that fire are alerts of a webhook; no more than `firing`."""
     left_out: int = 0
@@ -118,13 +130,15 @@ class Snapshot:
     holds."""
     alerts: int
     """How many of the signals were alerts of a webhook."""
-    repeats: int
-    """Alerts counted after Redis had lost which ones were, and that may have been among them: they may count
-    twice."""
-    latest_start_ms: int
-    """The latest beginning of an alert counted, in this storm or an earlier one."""
-    alerts_beyond: bool
-    """There were more alerts than are known one by one: the others are estimated."""
+    tracked_alerts: Sequence[TrackedAlert] | None
+    """Those of them that are known one by one, and those that fire on from the request before; None if the
+    request holds them as they are."""
+    unknown_alerts: int
+    """How many of the alerts nobody knows one by one since a data loss: so many may count twice."""
+    known_alerts: int
+    """How many alerts Redis knows one by one."""
+    alerts_beyond: int
+    """Alerts beyond those that are known one by one: an estimate."""
     firing: int
     resolved: int
     firing_signals: int
@@ -165,6 +179,11 @@ class Snapshot:
         """How many resources. Beyond those that are listed it is an estimate, but there are no more than
         signals."""
         return min(self.resource_count, self.total)
+
+    @property
+    def unlisted_alerts(self) -> int:
+        """How many alerts the request's list does not have."""
+        return max(0, self.known_alerts - LISTED_ALERTS) + self.alerts_beyond + self.unknown_alerts
 
     @property
     def happened_ms(self) -> int:

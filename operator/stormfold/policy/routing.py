@@ -6,7 +6,7 @@ from typing import Protocol
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
-from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import Group
 from stormfold.policy.index import PolicyIndex
 from stormfold.policy.matching import Labels
@@ -23,6 +23,9 @@ class OpenStorms(Protocol):
 
     def holds(self, group_hash: str, arrival: Arrival) -> bool:
         """Whether the group's requests have counted a Signal or an Event, as far as they tell."""
+
+    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
+        """The policy under which the open request was made that lists the alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,9 @@ class Routing:
         next, but takes only what belongs to a storm that is open. All else goes by the policies in force.
         """
         labels = self.namespaces.get(arrival.namespace, NO_LABELS)
+        listed = storms.listed_under(arrival) if isinstance(arrival.ref, AlertRef) else None
+        if listed and listed.governs(arrival, labels):
+            return _routed(arrival, listed)
         for version in self.held:
             if version.governs(arrival, labels):
                 routed = _routed(arrival, version)

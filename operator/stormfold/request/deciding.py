@@ -236,15 +236,15 @@ def exact(storm: Snapshot) -> Finding:
         doubts[Reason.ALERTS_LEFT_OUT] = (
             f"a sender left {left_out} out of a post: they are in no request; set its max_alerts to 0"
         )
-    if storm.repeats:
-        repeats = plural(storm.repeats, "alert")
+    if storm.unknown_alerts:
+        unknown = plural(storm.unknown_alerts, "alert")
         doubts[Reason.ALERTS_MAY_REPEAT] = (
-            f"up to {repeats} may count twice: Redis had lost which ones were counted"
+            f"up to {unknown} may count twice: Redis lost which ones were counted"
         )
     if storm.alerts_beyond:
         doubts[Reason.ALERTS_ESTIMATED] = (
-            f"{storm.alerts} alerts, some of them estimated: no more than {KNOWN_ALERTS} of a group are "
-            f"known one by one"
+            f"{storm.alerts} alerts, {storm.alerts_beyond} of them estimated: up to {KNOWN_ALERTS} of a "
+            f"request are known one by one"
         )
     if not doubts:
         return Finding(True, Reason.EACH_COUNTED_ONCE, "each signal counts once")

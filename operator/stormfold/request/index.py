@@ -25,6 +25,7 @@ from stormfold.model.group import PolicyId
 from stormfold.model.storm import request_name
 from stormfold.policy.router import DEFAULT_RETENTION_MS
 from stormfold.policy.version import PolicyVersion
+from stormfold.request.alert_index import AlertIndex
 from stormfold.request.reading import NO_REPORT, Request, _closed_seed, opening_of, seed_of, version_of
 from stormfold.request.retention import ClosedRequests
 
@@ -64,6 +65,7 @@ class RequestIndex:
         """Policy and namespace → the groups that have an open request there."""
         self._open_at: dict[str, tuple[PolicyId, str]] = {}
         """The same by group."""
+        self._alerts = AlertIndex()
 
     def subscribe(self, *listeners: Listener) -> None:
         """Let them hear of each newer version that is seen."""
@@ -96,7 +98,9 @@ class RequestIndex:
             if not self._open[before]:
                 del self._open[before]
         request = self.latest(group_hash)
-        if request and not request.closed and not request.deleted:
+        is_open = request is not None and not request.closed and not request.deleted
+        self._alerts.note(group_hash, request if is_open else None)
+        if request and is_open:
             of = self._open_at[group_hash] = request.policy, request.namespace
             self._open[of].add(group_hash)
 
@@ -220,6 +224,10 @@ class RequestIndex:
         """How much of which incarnation the request of that epoch holds."""
         request = self.get(group_hash, epoch)
         return request.position if request else None
+
+    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
+        """The policy under which the open request was made that lists the alert."""
+        return self._alerts.listed_under(alert.occurrence)
 
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What a signal is told that the request of that epoch holds."""

@@ -30,6 +30,7 @@ from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Detected, Seed
 from stormfold.policy.version import PolicyVersion
+from stormfold.request import alert_list
 from stormfold.request.deciding import Reported
 from stormfold.request.remediation import Claim, Phases, Report, reported
 
@@ -56,6 +57,8 @@ class Request:
     resource_version: int
     affected: bytes = b"[]"
     """Those, as JSON: they are most of it, and wanted only if Redis has lost the storm."""
+    alerts: str = ""
+    """Its list of alerts, as `alert_list` writes it."""
     deleted: bool = False
 
     @property
@@ -180,9 +183,10 @@ class Request:
 
         The spec is that of an earlier version of the same object, if it is `known`.
         """
-        status, affected = status_of(body), b"[]"
+        status, affected, alerts = status_of(body), b"[]", ""
         if status:
             affected = orjson.dumps(status.pop("resources", None) or [])
+            alerts = status.pop("withAlerts", None) or ""
         metadata = identity_of(body["metadata"])
         metadata |= _asked(body["metadata"])
         if known and known.has_spec_of(metadata):
@@ -190,7 +194,7 @@ class Request:
         elif spec := body.get("spec"):
             spec = spec | {"policy": _policy(orjson.dumps(spec.get("policy")))}
         resource = RemediationRequest.model_validate({"metadata": metadata, "spec": spec, "status": status})
-        return cls(resource, int(metadata["resourceVersion"]), affected)
+        return cls(resource, int(metadata["resourceVersion"]), affected, alerts)
 
     def has_spec_of(self, metadata: dict[str, Any]) -> bool:
         """Whether that object, of which this is the metadata, has the same spec."""
@@ -281,6 +285,7 @@ def seed_of(request: Request) -> Seed:
     if request.closed:
         return _closed_seed(request)
     stored = status.continuation or StoredContinuation()
+    tracked = alert_list.decoded(request.alerts)
     detected = next(
         (c.reason for c in status.conditions if c.type == "StormDetected" and c.status == "True"), None
     )
@@ -309,10 +314,10 @@ def seed_of(request: Request) -> Seed:
         through=_through(stored.counted_signals),
         event_through=_through(stored.counted_events),
         alerts=_believed(stored.alerts),
-        repeats=_believed(stored.repeats),
+        tracked_alerts=tracked or (),
+        unknown_alerts=_believed(stored.alerts if tracked is None else stored.unlisted_alerts),
         firing_alerts=_believed(min(stored.firing_alerts, status.signals.firing)),
         left_out=_believed(stored.left_out),
-        latest_start_ms=stored.latest_start_ms,
         resource_count=_believed(status.affected_resource_count),
         truncated=status.truncated,
         resources={
@@ -337,5 +342,6 @@ def _closed_seed(request: Request) -> Seed:
         folded=request.folded,
         through=_through(stored.counted_signals),
         event_through=_through(stored.counted_events),
-        latest_start_ms=stored.latest_start_ms,
+        arrived_ms=_ms(status.last_seen),
+        tracked_alerts=alert_list.decoded(request.alerts) or (),
     )

@@ -30,7 +30,7 @@ from stormfold.api.stormpolicy import PolicySpec
 from stormfold.model.arrival import SEVERITIES, Target
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
-from stormfold.request import deciding
+from stormfold.request import alert_list, deciding
 from stormfold.request.deciding import Finding
 from stormfold.request.telling import display
 
@@ -152,13 +152,13 @@ def status(
             origin=storm.origin,
             folded=storm.folded,
             alerts=storm.alerts,
-            repeats=storm.repeats,
-            latest_start_ms=storm.latest_start_ms,
+            unlisted_alerts=storm.unlisted_alerts,
             firing_alerts=storm.firing_alerts,
             left_out=storm.left_out,
             counted_signals=_counted(storm.through),
             counted_events=_counted(storm.event_through),
         ),
+        with_alerts=None if storm.tracked_alerts is None else alert_list.encoded(storm.tracked_alerts),
     ).manifest()
     # By hand, since models of so many take as long as all the rest.
     rendered["resources"] = [_affected(target, signals) for target, signals in storm.resources]

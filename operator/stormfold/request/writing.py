@@ -20,7 +20,7 @@ from stormfold.kube.errors import AlreadyExistsError, ConflictError, NotFoundErr
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
-from stormfold.request import rendering
+from stormfold.request import alert_list, rendering
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request, opening_of
 from stormfold.request.remediation import Phases, findings
@@ -38,6 +38,10 @@ ABOUT_REPORTS: dict[str, Reason] = {
 }
 """Conditions about what the consumer reports, each with the reason of its Event."""
 
+UNREADABLE = Counter(
+    "stormfold_alert_lists_unreadable_total",
+    "Writes of a RemediationRequest whose status.withAlerts was no list that stormfold had written.",
+)
 WRITES = Counter("stormfold_request_writes_total", "Writes of RemediationRequests.", ["operation", "outcome"])
 
 
@@ -106,6 +110,8 @@ class RequestWriter:
         """
         for earlier in self._index.open_before(storm.group_hash, storm.epoch):
             await self._close_earlier(earlier, now_ms)
+        known = self._index.latest(storm.group_hash)
+        listed = known.alerts if known and known.epoch == storm.epoch else ""
         for _ in range(TRIES):
             request = self._index.get(storm.group_hash, storm.epoch) or await self._create_or_adopt(storm)
             if isinstance(request, Outcome):
@@ -113,7 +119,7 @@ class RequestWriter:
             if is_behind(storm, phase, request):
                 return Outcome.BEHIND
             try:
-                return await self._patch(request, storm, phase, closed_for, now_ms)
+                return await self._patch(request, storm, phase, closed_for, now_ms, listed=listed)
             except ConflictError:
                 WRITES.labels(operation="patch", outcome="conflict").inc()
                 await self._read_again(request)
@@ -173,8 +179,23 @@ class RequestWriter:
         return rendering.manifest(storm, self.opening(storm))
 
     async def _patch(
-        self, request: Request, storm: Snapshot, phase: RequestPhase, closed_for: Reason | None, now_ms: int
+        self,
+        request: Request,
+        storm: Snapshot,
+        phase: RequestPhase,
+        closed_for: Reason | None,
+        now_ms: int,
+        *,
+        listed: str,
     ) -> Outcome:
+        if alert_list.decoded(request.alerts) is None:
+            UNREADABLE.inc()
+            self._recorder.record_once(
+                _about(request),
+                "Warning",
+                Reason.ALERT_LIST_UNREADABLE,
+                "status.withAlerts is no list that stormfold has written: it is ignored",
+            )
         resource, before = request.resource, request.conditions
         status = rendering.status(
             storm,
@@ -195,6 +216,8 @@ class RequestWriter:
             now_ms=now_ms,
             made_ms=request.made_ms,
         )
+        if listed and not request.alerts:  # it was deleted and is made again: the snapshot names changes only
+            status.setdefault("withAlerts", listed)
         body = {"metadata": {"resourceVersion": str(request.resource_version)}, "status": status}
         path = paths.status(RemediationRequest.plural, resource.metadata.name, resource.metadata.namespace)
         written = self._index.read(await self._client.merge_patch(path, body))

@@ -22,6 +22,7 @@ from tests.harness.scene import at, rows
 from tests.harness.stage import Stage
 
 from lab.valkey import Valkey
+from stormfold.request.alert_list import decoded
 
 Body = dict[str, Any]
 BEGAN = datetime.now(UTC) - timedelta(minutes=10)
@@ -250,6 +251,41 @@ async def test_alert_counts_once_through_any_replica_and_its_end_is_taken_off_fi
     assert await sender.counts() == [(1, "Open", 10, 6, 3)]
 
 
+async def test_start_that_moves_back_is_the_same_alert_and_an_end_ends_it(
+    replica: NewReplica, sender: Sender
+) -> None:
+    """Two Prometheus servers evaluate one rule: Alertmanager posts the earlier start of the two."""
+    one, other = await replica("replica-0"), await replica("replica-1")
+    await sender.policy()
+    for process in (one, other):
+        await process.obeys(1)
+    now = datetime.now(UTC)
+    first, earlier = now.isoformat(), (now - timedelta(seconds=30)).isoformat()
+    alerts = sender.alerts(5)
+    for process, starts in ((one, first), (other, earlier), (one, first), (other, earlier)):
+        status, _ = await sender.post(process, [alert | {"startsAt": starts} for alert in alerts])
+        assert status == 200
+    counted = "status.signals.total status.signals.firing status.signals.resolved"
+    assert await sender.counts(counted) == [(5, 5, 0)]
+    ends = {"status": "resolved", "startsAt": earlier, "endsAt": datetime.now(UTC).isoformat()}
+    await sender.post(one, [alert | ends for alert in alerts])
+    await sender.come_to([(5, 0, 5)], counted)
+
+
+async def test_alert_that_was_resolved_for_want_of_news_fires_again_with_its_start(
+    replica: NewReplica, sender: Sender
+) -> None:
+    process = await replica()
+    await sender.policy()
+    await process.obeys(1)
+    (fires,) = sender.alerts(1)
+    ends = fires | {"status": "resolved", "endsAt": datetime.now(UTC).isoformat()}
+    for report in (fires, ends, fires):
+        assert (await sender.post(process, [report]))[0] == 200
+    said = "status.signals.total status.signals.firing status.conditions.Recovered.status"
+    await sender.come_to([(1, 1, "False")], said)
+
+
 async def test_alerts_and_signals_of_a_group_are_one_storm(replica: NewReplica, sender: Sender) -> None:
     process = await replica()
     await sender.policy()
@@ -282,7 +318,7 @@ async def test_repeat_of_an_alert_opens_no_storm_after_its_own_is_closed(
     assert await sender.post(process, sender.alerts(5)) == (200, {"accepted": 5, **TAKEN})
     assert await sender.counts() == [(1, "Closed", 5, 5, 0)]
     assert await sender.post(process, [sender.alert("pod-9")]) == (200, {"accepted": 1, **TAKEN})
-    assert await sender.counts() == [(1, "Closed", 5, 5, 0), (2, "Open", 1, 1, 0)]
+    assert await sender.counts() == [(1, "Closed", 5, 5, 0), (2, "Open", 1, 6, 0)], "the five fire on"
 
 
 async def test_alert_below_the_threshold_is_said_to_be_discarded_and_is_known_from_then_on(
@@ -350,7 +386,7 @@ async def test_alert_posted_again_to_another_replica_when_the_first_was_killed_c
     assert await sender.counts() == [(1, "Open", 7, 7, 0)]
 
 
-async def test_emptied_redis_loses_no_alert_and_what_may_count_twice_is_said_for_its_storm_only(
+async def test_emptied_redis_loses_no_alert_and_counts_none_twice(
     replica: NewReplica, sender: Sender, valkey: Valkey
 ) -> None:
     replicas = [await replica("replica-0"), await replica("replica-1")]
@@ -371,13 +407,59 @@ async def test_emptied_redis_loses_no_alert_and_what_may_count_twice_is_said_for
         lambda: sender.counts(exact),
         lambda seen: (
             sorted(seen)
-            == [("Other", 7, "True", "EachCountedOnce"), ("PodDown", 11, "False", "AlertsMayRepeat")]
+            == [("Other", 7, "True", "EachCountedOnce"), ("PodDown", 9, "True", "EachCountedOnce")]
         ),
         within=WITHIN_SECONDS,
-        what="the storm with repeats says so",
+        what="what came anew counts, and what was repeated does not",
     )
-    found = {request["spec"]["name"]: request for request in await sender.requests()}
-    assert at(found["PodDown"], "status.continuation.repeats") == 2
+
+
+async def test_request_that_is_deleted_by_hand_is_made_again_with_its_alerts(
+    replica: NewReplica, sender: Sender
+) -> None:
+    process = await replica()
+    await sender.policy()
+    await process.obeys(1)
+    await sender.post(process, sender.alerts(5))
+    (request,) = await sender.requests()
+    listed = request["status"]["withAlerts"]
+    assert {alert.firing for alert in decoded(listed) or ()} == {True}
+    await sender.api.delete("RemediationRequest", request["metadata"]["name"], sender.namespace)
+    await eventually(
+        sender.requests,
+        lambda seen: (
+            [at(one, "status.withAlerts") for one in seen] == [listed]
+            and seen[0]["metadata"]["uid"] != request["metadata"]["uid"]
+        ),
+        within=WITHIN_SECONDS,
+        what="the same list in another object",
+    )
+
+
+async def test_list_of_alerts_that_somebody_forged_is_told_and_the_storm_goes_on(
+    replica: NewReplica, sender: Sender, valkey: Valkey
+) -> None:
+    process = await replica()
+    await sender.policy()
+    await process.obeys(1)
+    await sender.post(process, sender.alerts(5))
+    (request,) = await sender.requests()
+    forged = {"status": {"withAlerts": "AAAA"}}
+    name = request["metadata"]["name"]
+    await sender.api.patch("RemediationRequest", name, sender.namespace, forged, subresource="status")
+    await eventually(sender.requests, lambda seen: seen[0]["status"]["withAlerts"] == "AAAA")
+    valkey.command("FLUSHALL")
+    await sender.post(process, [sender.alert("pod-9")])
+    said = "status.signals.total status.conditions.Exact.status status.conditions.Exact.message"
+    unknown = "up to 5 alerts may count twice: Redis lost which ones were counted"
+    await sender.come_to([(6, "False", unknown)], said)
+    await eventually(
+        lambda: sender.api.list("Event", sender.namespace),
+        lambda seen: [one["reason"] for one in seen].count("AlertListUnreadable") == 1,
+        within=WITHIN_SECONDS,
+        what="an Event",
+    )
+    assert (await process.metrics()).total("stormfold_alert_lists_unreadable_total") >= 1
 
 
 async def test_redis_emptied_while_the_request_is_written_loses_nothing_and_repeats_nothing(
@@ -399,6 +481,31 @@ async def test_redis_emptied_while_the_request_is_written_loses_nothing_and_repe
 async def folded_again(process: OperatorProcess) -> float:
     """How many alerts were folded again."""
     return (await process.metrics()).total("stormfold_signals_refolded_total")
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["Redis kept", "Redis emptied"])
+async def test_alerts_stay_in_the_request_that_lists_them_when_their_policy_is_gone(
+    replica: NewReplica, sender: Sender, valkey: Valkey, emptied: bool
+) -> None:
+    before = await replica("replica-0")
+    await sender.policy()
+    await before.obeys(1)
+    await sender.post(before, sender.alerts(5))
+    await sender.come_to([(1, "Open", 5, 5, 0)])
+    await sender.api.delete("StormPolicy", "team", sender.namespace)
+    before.kill()
+    if emptied:
+        valkey.command("FLUSHALL")
+    after = await replica("replica-1")
+    await sender.policy(groupBy=["namespace"])
+    await after.obeys(1)
+    # They are repeated, their starts move back, and one ends. One is new: its storm is open.
+    for began in (0, -30):
+        assert (await sender.post(after, sender.alerts(5, began=began)))[0] == 200
+    ends = {"endsAt": datetime.now(UTC).isoformat()}
+    await sender.post(after, [sender.alert("pod-0", firing=False) | ends, sender.alert("pod-9")])
+    said = "status.signals.total status.signals.firing status.signals.resolved status.conditions.Exact.status"
+    await sender.come_to([(6, 5, 1, "True")], said)
 
 
 # --- what others have sent

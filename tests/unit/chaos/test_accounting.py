@@ -77,10 +77,14 @@ def test_one_lost_and_one_counted_twice_do_not_make_it_even(accounting: Accounti
     assert (account(accounting).lost, account(accounting).twice) == (1, 1)
 
 
-def test_alerts_that_the_request_is_unsure_of_may_count_twice(accounting: Accounting) -> None:
-    accounting.observe([request(1, 4, 1, repeats=2)], at=3.0)
-    assert (account(accounting).twice, account(accounting).wrong) == (0, False)
-    accounting.observe([request(1, 5, 1, repeats=2)], at=4.0)
+def test_alerts_that_the_request_does_not_list_may_count_twice(accounting: Accounting) -> None:
+    accounting.observe([request(1, 4, 1, unlistedAlerts=2)], at=3.0)
+    assert (account(accounting).twice, account(accounting).unlisted, account(accounting).wrong) == (
+        0,
+        2,
+        False,
+    )
+    accounting.observe([request(1, 5, 1, unlistedAlerts=2)], at=4.0)
     assert account(accounting).twice == 1
 
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness.values import POD, SNAPSHOT, T0, TERMS
 
-from stormfold.fold.arguments import seed_fields, seed_resources, terms_fields
+from stormfold.fold.arguments import seed_alerts, seed_fields, seed_resources, terms_fields
 from stormfold.fold.replies import rate_per_minute, snapshot_of
 from stormfold.fold.resources import encoded_resource, resource_field
-from stormfold.model.storm import Detected, Seed, Snapshot, State
+from stormfold.model.storm import Detected, Seed, Snapshot, State, TrackedAlert
 
 # --- seeds
 
@@ -52,7 +52,7 @@ def storm_of(
 ) -> Snapshot:
     """The storm with these fields, as if a script had told them."""
     flat, pairs = ([str(part) for item in of.items() for part in item] for of in (fields, listed or {}))
-    return snapshot_of(group_hash, (distinct, instances, opening, flat, pairs), now_ms)
+    return snapshot_of(group_hash, (distinct, instances, 0, opening, flat, pairs, []), now_ms)
 
 
 @pytest.mark.parametrize(
@@ -104,11 +104,14 @@ def test_seed_of_a_closed_request_is_its_epoch_and_floor() -> None:
     }
 
 
-@pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
-def test_seed_of_a_request_with_alerts_says_since_when_nobody_knows_which(closed: bool) -> None:
-    with_alerts = seed_fields(replace(SEED, closed=closed, latest_start_ms=T0 + 500), TERMS)
-    assert (with_alerts["lost_start_ms"], with_alerts["latest_start_ms"]) == (T0 + 500, T0 + 500)
-    assert {"lost_start_ms", "latest_start_ms"}.isdisjoint(seed_fields(replace(SEED, closed=closed), TERMS))
+def test_seed_of_a_request_with_alerts_says_which_fire() -> None:
+    alerts = (TrackedAlert("AAAAAAAA", 17, firing=True), TrackedAlert("BBBBBBBB", 5, firing=False))
+    seed = replace(SEED, alerts=4, firing_alerts=3, tracked_alerts=alerts, unknown_alerts=2)
+    said = seed.arrived_ms
+    assert seed_alerts(seed) == {"AAAAAAAA": f"f17,{said}", "BBBBBBBB": f"r5,{said}"}
+    fields = seed_fields(seed, TERMS)
+    assert [fields.get(f"alerts{of}") for of in ("", "_firing", "_resolved", "_unknown")] == [4, 1, 1, 2]
+    assert [fields.get(f"estimated_{of}", 0) for of in ("firing", "firing_alerts", "resolved")] == [4, 2, 0]
 
 
 # --- snapshots

@@ -27,11 +27,11 @@ from stormfold.fold.scripts import (
 @pytest.mark.parametrize(
     ("script", "number", "repeated"),
     [
-        (FOLD, 10, 8),
-        (CLAIM, 6, 5),
+        (FOLD, 12, 10),
+        (CLAIM, 7, 6),
         (ACK, 4, 0),
-        (FREEZE, 5, 0),
-        (CLOSE, 9, 0),
+        (FREEZE, 6, 0),
+        (CLOSE, 11, 0),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -41,7 +41,7 @@ def test_header_says_how_many_keys_a_script_takes(script: Script, number: int, r
 
 @pytest.mark.parametrize(
     ("script", "number"),
-    [(FOLD, 9), (FOLD, 11), (FOLD, 17), (CLAIM, 4), (CLAIM, 8), (FREEZE, 3), (FREEZE, 4), (FREEZE, 8)],
+    [(FOLD, 9), (FOLD, 11), (FOLD, 17), (CLAIM, 4), (CLAIM, 9), (FREEZE, 3), (FREEZE, 4), (FREEZE, 8)],
     ids=lambda value: getattr(value, "name", None),
 )
 async def test_other_number_of_keys_is_refused_before_anything_is_sent(script: Script, number: int) -> None:
@@ -82,7 +82,9 @@ def test_keys_of_a_partition_share_its_hash_tag() -> None:
         keys.hll(17, "g"),
         keys.instances(17, "g"),
         keys.opening(17, "g"),
-        keys.counted(17, "g"),
+        keys.events(17, "g"),
+        keys.alerts(17, "g"),
+        keys.before(17, "g"),
         keys.beyond(17, "g"),
     ] == [
         "sf:2:{p17}:due",
@@ -93,7 +95,9 @@ def test_keys_of_a_partition_share_its_hash_tag() -> None:
         "sf:2:{p17}:hll:g",
         "sf:2:{p17}:instances:g",
         "sf:2:{p17}:opening:g",
-        "sf:2:{p17}:counted:g",
+        "sf:2:{p17}:events:g",
+        "sf:2:{p17}:alerts:g",
+        "sf:2:{p17}:before:g",
         "sf:2:{p17}:beyond:g",
     ]
 

@@ -25,11 +25,16 @@ class Open:
 
     held: frozenset[str] = frozenset()
 
+    listed: PolicyVersion | None = None
+
     def is_open(self, group_hash: str) -> bool:
         return group_hash in self.group_hashes
 
     def holds(self, group_hash: str, arrival: Arrival) -> bool:
         return group_hash in self.held
+
+    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
+        return self.listed
 
 
 NOTHING_OPEN = Open()
@@ -290,3 +295,25 @@ def test_router_knows_the_labels_that_policies_in_force_and_retained_use() -> No
     assert router.labels_used == used | {"rack"}
     router.update([second], in_use=())
     assert router.labels_used == {"rack"}
+
+
+# --- alerts that an open request lists
+
+ALERT = replace(ARRIVAL, ref=AlertRef(0, 0))
+GONE = version(name="gone", groupBy=["name"])
+"""A policy that was deleted, or replaced by one of higher priority."""
+
+
+def test_alert_that_an_open_request_lists_goes_there_whatever_policies_say_now() -> None:
+    routing = Routing(PolicyIndex([version(priority=9), DEFAULT]))
+    assert routed(routing.route(ALERT, Open(listed=GONE))).version is GONE
+    assert routed(Routing(PolicyIndex([])).route(ALERT, Open(listed=GONE))).version is GONE
+
+
+def test_signal_that_looks_like_it_goes_by_the_policies() -> None:
+    assert routed(Routing(PolicyIndex([OWN])).route(ARRIVAL, Open(listed=GONE))).version is OWN
+
+
+def test_request_that_could_not_have_counted_an_alert_does_not_get_it_by_listing_it() -> None:
+    foreign = version(name="foreign", namespace="ops")
+    assert routed(Routing(PolicyIndex([OWN])).route(ALERT, Open(listed=foreign))).version is OWN

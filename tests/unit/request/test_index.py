@@ -20,7 +20,7 @@ from stormfold.api.resource import MAX_INT
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.model.arrival import AlertRef, EventRef, SignalRef, Target, Verdict
-from stormfold.model.storm import Detected, Seed, Snapshot
+from stormfold.model.storm import Detected, Seed, Snapshot, TrackedAlert
 from stormfold.policy.version import PolicyVersion
 from stormfold.request import rendering
 from stormfold.request.index import RequestIndex
@@ -345,6 +345,10 @@ def test_requests_of_a_policy_share_what_they_hold_of_it() -> None:
 
 # --- what a lost storm is continued from
 
+ALERTS = (
+    TrackedAlert("AAAAAAAA", T0 // 1000, firing=True),
+    TrackedAlert("BBBBBBBB", T0 // 1000 - 7, firing=False),
+)
 CONTINUED = Seed(
     epoch=2,
     closed=False,
@@ -356,7 +360,6 @@ CONTINUED = Seed(
     severity=3,
     first_ms=T0 - 4_000,
     last_ms=T0 + 8_000,
-    latest_start_ms=T0 + 500,
     opened_ms=T0,
     arrived_ms=T0 + 10_000,
     detected=Detected.BY_SIGNALS,
@@ -382,8 +385,8 @@ CONTINUED = Seed(
                 closed=True,
                 incarnation="incarnation-1",
                 folded=7,
+                arrived_ms=T0 + 8_000,
                 through=4711,
-                latest_start_ms=T0 + 500,
             ),
             id="closed: the next epoch",
         ),
@@ -406,7 +409,9 @@ CONTINUED = Seed(
                 total=900,
                 folded=950,
                 alerts=40,
-                repeats=3,
+                tracked_alerts=ALERTS,
+                unknown_alerts=3,
+                known_alerts=1004,
                 left_out=12,
                 event_through=2**53 - 1,
                 firing=0,
@@ -424,7 +429,8 @@ CONTINUED = Seed(
                 total=900,
                 folded=950,
                 alerts=40,
-                repeats=3,
+                tracked_alerts=ALERTS,
+                unknown_alerts=7,
                 left_out=12,
                 event_through=2**53 - 1,
                 firing=0,
@@ -484,7 +490,7 @@ EARLIEST = "0001-01-01T00:00:00Z"
                     "origin": "incarnation-1:9",
                     "folded": MAX_INT,
                     "alerts": MAX_INT,
-                    "repeats": MAX_INT,
+                    "unlistedAlerts": MAX_INT,
                     "firingAlerts": MAX_INT,
                     "leftOut": MAX_INT,
                     "countedSignals": {"resourceVersion": "9" * 19},
@@ -493,6 +499,7 @@ EARLIEST = "0001-01-01T00:00:00Z"
             },
             id="what it is continued from",
         ),
+        pytest.param({"withAlerts": "AAAA"}, id="a list of alerts that is none"),
         pytest.param({"firstSeen": EARLIEST, "lastSeen": EARLIEST, "deadlines": None}, id="long ago"),
         pytest.param({"deadlines": {"close": EARLIEST}}, id="a deadline long ago"),
         pytest.param({"firstSeen": LATEST, "lastSeen": LATEST, "deadlines": None}, id="far ahead"),
@@ -523,7 +530,7 @@ def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dic
         firing=seed.firing + 1,
         resolved=seed.resolved + 1,
         alerts=seed.alerts + 1,
-        repeats=seed.repeats + 1,
+        unknown_alerts=seed.unknown_alerts + 1,
         firing_alerts=seed.firing_alerts + 1,
         left_out=seed.left_out + 1,
         first_ms=seed.first_ms,

@@ -78,8 +78,7 @@ OPEN: dict[str, Any] = {
         "origin": "",
         "folded": 7,
         "alerts": 0,
-        "repeats": 0,
-        "latestStartMs": 0,
+        "unlistedAlerts": 0,
         "firingAlerts": 0,
         "leftOut": 0,
         "countedSignals": {"resourceVersion": "4711"},
@@ -128,7 +127,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
             id="closed: all deadlines are taken away",
         ),
         pytest.param(
-            replace(SNAPSHOT, alerts=6, firing_alerts=2, left_out=9, repeats=1),
+            replace(SNAPSHOT, alerts=6, firing_alerts=2, left_out=9, unknown_alerts=1),
             RequestPhase.SETTLED,
             None,
             OPEN
@@ -137,7 +136,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                 "ratePerMinute": 0,
                 "deadlines": {"settle": None, "close": None, "expire": "2026-01-01T06:00:00Z"},
                 "continuation": OPEN["continuation"]
-                | {"alerts": 6, "firingAlerts": 2, "leftOut": 9, "repeats": 1},
+                | {"alerts": 6, "firingAlerts": 2, "leftOut": 9, "unlistedAlerts": 1},
                 "conditions": changed(
                     OPEN["conditions"],
                     condition("Settled", "True", "Quiet", "7 signals; the condition Exact says how exact"),
@@ -153,7 +152,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                         "AlertsLeftOut",
                         "a sender left 9 alerts out of a post: they are in no request; set its max_alerts to "
                         "0; "
-                        "up to 1 alert may count twice: Redis had lost which ones were counted",
+                        "up to 1 alert may count twice: Redis lost which ones were counted",
                     ),
                 ),
             },
@@ -220,7 +219,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
             id="no resources",
         ),
         pytest.param(
-            replace(SNAPSHOT, origin="incarnation-0:5", alerts=6, repeats=2, folded=9, latest_start_ms=T0),
+            replace(SNAPSHOT, origin="incarnation-0:5", alerts=6, unknown_alerts=2, folded=9),
             RequestPhase.SETTLED,
             None,
             OPEN
@@ -229,7 +228,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                 "ratePerMinute": 0,
                 "deadlines": OPEN["deadlines"] | {"settle": None},
                 "continuation": OPEN["continuation"]
-                | {"origin": "incarnation-0:5", "folded": 9, "alerts": 6, "repeats": 2, "latestStartMs": T0},
+                | {"origin": "incarnation-0:5", "folded": 9, "alerts": 6, "unlistedAlerts": 2},
                 "conditions": changed(
                     OPEN["conditions"],
                     condition("Settled", "True", "Quiet", "7 signals; the condition Exact says how exact"),
@@ -237,27 +236,26 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                         "Exact",
                         "False",
                         "AlertsMayRepeat",
-                        "up to 2 alerts may count twice: Redis had lost which ones were counted",
+                        "up to 2 alerts may count twice: Redis lost which ones were counted",
                     ),
                 ),
             },
             id="alerts that may count twice",
         ),
         pytest.param(
-            replace(SNAPSHOT, alerts=5000, alerts_beyond=True),
+            replace(SNAPSHOT, alerts=5000, known_alerts=4096, alerts_beyond=904),
             RequestPhase.OPEN,
             None,
             OPEN
             | {
-                "continuation": OPEN["continuation"] | {"alerts": 5000},
+                "continuation": OPEN["continuation"] | {"alerts": 5000, "unlistedAlerts": 4000},
                 "conditions": changed(
                     OPEN["conditions"],
                     condition(
                         "Exact",
                         "False",
                         "AlertsEstimated",
-                        "5000 alerts, some of them estimated: no more than 4096 of a group are known one by "
-                        "one",
+                        "5000 alerts, 904 of them estimated: up to 4096 of a request are known one by one",
                     ),
                 ),
             },

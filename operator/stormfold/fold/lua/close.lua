@@ -9,8 +9,10 @@
   KEYS[5]  hll        HyperLogLog  sf:2:{p<n>}:hll:<group hash>
   KEYS[6]  instances  set   sf:2:{p<n>}:instances:<group hash>
   KEYS[7]  opening    string  sf:2:{p<n>}:opening:<group hash>
-  KEYS[8]  counted    hash  sf:2:{p<n>}:counted:<group hash>
-  KEYS[9]  beyond     HyperLogLog  sf:2:{p<n>}:beyond:<group hash>
+  KEYS[8]  events     hash  sf:2:{p<n>}:events:<group hash>
+  KEYS[9]  alerts     hash  sf:2:{p<n>}:alerts:<group hash>
+  KEYS[10]  before     hash  sf:2:{p<n>}:before:<group hash>
+  KEYS[11]  beyond     HyperLogLog  sf:2:{p<n>}:beyond:<group hash>
   ARGV[1]  group hash
   ARGV[2]  epoch to forget
   ARGV[3]  its incarnation
@@ -34,30 +36,26 @@
               O(fields), and O(signals known one by one) where some are discarded
 ]]
 local storm_key, due, resources, ids, hll = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local instances, opening, counted, beyond = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local instances, opening, events, alerts_key = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local before, beyond = KEYS[10], KEYS[11]
 local group_hash, epoch, incarnation, why = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local discarded = why ~= 'closed'
 local expected, known_written, told = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 -- @include server
 -- @include storm
+-- @include alert
+-- @include before
 
--- Marks the starts of alerts that are in this storm, and in no earlier one, or forgets them.
-local function discard_alerts(storm, forgotten)
-  if number(storm.alerts) == 0 then return end
-  local alerts = redis.call('HGETALL', counted)
+-- Marks the alerts that are in this storm, and in no earlier one.
+local function discard_alerts()
+  local alerts, room = redis.call('HGETALL', alerts_key), KNOWN_ALERTS - redis.call('HLEN', before)
   for i = 1, #alerts, 2 do
-    local head, starts = string.match(alerts[i + 1], '^(%a%d+)(,.+)$')
-    if head and string.sub(head, 2) == storm.opened_ms then
-      local known = ''
-      for start, fate in string.gmatch(starts, ',(-?%d+)([cd]?)') do
-        if fate == '' and not forgotten then fate = 'd' end
-        if fate ~= '' then known = known .. ',' .. start .. fate end
-      end
-      if known == '' then
-        redis.call('HDEL', counted, alerts[i])
-      else
-        redis.call('HSET', counted, alerts[i], head .. known)
-      end
+    local known = redis.call('HGET', before, alerts[i])
+    if not known and room > 0 or known and alert_of(known).start < alert_of(alerts[i + 1]).start then
+      local alert = alert_of(alerts[i + 1])
+      alert.fate = 'd'
+      redis.call('HSET', before, alerts[i], text_of(alert))
+      if not known then room = room - 1 end
     end
   end
 end
@@ -76,8 +74,6 @@ local function kept_of(storm)
     if value then kept[#kept + 1], kept[#kept + 2] = field, value end
   end
   keep('epoch', discarded and epoch - 1 or epoch)
-  keep('latest_start_ms', storm.latest_start_ms)
-  keep('lost_start_ms', storm.lost_start_ms)
   -- How far a stream was counted is the floor of the next storm; what is discarded leaves the floor that it
   -- had.
   local until_last = discarded and '_floor' or '_last'
@@ -102,21 +98,22 @@ if discarded then
   if number(storm.written) > known_written then return 'moved' end
   lost = not is_ours(storm)
   if lost then
-    redis.call('DEL', ids, counted)
-    storm.lost_start_ms, storm.discarded_by, storm.discarded_as = storm.latest_start_ms, nil, nil
+    redis.call('DEL', ids, events)
+    storm.discarded_by, storm.discarded_as = nil, nil
   else
-    discard_alerts(storm, why == 'forgotten')
+    if why == 'discarded' then discard_alerts() end
     discard_signals(storm)
     storm.discarded_by, storm.discarded_as = server, told
   end
 elseif storm.state ~= 'closing' then
   return 'moved'
 end
-redis.call('DEL', storm_key, resources, hll, instances, opening, beyond)
+if not discarded then join_before(alerts_key, before) end
+redis.call('DEL', storm_key, resources, hll, instances, opening, alerts_key)
 redis.call('HSET', storm_key, unpack(kept_of(storm)))
 redis.call('EXPIRE', storm_key, REMEMBER_SECONDS)
 -- The floor does not tell a Signal whose metadata were edited after it was counted, nor one that was
 -- discarded.
-for _, key in ipairs({ counted, ids }) do redis.call('EXPIRE', key, KNOW_SECONDS) end
+for _, key in ipairs({ events, before, beyond, ids }) do redis.call('EXPIRE', key, KNOW_SECONDS) end
 redis.call('ZREM', due, group_hash)
 return lost and 'lost' or 'closed'

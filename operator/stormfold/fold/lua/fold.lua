@@ -10,9 +10,11 @@
   KEYS[6]  hll         HyperLogLog  sf:2:{p<n>}:hll:<group hash>
   KEYS[7]  instances   set   sf:2:{p<n>}:instances:<group hash>; 2i + 1 for firing, 2i for resolved
   KEYS[8]  opening     string  sf:2:{p<n>}:opening:<group hash>
-  KEYS[9]  counted     hash  sf:2:{p<n>}:counted:<group hash>; alerts and Events, see keys.py
-  KEYS[10]  beyond      HyperLogLog  sf:2:{p<n>}:beyond:<group hash>; alerts that do not fit in there
-            KEYS[3] … KEYS[10] come once more for each further piece; several may be of one storm
+  KEYS[9]  events      hash  sf:2:{p<n>}:events:<group hash>; how often each Event has occurred
+  KEYS[10]  alerts     hash  sf:2:{p<n>}:alerts:<group hash>; the storm's alerts, see alert.lua
+  KEYS[11]  before     hash  sf:2:{p<n>}:before:<group hash>; those of the request before, and discarded ones
+  KEYS[12]  beyond     HyperLogLog  sf:2:{p<n>}:beyond:<group hash>; alerts for which those have no room
+            KEYS[3] … KEYS[12] come once more for each further piece; several may be of one storm
   ARGV[1]  now, Unix ms, the caller's clock
   ARGV[2]  beginning of the incarnation of the storms that open or are continued now; its end names the server
   ARGV[3]  how many pieces follow; for each of them:
@@ -21,25 +23,24 @@
            these three:
            * what a storm opens with, if none is known: the opening, and field and value of each of its terms
            * the seed, if there is one: epoch, folded, incarnation:folded of a closed request or '', how many
-             arguments follow for the storm, field and value …, how many for the resources, field and value …
+             arguments follow for the storm, how many for its resources, how many for its alerts; then these,
+             field and value …
            * the signals: how many m, and for each kind
              signals: lowest and highest resourceVersion, how many fire, highest severity 0…4, first and last
                seen ms; what its resources begin with, r, w and the rests of r resources, w numbers of signals
                about each, where w is r, or 0 if it is one each; i and i instances, each twice its number and
                1 more if it fires in the end; m times minus the
                resourceVersion and id, no id twice
-             alerts: a prefix for the list of resources, what the storm must be continued from ('' for
-               nothing) if the caller is to be sure of its alerts; m times start in ms, id, the sum of 1
-               firing, 2 surely not counted; how many its sender has left out, severity, seen ms, resource
-               or ''
+             alerts: a prefix for the list of resources; m times id, start in s, 1 if it fires, end in s (0
+               if it fires), how many alerts its sender has left out, severity, seen ms, resource or ''
              events: the prefix; m times resourceVersion, id, occurrences up to which it is counted,
                occurrences, severity, seen ms of the latest, ms between the first and that, resource or '',
                instance
 
   Returns     per piece {word, epoch, folded, open 0|1, next deadline in Unix ms or 0, folded that the request
               holds, incarnation or '', what was last told of a group that was discarded, ordinal of each
-              signal …}, of a sum that is all new only the first; ordinal 0: it was safe before; below 0: an
-              alert that may have been counted before; nil: it was discarded
+              signal …}, of a sum that is all new only the first; ordinal 0: it was durable before;
+              nil: it was discarded
               'counted'  the storm holds the signals
               'apart'    some of several Signals may be known: nothing was counted, send each as a piece of
                          its own
@@ -49,7 +50,7 @@
               'closing'  the storm is being closed: nothing was counted, try again
   Guarantees  atomic for all pieces; a Signal is counted once while its id is kept, and never if its
               resourceVersion is not above the checkpoint or the storm's floor; an alert and an Event once
-              while they are in `counted`; the work per signal does not grow with the storm
+              while they are known; the work per signal does not grow with the storm
 ]]
 local checkpoint_key, due_key = KEYS[1], KEYS[2]
 local now = ARGV[1] + 0
@@ -60,6 +61,7 @@ local looks = {} -- when to look at the storms that have grown: score and group 
 -- @include server
 local incarnation = ARGV[2] .. server
 -- @include storm
+-- @include alert
 -- @include signals
 -- @include counting
 
@@ -70,11 +72,13 @@ local function made_for_losses()
 end
 local function made_for_others()
   -- @include tally
-  -- @include alert
   -- @include alert_counts
   -- @include alerts
   -- @include events
-  return { alerts = read_alerts, events = read_events, count_alerts = count_alerts, remember = remember }
+  return {
+    alerts = { read = read_alerts, count = count_alerts, remember = remember_alerts },
+    events = { read = read_events, remember = remember_events },
+  }
 end
 
 local function reply_of(word, storm, due, ordinals)
@@ -116,7 +120,8 @@ local function storm_for(keys, at, kind, seed_at, has_seed)
     end
   end
   if storm then return storm end
-  redis.call('DEL', keys.resources, keys.ids, keys.hll, keys.instances, keys.counted, keys.beyond)
+  redis.call('DEL', keys.resources, keys.ids, keys.hll, keys.instances, keys.events, keys.alerts, keys.before)
+  redis.call('DEL', keys.beyond)
   return new_storm(keys.storm)
 end
 
@@ -135,34 +140,35 @@ local function fold_piece(keys, at)
     if apart then return reply_of('apart', storm, 0, {}) end
   else
     others = others or made_for_others()
-    tally, ordinals, known = others[kind](storm, first, keys.counted, keys.beyond)
+    tally, ordinals, known = others[kind].read(storm, first, keys)
   end
   local due = seeds > 0 and storm.state == 'open' and now or 0
   if tally then
     local terms_at, terms_to = 1, 0
     if storm.state == 'closed' then
       -- @include opening
-      terms_at, terms_to = open_next(storm, keys, opens_at, opens)
+      terms_at, terms_to = open_next(storm, keys, opens_at, opens, known or { here = {}, before = {} })
     end
     for a = terms_at, terms_to, 2 do storm[ARGV[a]] = ARGV[a + 1] end
     ordinals = ordinals or { folded_of(storm) + 1 }
-    if tally.alerts then others.count_alerts(storm, tally.alerts) end
+    if tally.alerts then others.alerts.count(storm, tally) end
     count(storm, tally, keys)
     for a = terms_at, terms_to, 2 do put(storm, ARGV[a], ARGV[a + 1]) end
     write_storm(storm)
     due = next_due(storm)
     looks[#looks + 1], looks[#looks + 2] = due, group_hash
   end
-  if known then others.remember(known, storm.state == 'closed', keys.counted) end
+  if known then others[kind].remember(known, storm, keys) end
   return reply_of('counted', storm, due, ordinals)
 end
 
 local replies, at = {}, 4
 for n = 1, ARGV[3] do
-  local k = 3 + (n - 1) * 8
+  local k = 3 + (n - 1) * 10
   local keys = {
     storm = KEYS[k], resources = KEYS[k + 1], ids = KEYS[k + 2], hll = KEYS[k + 3], instances = KEYS[k + 4],
-    opening = KEYS[k + 5], counted = KEYS[k + 6], beyond = KEYS[k + 7],
+    opening = KEYS[k + 5], events = KEYS[k + 6], alerts = KEYS[k + 7], before = KEYS[k + 8],
+    beyond = KEYS[k + 9],
   }
   replies[n] = fold_piece(keys, at)
   at = at + 9 + number(ARGV[at + 6]) + number(ARGV[at + 7]) + number(ARGV[at + 8])

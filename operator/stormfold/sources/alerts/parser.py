@@ -8,6 +8,7 @@ and so not looked at.
 
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -41,7 +42,7 @@ FUTURE_MS = 5 * 60 * 1000
 PIECE = 256
 """Alerts that are read at once: a few milliseconds."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
+SECOND = timedelta(seconds=1)
 SHOWN = 64
 """Characters of a wrong value that a message shows."""
 FOR_ALERTMANAGER = (
@@ -172,7 +173,12 @@ class AlertParser:
         whole = texts(sent, reading.known)
         if "alertname" not in whole:
             raise _AlertError("labels: must have an alertname")
-        ref = AlertRef(index, _milliseconds(alert.get("startsAt")), reading.left_out)
+        ref = AlertRef(
+            index,
+            _seconds(alert, "startsAt"),
+            0 if firing else _end(alert, reading.now_ms),
+            reading.left_out,
+        )
         fingerprint = text_of(alert.get("fingerprint")) or fingerprint_of(whole)
         written = cut(whole.get("severity", ""), MAX_VALUE)
         severity = _SEVERITIES.get(written) or _SEVERITIES.get(written.lower())
@@ -244,13 +250,21 @@ def _message(body: bytes | bytearray) -> Any:
         raise BodyError(Reason.INVALID_BODY, f"must be JSON in UTF-8: {exc}") from None
 
 
-def _milliseconds(text: Any) -> int:
+def _seconds(alert: dict[str, Any], field: str) -> int:
+    text = alert.get(field)
     if isinstance(text, str) and _TIME.fullmatch(text):
         try:
-            return (datetime.fromisoformat(text.upper()) - EPOCH) // MILLISECOND
+            return (datetime.fromisoformat(text.upper()) - EPOCH) // SECOND
         except ValueError:
             pass  # such as the 31st of February
-    raise _AlertError(f"startsAt: must be a time of RFC 3339, not {_shown(text)}")
+    raise _AlertError(f"{field}: must be a time of RFC 3339, not {_shown(text)}")
+
+
+def _end(alert: dict[str, Any], now_ms: int) -> int:
+    """When a resolved alert ended, in seconds; one that says no time that can be read ends now."""
+    with suppress(_AlertError):
+        return _seconds(alert, "endsAt")
+    return now_ms // 1000
 
 
 def _name(alert: Any) -> str:

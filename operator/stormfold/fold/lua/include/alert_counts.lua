@@ -1,80 +1,83 @@
 -- What is counted of the alerts of a piece that say something new.
 
--- How many of the alerts that are not known one by one are new, by a HyperLogLog, is spread over them from
--- the first on.
-local function weigh(new, beyond_key)
-  local beyond, ids = {}, {}
-  for _, found in ipairs(new) do
-    if found.what == 'beyond' then
-      beyond[#beyond + 1], ids[#ids + 1] = found, found.report.id .. ',' .. found.report.start
+-- How many of these were not known, by the HyperLogLog of alerts beyond those that are known one by one.
+local function grown(members, key)
+  if #members == 0 then return 0 end
+  local before = redis.call('PFCOUNT', key)
+  redis.call('PFADD', key, unpack(members))
+  return redis.call('PFCOUNT', key) - before
+end
+
+-- Of alerts beyond those that are known one by one, the first of each kind are new, as many as the estimate
+-- says; the others say nothing new.
+local function weigh_beyond(beyond, key)
+  local begun, ended = {}, {}
+  for _, found in ipairs(beyond) do
+    local of, report = found.report.fires and begun or ended, found.report
+    of[#of + 1] = (report.fires and 'f' or 'r') .. report.id .. ',' .. report.start
+  end
+  local begins, ends = grown(begun, key), grown(ended, key)
+  for _, found in ipairs(beyond) do
+    if found.report.fires then
+      found.weight, found.nothing, begins = 1, begins <= 0, begins - 1
     else
-      found.weight = found.weight or (found.what == 'resolution' and 0 or 1)
+      found.weight, found.nothing, ends = 0, ends <= 0, ends - 1
     end
   end
-  if #beyond == 0 then return end
-  local before = redis.call('PFCOUNT', beyond_key)
-  redis.call('PFADD', beyond_key, unpack(ids))
-  local more = redis.call('PFCOUNT', beyond_key) - before
-  for n, found in ipairs(beyond) do found.weight = n <= more and 1 or 0 end
 end
 
--- The ordinals of the alerts: `place` says which of the new ones counts each, or what else became of it.
-local function tally_alerts(new, places, folded, prefix)
-  local tally, at = new_tally(prefix), {}
-  tally.alerts = new
-  for n, found in ipairs(new) do
-    local report = found.report
-    local seen = tonumber(report.seen)
-    local fires = report.fires or found.what == 'left-out'
-    tally_one(tally, found.weight, fires, report.severity, seen, seen, report.resource)
-    if found.weight == 0 then tally.changes = tally.changes + 1 end
-    at[n] = folded + tally.signals + tally.changes
-    if found.maybe then at[n] = -at[n] end
-  end
-  local ordinals = {}
-  for i, place in ipairs(places) do
-    ordinals[i] = place.fate
-    if place.new then ordinals[i] = place.new == 0 and folded or at[place.new] end
-    if place.again then ordinals[i] = -math.abs(ordinals[i]) end
-  end
-  return tally, ordinals
-end
-
--- The alerts that fire and that are resolved, by the latest start of each.
-local function count_alert(storm, found)
-  local weight, fires, what = found.weight, found.report.fires, found.what
-  if found.left_out then put(storm, 'left_out', found.left_out) end
-  if what == 'left-out' then return end
-  -- One of the alerts that fired unnamed does no more, or is known by now.
-  local function named()
-    if number(storm.estimated_firing_alerts) > 0 then
-      add(storm, 'estimated_firing', -1)
-      add(storm, 'estimated_firing_alerts', -1)
+-- What to count, and the ordinals: of a repeat, it is what the storm has counted by then.
+local function tally_alerts(storm, reports, prefix)
+  local tally, ordinals = new_tally(prefix), {}
+  local folded = storm.state == 'open' and folded_of(storm) or 0
+  tally.alerts = {}
+  for i, report in ipairs(reports) do
+    local found = report.found
+    if found and not found.nothing then
+      tally.alerts[#tally.alerts + 1] = found
+      tally_one(tally, found.weight, report.fires, report.severity, report.said, report.said, report.resource)
+      if found.weight == 0 then tally.changes = tally.changes + 1 end
     end
+    ordinals[i] = report.fate
+    if report.fate == nil then ordinals[i] = folded + tally.signals + tally.changes end
   end
-  if what ~= 'resolution' then
-    add(storm, 'alerts', weight)
-    put(storm, 'latest_start_ms', math.max(number(storm.latest_start_ms), tonumber(found.report.start)))
-  end
-  if found.maybe then
-    add(storm, 'alerts_repeated', weight)
-    named()
-  end
-  if what == 'beyond' then
-    put(storm, 'alerts_estimated', 1)
-    if fires then
-      add(storm, 'estimated_firing', weight)
-      add(storm, 'estimated_firing_alerts', weight)
+  return #tally.alerts > 0 and tally or nil, ordinals
+end
+
+local function count_alerts(storm, tally)
+  local firing, resolved, begun, begun_beyond, ended_beyond = 0, 0, 0, 0, 0
+  for _, found in ipairs(tally.alerts) do
+    if not found.beyond then
+      firing, resolved, begun = firing + found.firing, resolved + found.resolved, begun + found.weight
+    elseif found.report.fires then
+      begun_beyond = begun_beyond + 1
     else
-      named()
-      add(storm, 'estimated_resolved', 1)
+      ended_beyond = ended_beyond + 1
     end
-  elseif what ~= 'older' then
-    if found.before then add(storm, found.before == 'f' and 'alerts_firing' or 'alerts_resolved', -1) end
-    add(storm, what == 'instance' and fires and 'alerts_firing' or 'alerts_resolved', 1)
   end
+  add(storm, 'alerts', tally.signals)
+  add(storm, 'alerts_firing', firing)
+  add(storm, 'alerts_resolved', math.max(resolved, -number(storm.alerts_resolved)))
+  if tally.left_out then put(storm, 'left_out', tally.left_out) end
+  add(storm, 'alerts_beyond', begun_beyond)
+  -- One that begins may be one of those of which nobody knows any more which they were.
+  if number(storm.alerts_unknown) == 0 then begun = 0 end
+  local unnamed = number(storm.estimated_firing_alerts)
+  local more = math.max(begun_beyond - ended_beyond - begun, -unnamed)
+  add(storm, 'estimated_firing_alerts', more)
+  add(storm, 'estimated_firing', more)
+  add(storm, 'estimated_resolved', ended_beyond)
+  put(storm, 'alerts_last', folded_of(storm) + tally.signals + tally.changes)
 end
 
-local function count_alerts(storm, all)
-  for _, found in ipairs(all) do count_alert(storm, found) end
+-- What is known of alerts outlives the storm, so that a repeat opens no further one.
+local function remember_alerts(changed, storm, keys)
+  if #changed.here > 0 then redis.call('HSET', keys.alerts, unpack(changed.here)) end
+  if #changed.before > 0 then redis.call('HSET', keys.before, unpack(changed.before)) end
+  redis.call('EXPIRE', keys.before, KNOW_SECONDS)
+  if storm.state == 'open' then
+    redis.call('PERSIST', keys.beyond)
+  else
+    redis.call('EXPIRE', keys.beyond, KNOW_SECONDS)
+  end
 end

@@ -1,63 +1,97 @@
--- Alerts come one by one: seven arguments each, as the header says. What is found of one is a table, see
--- `judge`.
+-- Alerts come one by one: eight arguments each, as the header says. The hash `alerts` has those of the storm,
+-- and `before` those of the group's request before it, and what was discarded.
 
--- What a report is of an alert that may be known, and what became of a start that is; nothing new is nil.
-local function judge(storm, known, report, opening, basis)
-  -- What the caller is sure of holds for one request: another replica may have continued the storm from a
-  -- later one.
-  local sure = report.said >= 2 and basis == (storm.state == 'open' and storm.origin or '')
-  local maybe = not sure and tonumber(report.start) <= number(storm.lost_start_ms)
-  local fires, text = report.fires, known.values[report.id]
-  local fate = text and fate_of_latest(text, report.start, fires, opening)
-  if fate then return nil, fate end
-  if not takes(known, report.id) then return { what = 'beyond', maybe = maybe } end
-  local alert = alert_of(text)
-  local what, before = note_report(alert, tonumber(report.start), fires, opening)
-  if alert.changed then know(known, report.id, text_of(alert)) end
-  if not what then return nil, before end
-  return { what = what, before = before, maybe = maybe and what ~= 'resolution' }
+-- What is known of an alert with this id, and whether that is in the storm.
+local function known_alert(known, id)
+  local text = known.here[id]
+  if text then return alert_of(text), true end
+  text = known.before[id]
+  return text and alert_of(text) or nil, false
 end
 
--- That a sender has left more alerts out of a post than the storm knows of is news, be its alerts known or
--- not; what was found of one of them says it, or `fate` says that the storm has counted it.
-local function with_left_out(storm, known, report, found, fate)
-  if report.left_out == 0 or (not found and fate ~= HERE) then return found end
-  local before = known.left_out or number(storm.state == 'open' and storm.left_out)
-  if report.left_out <= before then return found end
-  known.left_out = report.left_out
-  found = found or { what = 'left-out', weight = 0 }
-  found.left_out = report.left_out
+local function known_alerts(ids, keys)
+  local known = { here = {}, before = {}, changed = { here = {}, before = {} } }
+  known.room = KNOWN_ALERTS - redis.call('HLEN', keys.alerts)
+  known.before_is_full = redis.call('HLEN', keys.before) >= KNOWN_ALERTS
+  for i, text in ipairs(redis.call('HMGET', keys.alerts, unpack(ids))) do known.here[ids[i]] = text end
+  for i, text in ipairs(redis.call('HMGET', keys.before, unpack(ids))) do known.before[ids[i]] = text end
+  return known
+end
+
+-- Notes what is known of an alert from now on, in the storm or in `before`.
+local function know(known, place, id, alert)
+  local text, changed = text_of(alert), known.changed[place]
+  known[place][id], changed[#changed + 1], changed[#changed + 2] = text, id, text
+end
+
+-- What a report says of an alert that is not in the storm. It is in an earlier request, which gives the fate
+-- 0, or was discarded, which gives false. One that fires on from before is one of those that fire here, and
+-- counts no more.
+local function judge_earlier(storm, known, report, alert)
+  know(known, 'before', report.id, alert)
+  if alert.fate == 'd' then return nil, false end
+  if not alert.fires or storm.state ~= 'open' or known.room <= 0 then return nil, 0 end
+  known.room = known.room - 1
+  know(known, 'here', report.id, alert)
+  return { weight = 0, firing = 1, resolved = 0 }, 0
+end
+
+-- What a report says anew: `weight` is how often it counts, `firing` and `resolved` are how many more alerts
+-- fire and are resolved. Nothing if it changes nothing; then comes its fate, if the storm does not count it.
+local function judge(storm, known, report)
+  local alert, here = known_alert(known, report.id)
+  local fired = nil
+  if here then fired = alert.fires end
+  local begins = not alert or take_in(alert, report)
+  if alert and not here and not begins then return judge_earlier(storm, known, report, alert) end
+  if not here then
+    local is_full = known.room <= 0 or (storm.state ~= 'open' and known.before_is_full and not alert)
+    if is_full then return { beyond = true } end
+    known.room = known.room - 1
+    alert = alert or { fires = report.fires, start = report.start, said = report.said }
+  end
+  if alert.fate == 'c' and alert.fires == fired and not begins then return nil end
+  if alert.fate == 'c' then fired = nil end
+  alert.fate = ''
+  know(known, 'here', report.id, alert)
+  if not begins and alert.fires == fired then return nil end
+  local found = { weight = begins and 1 or 0, firing = 0, resolved = 0 }
+  if alert.fires then found.firing = 1 else found.resolved = 1 end
+  if fired == true then found.firing = found.firing - 1 end
+  if fired == false then found.resolved = found.resolved - 1 end
   return found
+end
+
+-- That a sender has left more alerts out of a post than the storm knows of is news.
+local function note_left_out(storm, known, report)
+  local before = known.left_out or number(storm.state == 'open' and storm.left_out)
+  if report.left_out <= before or report.fate ~= nil then return end
+  known.left_out = report.left_out
+  report.found = report.found or { weight = 0, firing = 0, resolved = 0 }
 end
 
 -- Reads m alerts. Gives a tally, or nothing if none says anything new; the ordinals; and what is known one by
 -- one.
-local function read_alerts(storm, first, counted_key, beyond_key)
-  local m, prefix, basis, ids = tonumber(ARGV[first]), ARGV[first + 1], ARGV[first + 2], {}
-  for i = 1, m do ids[i] = ARGV[first + 7 * i - 3] end
-  local known = known_of(ids, counted_key)
-  local opening, folded = now, 0
-  if storm.state == 'open' then opening, folded = number(storm.opened_ms), folded_of(storm) end
-  local new, places = {}, {}
-  for a = first + 3, first + 7 * m - 4, 7 do
-    local said = tonumber(ARGV[a + 2])
-    local report = {
-      start = ARGV[a], id = ARGV[a + 1], said = said, fires = said % 2 == 1, left_out = tonumber(ARGV[a + 3]),
-      severity = ARGV[a + 4], seen = ARGV[a + 5], resource = ARGV[a + 6],
+local function read_alerts(storm, first, keys)
+  local m, ids, reports, beyond = number(ARGV[first]), {}, {}, {}
+  for i = 1, m do
+    local id, start, fires, ended = unpack(ARGV, first + 8 * i - 6, first + 8 * i - 3)
+    local left_out, severity, said, resource = unpack(ARGV, first + 8 * i - 2, first + 8 * i + 1)
+    ids[i] = id
+    reports[i] = {
+      id = id, start = number(start), fires = fires == '1', ended = number(ended), said = number(said),
+      left_out = number(left_out), severity = severity, resource = resource,
     }
-    local found, fate = judge(storm, known, report, opening, basis)
-    found = with_left_out(storm, known, report, found, fate)
-    if found then
-      found.report, new[#new + 1] = report, found
-      -- Of the alert whose end is counted now, the beginning was counted before.
-      places[#places + 1] = { new = #new, again = found.what == 'resolution' or found.what == 'left-out' }
-    elseif fate == DISCARDED or fate == BEFORE then
-      places[#places + 1] = { fate = fate == BEFORE and 0 }
-    else
-      places[#places + 1] = { new = #new, again = true }
-    end
   end
-  weigh(new, beyond_key)
-  local tally, ordinals = tally_alerts(new, places, folded, prefix)
-  return #new > 0 and tally or nil, ordinals, known
+  local known = known_alerts(ids, keys)
+  for _, report in ipairs(reports) do
+    report.found, report.fate = judge(storm, known, report)
+    note_left_out(storm, known, report)
+    if report.found then report.found.report = report end
+    if report.found and report.found.beyond then beyond[#beyond + 1] = report.found end
+  end
+  weigh_beyond(beyond, keys.beyond)
+  local tally, ordinals = tally_alerts(storm, reports, ARGV[first + 1])
+  if tally then tally.left_out = known.left_out end
+  return tally, ordinals, known.changed
 end

@@ -1,9 +1,34 @@
+-- The alerts of the request before stay known. Those that still fire are among those that fire here, and
+-- count no more. `changed` are those that were reported just now: what is `here` begins anew.
+local function carry_alerts(storm, keys, changed)
+  local here, word, flat = {}, {}, redis.call('HGETALL', keys.before)
+  local carried, firing = {}, 0
+  for i = 1, #changed.here, 2 do here[changed.here[i]] = true end
+  for i = 1, #changed.before, 2 do word[changed.before[i]] = changed.before[i + 1] end
+  for i = 1, #flat, 2 do
+    local id = flat[i]
+    local alert = alert_of(word[id] or flat[i + 1])
+    local is_recent = alert.said > now - RESOLVED_MS and #carried < LISTED_ALERTS
+    local known = alert.fires and firing < KNOWN_ALERTS / 2 or is_recent
+    if known and alert.fate ~= 'd' and not here[id] then
+      alert.fate = alert.fires and '' or 'c'
+      if alert.fires then firing = firing + 1 end
+      carried[#carried + 1], carried[#carried + 2] = id, text_of(alert)
+    end
+  end
+  for i = 1, #carried, 2000 do
+    redis.call('HSET', keys.alerts, unpack(carried, i, math.min(i + 1999, #carried)))
+  end
+  if #carried > 0 then put(storm, 'alerts_last', 1) end
+  if firing > 0 then put(storm, 'alerts_firing', firing) end
+end
+
 -- Opens the next storm of a group; `first` is the place of what it opens with, `n` how many arguments that
 -- are.
-local function open_next(storm, keys, first, n)
+local function open_next(storm, keys, first, n, changed)
   if storm.epoch then -- it had one, of which some is left
-    redis.call('DEL', keys.resources, keys.hll, keys.instances, keys.beyond)
-    for _, key in ipairs({ keys.storm, keys.counted, keys.ids }) do redis.call('PERSIST', key) end
+    redis.call('DEL', keys.resources, keys.hll, keys.instances, keys.alerts)
+    for _, key in ipairs({ keys.storm, keys.events, keys.ids }) do redis.call('PERSIST', key) end
   end
   put(storm, 'epoch', number(storm.epoch) + 1)
   put(storm, 'state', 'open')
@@ -13,6 +38,7 @@ local function open_next(storm, keys, first, n)
   if storm.signals_floor then put(storm, 'signals_last', storm.signals_floor) end
   if storm.events_floor then put(storm, 'events_last', storm.events_floor) end
   redis.call('SET', keys.opening, ARGV[first])
+  carry_alerts(storm, keys, changed)
   -- Where the terms are. They are written last, since a hash is looked through in order.
   return first + 1, first + n - 1
 end

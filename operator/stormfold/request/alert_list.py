@@ -1,0 +1,43 @@
+"""The list of alerts that a request holds: who they are, since when, and whether they fire.
+
+Ten bytes each, in base64: 48 bits of the digest, 31 bits with the seconds of the start since 2020, and
+whether it fires. A start before 2020 or after 2088 is written as the nearest that there is.
+"""
+
+import struct
+from binascii import Error, a2b_base64, b2a_base64
+from collections.abc import Sequence
+
+from stormfold.model.limits import LISTED_ALERTS
+from stormfold.model.storm import TrackedAlert
+
+FIRST_START_S = 1_577_836_800
+"""The beginning of 2020."""
+_LATEST = 2**31 - 1
+_PACKED = struct.Struct(">6sI")
+
+
+def encoded(alerts: Sequence[TrackedAlert]) -> str:
+    """The list; of more than `LISTED_ALERTS` those that fire, and those that began last."""
+    listed = sorted(alerts, key=lambda alert: (not alert.firing, -alert.starts_s, alert.id))[:LISTED_ALERTS]
+    return b2a_base64(b"".join(sorted(map(_packed, listed))), newline=False).decode()
+
+
+def decoded(text: str) -> tuple[TrackedAlert, ...] | None:
+    """The alerts of a list; None if it is none that `encoded` has made."""
+    try:
+        packed = a2b_base64(text, strict_mode=True)
+    except (Error, ValueError):
+        return None
+    if len(packed) % _PACKED.size or len(packed) > LISTED_ALERTS * _PACKED.size:
+        return None
+    alerts = tuple(
+        TrackedAlert(b2a_base64(digest, newline=False).decode(), FIRST_START_S + (mark >> 1), bool(mark & 1))
+        for digest, mark in _PACKED.iter_unpack(packed)
+    )
+    return alerts if len({alert.id for alert in alerts}) == len(alerts) else None
+
+
+def _packed(alert: TrackedAlert) -> bytes:
+    start = min(max(alert.starts_s - FIRST_START_S, 0), _LATEST)
+    return _PACKED.pack(a2b_base64(alert.id), start << 1 | alert.firing)
