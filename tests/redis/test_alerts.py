@@ -132,6 +132,16 @@ async def test_alert_that_is_first_heard_of_at_its_end_counts_as_resolved(group:
     assert await see(group, alert("a"), resolved("b")) == [(1, 1, 0, 1), (2, 1, 1, 2)]
 
 
+async def test_alert_that_is_first_heard_of_at_its_end_and_fires_again_makes_a_request(group: Group) -> None:
+    """Its end was for want of news: without a signal that said Firing, the group would be discarded."""
+    await see(group, resolved("a"), alert("a"))
+    storm = await group.look(at=1)
+    assert (counts(storm), storm.firing_signals) == ((1, 1, 0, 2), 1)
+    await see(group, resolved("a"), alert("a"))
+    storm = await group.look(at=1)
+    assert (counts(storm), storm.firing_signals) == ((1, 1, 0, 4), 1)
+
+
 async def test_alert_that_began_before_1970_counts_once(group: Group) -> None:
     ancient = -T0 // 1000 - 5
     assert await see(group, *[alert("a", ancient)] * 2, resolved("a", ancient)) == [

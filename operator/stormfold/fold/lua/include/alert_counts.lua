@@ -37,6 +37,9 @@ local function tally_alerts(storm, reports, prefix)
       tally.alerts[#tally.alerts + 1] = found
       tally_one(tally, found.weight, report.fires, report.severity, report.said, report.said, report.resource)
       if found.weight == 0 then tally.changes = tally.changes + 1 end
+      -- One that was first heard of at its end says Firing now: without such a word no request is made.
+      local fires_again = found.weight == 0 and found.resolved == -1
+      if fires_again and number(storm.firing_signals) + tally.firing == 0 then tally.firing = 1 end
     end
     ordinals[i] = report.fate
     if report.fate == nil then ordinals[i] = folded + tally.signals + tally.changes end
