@@ -401,6 +401,28 @@ async def test_what_another_server_had_discarded_counts_again(group: Group) -> N
     assert (answer.ordinals, answer.discarded) == ([1, 2, 0], frozenset())
 
 
+@pytest.mark.parametrize("forget", [False, True])
+async def test_end_that_was_told_to_a_discarded_storm_is_known_to_the_next(group: Group, forget: bool) -> None:
+    await group.fold(alert("a"))
+    await group.freeze_and_close(at=10)
+    await group.fold(alert("b", 20), at=20)
+    await group.fold(resolved("a", seen_ms=T0 + 30), at=30)
+    assert await group.discard(await group.look(at=40), forget_alerts=forget) is CloseWord.CLOSED
+    await group.fold(alert("c", 50), at=50)
+    assert (await group.look(at=50)).firing_alerts == 1
+
+
+async def test_what_another_server_had_discarded_before_what_is_lost_counts_again(group: Group) -> None:
+    await group.fold(alert("a"))
+    await group.discard(await group.look(at=10))
+    await group.fold(alert("b", 20), at=20)
+    for field in ("incarnation", "discarded_by"):
+        await group.note_another_server(field)
+    assert await group.discard(await group.look(at=30)) is CloseWord.LOST
+    answer = await group.fold(alert("a"), at=40)
+    assert (answer.ordinals, answer.discarded) == ([1], frozenset())
+
+
 # --- more than are known one by one
 
 

@@ -46,13 +46,17 @@ local expected, known_written, told = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV
 -- @include alert
 -- @include before
 
--- Marks the alerts that are in this storm, and in no earlier one.
-local function discard_alerts()
+-- Marks the alerts that are in this storm, and in no earlier one, unless they are forgotten. What an earlier
+-- one has goes on by the last word that was told here.
+local function discard_alerts(forget)
   local alerts, room = redis.call('HGETALL', alerts_key), KNOWN_ALERTS - redis.call('HLEN', before)
   for i = 1, #alerts, 2 do
-    local known = redis.call('HGET', before, alerts[i])
-    if not known and room > 0 or known and alert_of(known).start < alert_of(alerts[i + 1]).start then
-      local alert = alert_of(alerts[i + 1])
+    local alert, text = alert_of(alerts[i + 1]), redis.call('HGET', before, alerts[i])
+    local known = text and alert_of(text)
+    if known and known.start >= alert.start then
+      alert.fate = known.fate
+      redis.call('HSET', before, alerts[i], text_of(alert))
+    elseif not forget and (known or room > 0) then
       alert.fate = 'd'
       redis.call('HSET', before, alerts[i], text_of(alert))
       if not known then room = room - 1 end
@@ -99,9 +103,8 @@ if discarded then
   lost = not is_ours(storm)
   if lost then
     redis.call('DEL', ids, events)
-    storm.discarded_by, storm.discarded_as = nil, nil
   else
-    if why == 'discarded' then discard_alerts() end
+    discard_alerts(why == 'forgotten')
     discard_signals(storm)
     storm.discarded_by, storm.discarded_as = server, told
   end
