@@ -323,6 +323,15 @@ async def test_discarded_alert_stays_so_through_further_storms(group: Group, not
     assert (answer.open, answer.ordinals, answer.discarded) == (False, [0, 0], {0})
 
 
+async def test_a_thousand_that_had_resolved_lately_are_known_to_the_next_request(group: Group) -> None:
+    for first in range(0, 1000, 200):
+        for report in (alert, resolved):
+            await group.fold(*(report(f"alert-{number}") for number in range(first, first + 200)))
+    await group.freeze_and_close(at=10)
+    await group.fold(signal(5), at=20)
+    assert len((await group.look(at=20)).tracked_alerts or ()) == 1000
+
+
 async def test_alert_of_an_old_storm_is_known_as_long_as_there_is_room(group: Group) -> None:
     await group.fold(*(alert(f"old-{number}", seen_ms=T0 - 9_000_000) for number in range(200)))
     await group.fold(*(resolved(f"old-{number}", seen_ms=T0 - 9_000_000) for number in range(200)))

@@ -8,7 +8,7 @@ local function carry_alerts(storm, keys, changed)
   for i = 1, #flat, 2 do
     local id = flat[i]
     local alert = alert_of(word[id] or flat[i + 1])
-    local is_recent = alert.said > now - RESOLVED_MS and #carried < LISTED_ALERTS
+    local is_recent = alert.said > now - RESOLVED_MS and #carried < 2 * LISTED_ALERTS
     local known = alert.fires and firing < KNOWN_ALERTS / 2 or is_recent
     if known and alert.fate ~= 'd' and not here[id] then
       alert.fate = alert.fires and '' or 'c'
