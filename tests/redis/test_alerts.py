@@ -682,6 +682,24 @@ async def test_closed_request_that_holds_more_leaves_its_own_alerts_known(group:
     assert (answer.epoch, answer.ordinals) == (2, [0, 1])
 
 
+async def test_closed_request_leaves_alerts_beyond_those_that_are_known_counted(group: Group) -> None:
+    names = [f"alert-{number}" for number in range(4400)]
+    for first in range(0, 4400, 200):
+        await group.fold(*(alert(name) for name in names[first : first + 200]))
+    _, frozen = await group.freeze(await group.look(at=0), at=10)
+    assert frozen is not None
+    closed = Seed(epoch=1, closed=True, incarnation=frozen.incarnation, folded=frozen.folded)
+    for first in range(0, 4400, 200):
+        answer = await group.fold(*(alert(n) for n in names[first : first + 200]), at=20, seed=closed)
+        assert (answer.open, set(answer.ordinals)) == (False, {0})
+
+
+async def test_what_a_closed_request_leaves_after_the_loss_expires(group: Group, redis: Valkey) -> None:
+    await group.fold(alert("a"), at=1000, seed=replace(WITH_ALERTS, closed=True))
+    for key in keys.of_group(group.partition, GROUP_HASH):
+        assert redis.command("EXISTS", key) == 0 or int(str(redis.command("TTL", key))) > 0, key
+
+
 async def test_other_incarnation_than_the_one_known_is_lost(group: Group) -> None:
     first = await group.fold(alert("a"))
     assert (await group.fold(alert("b"), known=(1, 1), incarnation=first.incarnation)).word == "counted"

@@ -21,13 +21,13 @@ local function void_discards(storm, keys)
 end
 
 local function forget_all(keys)
-  redis.call('DEL', keys.storm, keys.resources, keys.hll, keys.instances, keys.alerts, keys.beyond)
+  redis.call('DEL', keys.storm, keys.resources, keys.hll, keys.instances, keys.alerts)
 end
 
 -- Forgets a storm of another server that has no request: whoever counted into it does so again.
 local function drop(before, group_hash, keys)
   forget_all(keys)
-  redis.call('DEL', keys.ids, keys.events)
+  redis.call('DEL', keys.ids, keys.events, keys.beyond)
   redis.call('ZREM', due_key, group_hash)
   local storm = new_storm(keys.storm)
   put(storm, 'state', 'closed')
@@ -36,6 +36,7 @@ local function drop(before, group_hash, keys)
     if before[field] then put(storm, field, before[field]) end
   end
   write_storm(storm)
+  redis.call('EXPIRE', keys.storm, REMEMBER_SECONDS)
   return storm
 end
 
@@ -53,10 +54,13 @@ local function continue(before, group_hash, first, opening, keys)
   local alerts_to = alerts_at + number(ARGV[first + 5]) - 1
   local was = before and (before.incarnation or '') .. ':' .. folded_of(before)
   local is_all = closed_with == was
-  if is_all then join_before(keys.alerts, keys.before) end
+  if is_all then
+    join_before(keys.alerts, keys.before)
+  else
+    redis.call('DEL', keys.beyond)
+  end
   forget_all(keys)
   redis.call('ZREMRANGEBYSCORE', keys.ids, '-inf', 0)
-  redis.call('SET', keys.opening, opening)
   write_pairs(keys.storm, fields_at, resources_at - 1)
   write_pairs(keys.resources, resources_at, alerts_at - 1)
   local storm = new_storm(keys.storm)
@@ -66,6 +70,7 @@ local function continue(before, group_hash, first, opening, keys)
   end
   if storm.state == 'open' then
     put(storm, 'incarnation', incarnation)
+    redis.call('SET', keys.opening, opening)
     redis.call('ZADD', due_key, now, group_hash)
     write_pairs(keys.alerts, alerts_at, alerts_to)
   elseif not is_all then
@@ -73,6 +78,11 @@ local function continue(before, group_hash, first, opening, keys)
     write_pairs(keys.before, alerts_at, alerts_to)
   end
   redis.call('EXPIRE', keys.before, KNOW_SECONDS)
+  if storm.state == 'closed' then
+    redis.call('DEL', keys.opening)
+    redis.call('EXPIRE', keys.storm, REMEMBER_SECONDS)
+    redis.call('EXPIRE', keys.beyond, KNOW_SECONDS)
+  end
   if storm.state == 'closed' and is_all then
     redis.call('EXPIRE', keys.events, KNOW_SECONDS)
   else
