@@ -307,6 +307,27 @@ async def test_alert_that_had_resolved_lately_is_known_two_storms_later_also_aft
     assert counts(await group.look(at=500)) == (1, 2, 0, 1)
 
 
+async def test_alert_that_had_resolved_two_storms_ago_fires_and_resolves_again(group: Group) -> None:
+    await group.fold(alert("a"), resolved("a"))
+    await group.freeze_and_close(at=10)
+    await group.fold(signal(5), at=20)
+    await group.freeze_and_close(at=30)
+    await group.fold(signal(6), at=700_000)
+    await group.fold(alert("a", seen_ms=T0 + 700_010), at=700_010)
+    assert (await group.look(at=700_010)).firing_alerts == 1
+    await group.fold(resolved("a", seen_ms=T0 + 700_020), at=700_020)
+    assert (await group.look(at=700_020)).firing_alerts == 0
+
+
+async def test_repeated_end_of_an_alert_of_the_request_before_is_a_word_too(group: Group) -> None:
+    await group.fold(alert("a"), resolved("a"))
+    await group.freeze_and_close(at=10)
+    await group.fold(signal(5), at=20)
+    await group.fold(resolved("a", seen_ms=T0 + 100), at=100)
+    await group.fold(alert("a", seen_ms=T0 + 50), at=100)
+    assert (await group.look(at=100)).firing_alerts == 0
+
+
 @pytest.mark.parametrize("noted", [True, False], ids=["closing noted", "only the request is closed"])
 async def test_discarded_alert_stays_so_through_further_storms(group: Group, noted: bool) -> None:
     await group.fold(alert("a"))
@@ -485,6 +506,26 @@ async def test_each_storm_knows_as_many_alerts_as_the_first(group: Group) -> Non
     # It knows some of those before, too. Its first are estimated, since as many of the storm before were.
     assert (storm.epoch, storm.known_alerts) == (2, 4096)
     assert storm.total == storm.alerts == pytest.approx(4200, abs=40)
+
+
+async def test_many_small_storms_of_a_group_leave_the_next_one_exact(group: Group) -> None:
+    for number in range(42):
+        for report in (alert, resolved):
+            await group.fold(*(report(f"{number}-{n}", number) for n in range(100)), at=10 * number)
+        await group.freeze_and_close(at=10 * number + 5)
+    await group.fold(alert("new", 50), at=500)
+    storm = await group.look(at=500)
+    assert (storm.alerts, storm.alerts_beyond, storm.approximate) == (1, 0, False)
+
+
+async def test_end_of_an_alert_beyond_those_that_are_known_opens_no_further_storm(group: Group) -> None:
+    names = [f"alert-{number}" for number in range(4400)]
+    for report, at in ((alert, 0), (resolved, 20)):
+        for first in range(0, 4400, 200):
+            answer = await group.fold(*(report(name) for name in names[first : first + 200]), at=at)
+        if report is alert:
+            await group.freeze_and_close(at=10)
+    assert not answer.open
 
 
 # --- alerts that fire

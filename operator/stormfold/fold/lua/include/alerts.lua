@@ -12,7 +12,8 @@ end
 local function known_alerts(ids, keys)
   local known = { here = {}, before = {}, changed = { here = {}, before = {} } }
   known.room = KNOWN_ALERTS - redis.call('HLEN', keys.alerts)
-  known.before_is_full = redis.call('HLEN', keys.before) >= KNOWN_ALERTS
+  local beyond = redis.call('EXISTS', keys.beyond) == 1 -- else a new one is no repeat of such
+  known.before_is_full = beyond and redis.call('HLEN', keys.before) >= KNOWN_ALERTS
   for i, text in ipairs(redis.call('HMGET', keys.alerts, unpack(ids))) do known.here[ids[i]] = text end
   for i, text in ipairs(redis.call('HMGET', keys.before, unpack(ids))) do known.before[ids[i]] = text end
   return known
@@ -28,6 +29,7 @@ end
 -- 0, or was discarded, which gives false. One that fires on from before is one of those that fire here, and
 -- counts no more.
 local function judge_earlier(storm, known, report, alert)
+  if alert.fate == 'c' then alert.fate = '' end
   know(known, 'before', report.id, alert)
   if alert.fate == 'd' then return nil, false end
   if not alert.fires or storm.state ~= 'open' or known.room <= 0 then return nil, 0 end
@@ -46,15 +48,16 @@ local function judge(storm, known, report)
   if alert and not here and not begins then return judge_earlier(storm, known, report, alert) end
   if not here then
     local is_full = known.room <= 0 or (storm.state ~= 'open' and known.before_is_full and not alert)
+    if is_full and storm.state ~= 'open' and not report.fires then return nil, 0 end -- an end opens nothing
     if is_full then return { beyond = true } end
     known.room = known.room - 1
     alert = alert or { fires = report.fires, start = report.start, said = report.said }
   end
-  if alert.fate == 'c' and alert.fires == fired and not begins then return nil end
-  if alert.fate == 'c' then fired = nil end
-  alert.fate = ''
+  local says_nothing = alert.fires == fired and not begins
+  if alert.fate == 'c' and not says_nothing then fired = nil end
+  if not says_nothing then alert.fate = '' end
   know(known, 'here', report.id, alert)
-  if not begins and alert.fires == fired then return nil end
+  if says_nothing then return nil end
   local found = { weight = begins and 1 or 0, firing = 0, resolved = 0 }
   if alert.fires then found.firing = 1 else found.resolved = 1 end
   if fired == true then found.firing = found.firing - 1 end
