@@ -432,7 +432,7 @@ async def test_what_another_server_had_discarded_counts_again(group: Group) -> N
 
 
 @pytest.mark.parametrize("forget", [False, True])
-async def test_end_that_was_told_to_a_discarded_storm_is_known_to_the_next(group: Group, forget: bool) -> None:
+async def test_end_that_a_discarded_storm_was_told_is_known_to_the_next(group: Group, forget: bool) -> None:
     await group.fold(alert("a"))
     await group.freeze_and_close(at=10)
     await group.fold(alert("b", 20), at=20)

@@ -28,7 +28,7 @@ from stormfold.fold.holding import RequestPosition
 from stormfold.model.arrival import Target
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
-from stormfold.model.storm import Detected, Seed
+from stormfold.model.storm import Detected, Seed, TrackedAlert
 from stormfold.policy.version import PolicyVersion
 from stormfold.request import alert_list
 from stormfold.request.deciding import Reported
@@ -168,6 +168,12 @@ class Request:
             closing,
         )
 
+    @property
+    def tracked_alerts(self) -> tuple[TrackedAlert, ...] | None:
+        """The alerts that it lists; None if stormfold has not written its list, or it was taken away."""
+        tracked, stored = alert_list.decoded(self.alerts), self._continuation
+        return None if not tracked and stored.alerts > stored.unlisted_alerts else tracked
+
     def listed(self) -> tuple[AffectedResource, ...]:
         """The affected resources that it lists."""
         return RESOURCES.validate_json(self.affected)
@@ -285,7 +291,7 @@ def seed_of(request: Request) -> Seed:
     if request.closed:
         return _closed_seed(request)
     stored = status.continuation or StoredContinuation()
-    tracked = alert_list.decoded(request.alerts)
+    tracked = request.tracked_alerts
     detected = next(
         (c.reason for c in status.conditions if c.type == "StormDetected" and c.status == "True"), None
     )
@@ -343,5 +349,5 @@ def _closed_seed(request: Request) -> Seed:
         through=_through(stored.counted_signals),
         event_through=_through(stored.counted_events),
         arrived_ms=_ms(status.last_seen),
-        tracked_alerts=alert_list.decoded(request.alerts) or (),
+        tracked_alerts=request.tracked_alerts or (),
     )

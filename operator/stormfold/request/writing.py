@@ -20,7 +20,7 @@ from stormfold.kube.errors import AlreadyExistsError, ConflictError, NotFoundErr
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
-from stormfold.request import alert_list, rendering
+from stormfold.request import rendering
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request, opening_of
 from stormfold.request.remediation import Phases, findings
@@ -188,7 +188,7 @@ class RequestWriter:
         *,
         listed: str,
     ) -> Outcome:
-        if alert_list.decoded(request.alerts) is None:
+        if request.tracked_alerts is None:
             UNREADABLE.inc()
             self._recorder.record_once(
                 _about(request),
