@@ -94,6 +94,7 @@ async def test_start_that_moves_back_is_the_same_occurrence(group: Group) -> Non
         ),
         pytest.param([alert("a", 30), resolved("a", ends=30)], (1, 0, 1, 2), id="at the latest start"),
         pytest.param([alert("a", 30), resolved("a", ends=29)], (1, 1, 0, 1), id="of an older occurrence"),
+        pytest.param([alert("a", 30), resolved("a", 30, ends=29)], (1, 0, 1, 2), id="by a slow clock"),
     ],
 )
 async def test_end_is_of_what_began_before_it(

@@ -14,13 +14,14 @@ local function text_of(alert)
 end
 
 -- Takes in a report of an alert that is known. True if it begins anew. The word that came last says the
--- state; but an end that lies before the latest start is that of an older occurrence.
+-- state; but an end that lies before the latest start, and does not name it, is that of an older occurrence.
 local function take_in(alert, report)
   local begins = report.start > alert.start
   if begins then alert.start = report.start end
+  local is_of_latest = report.start == alert.start or report.ended >= alert.start
   if report.said >= alert.said then
     alert.said = report.said
-    if report.fires or report.ended >= alert.start then alert.fires = report.fires end
+    if report.fires or is_of_latest then alert.fires = report.fires end
   end
   return begins
 end
