@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import orjson
 import pytest
 from tests.harness.values import ARRIVAL, NODE, POD, SNAPSHOT, T0, cluster_version, version
 
 from stormfold.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from stormfold.api.remediationrequest import RemediationRequest, RemediationRequestSpec, RequestPhase
 from stormfold.enrich.owner_graph import identity
-from stormfold.model.storm import Detected, Snapshot
+from stormfold.model.storm import Detected, Snapshot, TrackedAlert
 from stormfold.request import rendering
 from stormfold.request.deciding import Finding
 from stormfold.request.rendering import closed_conditions, manifest
@@ -268,6 +270,17 @@ def test_status_says_what_the_snapshot_says(
 ) -> None:
     rendered = status(storm, phase, closed_for=closed_for, before=(), generation=1, now_ms=NOW)
     assert rendered == expected
+
+
+def test_status_with_25_resources_and_1000_alerts_is_small() -> None:
+    pods = tuple((replace(POD, name=f"checkout-api-7d9f8b6c5-{n:05d}"), 1000 + n) for n in range(25))
+    alerts = [
+        TrackedAlert(b64encode(n.to_bytes(6)).decode(), T0 // 1000 + n, firing=True) for n in range(1000)
+    ]
+    large = replace(SNAPSHOT, resources=pods, alerts=1000, known_alerts=1000, tracked_alerts=alerts)
+    rendered = status(large, RequestPhase.OPEN, closed_for=None, before=(), generation=1, now_ms=NOW)
+    assert max(rendered) == "withAlerts", "people who read the object see it last"
+    assert 13_336 < len(orjson.dumps(rendered)) < 32_768
 
 
 def test_conditions_keep_their_time_until_they_turn_and_foreign_ones_stay() -> None:
