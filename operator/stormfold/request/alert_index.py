@@ -9,7 +9,7 @@ from stormfold.request import alert_list
 from stormfold.request.reading import Request
 
 INDEXED_ALERTS = 100_000
-"""The most alerts that are kept, about 100 bytes each. Those of further requests go by the policies of now."""
+"""The most alerts that are kept, about 100 bytes each. Those of further requests go by today's policies."""
 
 INDEXED = Gauge("stormfold_alerts_indexed", "Alerts that open RemediationRequests list, up to 100,000.")
 

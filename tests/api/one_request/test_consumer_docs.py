@@ -16,7 +16,7 @@ from tests.harness.scene import Scene, at
 from lab.kubectl import kubectl_path
 
 PAGE = Path(__file__).parents[3] / "docs" / "consumers.md"
-CHOOSE, SAY, TAKE, TAKE_OVER, REPORT = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
+CHOOSE, SAY, TAKE, TAKE_OVER, REPORT, CLOSE = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
 class Shell:
@@ -99,3 +99,12 @@ async def test_claim_of_a_consumer_that_died_is_taken_over_and_a_valid_one_is_no
     code, printed = await shell.run(SAY, TAKE_OVER)
     assert code == 0, printed
     assert await claimed(scene) == ("InProgress", "robot-1")
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["one request", "all of a policy"])
+async def test_requests_are_closed_by_hand(scene: Scene, shell: Shell, settled: Manifest, which: int) -> None:
+    policy = settled["metadata"]["labels"]["stormfold.dev/policy"]
+    code, printed = await shell.run(f"POLICY={policy}", CLOSE.splitlines()[which])
+    assert code == 0, printed
+    [closed] = await scene.comes_to((1, "Closed", 2))
+    assert at(closed, "status.conditions.Closed.reason") == "ClosedByAnnotation"
