@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import yaml
@@ -67,6 +68,14 @@ def taken(alerts: int) -> Answer:
     return Answer(200, {"accepted": alerts, "rejected": [], "discarded": []})
 
 
+def answered(code: int, said: Any, tries: int) -> Answer:
+    """What was answered, without the requests, of which it is made sure that they have all that was taken."""
+    if code == HTTPStatus.OK:
+        requests = said.pop("requests", [])
+        assert sum(request["alerts"] for request in requests) == said["accepted"]
+    return Answer(code, said, tries)
+
+
 @dataclass(frozen=True)
 class Poster:
     """The pod, in a namespace."""
@@ -87,7 +96,7 @@ class Poster:
             *("-n", self.namespace, "exec", "-i", NAME, "--", "python", "-c", POST),
             stdin=json.dumps([*posts]),
         )
-        return [Answer(*answer) for answer in json.loads(said)]
+        return [answered(*answer) for answer in json.loads(said)]
 
 
 def body(alerts: Sequence[Alert]) -> Manifest:
