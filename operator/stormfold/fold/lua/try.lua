@@ -2,11 +2,11 @@
 --[[
   Try what the other scripts need, on keys of its own.
 
-  KEYS[1]  text     string  sf:{p<n>}:try:text
-  KEYS[2]  sorted   zset    sf:{p<n>}:try:sorted
-  KEYS[3]  hash     hash    sf:{p<n>}:try:hash
-  KEYS[4]  numbers  set     sf:{p<n>}:try:numbers
-  KEYS[5]  loglog   HyperLogLog  sf:{p<n>}:try:loglog
+  KEYS[1]  text     string  sf:2:{p<n>}:try:text
+  KEYS[2]  sorted   zset    sf:2:{p<n>}:try:sorted
+  KEYS[3]  hash     hash    sf:2:{p<n>}:try:hash
+  KEYS[4]  numbers  set     sf:2:{p<n>}:try:numbers
+  KEYS[5]  loglog   HyperLogLog  sf:2:{p<n>}:try:loglog
   ARGV[1]  how long the keys live if they cannot be deleted, seconds; 0: nothing is tried, but like every
            script that may write it is refused while the server takes no writes
 

@@ -140,6 +140,8 @@ class Receiver:
         Raises:
             RefusalError: what is answered to another.
         """
+        # What waits here for its token, its body or its turn must not overrule what is posted meanwhile.
+        arrived_ms = int(time.time() * 1000)
         problem = self._serving.not_serving()
         if problem:
             raise RefusalError(503, Reason.NOT_SERVING, problem)
@@ -152,7 +154,7 @@ class Receiver:
             with self._under_way(caller) as held:
                 data = await self._read(request, held)
                 async with asyncio.timeout(self._options.wait_seconds):
-                    body = await self._parsed(data, post)
+                    body = await self._parsed(data, post, arrived_ms)
                     del data  # it may take a while until `held` ends
                     answer = await self._take(body, post, caller, held)
         except TimeoutError:
@@ -213,11 +215,11 @@ class Receiver:
             raise RefusalError(400, Reason.INVALID_BODY, f"the body ends too early: {exc}") from None
         return data
 
-    async def _parsed(self, data: bytearray, post: Post) -> Body:
+    async def _parsed(self, data: bytearray, post: Post, arrived_ms: int) -> Body:
         """What the body says."""
         try:
             async with self._parsing:
-                pieces = self._parser.pieces(data, post=post, now_ms=int(time.time() * 1000))
+                pieces = self._parser.pieces(data, post=post, now_ms=arrived_ms)
                 body = next(pieces)
                 for _ in pieces:  # the same body, with more in it
                     await asyncio.sleep(0)  # nobody waits longer than for a piece

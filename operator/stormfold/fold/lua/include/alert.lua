@@ -14,8 +14,8 @@ local function text_of(alert)
 end
 
 -- Takes in a report of an alert that is known. True if it begins anew, as one does that was over when it was
--- discarded and fires now. The word that came last says the
--- state; but an end that lies before the latest start, and does not name it, is that of an older occurrence.
+-- discarded and fires now. The word that came last says the state; but an end that lies before the latest
+-- start, and does not name it, is that of an older occurrence.
 local function take_in(alert, report)
   local begins = report.start > alert.start
   if begins then alert.start = report.start end
