@@ -392,15 +392,6 @@ async def test_alert_that_was_discarded_and_begins_anew_counts(group: Group) -> 
     assert counts(await group.look(at=20)) == (1, 1, 0, 1)
 
 
-async def test_alert_that_was_over_when_it_was_discarded_counts_when_it_fires(group: Group) -> None:
-    """Only its end had been told, and none of the group said Firing."""
-    await group.fold(resolved("a"))
-    await group.discard(await group.look(at=10))
-    answer = await group.fold(resolved("a"), alert("a"), alert("a"), at=20)
-    assert (answer.ordinals, answer.discarded) == ([0, 1, 1], {0})
-    assert counts(await group.look(at=20)) == (1, 1, 0, 1)
-
-
 async def test_next_beginning_of_a_counted_alert_may_be_discarded(group: Group) -> None:
     await group.fold(alert("a"))
     await group.freeze_and_close(at=10)

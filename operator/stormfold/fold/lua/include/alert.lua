@@ -13,17 +13,15 @@ local function text_of(alert)
   )
 end
 
--- Takes in a report of an alert that is known. True if it begins anew, as one does that was over when it was
--- discarded and fires now. The word that came last says the state; but an end that lies before the latest
--- start, and does not name it, is that of an older occurrence.
+-- Takes in a report of an alert that is known. True if it begins anew. The word that came last says the
+-- state; but an end that lies before the latest start, and does not name it, is that of an older occurrence.
 local function take_in(alert, report)
   local begins = report.start > alert.start
   if begins then alert.start = report.start end
-  local was_over = alert.fate == 'd' and not alert.fires
   local is_of_latest = report.start == alert.start or report.ended >= alert.start
   if report.said >= alert.said then
     alert.said = report.said
     if report.fires or is_of_latest then alert.fires = report.fires end
   end
-  return begins or (was_over and alert.fires)
+  return begins
 end
