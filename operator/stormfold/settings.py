@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     webhook_audience: Annotated[str, Field(max_length=1024)] = ""
     """What bearer tokens must be made for; empty: for the API server."""
     webhook_secret_file: str = ""
-    """File with a shared secret of at least 16 characters: whoever sends it as the bearer token may speak for
+    """File with a shared secret of at least 16 characters. A sender with it as bearer token may report on
     every namespace. Read again when it changes."""
     webhook_tls_cert_file: str = ""
     """File with the webhook's certificate and its chain, as PEM; empty: no TLS. Read again when it
@@ -70,11 +70,11 @@ class Settings(BaseSettings):
     marks_per_second: Annotated[int, Field(ge=1, le=1000)] = 20
     """How many Signals a second get a status that says where they went."""
     signals_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """How many counted Signals a namespace keeps at most, whatever its policy's retention; the oldest go
+    """How many counted Signals a namespace keeps at most, also within its policy's retention; the oldest go
     first. While more than 200 Signals a second arrive, deletions wait (docs/overload.md)."""
     requests_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """How many closed RemediationRequests a namespace keeps at most, whatever its policies' requestRetention;
-    the oldest go first."""
+    """How many closed RemediationRequests a namespace keeps at most, also within its policies'
+    requestRetention; the oldest go first."""
     terminal_phases: Annotated[frozenset[Phase], NoDecode] = frozenset(
         ("Succeeded", "Completed", "Failed", "Cancelled", "TimedOut", "Skipped", "Aborted")
     )

@@ -330,7 +330,7 @@ class Reason(StrEnum):
     NAMESPACE_NOT_ALLOWED = (
         "NamespaceNotAllowed",
         "Alert is rejected; webhook answers 403",
-        "Whoever posted the alert may not create Signals in the namespace that it speaks for.",
+        "The sender may not create Signals in the namespace that the alert reports on.",
     )
     INVALID_BODY = (
         "InvalidBody",

@@ -57,8 +57,8 @@ class RemediationRequestSpec(ApiModel):
     policy_ref: PolicyRef
     """The policy under which the storm opened."""
     policy: PolicySpec
-    """The policy's spec when the storm opened: it holds for the whole storm, whatever becomes of the
-    policy."""
+    """The policy's spec when the storm opened: it holds for the whole storm, also if the policy is
+    changed or deleted."""
     name: Name
     """Name of the first signal."""
     severity: Severity

@@ -129,7 +129,7 @@ class Queue:
         arrival.via.durable(arrival, verdict)
 
     def send_back(self, routed: Routed, why: str) -> bool:
-        """Tell whoever has posted an alert that its group waits; whether it is not held here any more."""
+        """Tell the sender of an alert that its group waits; whether it is not held here any more."""
         if not routed.original.via.waits(routed.original, why):
             return False
         self.give_back(routed)

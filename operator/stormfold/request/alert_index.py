@@ -1,4 +1,4 @@
-"""AlertIndex: which open request lists an alert, so that the alert goes there whatever policies say now."""
+"""AlertIndex: which open request lists an alert, so that the alert goes there also after policies change."""
 
 from typing import NamedTuple
 

@@ -53,7 +53,7 @@ class Report:
 
     phase: str = ""
     observed_revision: int | None = None
-    """The revision that it was about; None: whatever is current."""
+    """The revision that it was about; None: the current one."""
     claim: Claim | None = None
     closing: bool = False
     """The annotation `stormfold.dev/close` asks for the request to be closed."""
