@@ -383,6 +383,17 @@ async def test_signal_that_was_edited_after_it_was_discarded_or_counted_is_still
     assert (answer.epoch, answer.ordinals, answer.discarded) == (2, [0, 0, 1], {1})
 
 
+async def test_what_discarded_signals_were_told_is_told_also_beside_a_storm_above_its_threshold(
+    group: Group,
+) -> None:
+    await group.fold(signal(1))
+    await group.discard(await group.look(at=10))
+    await group.fold(*signals(11, 20), at=20)
+    assert (await group.look(at=20)).detected == "signals"
+    answer = await group.fold(signal(1), at=30)
+    assert (answer.ordinals, answer.discarded, answer.discarded_as) == ([0], {0}, DISCARDED_AS)
+
+
 async def test_what_was_discarded_is_forgotten_with_its_checkpoint(group: Group, redis: Valkey) -> None:
     await group.fold(signal(1), signal(2))
     await group.discard(await group.look(at=10))

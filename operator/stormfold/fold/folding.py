@@ -308,5 +308,5 @@ def encoded(verdict: Verdict) -> str:
 
 def _discarded(text: str) -> Verdict:
     """What `encoded` wrote, for a signal of which only Redis knows that it was discarded."""
-    phase, _, reason = (text or "DISCARDED:BELOW_THRESHOLD").partition(":")
+    phase, _, reason = text.partition(":")
     return Verdict(SignalPhase[phase], Reason[reason], "no request was made of its group")

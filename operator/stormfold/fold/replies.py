@@ -156,7 +156,7 @@ def _tracked(flat: Sequence[Any]) -> tuple[TrackedAlert, ...]:
     )
 
 
-Told = tuple[int, int, int, str, Sequence[Any], Sequence[Any], Sequence[Any]]
+Told = tuple[int, int, int, str, Sequence[Any], Sequence[Any], Sequence[Any] | None]
 """A storm as `lua/include/snapshot.lua` tells it."""
 
 
@@ -188,7 +188,7 @@ def snapshot_of(group_hash: str, reply: Told, now_ms: int) -> Snapshot:
         total=number("total"),
         folded=number("total") + number("changes"),
         alerts=number("alerts"),
-        tracked_alerts=_tracked(alerts) if number("alerts_last") > number("written") else None,
+        tracked_alerts=None if alerts is None else _tracked(alerts),
         unknown_alerts=number("alerts_unknown"),
         known_alerts=known_alerts,
         alerts_beyond=number("alerts_beyond"),

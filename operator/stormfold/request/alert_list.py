@@ -25,17 +25,30 @@ def encoded(alerts: Sequence[TrackedAlert]) -> str:
 
 def decoded(text: str) -> tuple[TrackedAlert, ...] | None:
     """The alerts of a list; None if it is none that `encoded` has made."""
+    packed = _unpacked(text)
+    if packed is None:
+        return None
+    return tuple(
+        TrackedAlert(b2a_base64(digest, newline=False).decode(), FIRST_START_S + (mark >> 1), bool(mark & 1))
+        for digest, mark in packed
+    )
+
+
+def readable(text: str) -> bool:
+    """Whether `encoded` has made the text: for less than `decoded` takes."""
+    return _unpacked(text) is not None
+
+
+def _unpacked(text: str) -> list[tuple[bytes, int]] | None:
+    """Digest and mark of each alert."""
     try:
         packed = a2b_base64(text, strict_mode=True)
     except (Error, ValueError):
         return None
     if len(packed) % _PACKED.size or len(packed) > LISTED_ALERTS * _PACKED.size:
         return None
-    alerts = tuple(
-        TrackedAlert(b2a_base64(digest, newline=False).decode(), FIRST_START_S + (mark >> 1), bool(mark & 1))
-        for digest, mark in _PACKED.iter_unpack(packed)
-    )
-    return alerts if len({alert.id for alert in alerts}) == len(alerts) else None
+    alerts = list(_PACKED.iter_unpack(packed))
+    return alerts if len({digest for digest, _ in alerts}) == len(alerts) else None
 
 
 def _packed(alert: TrackedAlert) -> bytes:

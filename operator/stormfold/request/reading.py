@@ -169,10 +169,15 @@ class Request:
         )
 
     @property
+    def has_its_list(self) -> bool:
+        """Whether its list of alerts is one that stormfold has written, and was not taken away."""
+        stored = self._continuation
+        return alert_list.readable(self.alerts) if self.alerts else stored.alerts <= stored.unlisted_alerts
+
+    @property
     def tracked_alerts(self) -> tuple[TrackedAlert, ...] | None:
-        """The alerts that it lists; None if stormfold has not written its list, or it was taken away."""
-        tracked, stored = alert_list.decoded(self.alerts), self._continuation
-        return None if not tracked and stored.alerts > stored.unlisted_alerts else tracked
+        """The alerts that it lists; None if it does not have its list."""
+        return alert_list.decoded(self.alerts) if self.has_its_list else None
 
     def listed(self) -> tuple[AffectedResource, ...]:
         """The affected resources that it lists."""

@@ -1,6 +1,6 @@
 """RequestWriter: makes a storm's request, or adopts it, and writes its status.
 
-Whoever writes carries the resourceVersion that it has read; a conflict means read again. A snapshot is
+Each write carries the resourceVersion that was read; a conflict means read again. A snapshot is
 written only over what it descends from, so that neither an older one nor one that was continued from too
 little replaces more.
 """
@@ -188,7 +188,7 @@ class RequestWriter:
         *,
         listed: str,
     ) -> Outcome:
-        if request.tracked_alerts is None:
+        if not request.has_its_list:
             UNREADABLE.inc()
             self._recorder.record_once(
                 _about(request),

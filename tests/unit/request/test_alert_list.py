@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stormfold.api.remediationrequest import MAX_ALERT_LIST
 from stormfold.model.storm import TrackedAlert
-from stormfold.request.alert_list import FIRST_START_S, decoded, encoded
+from stormfold.request.alert_list import FIRST_START_S, decoded, encoded, readable
 
 
 def digest(number: int) -> str:
@@ -35,6 +35,7 @@ ALERTS = st.lists(
 def test_what_is_written_is_read(alerts: list[TrackedAlert]) -> None:
     found = decoded(encoded(alerts))
     assert found is not None
+    assert readable(encoded(alerts))
     assert set(found) == set(alerts)
 
 
@@ -80,4 +81,4 @@ def test_start_that_does_not_fit_is_the_nearest_that_does(start: int, read: int)
     ],
 )
 def test_what_is_no_list_is_told(text: str) -> None:
-    assert decoded(text) is None
+    assert (decoded(text), readable(text)) == (None, False)

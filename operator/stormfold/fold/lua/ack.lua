@@ -52,8 +52,7 @@ local function forget_ids(storm)
   end
 end
 
-local storm = read_storm(storm_key)
-if storm then read_rest(storm) end
+local storm = read_whole(storm_key)
 if not storm or storm.state == 'closed' then return 'gone' end
 if number(storm.epoch) ~= epoch then return 'newer-epoch' end
 if storm.incarnation ~= incarnation then return 'gone' end

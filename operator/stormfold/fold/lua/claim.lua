@@ -15,7 +15,7 @@
   ARGV[3]  group hash, and so on, one for each storm
 
   Returns     per storm {resources by HyperLogLog, instances, alerts, opening, {field, value, …}, {listed
-              resource, signals, …}, {alert, what is known of it, …}}, the last empty if the request holds it;
+              resource, signals, …}, {alert, what is known of it, …}}, the last nil if the request holds it;
               or {} if another replica has it, it is not due, or it is gone
   Guarantees  what is not acknowledged by ARGV[2] is due again, so the caller may die; O(fields) per storm
 ]]

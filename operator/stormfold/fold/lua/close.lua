@@ -88,8 +88,7 @@ local function kept_of(storm)
   return kept
 end
 
-local storm = read_storm(storm_key)
-if storm then read_rest(storm) end
+local storm = read_whole(storm_key)
 if not storm or storm.state == 'closed' then
   redis.call('ZREM', due, group_hash)
   return 'gone'

@@ -91,7 +91,9 @@ end
 
 -- The storm as it is to be counted into, replaced by the seed if that is to be; nothing if Redis has lost it.
 local function storm_for(keys, at, kind, seed_at, has_seed)
-  local storm = read_storm(keys.storm)
+  local is_plain = kind == 'signals' and not has_seed
+  local read = is_plain and read_storm or read_whole
+  local storm = read(keys.storm)
   local known_epoch, known_incarnation = number(ARGV[at + 1]), ARGV[at + 3]
   local ours = storm and is_ours(storm)
   if known_epoch > 0 then
@@ -104,10 +106,9 @@ local function storm_for(keys, at, kind, seed_at, has_seed)
     if known_incarnation ~= '' and known_incarnation ~= storm.incarnation then return nil end
   end
   -- What has been read is all that a sum of new Signals needs of a storm that has reached its threshold.
-  if ours and storm.state == 'open' and storm.detected and storm.settled ~= '1' then
-    if kind == 'signals' and not has_seed then return storm end
-  end
-  if storm then read_rest(storm) end
+  local is_going_on = ours and storm.state == 'open' and storm.detected and storm.settled ~= '1'
+  if is_plain and is_going_on then return storm end
+  if is_plain and storm then read_rest(storm) end
   local foreign = storm and storm.state ~= 'closed' and not ours
   local others_discard = storm and storm.discarded_by and storm.discarded_by ~= server
   if foreign or has_seed or others_discard then losses = losses or made_for_losses() end

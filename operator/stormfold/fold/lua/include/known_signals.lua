@@ -2,9 +2,9 @@
 -- does, false if it was discarded; nil if it is new. An edit raises its version; the one that it was counted
 -- by says in which storm.
 local function fate_of_signal(storm, minus_version, id, ids_key)
+  read_rest(storm) -- its floor, and what is told of those that were discarded
   local score = tonumber(redis.call('ZSCORE', ids_key, id) or nil)
   if score and score > 0 then return false end
-  if not storm.signals_floor then read_rest(storm) end
   local floor = math.max(signals_trimmed, number(storm.signals_floor))
   if -tonumber(minus_version) <= floor then return 0 end
   if not score then return nil end

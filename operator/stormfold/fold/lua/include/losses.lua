@@ -20,6 +20,12 @@ local function void_discards(storm, keys)
   end
 end
 
+local function keep_fields(storm, before, ...)
+  for _, field in ipairs({ ... }) do
+    if before[field] then put(storm, field, before[field]) end
+  end
+end
+
 local function forget_all(keys)
   redis.call('DEL', keys.storm, keys.resources, keys.hll, keys.instances, keys.alerts)
 end
@@ -32,9 +38,7 @@ local function drop(before, group_hash, keys)
   local storm = new_storm(keys.storm)
   put(storm, 'state', 'closed')
   put(storm, 'epoch', number(before.epoch) - 1)
-  for _, field in ipairs({ 'signals_floor', 'events_floor' }) do
-    if before[field] then put(storm, field, before[field]) end
-  end
+  keep_fields(storm, before, 'signals_floor', 'events_floor', 'discarded_by', 'discarded_as')
   write_storm(storm)
   redis.call('EXPIRE', keys.storm, REMEMBER_SECONDS)
   return storm
@@ -63,11 +67,8 @@ local function continue(before, group_hash, first, opening, keys)
   redis.call('ZREMRANGEBYSCORE', keys.ids, '-inf', 0)
   write_pairs(keys.storm, fields_at, resources_at - 1)
   write_pairs(keys.resources, resources_at, alerts_at - 1)
-  local storm = new_storm(keys.storm)
-  read_rest(storm)
-  for _, field in ipairs({ 'discarded_by', 'discarded_as' }) do
-    if before and before[field] then put(storm, field, before[field]) end
-  end
+  local storm = read_whole(keys.storm)
+  if before then keep_fields(storm, before, 'discarded_by', 'discarded_as') end
   if storm.state == 'open' then
     put(storm, 'incarnation', incarnation)
     redis.call('SET', keys.opening, opening)

@@ -6,5 +6,5 @@ local function snapshot_of(storm_key, resources_key, hll_key, instances_key, ope
   return redis.call('PFCOUNT', hll_key), redis.call('SCARD', instances_key), redis.call('HLEN', alerts_key),
     redis.call('GET', opening_key) or '',
     redis.call('HGETALL', storm_key), redis.call('HGETALL', resources_key),
-    is_held and {} or redis.call('HGETALL', alerts_key)
+    not is_held and redis.call('HGETALL', alerts_key)
 end

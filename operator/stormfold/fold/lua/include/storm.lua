@@ -29,6 +29,13 @@ local function read_rest(storm)
   for i = 1, #flat, 2 do storm[flat[i]] = flat[i + 1] end
 end
 
+-- All of a storm at once.
+local function read_whole(key)
+  local storm = new_storm(key)
+  read_rest(storm)
+  return storm.epoch and storm or nil
+end
+
 local writes, last_write = {}, 0 -- name and value of each field to be written
 
 local function put(storm, field, value)
