@@ -742,6 +742,12 @@ async def test_what_a_closed_request_leaves_after_the_loss_expires(group: Group,
         assert redis.command("EXISTS", key) == 0 or int(str(redis.command("TTL", key))) > 0, key
 
 
+async def test_request_that_says_nothing_yet_is_continued_as_if_there_were_none(group: Group) -> None:
+    """It was made, and Redis lost its storm before the first write of its status."""
+    answer = await group.fold(alert("a"), seed=Seed(epoch=0, closed=True))
+    assert (answer.epoch, answer.open, answer.ordinals) == (1, True, [1])
+
+
 async def test_other_incarnation_than_the_one_known_is_lost(group: Group) -> None:
     first = await group.fold(alert("a"))
     assert (await group.fold(alert("b"), known=(1, 1), incarnation=first.incarnation)).word == "counted"

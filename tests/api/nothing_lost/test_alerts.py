@@ -144,6 +144,15 @@ async def proxied(replica: NewReplica, sender: Sender, stage: Stage, tmp_path: P
     return process
 
 
+@pytest.fixture
+async def process(replica: NewReplica, sender: Sender) -> OperatorProcess:
+    """A replica that obeys the sender's policy."""
+    process: OperatorProcess = await replica()
+    await sender.policy()
+    await process.obeys(1)
+    return process
+
+
 # --- what is answered when
 
 
@@ -273,11 +282,8 @@ async def test_start_that_moves_back_is_the_same_alert_and_an_end_ends_it(
 
 
 async def test_alert_that_was_resolved_for_want_of_news_fires_again_with_its_start(
-    replica: NewReplica, sender: Sender
+    process: OperatorProcess, sender: Sender
 ) -> None:
-    process = await replica()
-    await sender.policy()
-    await process.obeys(1)
     (fires,) = sender.alerts(1)
     ends = fires | {"status": "resolved", "endsAt": datetime.now(UTC).isoformat()}
     for report in (fires, ends, fires):
@@ -415,11 +421,8 @@ async def test_emptied_redis_loses_no_alert_and_counts_none_twice(
 
 
 async def test_request_that_is_deleted_by_hand_is_made_again_with_its_alerts(
-    replica: NewReplica, sender: Sender
+    process: OperatorProcess, sender: Sender
 ) -> None:
-    process = await replica()
-    await sender.policy()
-    await process.obeys(1)
     await sender.post(process, sender.alerts(5))
     (request,) = await sender.requests()
     listed = request["status"]["withAlerts"]
@@ -437,11 +440,8 @@ async def test_request_that_is_deleted_by_hand_is_made_again_with_its_alerts(
 
 
 async def test_list_of_alerts_that_somebody_forged_is_told_and_the_storm_goes_on(
-    replica: NewReplica, sender: Sender, valkey: Valkey
+    process: OperatorProcess, sender: Sender, valkey: Valkey
 ) -> None:
-    process = await replica()
-    await sender.policy()
-    await process.obeys(1)
     await sender.post(process, sender.alerts(5))
     (request,) = await sender.requests()
     forged = {"status": {"withAlerts": "AAAA"}}

@@ -67,7 +67,8 @@ local function continue(before, group_hash, first, opening, keys)
   redis.call('ZREMRANGEBYSCORE', keys.ids, '-inf', 0)
   write_pairs(keys.storm, fields_at, resources_at - 1)
   write_pairs(keys.resources, resources_at, alerts_at - 1)
-  local storm = read_whole(keys.storm)
+  local storm = new_storm(keys.storm) -- one that has no epoch yet, if its request says nothing
+  read_rest(storm)
   if before then keep_fields(storm, before, 'discarded_by', 'discarded_as') end
   if storm.state == 'open' then
     put(storm, 'incarnation', incarnation)
