@@ -69,8 +69,9 @@ def taken(alerts: int) -> Answer:
 
 
 def answered(code: int, said: Any, tries: int) -> Answer:
-    """What was answered, without the requests, of which it is made sure that they have all that was taken."""
-    if code == HTTPStatus.OK:
+    """What was answered, without the requests, of which it is made sure that they have all that was taken.
+    Alertmanager, which is posted to as well, answers 200 and says nothing."""
+    if code == HTTPStatus.OK and said is not None:
         requests = said.pop("requests", [])
         assert sum(request["alerts"] for request in requests) == said["accepted"]
     return Answer(code, said, tries)
