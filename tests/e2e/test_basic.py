@@ -40,8 +40,8 @@ FIELD: signals <Object>
 
 
 DESCRIPTION:
-    How many signals the storm has. No number ever goes back, except firing and
-    resolved.
+    How many signals the storm has. No number ever goes back, except firing,
+    resolved and stale.
 
 FIELDS:
   approximate\t<boolean>
@@ -54,6 +54,10 @@ FIELDS:
 
   resolved\t<integer>
     Instances whose last signal was Resolved.
+
+  stale\t<integer>
+    Alerts that were neither repeated nor resolved for staleAfter: they count
+    neither as firing nor as resolved.
 
   total\t<integer>
     All signals that were counted.

@@ -124,8 +124,19 @@ class Reason(StrEnum):
     ALL_RESOLVED = ("AllResolved", "Recovered is True", "The last signal of every instance was Resolved.")
     STILL_FIRING = (
         "StillFiring",
-        "Recovered is False",
-        "The last signal of at least one instance was Firing.",
+        "Recovered is False; Closed is False",
+        (
+            "The last signal of at least one instance was Firing. With `closeOn: Recovered` this holds the "
+            "request open."
+        ),
+    )
+    ALERTS_STALE = (
+        "AlertsStale",
+        "Recovered is Unknown",
+        (
+            "Nothing is known to fire, but alerts were neither repeated nor resolved for `staleAfter`. "
+            "`status.signals.stale` is how many. A sender that resolves (`send_resolved: true`) leaves none."
+        ),
     )
     INSTANCES_NOT_TRACKED = (
         "InstancesNotTracked",
@@ -153,8 +164,8 @@ class Reason(StrEnum):
         "AlertsFiring",
         "Closed is False",
         (
-            "Alerts still fire and hold the request open. `closeAfter` begins when all have resolved; "
-            "`window.maxDuration` ends it in any case."
+            "Alerts still fire and hold the request open. `closeAfter` begins when all have resolved, or are "
+            "stale; `window.maxDuration` ends it in any case."
         ),
     )
     REMEDIATION_FINISHED = (
@@ -170,7 +181,7 @@ class Reason(StrEnum):
     QUIET_FOR_CLOSE_AFTER = (
         "QuietForCloseAfter",
         "Closed is True",
-        "No signal came for `closeAfter`, and no alert fires.",
+        "No signal came for `closeAfter`, and nothing fires that holds the request open.",
     )
     MAX_DURATION_REACHED = (
         "MaxDurationReached",
@@ -523,7 +534,10 @@ class Reason(StrEnum):
     DURATION_NOT_POSITIVE = (
         "DurationNotPositive",
         "Accepted is False",
-        "One of `window.idle`, `window.maxDuration`, `closeAfter` and `threshold.within` is zero.",
+        (
+            "One of `window.idle`, `window.maxDuration`, `closeAfter`, `staleAfter` and `threshold.within` "
+            "is zero."
+        ),
     )
     REQUEST_NAMESPACE_MISSING = (
         "RequestNamespaceMissing",

@@ -98,6 +98,9 @@ class SignalCounts(ApiModel):
     """Instances whose last signal was Firing."""
     resolved: Count = 0
     """Instances whose last signal was Resolved."""
+    stale: Count = 0
+    """Alerts that were neither repeated nor resolved for staleAfter: they count neither as firing nor as
+    resolved."""
     approximate: bool = False
     """True: firing and resolved are estimates, since there were more instances than are tracked, or Redis
     lost them. Whether the total is exact says the condition Exact."""
@@ -157,7 +160,7 @@ class Deadlines(ApiModel):
     """When it is Settled, if no signal comes: last signal plus window.idle."""
     close: AwareDatetime | None = None
     """When it is Closed, if no signal comes: last signal plus closeAfter, or plus window.idle after an Event
-    that was met late. Absent while alerts fire: they hold it open."""
+    that was met late. Absent while what fires holds it open: closeOn of the policy says what does."""
     expire: AwareDatetime | None = None
     """When it is Closed in any case: opening plus window.maxDuration."""
 
@@ -212,7 +215,8 @@ class RemediationRequestStatus(ApiModel):
     """Open: signals arrive. Settled: quiet for window.idle, the counts are final unless another signal comes.
     Closed: over; another signal opens the next request. A summary for eyes: programs read the conditions."""
     signals: SignalCounts = Field(default_factory=SignalCounts)
-    """How many signals the storm has. No number ever goes back, except firing and resolved."""
+    """How many signals the storm has. No number ever goes back, except firing, resolved and
+    stale."""
     severity: Severity | None = None
     """The highest severity seen. It only rises."""
     first_seen: AwareDatetime | None = None

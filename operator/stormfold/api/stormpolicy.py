@@ -163,6 +163,14 @@ class BelowThreshold(StrEnum):
     DISCARD = "Discard"
 
 
+class CloseOn(StrEnum):
+    """What that fires keeps a request from closing for quiet."""
+
+    AUTO = "Auto"
+    RECOVERED = "Recovered"
+    QUIET = "Quiet"
+
+
 class PolicySpec(ApiModel):
     """Which signals belong together, from when on they are a storm, and when it is over."""
 
@@ -182,6 +190,11 @@ class PolicySpec(ApiModel):
                 "duration(self.closeAfter) > duration('0s')",
                 "closeAfter must be greater than 0s",
                 ".closeAfter",
+            ),
+            (
+                "duration(self.staleAfter) > duration('0s')",
+                "staleAfter must be greater than 0s",
+                ".staleAfter",
             ),
             (
                 "duration(self.threshold.within) > duration('0s')",
@@ -236,8 +249,15 @@ class PolicySpec(ApiModel):
     window: Window = Field(default_factory=Window)
     """When a storm is over."""
     close_after: Duration = "15m"
-    """A request without a signal for this long is Closed, unless alerts in it still fire; the next signal
+    """A request without a signal for this long is Closed, unless what fires holds it open; the next signal
     opens another one."""
+    close_on: CloseOn = CloseOn.AUTO
+    """What holds a request open while it fires. Auto: alerts, since they resolve; Signals and Events mostly
+    do not. Recovered: all signals. Quiet: nothing. window.maxDuration ends a request in any case."""
+    stale_after: Duration = "24h"
+    """An alert that is neither repeated nor resolved for this long no longer counts as firing. Set it longer
+    than the repeat_interval of Alertmanager. It may take a sixteenth longer until that is noticed. If Redis
+    loses its data, the time begins anew."""
     retention: Duration = "10m"
     """How long a Signal is kept after it was counted."""
     request_retention: Duration = "168h"
@@ -266,6 +286,11 @@ class PolicySpec(ApiModel):
     def close_after_ms(self) -> int:
         """`closeAfter` in milliseconds."""
         return parse_duration(self.close_after)
+
+    @property
+    def stale_after_ms(self) -> int:
+        """`staleAfter` in milliseconds."""
+        return parse_duration(self.stale_after)
 
     @property
     def retention_ms(self) -> int:

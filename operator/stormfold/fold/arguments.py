@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol
 
+from stormfold.api.stormpolicy import CloseOn
 from stormfold.fold.resources import encoded_resource, resource_field, shared_prefix
 from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef
 from stormfold.model.storm import Seed, State, Terms
@@ -134,9 +135,9 @@ def _opening_args(fold: Fold) -> Args:
     return args
 
 
-def terms_fields(terms: Terms) -> dict[str, int]:
-    """The terms as fields of a storm, without those that are 0."""
-    fields = {
+def terms_fields(terms: Terms) -> dict[str, int | str]:
+    """The terms as fields of a storm, without those that are 0, and `close_on` if it is not Auto."""
+    fields: dict[str, int | str] = {
         "threshold_signals": terms.threshold_signals,
         "threshold_resources": terms.threshold_resources,
         "within_ms": terms.within_ms,
@@ -146,6 +147,8 @@ def terms_fields(terms: Terms) -> dict[str, int]:
         "max_duration_ms": terms.max_duration_ms,
         "close_after_ms": terms.close_after_ms,
         "resource_limit": terms.resources,
+        "close_on": "" if terms.close_on is CloseOn.AUTO else terms.close_on.value,
+        "stale_after_ms": terms.stale_after_ms,
     }
     return {field: value for field, value in fields.items() if value}
 
@@ -272,6 +275,7 @@ def _open_fields(seed: Seed) -> dict[str, str | int]:
         "alerts_unknown": seed.unknown_alerts,
         "alerts_firing": firing,
         "alerts_resolved": resolved,
+        "alerts_stale": seed.stale_alerts,
         "total": seed.total,
         "changes": seed.folded - seed.total,
         "firing_signals": max(seed.firing, 1),

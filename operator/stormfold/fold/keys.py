@@ -10,7 +10,7 @@ number of their layout: those of another one are left alone, and most of them ex
 |---|---|
 | epoch state incarnation | which storm of the group it is; open, closing or closed; see docs/decisions/0013 |
 | origin | what it was continued from |
-| threshold_signals … resource_limit | the terms of the policy as it was when the storm opened |
+| threshold_signals … stale_after_ms | the terms of the policy as it was when the storm opened |
 | opened_ms arrived_ms | when it opened, when something last came, by the operator's clock |
 | first_ms last_ms | firstSeen, lastSeen |
 | late_ms late_at_ms | by how much the latest signal happened before it came, if `arrived_ms` is still `late_at_ms`: Events met late |
@@ -21,7 +21,8 @@ number of their layout: those of another one are left alone, and most of them ex
 | resource_prefix | what most fields of the hash of resources begin with |
 | truncated resources_at_least | 1 if there are more; least count of all |
 | instances_resolved | of the instances of Signals and Events that are followed, how many have resolved |
-| alerts alerts_firing alerts_resolved | alerts counted; those whose latest start fires, or is resolved |
+| alerts alerts_firing alerts_resolved alerts_stale | alerts counted; those that fire, are resolved, or fired and were not heard of for `stale_after_ms` |
+| stale_look_ms | when the alerts that fire are next looked through for such; at or before the time at which the first may be one |
 | alerts_last | total + changes at the last change of an alert: up to there the request must hold the list |
 | alerts_unknown | alerts that nobody knows one by one any more, since a data loss |
 | alerts_beyond | alerts counted for which `alerts` had no room: an estimate |
@@ -33,10 +34,11 @@ number of their layout: those of another one are left alone, and most of them ex
 | signals_last events_last | the resourceVersions of the newest Signal and the newest Event counted |
 | close_reason closing_ms | why and when it began to close |
 | epoch state | also of a storm that is closed |
+| heard_ms | alerts count as heard of then, if not later: since a data loss nobody knows when the last word of them came |
 | signals_floor events_floor | the resourceVersion at or below which nothing is counted |
 | discarded_by discarded_as | of the last group that was discarded: which server has what was discarded; what its signals are told |
 
-A value of the hashes `alerts` and `before`: `f` or `r`, firing or resolved, its latest start in seconds, and when the
+A value of the hashes `alerts` and `before`: `f`, `r` or `s`, firing, resolved or stale, its latest start in seconds, and when the
 last word of it came, in ms; behind that `d` if it was discarded: `f1767225600,1767225605123`.
 """  # noqa: E501
 

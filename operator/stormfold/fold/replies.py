@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from stormfold.api.stormpolicy import CloseOn
 from stormfold.fold.arguments import Piece
 from stormfold.fold.resources import decoded_resource, resource_of_field
 from stormfold.model.storm import Detected, Snapshot, State, Terms, TrackedAlert
@@ -145,6 +146,8 @@ def terms_of(fields: Mapping[str, Any]) -> Terms:
         max_duration_ms=number("max_duration_ms"),
         close_after_ms=number("close_after_ms"),
         resources=number("resource_limit"),
+        close_on=CloseOn(fields.get("close_on", CloseOn.AUTO)),
+        stale_after_ms=number("stale_after_ms"),
     )
 
 
@@ -224,5 +227,7 @@ def snapshot_of(group_hash: str, reply: Told, now_ms: int) -> Snapshot:
         close_reason=fields.get("close_reason", ""),
         closed_ms=number("closing_ms"),
         firing_alerts=number("alerts_firing") + number("estimated_firing_alerts"),
+        stale_alerts=number("alerts_stale"),
+        stale_look_ms=number("stale_look_ms") if number("alerts_firing") else 0,
         left_out=number("left_out"),
     )

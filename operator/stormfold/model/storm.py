@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from stormfold.api.stormpolicy import CloseOn
 from stormfold.model.arrival import Target
 from stormfold.model.limits import LISTED_ALERTS
 
@@ -33,6 +34,8 @@ class Terms:
     close_after_ms: int
     resources: int
     """The most resources that are listed by name."""
+    close_on: CloseOn = CloseOn.AUTO
+    stale_after_ms: int = 86_400_000
 
 
 class Detected(StrEnum):
@@ -95,6 +98,8 @@ class Seed:
     """How many of the alerts nobody knows one by one any more."""
     firing_alerts: int = 0
     """How many of those that fire are alerts of a webhook; no more than `firing`."""
+    stale_alerts: int = 0
+    """See `Snapshot.stale_alerts`."""
     left_out: int = 0
     """See `Snapshot.left_out`."""
     resource_count: int = 0
@@ -167,12 +172,28 @@ class Snapshot:
     close_reason: str = ""
     closed_ms: int = 0
     firing_alerts: int = 0
-    """How many of those that fire are alerts of a webhook: they keep the storm from closing for quiet."""
+    """How many of those that fire are alerts of a webhook."""
+    stale_alerts: int = 0
+    """Alerts that were neither repeated nor resolved for `terms.stale_after_ms`: they are neither among those
+    that fire nor among those that are resolved."""
+    stale_look_ms: int = 0
+    """When a claim looks for such among those that fire; 0: none fires."""
     left_out: int = 0
     """The most alerts that a sender says it has left out of a post of which others are here."""
     late_ms: int = 0
     """By how much the latest signal happened before the last arrival: above 0 if those that came last are
     Events that were met late."""
+
+    @property
+    def holding(self) -> int:
+        """How many of those that fire keep the storm from closing for quiet, as the policy says."""
+        match self.terms.close_on:
+            case CloseOn.AUTO:
+                return self.firing_alerts
+            case CloseOn.RECOVERED:
+                return self.firing
+            case CloseOn.QUIET:
+                return 0
 
     @property
     def affected(self) -> int:

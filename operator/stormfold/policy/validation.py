@@ -88,6 +88,7 @@ def _faults(policy: PolicyId, spec: PolicySpec) -> Iterator[Fault]:
         ("window.idle", window.idle_ms),
         ("window.maxDuration", window.max_duration_ms),
         ("closeAfter", spec.close_after_ms),
+        ("staleAfter", spec.stale_after_ms),
     ):
         if milliseconds <= 0:
             yield Fault(Reason.DURATION_NOT_POSITIVE, f"{field}: must be greater than 0")

@@ -41,6 +41,8 @@ class PolicyVersion:
             max_duration_ms=spec.window.max_duration_ms,
             close_after_ms=spec.close_after_ms,
             resources=spec.limits.resources,
+            close_on=spec.close_on,
+            stale_after_ms=spec.stale_after_ms,
         )
 
     @cached_property

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase
+from stormfold.api.stormpolicy import CloseOn
 from stormfold.model.limits import KNOWN_ALERTS
 from stormfold.model.storm import Detected, Snapshot, State
 
@@ -80,7 +81,7 @@ class DeadlinesMs:
 
     settle: int
     close: int | None
-    """None while alerts fire: they hold it open."""
+    """None while what fires holds it open."""
     expire: int
 
 
@@ -99,7 +100,7 @@ def deadlines(storm: Snapshot, *, made_ms: int = 0) -> DeadlinesMs:
     return DeadlinesMs(
         settle=storm.happened_ms + terms.idle_ms,
         close=None
-        if storm.firing_alerts
+        if storm.holding
         else max(
             storm.happened_ms + terms.close_after_ms,
             max(storm.arrived_ms, made_ms) + min(terms.idle_ms, terms.close_after_ms),
@@ -125,6 +126,7 @@ def decide(
         until.expire if until.close is None else until.close,
         until.expire if quiet else until.settle,
         until.expire if reported.expires_ms is None else reported.expires_ms,
+        storm.stale_look_ms or until.expire,
     )
     if not has_request and not storm.written:
         if not_yet := _before_request(storm, now_ms):
@@ -205,8 +207,11 @@ def settled(storm: Snapshot, phase: RequestPhase) -> Finding:
 
 def recovered(storm: Snapshot) -> Finding:
     """Whether everything that fired has resolved."""
+    stale = f", {_stale(storm)}" if storm.stale_alerts else ""
     if storm.firing:
-        return Finding(False, Reason.STILL_FIRING, f"{storm.firing} firing, {storm.resolved} resolved")
+        return Finding(False, Reason.STILL_FIRING, f"{storm.firing} firing, {storm.resolved} resolved{stale}")
+    if storm.stale_alerts:
+        return Finding(None, Reason.ALERTS_STALE, f"{storm.resolved} resolved{stale}")
     if storm.approximate:
         return Finding(
             None,
@@ -267,14 +272,22 @@ def closed(reason: Reason) -> Finding:
 
 def not_closed(storm: Snapshot) -> Finding:
     """That it is not, and what keeps it open."""
-    if not storm.firing_alerts:
+    if not storm.holding:
         return Finding(False, Reason.NOT_CLOSED, "signals of the group are still counted here")
+    by_alerts = storm.terms.close_on is CloseOn.AUTO
     up_to = "up to " if storm.approximate else ""
     return Finding(
         False,
-        Reason.ALERTS_FIRING,
-        f"{up_to}{plural(storm.firing_alerts, 'alert')} still firing: closeAfter "
+        Reason.ALERTS_FIRING if by_alerts else Reason.STILL_FIRING,
+        f"{up_to}{plural(storm.holding, 'alert' if by_alerts else 'instance')} still firing: closeAfter "
         f"({_seconds(storm.terms.close_after_ms)}) begins when all have resolved",
+    )
+
+
+def _stale(storm: Snapshot) -> str:
+    return (
+        f"{plural(storm.stale_alerts, 'alert')} neither repeated nor resolved for staleAfter "
+        f"({_seconds(storm.terms.stale_after_ms)})"
     )
 
 

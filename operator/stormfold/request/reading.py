@@ -328,6 +328,7 @@ def seed_of(request: Request) -> Seed:
         tracked_alerts=tracked or (),
         unknown_alerts=_believed(stored.alerts if tracked is None else stored.unlisted_alerts),
         firing_alerts=_believed(min(stored.firing_alerts, status.signals.firing)),
+        stale_alerts=_believed(status.signals.stale),
         left_out=_believed(stored.left_out),
         resource_count=_believed(status.affected_resource_count),
         truncated=status.truncated,

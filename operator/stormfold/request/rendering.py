@@ -126,6 +126,7 @@ def status(
             total=storm.total,
             firing=storm.firing,
             resolved=storm.resolved,
+            stale=storm.stale_alerts,
             approximate=storm.approximate,
         ),
         severity=SEVERITIES[storm.severity],

@@ -30,6 +30,7 @@ POLICY_RULES = {
     "window.idle must be greater than 0s",
     "window.maxDuration must be greater than 0s",
     "closeAfter must be greater than 0s",
+    "staleAfter must be greater than 0s",
     "threshold.within must be greater than 0s",
     "window.idle must be less than or equal to window.maxDuration",
     "window.idle must be less than or equal to closeAfter",

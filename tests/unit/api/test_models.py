@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from stormfold.api.remediationrequest import Remediation, RemediationRequest, RemediationRequestStatus
 from stormfold.api.signal import Severity, Signal, SignalSpec, SignalState, Target
-from stormfold.api.stormpolicy import Limits, PolicySpec, Threshold, Window
+from stormfold.api.stormpolicy import CloseOn, Limits, PolicySpec, Threshold, Window
 
 RECEIVED: dict[str, Any] = {
     "apiVersion": "stormfold.dev/v1alpha1",
@@ -97,6 +97,8 @@ def test_the_defaults_of_a_policy_are_the_documented_ones() -> None:
         groupWait="1s",
         window=Window(idle="1m", max_duration="6h"),
         close_after="15m",
+        close_on=CloseOn.AUTO,
+        stale_after="24h",
         retention="10m",
         request_retention="168h",
         limits=Limits(resources=25, open_storms=500),
@@ -111,6 +113,7 @@ def test_a_policy_gives_its_durations_in_milliseconds() -> None:
         "idle": policy.window.idle_ms,
         "max_duration": policy.window.max_duration_ms,
         "close_after": policy.close_after_ms,
+        "stale_after": policy.stale_after_ms,
         "retention": policy.retention_ms,
         "request_retention": policy.request_retention_ms,
     } == {
@@ -119,6 +122,7 @@ def test_a_policy_gives_its_durations_in_milliseconds() -> None:
         "idle": 60_000,
         "max_duration": 21_600_000,
         "close_after": 900_000,
+        "stale_after": 86_400_000,
         "retention": 600_000,
         "request_retention": 604_800_000,
     }
@@ -129,7 +133,7 @@ def test_a_status_is_written_in_camel_case_without_what_is_absent() -> None:
         last_seen=datetime(2026, 3, 1, 10, 0, tzinfo=UTC), affected_resource_count=3
     )
     assert status.manifest() == {
-        "signals": {"total": 0, "firing": 0, "resolved": 0, "approximate": False},
+        "signals": {"total": 0, "firing": 0, "resolved": 0, "stale": 0, "approximate": False},
         "lastSeen": "2026-03-01T10:00:00Z",
         "resources": [],
         "affectedResourceCount": 3,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.harness.values import DEFAULT, TERMS, cluster_version
 
 from stormfold.api.conditions import Reason
-from stormfold.api.stormpolicy import PolicySpec
+from stormfold.api.stormpolicy import CloseOn, PolicySpec
 from stormfold.model.group import PolicyId
 from stormfold.model.storm import Terms
 from stormfold.policy.matching import glob_pattern
@@ -165,11 +165,12 @@ def test_all_faults_are_told() -> None:
 
 
 def test_duration_that_is_zero_is_told_of_each_field() -> None:
-    spec = {"window": {"idle": "0s", "maxDuration": "0s"}, "closeAfter": "0s"}
+    spec = {"window": {"idle": "0s", "maxDuration": "0s"}, "closeAfter": "0s", "staleAfter": "0s"}
     assert [fault.message.split(":")[0] for fault in found(spec)] == [
         "window.idle",
         "window.maxDuration",
         "closeAfter",
+        "staleAfter",
     ]
 
 
@@ -188,8 +189,10 @@ def test_version_gives_redis_the_numbers_of_the_spec() -> None:
         belowThreshold="Discard",
         window={"idle": "30ms", "maxDuration": "40ms"},
         closeAfter="50ms",
+        closeOn="Recovered",
+        staleAfter="70ms",
         limits={"resources": 6},
-    ).terms == Terms(3, 2, 10_000, 20, True, 30, 40, 50, 6)
+    ).terms == Terms(3, 2, 10_000, 20, True, 30, 40, 50, 6, CloseOn.RECOVERED, 70)
 
 
 def test_version_keeps_its_spec_without_what_is_at_its_default() -> None:

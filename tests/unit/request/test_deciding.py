@@ -11,6 +11,7 @@ from tests.harness.values import POD, SNAPSHOT, T0, TERMS
 
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase
+from stormfold.api.stormpolicy import CloseOn
 from stormfold.model.storm import Detected, Snapshot, State
 from stormfold.request.deciding import (
     CLOSING_SENTENCES,
@@ -39,6 +40,8 @@ GROWN = replace(SNAPSHOT, total=8, folded=8)
 NEVER_QUIET = replace(SNAPSHOT, arrived_ms=EXPIRE - 10_000)
 
 FIRING = replace(SETTLED, firing_alerts=3)
+BY_QUIET = replace(TERMS, close_on=CloseOn.QUIET)
+BY_RECOVERY = replace(TERMS, close_on=CloseOn.RECOVERED)
 OPEN = Write(RequestPhase.OPEN, SETTLE)
 HELD = Write(RequestPhase.SETTLED, EXPIRE)
 TO_SETTLED = Write(RequestPhase.SETTLED, CLOSE)
@@ -83,6 +86,25 @@ def test_deadlines_run_from_the_last_arrival_and_the_opening() -> None:
         pytest.param(FIRING, EXPIRE - 1, Wait(EXPIRE), id="alerts fire: just before it has lasted too long"),
         pytest.param(FIRING, EXPIRE, TOO_LONG, id="alerts fire: it has lasted too long all the same"),
         pytest.param(replace(FIRING, firing_alerts=1), CLOSE, Wait(EXPIRE), id="one alert is enough"),
+        pytest.param(
+            replace(FIRING, stale_look_ms=CLOSE + 5), CLOSE, Wait(CLOSE + 5), id="alerts may become stale"
+        ),
+        pytest.param(
+            replace(FIRING, terms=BY_QUIET, stale_look_ms=CLOSE + 5),
+            CLOSE - 1,
+            Wait(CLOSE),
+            id="Quiet: alerts fire",
+        ),
+        pytest.param(replace(FIRING, terms=BY_QUIET), CLOSE, QUIET, id="Quiet: it closes though alerts fire"),
+        pytest.param(
+            replace(SETTLED, terms=BY_RECOVERY), CLOSE, Wait(EXPIRE), id="Recovered: Signals hold it"
+        ),
+        pytest.param(
+            replace(SETTLED, firing=0, terms=BY_RECOVERY), CLOSE, QUIET, id="Recovered: nothing fires"
+        ),
+        pytest.param(
+            replace(SETTLED, terms=BY_RECOVERY), EXPIRE, TOO_LONG, id="Recovered: it has lasted too long"
+        ),
     ],
 )
 def test_storm_with_a_request(storm: Snapshot, now_ms: int, decision: Decision) -> None:
@@ -412,6 +434,24 @@ def test_storm_is_settled_unless_it_is_open(phase: RequestPhase, finding: Findin
             ),
             id="nobody knows",
         ),
+        pytest.param(
+            replace(SNAPSHOT, firing=0, resolved=5, stale_alerts=2),
+            Finding(
+                None,
+                Reason.ALERTS_STALE,
+                "5 resolved, 2 alerts neither repeated nor resolved for staleAfter (86400 s)",
+            ),
+            id="nobody has heard of some for long",
+        ),
+        pytest.param(
+            replace(SNAPSHOT, firing=1, stale_alerts=1),
+            Finding(
+                False,
+                Reason.STILL_FIRING,
+                "1 firing, 1 resolved, 1 alert neither repeated nor resolved for staleAfter (86400 s)",
+            ),
+            id="and others fire",
+        ),
     ],
 )
 def test_storm_has_recovered_when_nothing_fires(storm: Snapshot, finding: Finding) -> None:
@@ -453,6 +493,16 @@ def test_list_of_resources_is_truncated_or_whole(storm: Snapshot, finding: Findi
             replace(SNAPSHOT, firing_alerts=3, approximate=True),
             Reason.ALERTS_FIRING,
             "up to 3 alerts still firing: closeAfter (900 s) begins when all have resolved",
+        ),
+        (
+            replace(SNAPSHOT, firing_alerts=3, terms=BY_RECOVERY),
+            Reason.STILL_FIRING,
+            "5 instances still firing: closeAfter (900 s) begins when all have resolved",
+        ),
+        (
+            replace(SNAPSHOT, firing_alerts=3, terms=BY_QUIET),
+            Reason.NOT_CLOSED,
+            "signals of the group are still counted here",
         ),
     ],
 )

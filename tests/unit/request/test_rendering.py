@@ -47,6 +47,7 @@ OPEN: dict[str, Any] = {
         "total": 7,
         "firing": 5,
         "resolved": 1,
+        "stale": 0,
         "approximate": False,
     },
     "severity": "high",

@@ -17,7 +17,8 @@
   Returns     per storm {resources by HyperLogLog, instances, alerts, opening, {field, value, …}, {listed
               resource, signals, …}, {alert, what is known of it, …}}, the last nil if the request holds it;
               or {} if another replica has it, it is not due, or it is gone
-  Guarantees  what is not acknowledged by ARGV[2] is due again, so the caller may die; O(fields) per storm
+  Guarantees  what is not acknowledged by ARGV[2] is due again, so the caller may die; O(fields) per storm,
+              and O(alerts) where some may have become stale: see stale.lua
 ]]
 local due_key = KEYS[1]
 local now, hidden_until = tonumber(ARGV[1]), ARGV[2]
@@ -30,10 +31,17 @@ for i = 3, #ARGV do
   local score = redis.call('ZSCORE', due_key, group_hash)
   local snapshot = {}
   if score and tonumber(score) <= now then
-    local state = redis.call('HGET', storm, 'state')
+    local found = redis.call('HMGET', storm, 'state', 'alerts_firing', 'stale_look_ms')
+    local state, firing, stale_look = found[1], tonumber(found[2] or 0), tonumber(found[3] or 0)
     if not state or state == 'closed' then
       redis.call('ZREM', due_key, group_hash)
     else
+      if state == 'open' and firing > 0 and stale_look <= now then
+        -- @include storm
+        -- @include alert
+        -- @include stale
+        mark_stale(read_whole(storm), KEYS[k + 5])
+      end
       redis.call('ZADD', due_key, hidden_until, group_hash)
       snapshot = { snapshot_of(storm, KEYS[k + 1], KEYS[k + 2], KEYS[k + 3], KEYS[k + 4], KEYS[k + 5]) }
     end

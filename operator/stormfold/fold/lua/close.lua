@@ -83,6 +83,7 @@ local function kept_of(storm)
   local until_last = discarded and '_floor' or '_last'
   keep('signals_floor', storm['signals' .. until_last])
   keep('events_floor', storm['events' .. until_last])
+  keep('heard_ms', storm.heard_ms)
   keep('discarded_by', storm.discarded_by)
   keep('discarded_as', storm.discarded_as)
   return kept

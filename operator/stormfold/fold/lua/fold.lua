@@ -150,7 +150,6 @@ local function fold_piece(keys, at)
       -- @include opening
       terms_at, terms_to = open_next(storm, keys, opens_at, opens, known or { here = {}, before = {} })
     end
-    for a = terms_at, terms_to, 2 do storm[ARGV[a]] = ARGV[a + 1] end
     ordinals = ordinals or { folded_of(storm) + 1 }
     if tally.alerts then others.alerts.count(storm, tally) end
     count(storm, tally, keys)

@@ -1,16 +1,24 @@
 -- What is known of one alert: `f1767225600,1767225605123`. It fires, or is resolved (r), by the word that
--- came last; its latest start, in seconds; when that word came, in ms; and `d` if it was discarded, `c` if it
--- is known from the request before and had resolved by then.
+-- came last, or is stale (s): it fired, and no word came for long; its latest start, in seconds; when that
+-- word came, in ms; and `d` if it was discarded, `c` if it is known from the request before and had resolved
+-- by then.
 
 local function alert_of(text)
   local state, start, said, fate = string.match(text, '^(%a)(-?%d+),(%d+)(%a?)$')
-  return { fires = state == 'f', start = number(start), said = number(said), fate = fate }
+  return {
+    fires = state == 'f', stale = state == 's', start = number(start), said = number(said), fate = fate,
+  }
+end
+
+-- Among which the storm counts it.
+local function among(alert)
+  if alert.fires then return 'firing' end
+  return alert.stale and 'stale' or 'resolved'
 end
 
 local function text_of(alert)
-  return string.format(
-    '%s%.0f,%.0f%s', alert.fires and 'f' or 'r', alert.start, alert.said, alert.fate
-  )
+  local state = string.sub(among(alert), 1, 1)
+  return string.format('%s%.0f,%.0f%s', state, alert.start, alert.said, alert.fate)
 end
 
 -- Takes in a report of an alert that is known. True if it begins anew. The word that came last says the
@@ -21,7 +29,7 @@ local function take_in(alert, report)
   local is_of_latest = report.start == alert.start or report.ended >= alert.start
   if report.said >= alert.said then
     alert.said = report.said
-    if report.fires or is_of_latest then alert.fires = report.fires end
+    if report.fires or is_of_latest then alert.fires, alert.stale = report.fires, false end
   end
   return begins
 end

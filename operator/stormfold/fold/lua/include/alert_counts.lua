@@ -48,10 +48,11 @@ local function tally_alerts(storm, reports, prefix)
 end
 
 local function count_alerts(storm, tally)
-  local firing, resolved, begun, begun_beyond, ended_beyond = 0, 0, 0, 0, 0
+  local firing, resolved, stale, begun, begun_beyond, ended_beyond = 0, 0, 0, 0, 0, 0
   for _, found in ipairs(tally.alerts) do
     if not found.beyond then
       firing, resolved, begun = firing + found.firing, resolved + found.resolved, begun + found.weight
+      stale = stale + found.stale
     elseif found.report.fires then
       begun_beyond = begun_beyond + 1
     else
@@ -61,6 +62,8 @@ local function count_alerts(storm, tally)
   add(storm, 'alerts', tally.signals)
   add(storm, 'alerts_firing', firing)
   add(storm, 'alerts_resolved', math.max(resolved, -number(storm.alerts_resolved)))
+  add(storm, 'alerts_stale', math.max(stale, -number(storm.alerts_stale)))
+  if firing > 0 and not storm.stale_look_ms then put(storm, 'stale_look_ms', now + storm.stale_after_ms) end
   if tally.left_out then put(storm, 'left_out', tally.left_out) end
   add(storm, 'alerts_beyond', begun_beyond)
   -- One that begins may be one of those of which nobody knows any more which they were.

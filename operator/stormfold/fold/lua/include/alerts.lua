@@ -35,15 +35,15 @@ local function judge_earlier(storm, known, report, alert)
   if not alert.fires or storm.state ~= 'open' or known.room <= 0 then return nil, 0 end
   known.room = known.room - 1
   know(known, 'here', report.id, alert)
-  return { weight = 0, firing = 1, resolved = 0 }, 0
+  return { weight = 0, firing = 1, resolved = 0, stale = 0 }, 0
 end
 
--- What a report says anew: `weight` is how often it counts, `firing` and `resolved` are how many more alerts
--- fire and are resolved. Nothing if it changes nothing; then comes its fate, if the storm does not count it.
+-- What a report says anew: `weight` is how often it counts, `firing`, `resolved` and `stale` are how many
+-- more alerts fire, are resolved and are stale. Nothing if it changes nothing; then comes its fate, if the
+-- storm does not count it.
 local function judge(storm, known, report)
   local alert, here = known_alert(known, report.id)
-  local fired = nil
-  if here then fired = alert.fires end
+  local was = here and among(alert)
   local begins = not alert or take_in(alert, report)
   if alert and not here and not begins then return judge_earlier(storm, known, report, alert) end
   if not here then
@@ -53,15 +53,14 @@ local function judge(storm, known, report)
     known.room = known.room - 1
     alert = alert or { fires = report.fires, start = report.start, said = report.said }
   end
-  local says_nothing = alert.fires == fired and not begins
-  if alert.fate == 'c' and not says_nothing then fired = nil end
+  local says_nothing = among(alert) == was and not begins
+  if alert.fate == 'c' and not says_nothing then was = nil end
   if not says_nothing then alert.fate = '' end
   know(known, 'here', report.id, alert)
   if says_nothing then return nil end
-  local found = { weight = begins and 1 or 0, firing = 0, resolved = 0 }
-  if alert.fires then found.firing = 1 else found.resolved = 1 end
-  if fired == true then found.firing = found.firing - 1 end
-  if fired == false then found.resolved = found.resolved - 1 end
+  local found = { weight = begins and 1 or 0, firing = 0, resolved = 0, stale = 0 }
+  found[among(alert)] = 1
+  if was then found[was] = found[was] - 1 end
   return found
 end
 
@@ -70,7 +69,7 @@ local function note_left_out(storm, known, report)
   local before = known.left_out or number(storm.state == 'open' and storm.left_out)
   if report.left_out <= before or report.fate ~= nil then return end
   known.left_out = report.left_out
-  report.found = report.found or { weight = 0, firing = 0, resolved = 0 }
+  report.found = report.found or { weight = 0, firing = 0, resolved = 0, stale = 0 }
 end
 
 -- Reads m alerts. Gives a tally, or nothing if none says anything new; the ordinals; and what is known one by

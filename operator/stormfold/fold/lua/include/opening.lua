@@ -2,17 +2,19 @@
 -- count no more. `changed` are those that were reported just now: what is `here` begins anew.
 local function carry_alerts(storm, keys, changed)
   local here, word, flat = {}, {}, redis.call('HGETALL', keys.before)
-  local carried, firing = {}, 0
+  local carried, firing, oldest = {}, 0, now
   for i = 1, #changed.here, 2 do here[changed.here[i]] = true end
   for i = 1, #changed.before, 2 do word[changed.before[i]] = changed.before[i + 1] end
   for i = 1, #flat, 2 do
     local id = flat[i]
     local alert = alert_of(word[id] or flat[i + 1])
+    local heard = math.max(alert.said, number(storm.heard_ms))
+    if alert.fires and heard + storm.stale_after_ms <= now then alert.fires, alert.stale = false, true end
     local is_recent = alert.said > now - RESOLVED_MS and #carried < 2 * LISTED_ALERTS
     local known = alert.fires and firing < KNOWN_ALERTS / 2 or is_recent
     if known and alert.fate ~= 'd' and not here[id] then
       alert.fate = alert.fires and '' or 'c'
-      if alert.fires then firing = firing + 1 end
+      if alert.fires then firing, oldest = firing + 1, math.min(oldest, heard) end
       carried[#carried + 1], carried[#carried + 2] = id, text_of(alert)
     end
   end
@@ -20,7 +22,10 @@ local function carry_alerts(storm, keys, changed)
     redis.call('HSET', keys.alerts, unpack(carried, i, math.min(i + 1999, #carried)))
   end
   if #carried > 0 then put(storm, 'alerts_last', 1) end
-  if firing > 0 then put(storm, 'alerts_firing', firing) end
+  if firing > 0 then
+    put(storm, 'alerts_firing', firing)
+    put(storm, 'stale_look_ms', oldest + storm.stale_after_ms)
+  end
 end
 
 -- Opens the next storm of a group; `first` is the place of what it opens with, `n` how many arguments that
@@ -38,6 +43,7 @@ local function open_next(storm, keys, first, n, changed)
   if storm.signals_floor then put(storm, 'signals_last', storm.signals_floor) end
   if storm.events_floor then put(storm, 'events_last', storm.events_floor) end
   redis.call('SET', keys.opening, ARGV[first])
+  for a = first + 1, first + n - 1, 2 do storm[ARGV[a]] = ARGV[a + 1] end
   carry_alerts(storm, keys, changed)
   -- Where the terms are. They are written last, since a hash is looked through in order.
   return first + 1, first + n - 1
