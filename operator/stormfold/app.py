@@ -18,6 +18,8 @@ from stormfold.fold.patience import until_done
 from stormfold.fold.preflight import preflight
 from stormfold.fold.store import StormStore
 from stormfold.fold.writes import Writes
+from stormfold.gate.gates import GateIndex
+from stormfold.gate.steering import Steering
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.recorder import Recorder
@@ -25,6 +27,7 @@ from stormfold.kube.reviews import Reviews
 from stormfold.policy.router import Router
 from stormfold.probes import Probes
 from stormfold.readiness import Readiness
+from stormfold.request.decisions import Decisions
 from stormfold.request.index import RequestIndex
 from stormfold.request.places import Places
 from stormfold.request.reconciler import Reconciler
@@ -85,13 +88,17 @@ class App:
             deadlines=schedule,
             policies_changed=policies_changed,
         )
+        gates = GateIndex(settings.namespace)
+        self._steering = steering = Steering(client, gates, Decisions(client, index), ingest)
+        gates.subscribe(steering)
+        index.subscribe(steering)
         phases = Phases.of(settings.terminal_phases, settings.active_phases)
         places = Places(index, router, deadlines=schedule, ingest=ingest, changed=policies_changed)
         index.subscribe(places)
         self._reconciler = Reconciler(
             store,
             index,
-            RequestWriter(client, index, recorder, phases=phases),
+            RequestWriter(client, index, recorder, phases=phases, gates=gates),
             folder=folder,
             schedule=schedule,
             ingest=ingest,
@@ -114,7 +121,7 @@ class App:
             ingest=ingest,
             changed=policies_changed,
         )
-        self._kopf = KopfThread(Listeners(policies, index), client.access)
+        self._kopf = KopfThread(Listeners(policies, index, gates), client.access)
         self._readiness = readiness = Readiness(writes, client, ingest, self._kopf)
         self._webhook = Webhook(
             WebhookOptions(
@@ -179,6 +186,7 @@ class App:
             "reconcile": self._reconciler.run(),
             "request-retention": self._request_retention.run(),
             "policies": self._policies.run(),
+            "steering": self._steering.run(),
             "events": self._recorder.run(),
             "kopf": self._kopf.run(),
             "owners": self._owners.run(),
@@ -197,6 +205,7 @@ class App:
         )
         self._router.namespaces_listed(dict(namespaces))
         await self._client.list_all(paths.collection(RemediationRequest.plural), self._index.seen)
+        await self._steering.load()
         opened = list(self._index.open_requests())
         self._folder.adopt(await until_done(self._store.open_groups), opened)
         self._router.retain((request.version for request in opened), self._folder.storms.versions_in_use())

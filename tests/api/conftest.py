@@ -29,7 +29,9 @@ from lab.valkey import Valkey
 from stormfold.fold.scripts import ACK, CLAIM, CLOSE, FOLD, FREEZE
 
 ROOT = Path(__file__).parents[2]
-OWN_KINDS = ("Signal", "RemediationRequest", "StormPolicy", "ClusterStormPolicy", "Lease", "Event")
+OWN_KINDS = (
+    *("Signal", "RemediationRequest", "StormPolicy", "ClusterStormPolicy", "StormGate", "Lease", "Event"),
+)
 LONGEST = (
     *("test_kills", "test_alertmanager", "test_memory", "test_redis_refusals", "test_chart_release"),
     *("test_deploy", "test_api_faults", "test_fairness", "test_redis_loss", "test_storms", "test_chart"),

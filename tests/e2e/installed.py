@@ -13,7 +13,13 @@ KEPT = {
     "ClusterStormPolicy/default",
     *(
         f"CustomResourceDefinition/{plural}.stormfold.dev"
-        for plural in ("clusterstormpolicies", "remediationrequests", "signals", "stormpolicies")
+        for plural in (
+            "clusterstormpolicies",
+            "remediationrequests",
+            "signals",
+            "stormgates",
+            "stormpolicies",
+        )
     ),
     f"Namespace/{SYSTEM}",
     "Secret/stormfold-redis",

@@ -30,7 +30,13 @@ KEPT = {
     "ClusterStormPolicy/default",
     *(
         f"CustomResourceDefinition/{plural}.stormfold.dev"
-        for plural in ("clusterstormpolicies", "remediationrequests", "signals", "stormpolicies")
+        for plural in (
+            "clusterstormpolicies",
+            "remediationrequests",
+            "signals",
+            "stormgates",
+            "stormpolicies",
+        )
     ),
 }
 """What `helm uninstall` leaves of what has our label."""

@@ -20,6 +20,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "RemediationRequest": (STORMFOLD, "remediationrequests"),
     "StormPolicy": (STORMFOLD, "stormpolicies"),
     "ClusterStormPolicy": (STORMFOLD, "clusterstormpolicies"),
+    "StormGate": (STORMFOLD, "stormgates"),
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "Event": ("/api/v1", "events"),

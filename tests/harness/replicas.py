@@ -29,6 +29,7 @@ from stormfold.fold.keys import PREFIX
 from stormfold.fold.replies import CloseWord
 from stormfold.fold.store import StormStore
 from stormfold.fold.storms import OVERDUE_SECONDS
+from stormfold.gate.gates import GateIndex
 from stormfold.kube.errors import ConflictError
 from stormfold.kube.recorder import Recorder
 from stormfold.model.arrival import Arrival, Verdict
@@ -188,7 +189,13 @@ class Replica:
         self._tell = tell
         self.index = RequestIndex(self)
         client = cast("Any", requests)
-        self._writer = RequestWriter(client, self.index, Recorder(client, identity="replica"), phases=PHASES)
+        self._writer = RequestWriter(
+            client,
+            self.index,
+            Recorder(client, identity="replica"),
+            phases=PHASES,
+            gates=GateIndex("stormfold-system"),
+        )
         router = Router()
         router.update([version], in_use=())
         self.folder = Folder(self.store, router, self, self)

@@ -30,6 +30,16 @@ def cluster_policy(name: str, spec: Mapping[str, Any]) -> Manifest:
     }
 
 
+def storm_gate(namespace: str, name: str, spec: Mapping[str, Any]) -> Manifest:
+    """A StormGate."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "StormGate",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": dict(spec),
+    }
+
+
 def signal(
     namespace: str,
     resource_name: str,

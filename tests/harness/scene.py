@@ -48,9 +48,13 @@ class Scene:
         self.operator = operator
         self._numbers = itertools.count()
         self._cluster_policies: list[str] = []
+        self._gates: list[tuple[str, str]] = []
 
     async def close(self) -> None:
-        """Take away the cluster's policies: they would govern the signals of other tests."""
+        """Take away what would govern other tests: the cluster's policies, and gates elsewhere."""
+        for namespace, name in self._gates:
+            if await self.api.get("StormGate", name, namespace):
+                await self.api.delete("StormGate", name, namespace)
         for name in self._cluster_policies:
             if await self.api.get("ClusterStormPolicy", name):
                 await self.api.delete("ClusterStormPolicy", name)
@@ -108,6 +112,29 @@ class Scene:
             within=WITHIN_SECONDS,
             what=f"policy {metadata['name']} has Accepted={accepted}",
         )
+
+    # --- gates
+
+    async def gate(
+        self,
+        name: str,
+        *,
+        by: str = "",
+        reason: str = "maintenance",
+        until: str | None = None,
+        verdict: str = "Hold",
+        namespace: str | None = None,
+        **spec: Any,
+    ) -> Manifest:
+        """A StormGate as it was made or changed, with one hold if `by` says whose."""
+        hold = {"by": by, "reason": reason, "verdict": verdict} | ({"until": until} if until else {})
+        namespace = namespace or self.namespace
+        manifest = resources.storm_gate(namespace, name, {"holds": [hold] if by else []} | spec)
+        if await self.api.get("StormGate", name, namespace):
+            return await self.api.patch("StormGate", name, namespace, {"spec": manifest["spec"]})
+        if namespace != self.namespace:
+            self._gates.append((namespace, name))
+        return await self.api.create(manifest)
 
     # --- signals
 

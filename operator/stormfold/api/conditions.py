@@ -23,9 +23,11 @@ class ConditionType(StrEnum):
     CLAIM_EXPIRED = "ClaimExpired"
     REMEDIATION_PHASE_UNKNOWN = "RemediationPhaseUnknown"
     STALE_REMEDIATION = "StaleRemediation"
+    PROCEED = "Proceed"
     ACCEPTED = "Accepted"
     GROUPS_WAITING = "GroupsWaiting"
     GROUP_VALUE_MISSING = "GroupValueMissing"
+    REQUESTS_SELECTED = "RequestsSelected"
 
 
 class ConditionStatus(StrEnum):
@@ -268,6 +270,22 @@ class Reason(StrEnum):
         "StaleRemediation is False",
         "`status.remediation` reports no end of an older revision.",
     )
+    NO_GATE_APPLIES = ("NoGateApplies", "Proceed is True", "No StormGate governs the request.")
+    GATES_PASS = (
+        "GatesPass",
+        "Proceed is True",
+        "StormGates govern the request, and none says Hold or Stop.",
+    )
+    HELD_BY_GATE = (
+        "HeldByGate",
+        "Proceed is False",
+        "A hold in a StormGate says that nothing may start; the message says whose, why and until when.",
+    )
+    STOPPED_BY_GATE = (
+        "StoppedByGate",
+        "Proceed is False",
+        "A hold in a StormGate says Stop: nothing may start, and what runs is to end.",
+    )
     STORM_OPENED = ("StormOpened", "Event of a RemediationRequest", "The request was made.")
     STORM_SETTLED = ("StormSettled", "Event of a RemediationRequest", "No signal came for `window.idle`.")
     STORM_REOPENED = (
@@ -482,6 +500,39 @@ class Reason(StrEnum):
         "TooManyPolicies",
         "Accepted is False",
         "The namespace has 50 policies that go before this one. Merge some, or delete them.",
+    )
+    TOO_MANY_GATES = (
+        "TooManyGates",
+        "Accepted is False",
+        "The namespace has 50 StormGates whose names go before this one. Merge some, or delete them.",
+    )
+    HOLD_EXPIRED = (
+        "HoldExpired",
+        "Accepted is True",
+        "The `until` of a hold is over, so that it holds nothing. Remove it, or set a later `until`.",
+    )
+    INVALID_UNTIL = (
+        "InvalidUntil",
+        "Accepted is True",
+        "The `until` of a hold cannot be read, so that it holds until somebody removes it.",
+    )
+    NAMESPACE_NOT_GOVERNED = (
+        "NamespaceNotGoverned",
+        "Accepted is True",
+        (
+            "A StormGate names namespaces that it does not govern: outside of the operator's namespace it "
+            "governs its own one only."
+        ),
+    )
+    REQUESTS_MATCH = (
+        "RequestsMatch",
+        "RequestsSelected is True",
+        "At least one request that is not closed matches `selector`.",
+    )
+    NO_REQUEST_MATCHES = (
+        "NoRequestMatches",
+        "RequestsSelected is False",
+        "No request that is not closed matches `selector`: the gate holds nothing now.",
     )
     INVALID_SPEC = (
         "InvalidSpec",

@@ -17,6 +17,7 @@ import yaml
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import GROUP, VERSION, Resource, cel
 from stormfold.api.signal import Signal
+from stormfold.api.stormgate import StormGate
 from stormfold.api.stormpolicy import ClusterStormPolicy, StormPolicy
 
 Schema = dict[str, Any]
@@ -113,6 +114,7 @@ _KINDS = (
             _Column("Firing", "integer", ".status.signals.firing"),
             _Column("Severity", "string", ".status.severity"),
             _Column("Remediation", "string", ".status.remediation.phase"),
+            _Column("Decision", "string", ".status.decision.verdict", wide=True),
             _Column("Holder", "string", ".status.remediation.claim.holderIdentity", wide=True),
             _Column("Signal", "string", ".spec.name", wide=True),
             _Column("Storm", "string", _condition("StormDetected"), wide=True),
@@ -124,7 +126,7 @@ _KINDS = (
             _Column("Epoch", "integer", ".spec.epoch", wide=True),
             _AGE,
         ),
-        selectable=(".spec.groupHash", ".status.phase"),
+        selectable=(".spec.groupHash", ".status.phase", ".status.decision.verdict"),
         # The copy was checked as a policy. A rule that a later release adds must not keep a storm under an
         # older policy from its request.
         unruled=("spec.policy",),
@@ -152,6 +154,18 @@ _KINDS = (
                 )
             )
         },
+    ),
+    _Kind(
+        StormGate,
+        "sgate",
+        columns=(
+            _Column("Verdict", "string", ".status.verdict"),
+            _Column("Requests", "integer", ".status.requests"),
+            _Column("Held by", "string", ".spec.holds[*].by"),
+            _Column("Why", "string", ".spec.holds[*].reason", wide=True),
+            _Column("Accepted", "string", _condition("Accepted"), wide=True),
+            _AGE,
+        ),
     ),
 )
 

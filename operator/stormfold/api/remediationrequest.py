@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from stormfold.api.conditions import Conditions
+from stormfold.api.decision import Decision
 from stormfold.api.resource import ATOMIC, MAX_INT, ApiModel, Count, Name, Namespace, Resource, as_map
 from stormfold.api.signal import Severity, Target
 from stormfold.api.stormpolicy import PolicySpec
@@ -240,11 +241,14 @@ class RemediationRequestStatus(ApiModel):
     """When the storm goes on to its next phase by itself."""
     display: Display | None = None
     """Short texts for the columns of kubectl get."""
+    decision: Decision | None = None
+    """Whether a consumer may begin, and why. Absent: not yet, as with Hold."""
     conditions: Conditions = ()
-    """StormDetected: the threshold was reached. Settled: quiet. Recovered: nothing fires any more. Truncated:
-    the list of resources is not complete. Closed: over for good. Exact: each signal is known to count once,
-    and no sender has left alerts out. ClaimExpired, RemediationPhaseUnknown, StaleRemediation: what is wrong
-    with status.remediation; absent if nothing ever was."""
+    """StormDetected: the threshold was reached. Settled: quiet. Recovered: nothing fires any more.
+    Truncated: the list of resources is not complete. Closed: over for good. Exact: each signal is known to
+    count once, and no sender has left alerts out. Proceed: a consumer may begin. ClaimExpired,
+    RemediationPhaseUnknown, StaleRemediation: what is wrong with status.remediation; absent if nothing ever
+    was."""
     continuation: Continuation | None = None
     """What the storm is continued from if Redis loses it. For stormfold alone."""
     remediation: Remediation | None = None

@@ -6,11 +6,13 @@ from typing import Any
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import GROUP, VERSION
 from stormfold.api.signal import Signal
+from stormfold.api.stormgate import StormGate
 from stormfold.api.stormpolicy import ClusterStormPolicy, StormPolicy
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ApiUnavailableError, NotFoundError, UnauthorizedError
 from stormfold.kube.paths import GROUP_PATH
 
+KINDS = (Signal, RemediationRequest, StormPolicy, ClusterStormPolicy, StormGate)
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 RIGHTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     (GROUP, Signal.plural, "", ("list", "watch", "delete")),
@@ -21,6 +23,8 @@ RIGHTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     (GROUP, StormPolicy.plural, "status", ("patch",)),
     (GROUP, ClusterStormPolicy.plural, "", ("list", "watch")),
     (GROUP, ClusterStormPolicy.plural, "status", ("patch",)),
+    (GROUP, StormGate.plural, "", ("list", "watch")),
+    (GROUP, StormGate.plural, "status", ("patch",)),
     ("", "namespaces", "", ("get", "list", "watch")),
     ("", "events", "", ("create",)),
     ("authentication.k8s.io", "tokenreviews", "", ("create",)),
@@ -82,7 +86,7 @@ async def preflight(client: KubeClient, *, namespace: str) -> str:
 
 
 async def _crds(client: KubeClient) -> None:
-    wanted = {kind.plural for kind in (Signal, RemediationRequest, StormPolicy, ClusterStormPolicy)}
+    wanted = {kind.plural for kind in KINDS}
     try:
         served: dict[str, Any] = await client.get(GROUP_PATH)
     except NotFoundError:

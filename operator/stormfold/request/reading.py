@@ -9,6 +9,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from stormfold.api.conditions import Condition
+from stormfold.api.decision import Decision
 from stormfold.api.remediationrequest import (
     AffectedResource,
     Counted,
@@ -25,6 +26,7 @@ from stormfold.api.remediationrequest import (
 from stormfold.api.resource import MAX_INT, identity_of
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.fold.holding import RequestPosition
+from stormfold.gate.gates import Subject
 from stormfold.model.arrival import Target
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
@@ -169,6 +171,24 @@ class Request:
         )
 
     @property
+    def subject(self) -> Subject:
+        """What gates ask of it."""
+        spec, status, metadata = self.resource.spec, self.resource.status, self.resource.metadata
+        return Subject(
+            metadata.uid,
+            metadata.namespace,
+            metadata.name,
+            spec.policy_ref.name,
+            (status and status.severity) or spec.severity,
+            {
+                item.key.removeprefix("labels."): item.value
+                for item in spec.group
+                if item.value is not None and item.key.startswith("labels.")
+            },
+            status.decision if status else None,
+        )
+
+    @property
     def has_its_list(self) -> bool:
         """Whether its list of alerts is one that stormfold has written, and was not taken away."""
         stored = self._continuation
@@ -220,7 +240,18 @@ def status_of(body: dict[str, Any]) -> dict[str, Any] | None:
     if not status:
         return None
     remediation = status.get("remediation")
-    return status | ({"remediation": _reported(remediation)} if remediation else {})
+    return (
+        status
+        | ({"remediation": _reported(remediation)} if remediation else {})
+        | ({"decision": _decided(status["decision"])} if status.get("decision") else {})
+    )
+
+
+def _decided(decision: dict[str, Any]) -> dict[str, Any] | None:
+    """The decision, if it can be read: one that somebody else wrote is decided anew."""
+    with suppress(ValidationError):
+        return Decision.model_validate(decision).manifest()
+    return None
 
 
 def _reported(remediation: dict[str, Any]) -> dict[str, Any]:

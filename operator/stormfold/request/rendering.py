@@ -1,7 +1,6 @@
 """Decision → what the RemediationRequest says. Pure."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from stormfold.api.conditions import (
@@ -28,6 +27,7 @@ from stormfold.api.resource import API_VERSION
 from stormfold.api.signal import Target as ApiTarget
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.model.arrival import SEVERITIES, Target
+from stormfold.model.moments import moment
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
 from stormfold.request import alert_list, deciding
@@ -39,14 +39,6 @@ POLICY_LABEL = "stormfold.dev/policy"
 MAX_LABEL = 63
 MAX_CONDITIONS = 32
 """What the API takes; beyond it those of others give way, the last first."""
-FIRST_SECOND = int(datetime.min.replace(tzinfo=UTC).timestamp())
-LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
-"""What can be written: whoever forges a time in a status must not keep the storm from being written."""
-
-
-def moment(milliseconds: int) -> datetime:
-    """A time as the API writes it, to the second."""
-    return datetime.fromtimestamp(max(FIRST_SECOND, min(milliseconds // 1000, LAST_SECOND)), UTC)
 
 
 def manifest(storm: Snapshot, opening: Opening) -> dict[str, Any]:

@@ -12,17 +12,21 @@ from typing import Any
 from prometheus_client import Counter
 
 from stormfold.api.conditions import ConditionType, Reason
+from stormfold.api.decision import Decision
 from stormfold.api.remediationrequest import RemediationRequest, RequestPhase
 from stormfold.api.resource import API_VERSION
+from stormfold.gate.gates import GateIndex
+from stormfold.gate.judging import Gathered, judge
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
-from stormfold.request import rendering
+from stormfold.request import decisions, rendering
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request, opening_of
+from stormfold.request.refreshing import read_again
 from stormfold.request.remediation import Phases, findings
 from stormfold.request.telling import counted
 
@@ -87,11 +91,19 @@ class RequestWriter:
     """Writes requests; all it knows of them is in the index."""
 
     def __init__(
-        self, client: KubeClient, index: RequestIndex, recorder: Recorder, *, phases: Phases
+        self,
+        client: KubeClient,
+        index: RequestIndex,
+        recorder: Recorder,
+        *,
+        phases: Phases,
+        gates: GateIndex,
     ) -> None:
-        """`phases` are those of `status.remediation` that are understood."""
+        """`phases` are those of `status.remediation` that are understood. `gates` decide whether a consumer
+        may begin."""
         self._client = client
         self._phases = phases
+        self._gates = gates
         self._index = index
         self._recorder = recorder
 
@@ -122,7 +134,7 @@ class RequestWriter:
                 return await self._patch(request, storm, phase, closed_for, now_ms, listed=listed)
             except ConflictError:
                 WRITES.labels(operation="patch", outcome="conflict").inc()
-                await self._read_again(request)
+                await read_again(self._client, self._index, request)
             except NotFoundError:
                 WRITES.labels(operation="patch", outcome="missing").inc()
                 self._index.observe_deleted(request)
@@ -197,6 +209,7 @@ class RequestWriter:
                 "status.withAlerts is no list that stormfold has written: it is ignored",
             )
         resource, before = request.resource, request.conditions
+        decision = self._first_decision(request, now_ms)
         status = rendering.status(
             storm,
             phase,
@@ -211,13 +224,16 @@ class RequestWriter:
                 revision=storm.revision,
                 now_ms=now_ms,
                 over=phase is RequestPhase.CLOSED,
-            ),
+            )
+            | (decisions.proceed(decision) if decision else {}),
             generation=resource.metadata.generation,
             now_ms=now_ms,
             made_ms=request.made_ms,
         )
         if listed and not request.alerts:  # it was deleted and is made again: the snapshot names changes only
             status.setdefault("withAlerts", listed)
+        if decision:
+            status["decision"] = decisions.patch(decision)
         body = {"metadata": {"resourceVersion": str(request.resource_version)}, "status": status}
         path = paths.status(RemediationRequest.plural, resource.metadata.name, resource.metadata.namespace)
         written = self._index.read(await self._client.merge_patch(path, body))
@@ -227,19 +243,12 @@ class RequestWriter:
         self._index.observe(written)
         return Outcome.WRITTEN
 
-    async def _read_again(self, request: Request) -> None:
-        metadata = request.resource.metadata
-        try:
-            body = await self._client.get(
-                paths.item(RemediationRequest.plural, metadata.name, metadata.namespace)
-            )
-        except NotFoundError:
-            self._index.observe_deleted(request)
-            return
-        again = self._index.read(body)
-        if again.resource.metadata.uid != metadata.uid:
-            self._index.observe_deleted(request)
-        self._index.observe(again)
+    def _first_decision(self, request: Request, now_ms: int) -> Decision | None:
+        """What the first write says; later ones leave it as it is, since who leads decides anew."""
+        subject = request.subject
+        if subject.decision:
+            return None
+        return judge(Gathered(subject, self._gates.of(subject), now_ms))
 
     async def _close_earlier(self, request: Request, now_ms: int) -> None:
         """Close the request of an epoch that is over; a crash between two steps of closing may leave one."""
@@ -258,7 +267,7 @@ class RequestWriter:
         try:
             self._index.observe(self._index.read(await self._client.merge_patch(path, body)))
         except ConflictError:
-            await self._read_again(request)
+            await read_again(self._client, self._index, request)
             raise
         except NotFoundError:
             self._index.observe_deleted(request)

@@ -16,12 +16,13 @@ from typing import Any, cast
 import kopf
 from prometheus_client import Counter
 
+from stormfold.gate.gates import GateIndex
 from stormfold.kube.access import Access
 from stormfold.kube.client import IDLE_SECONDS, WATCH_SECONDS
 from stormfold.kube.errors import CredentialError
 from stormfold.kube.paging import MOST
 from stormfold.request.index import RequestIndex
-from stormfold.watches import policy_events, request_events
+from stormfold.watches import gate_events, policy_events, request_events
 from stormfold.watches.policies import PolicyIntake
 from stormfold.watches.session import session_of
 
@@ -50,6 +51,7 @@ class Listeners:
 
     policies: PolicyIntake
     index: RequestIndex
+    gates: GateIndex
 
 
 BACKOFFS_SECONDS = (0.5, 1.0, 2.0)
@@ -113,6 +115,7 @@ def registry(
 
     policy_events.register(handlers, hand_over, listeners.policies)
     request_events.register(handlers, hand_over, listeners.index)
+    gate_events.register(handlers, hand_over, listeners.gates)
     return handlers
 
 

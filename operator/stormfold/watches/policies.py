@@ -28,6 +28,7 @@ from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ConflictError, NotFoundError
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.group import PolicyId
+from stormfold.model.moments import moment
 from stormfold.policy.caveats import Rivals, looks_like_regex
 from stormfold.policy.matching import Labels
 from stormfold.policy.router import Router
@@ -36,7 +37,6 @@ from stormfold.policy.version import PolicyVersion
 from stormfold.request.deciding import plural
 from stormfold.request.index import RequestIndex
 from stormfold.request.places import Places, Queued
-from stormfold.request.rendering import moment
 from stormfold.sources.ingest import Ingest
 
 log = logging.getLogger(__name__)

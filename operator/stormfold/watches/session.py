@@ -19,6 +19,7 @@ from yarl import URL
 
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import identity_of
+from stormfold.api.stormgate import StormGate
 from stormfold.api.stormpolicy import ClusterStormPolicy, StormPolicy
 from stormfold.kube.access import Access
 from stormfold.kube.answers import read_json
@@ -40,10 +41,16 @@ def labelled(body: dict[str, Any]) -> dict[str, Any]:
     return {"metadata": identity_of(metadata) | {"labels": metadata.get("labels") or {}}}
 
 
+def whole(body: dict[str, Any]) -> dict[str, Any]:
+    """Which object it is, and all that it says."""
+    return identity(body) | {key: body.get(key) or {} for key in ("spec", "status")}
+
+
 WANTED: Mapping[str, Reduce] = {
     StormPolicy.plural: identity,
     ClusterStormPolicy.plural: identity,
     RemediationRequest.plural: wanted,
+    StormGate.plural: whole,
     "namespaces": labelled,
 }
 """What handlers want of an object, by the last step of its collection's path."""

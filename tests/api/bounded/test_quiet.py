@@ -32,7 +32,10 @@ CONSTANTS = {
     "stormfold.watches.kopf_thread.WATCH_SECONDS": 3,
     "stormfold.watches.kopf_thread.IDLE_SECONDS": 5,
 }
-WATCHED = ("signals", "events", "remediationrequests", "stormpolicies", "clusterstormpolicies", "namespaces")
+WATCHED = (
+    *("signals", "events", "remediationrequests", "stormpolicies", "clusterstormpolicies", "stormgates"),
+    "namespaces",
+)
 LOOK_SECONDS = 0.1
 
 

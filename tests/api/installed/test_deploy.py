@@ -35,7 +35,13 @@ KEPT = [
     "clusterstormpolicy/default",
     *(
         f"customresourcedefinition/{plural}.stormfold.dev"
-        for plural in ("clusterstormpolicies", "remediationrequests", "signals", "stormpolicies")
+        for plural in (
+            "clusterstormpolicies",
+            "remediationrequests",
+            "signals",
+            "stormgates",
+            "stormpolicies",
+        )
     ),
     f"namespace/{NAMESPACE}",
     "secret/stormfold-redis",

@@ -262,6 +262,7 @@ async def test_missing_rights_are_listed(
         "create remediationrequests, delete remediationrequests, patch remediationrequests/status, "
         "list stormpolicies, watch stormpolicies, patch stormpolicies/status, "
         "list clusterstormpolicies, watch clusterstormpolicies, patch clusterstormpolicies/status, "
+        "list stormgates, watch stormgates, patch stormgates/status, "
         "get namespaces, list namespaces, watch namespaces, create events, "
         "create tokenreviews, create subjectaccessreviews, "
         "get leases, create leases, update leases: "
@@ -284,8 +285,8 @@ async def test_missing_crds_are_listed(operator: NewOperator) -> None:
     try:
         assert await refusal_of(await operator(kubeconfig=bare.kubeconfig, start=False)) == (
             "stormfold ends: CRDs are missing (clusterstormpolicies.stormfold.dev, "
-            "remediationrequests.stormfold.dev, signals.stormfold.dev, stormpolicies.stormfold.dev, "
-            "version v1alpha1): kubectl apply -f crds/"
+            "remediationrequests.stormfold.dev, signals.stormfold.dev, stormgates.stormfold.dev, "
+            "stormpolicies.stormfold.dev, version v1alpha1): kubectl apply -f crds/"
         )
     finally:
         guard.disown(bare.url)

@@ -85,6 +85,7 @@ async def shop(api: Api) -> str:
     request = case_manifest("a request is accepted")
     policy = case_manifest("a policy with an empty spec is accepted")
     cluster = case_manifest("a cluster policy with an empty spec is accepted")
+    gate = case_manifest("a gate with every field is accepted")
     name = "storm-0123456789abcdef-1"
     statuses: list[tuple[Manifest, str, Manifest]] = [
         (
@@ -108,10 +109,16 @@ async def shop(api: Api) -> str:
                 "resources": [{"kind": "Pod", "name": "web-0", "signals": 12}],
                 "ratePerMinute": 18,
                 "display": {"what": "NodeDown", "group": "worker-07"},
+                "decision": {
+                    "verdict": "Hold",
+                    "reason": "HeldByGate",
+                    "since": "2026-03-01T10:00:41Z",
+                },
                 "conditions": [{"type": "StormDetected", **condition}],
                 "remediation": {"phase": "Executing", "claim": claim},
             },
         ),
+        (gate, "everything", {"verdict": "Stop", "requests": 3}),
         (policy, "team", {"conditions": [{"type": "Accepted", **condition}]}),
         (cluster, "default", {"conditions": [{"type": "Accepted", **condition}]}),
     ]
@@ -155,6 +162,7 @@ async def test_category_shows_all_kinds_of_a_namespace(shop: str, kubectl: Kubec
         "clusterstormpolicy.stormfold.dev/default",
         "remediationrequest.stormfold.dev/storm-0123456789abcdef-1",
         "signal.stormfold.dev/checkout-crash-8hx2v",
+        "stormgate.stormfold.dev/everything",
         "stormpolicy.stormfold.dev/team",
     ]
 
@@ -173,7 +181,7 @@ async def test_signals_are_selected_by_their_fields(shop: str, kubectl: Kubectl)
 
 
 @pytest.mark.parametrize(
-    "plural", ["signals", "remediationrequests", "stormpolicies", "clusterstormpolicies"]
+    "plural", ["signals", "remediationrequests", "stormpolicies", "clusterstormpolicies", "stormgates"]
 )
 async def test_kubectl_explains_every_field(plural: str, shop: str, kubectl: Kubectl) -> None:
     text = await kubectl("explain", plural, "--recursive=false")

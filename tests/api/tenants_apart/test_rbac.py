@@ -106,6 +106,8 @@ async def test_operator_folds_a_storm_with_no_other_rights_and_uses_each(
         await api.create(json.loads(bodies[0]))
         creation.release()
         [request] = await scene.comes_to((1, "Settled", 15))
+        await scene.gate("freeze", by="alice")
+        await scene.requests_come_to("status.decision.verdict", [("Hold",)])
         await scene.remediate(request, phase="Succeeded")
         [closed] = await scene.comes_to((1, "Closed", 15))
         await scene.make_old(closed)

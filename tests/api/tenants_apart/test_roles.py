@@ -16,16 +16,21 @@ from tests.harness.scene import Scene
 ROOT = Path(__file__).parents[3]
 ACCESS = ROOT / "manifests" / "base" / "access.yaml"
 RESOURCES = (
-    *("signals", "remediationrequests", "stormpolicies"),
-    *("signals/status", "remediationrequests/status", "stormpolicies/status"),
+    *("signals", "remediationrequests", "stormpolicies", "stormgates"),
+    *("signals/status", "remediationrequests/status", "stormpolicies/status", "stormgates/status"),
 )
 CLUSTER_WIDE = ("clusterstormpolicies", "clusterstormpolicies/status")
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 READ = {"get", "list", "watch"}
 WRITE = {"create", "update", "patch", "delete"}
 MAY: dict[str, dict[str, set[str]]] = {
-    "view": {"signals": READ, "remediationrequests": READ, "stormpolicies": READ},
-    "edit": {"signals": READ | WRITE, "remediationrequests": READ | {"patch"}, "stormpolicies": READ | WRITE},
+    "view": {"signals": READ, "remediationrequests": READ, "stormpolicies": READ, "stormgates": READ},
+    "edit": {
+        "signals": READ | WRITE,
+        "remediationrequests": READ | {"patch"},
+        "stormpolicies": READ | WRITE,
+        "stormgates": READ | WRITE,
+    },
     "consumer": {"remediationrequests": READ, "remediationrequests/status": {"get", "update", "patch"}},
 }
 """Role to resource to verbs, in a namespace; the rest is denied."""

@@ -96,7 +96,8 @@ def test_a_reason_is_one_word_that_says_where_it_appears_and_what_it_means(reaso
     assert reason.name == re.sub("(?<!^)([A-Z])", r"_\1", reason.value).upper()
     assert re.fullmatch(
         "((StormDetected|Settled|Recovered|Truncated|Closed|Exact|Accepted"
-        "|GroupsWaiting|GroupValueMissing|ClaimExpired|RemediationPhaseUnknown|StaleRemediation) is "
+        "|GroupsWaiting|GroupValueMissing|ClaimExpired|RemediationPhaseUnknown|StaleRemediation"
+        "|Proceed|RequestsSelected) is "
         "(True|False|Unknown)"
         "|Signal is (Folded|Rejected|Discarded)|Event of a (RemediationRequest|Signal)"
         "|Alert is rejected|Webhook answers 4[0-9]{2}( or 4[0-9]{2})?|Webhook answers 50[03])(; .+)?",

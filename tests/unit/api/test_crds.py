@@ -17,12 +17,14 @@ from stormfold.api.crd import crds, render
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import ApiModel, Resource
 from stormfold.api.signal import Signal
+from stormfold.api.stormgate import StormGate
 from stormfold.api.stormpolicy import ClusterStormPolicy, PolicySpec, StormPolicy
 
 ROOT = Path(__file__).parents[3]
 CRDS = crds()
 MODELS: dict[str, type[Resource]] = {
-    model.__name__: model for model in (Signal, RemediationRequest, StormPolicy, ClusterStormPolicy)
+    model.__name__: model
+    for model in (Signal, RemediationRequest, StormPolicy, ClusterStormPolicy, StormGate)
 }
 CASES = yaml.safe_load((ROOT / "tests/api/cases/schema.yaml").read_text())
 ACCEPTED = [pytest.param(case["manifest"], id=case["name"]) for case in CASES if case["refused"] is None]

@@ -34,6 +34,7 @@ CHANGED = {
     ("stormfold.dev", "remediationrequests/status"): {"patch"},
     ("stormfold.dev", "stormpolicies/status"): {"patch"},
     ("stormfold.dev", "clusterstormpolicies/status"): {"patch"},
+    ("stormfold.dev", "stormgates/status"): {"patch"},
     ("", "events"): {"create"},
     ("authentication.k8s.io", "tokenreviews"): {"create"},
     ("authorization.k8s.io", "subjectaccessreviews"): {"create"},

@@ -591,6 +591,8 @@ def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dic
         ConditionType.STALE_REMEDIATION,
         ConditionType.GROUPS_WAITING,
         ConditionType.GROUP_VALUE_MISSING,
+        ConditionType.PROCEED,
+        ConditionType.REQUESTS_SELECTED,
     }
 
 

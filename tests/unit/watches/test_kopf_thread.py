@@ -11,9 +11,10 @@ from typing import Any, cast
 import kopf
 import pytest
 
+from stormfold.gate.gates import GateIndex
 from stormfold.kube.access import Access
 from stormfold.request.index import RequestIndex
-from stormfold.watches import kopf_thread, policy_events, request_events
+from stormfold.watches import gate_events, kopf_thread, policy_events, request_events
 from stormfold.watches.kopf_thread import KopfThread, Listeners, settings
 from stormfold.watches.policies import PolicyIntake
 
@@ -39,7 +40,22 @@ class Listener:
         self.told.append(("request gone", (body,)))
 
     def as_listeners(self) -> Listeners:
-        return Listeners(cast("PolicyIntake", self), cast("RequestIndex", self))
+        return Listeners(
+            cast("PolicyIntake", self), cast("RequestIndex", self), cast("GateIndex", GateListener(self.told))
+        )
+
+
+class GateListener:
+    """The same of gates."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+
+    def seen(self, body: dict[str, Any]) -> None:
+        self._told.append(("gate seen", (body,)))
+
+    def gone(self, body: dict[str, Any]) -> None:
+        self._told.append(("gate gone", (body,)))
 
 
 @pytest.fixture
@@ -64,6 +80,7 @@ def handlers(listener: Listener) -> dict[str, list[Any]]:
     listeners = listener.as_listeners()
     policy_events.register(registry, hand_over, listeners.policies)
     request_events.register(registry, hand_over, listeners.index)
+    gate_events.register(registry, hand_over, listeners.gates)
     found: dict[str, list[Any]] = {}
     for handler in registry._watching.get_all_handlers():
         found.setdefault(str(handler.selector.any_name or handler.selector.plural), []).append(handler.fn)
@@ -87,6 +104,7 @@ def test_every_kind_of_few_changes_has_one_handler(handlers: dict[str, list[Any]
         "clusterstormpolicies": 1,
         "namespaces": 1,
         "remediationrequests": 1,
+        "stormgates": 1,
     }
 
 
@@ -126,6 +144,18 @@ def test_request_is_handed_over_as_it_is(
 ) -> None:
     body = {"metadata": {"name": "storm-1"}, "spec": {"groupHash": "g"}}
     call(handlers["remediationrequests"][0], type=kind, body=kopf.Body(body), name="storm-1")
+    assert told == [(word, (body,))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [(None, "gate seen"), ("ADDED", "gate seen"), ("MODIFIED", "gate seen"), ("DELETED", "gate gone")],
+)
+def test_gate_is_handed_over_as_it_is(
+    handlers: dict[str, list[Any]], told: Told, kind: str | None, word: str
+) -> None:
+    body = {"metadata": {"name": "everything"}, "spec": {"holds": []}}
+    call(handlers["stormgates"][0], type=kind, body=kopf.Body(body), name="everything")
     assert told == [(word, (body,))]
 
 

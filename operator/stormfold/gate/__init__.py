@@ -1,0 +1,1 @@
+"""Gates: whether consumers may begin."""

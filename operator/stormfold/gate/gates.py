@@ -1,0 +1,234 @@
+"""Gates: what each StormGate says, and which of them govern a request. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from stormfold.api.decision import Decision, DecisionRef, Verdict
+from stormfold.api.resource import ObjectMeta, identity_of
+from stormfold.api.stormgate import GateSelector, StormGate, StormGateSpec, StormGateStatus
+from stormfold.model.moments import milliseconds
+
+MAX_GATES = 50
+"""Gates of a namespace that are in force at once: each is asked about each request there."""
+FOREVER = 2**63
+"""Later than any time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What gates ask of a request that is not closed."""
+
+    uid: str
+    namespace: str
+    name: str
+    policy: str
+    severity: str
+    labels: Mapping[str, str]
+    """The labels by which its policy groups."""
+    decision: Decision | None
+    """What it says now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One hold of a gate."""
+
+    by: str
+    reason: str
+    verdict: Verdict
+    until_ms: int
+    """`FOREVER` if it does not end by itself."""
+    until: str
+    """The same as it was written."""
+
+    def is_over(self, now_ms: int) -> bool:
+        """Whether its time is over."""
+        return now_ms >= self.until_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One StormGate."""
+
+    metadata: ObjectMeta
+    spec: StormGateSpec
+    status: StormGateStatus
+    holds: tuple[Hold, ...] = ()
+    fault: str = ""
+    """What cannot be read; none of the spec is in force then."""
+    warnings: tuple[str, ...] = ()
+    """What of the spec has no effect, or another one than was meant."""
+    selects: Callable[[Subject], bool] = field(default=lambda _: True, compare=False)
+    """Whether it governs a request of a namespace that it may govern."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(namespace, name)."""
+        return self.metadata.namespace, self.metadata.name
+
+    @property
+    def resource_version(self) -> int:
+        """Of two versions the later one has the higher."""
+        return int(self.metadata.resource_version or 0)
+
+    def ref(self, hold: str | None = None) -> DecisionRef:
+        """How decisions name it."""
+        return DecisionRef(
+            kind=StormGate.__name__, namespace=self.metadata.namespace, name=self.metadata.name, hold=hold
+        )
+
+    def __str__(self) -> str:
+        return f"StormGate {self.metadata.namespace}/{self.metadata.name}"
+
+    @classmethod
+    def read(cls, body: dict[str, Any]) -> "Gate":
+        """The gate of an API object, whatever it says."""
+        metadata = ObjectMeta.model_validate(identity_of(body["metadata"]))
+        try:
+            status = StormGateStatus.model_validate(body.get("status") or {})
+        except ValidationError:  # somebody else wrote it, and it is written anew
+            status = StormGateStatus()
+        raw: dict[str, Any] = body.get("spec") or {}
+        untils = {hold.get("by"): hold.get("until") or "" for hold in raw.get("holds") or ()}
+        warnings: list[str] = []
+        spec, fault = _spec(raw, warnings)
+        return cls(
+            metadata,
+            spec,
+            status,
+            tuple(
+                Hold(
+                    hold.by,
+                    hold.reason,
+                    hold.verdict,
+                    milliseconds(hold.until) if hold.until else FOREVER,
+                    untils.get(hold.by, ""),
+                )
+                for hold in spec.holds
+            ),
+            fault,
+            tuple(warnings),
+            selection(spec.selector),
+        )
+
+
+def _spec(raw: dict[str, Any], warnings: list[str]) -> tuple[StormGateSpec, str]:
+    """The spec, and what cannot be read of it. The API server takes times that Python does not: such a hold
+    holds until it is removed."""
+    holds = []
+    for hold in raw.get("holds") or ():
+        try:
+            StormGateSpec.model_validate({"holds": [hold]})
+        except ValidationError:
+            hold = {key: value for key, value in hold.items() if key != "until"}
+            warnings.append(f"the hold of {hold.get('by')} ends never: its until cannot be read")
+        holds.append(hold)
+    try:
+        return StormGateSpec.model_validate(raw | {"holds": holds}), ""
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return StormGateSpec(), f"{where}: {first['msg']}"
+
+
+def selection(selector: GateSelector | None) -> Callable[[Subject], bool]:
+    """A function that tells whether a selector takes a request."""
+    if selector is None:
+        return lambda _: True
+    policies, severities = frozenset(selector.policies), frozenset(map(str, selector.severities))
+    namespaces, labels = frozenset(selector.namespaces), tuple(selector.labels.items())
+
+    def selects(subject: Subject) -> bool:
+        return (
+            (not namespaces or subject.namespace in namespaces)
+            and (not policies or subject.policy in policies)
+            and (not severities or subject.severity in severities)
+            and all(subject.labels.get(key) == value for key, value in labels)
+        )
+
+    return selects
+
+
+class Listener(Protocol):
+    """Who hears of gates."""
+
+    def changed(self) -> None:
+        """A gate has changed."""
+
+
+class GateIndex:
+    """The gates as this process last saw them; the higher resourceVersion wins."""
+
+    def __init__(self, operator_namespace: str) -> None:
+        """Gates in `operator_namespace` govern all namespaces."""
+        self._everywhere = operator_namespace
+        self._listeners: list[Listener] = []
+        self._gates: dict[str, dict[str, Gate]] = {}
+        """Namespace → name → gate."""
+        self._in_force: dict[str, tuple[Gate, ...]] = {}
+
+    def subscribe(self, *listeners: Listener) -> None:
+        """Let them hear of each change."""
+        self._listeners += listeners
+
+    def seen(self, body: dict[str, Any]) -> None:
+        """Take in an API object as a list or a watch gave it."""
+        self.observe(Gate.read(body))
+
+    def observe(self, gate: Gate) -> None:
+        """Take in a version of a gate, unless a newer one is known."""
+        namespace, name = gate.key
+        known = self._gates.setdefault(namespace, {}).get(name)
+        if known and known.resource_version >= gate.resource_version:
+            return
+        self._gates[namespace][name] = gate
+        self._note(namespace)
+
+    def gone(self, body: dict[str, Any]) -> None:
+        """An API object was deleted; this is the last of it."""
+        metadata = body["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        known = self._gates.get(namespace, {}).get(name)
+        if known and known.resource_version <= int(metadata["resourceVersion"]):
+            del self._gates[namespace][name]
+            self._note(namespace)
+
+    def listed(self, gates: Iterable[Gate], version: str) -> None:
+        """These are all that there were when a list with that resourceVersion was made."""
+        found = {gate.key: gate for gate in gates}
+        for namespace, known in list(self._gates.items()):
+            for name, gate in list(known.items()):
+                if gate.key not in found and gate.resource_version <= int(version or 0):
+                    del known[name]
+                    self._note(namespace)
+        for gate in found.values():
+            self.observe(gate)
+
+    def _note(self, namespace: str) -> None:
+        gates = sorted(self._gates[namespace].values(), key=lambda gate: gate.key)
+        self._in_force[namespace] = tuple(gate for gate in gates if not gate.fault)[:MAX_GATES]
+        if not gates:
+            del self._gates[namespace], self._in_force[namespace]
+        for listener in self._listeners:
+            listener.changed()
+
+    def all(self) -> list[Gate]:
+        """Every gate, also those that are not in force."""
+        return [gate for gates in self._gates.values() for gate in gates.values()]
+
+    def is_in_force(self, gate: Gate) -> bool:
+        """Whether it is one of those that are asked."""
+        return any(gate is other for other in self._in_force.get(gate.metadata.namespace, ()))
+
+    def governs_all(self, gate: Gate) -> bool:
+        """Whether it governs the requests of all namespaces."""
+        return gate.metadata.namespace == self._everywhere
+
+    def of(self, subject: Subject) -> tuple[Gate, ...]:
+        """The gates that govern a request, those of the operator's namespace first."""
+        everywhere = self._in_force.get(self._everywhere, ())
+        own = () if subject.namespace == self._everywhere else self._in_force.get(subject.namespace, ())
+        return tuple(gate for gates in (everywhere, own) for gate in gates if gate.selects(subject))

@@ -1,0 +1,111 @@
+"""The decision on a request: an ordered list of checks, each of which gives its reason. Pure.
+
+The first check that finds something decides; `by` names all that keep the request from Proceed.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from stormfold.api.conditions import Reason
+from stormfold.api.decision import Decision, DecisionRef, Verdict
+from stormfold.gate.gates import FOREVER, Gate, Hold, Subject
+from stormfold.model.moments import moment
+
+NAMED = 8
+"""References in a decision."""
+SAID = 3
+"""Findings in its message."""
+MAX_MESSAGE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """All that the checks are asked about."""
+
+    subject: Subject
+    gates: tuple[Gate, ...]
+    """Those that govern the request."""
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What keeps a request from Proceed."""
+
+    verdict: Verdict
+    reason: Reason
+    message: str
+    by: DecisionRef
+    until_ms: int
+    """When it ends by itself; `FOREVER` if it does not."""
+
+
+Check = Callable[[Gathered], Iterator[Finding]]
+
+
+def stopped(gathered: Gathered) -> Iterator[Finding]:
+    """Somebody wants what runs to end."""
+    yield from _holds(gathered, Verdict.STOP, Reason.STOPPED_BY_GATE)
+
+
+def held(gathered: Gathered) -> Iterator[Finding]:
+    """Somebody wants nothing to start."""
+    yield from _holds(gathered, Verdict.HOLD, Reason.HELD_BY_GATE)
+
+
+CHECKS: tuple[Check, ...] = (stopped, held)
+"""In the order in which they decide: the stricter verdict first, then what people say."""
+
+
+def _holds(gathered: Gathered, verdict: Verdict, reason: Reason) -> Iterator[Finding]:
+    for gate in gathered.gates:
+        for hold in gate.holds:
+            if hold.verdict is verdict and not hold.is_over(gathered.now_ms):
+                yield Finding(verdict, reason, _said(gate, hold), gate.ref(hold.by), hold.until_ms)
+
+
+def _said(gate: Gate, hold: Hold) -> str:
+    does = "stops" if hold.verdict is Verdict.STOP else "holds"
+    until = "" if hold.until_ms == FOREVER else f" until {moment(hold.until_ms):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{gate}: {hold.by} {does} it{until}: {hold.reason}"
+
+
+def judge(gathered: Gathered) -> Decision:
+    """The decision by all checks; its verdict holds since now, or since the request says so."""
+    found = [finding for check in CHECKS for finding in check(gathered)]
+    if not found:
+        reason, message = Reason.NO_GATE_APPLIES, "no StormGate governs the request"
+        if gathered.gates:
+            reason = Reason.GATES_PASS
+            message = f"passed by {', '.join(str(gate) for gate in gathered.gates[:SAID])}"
+        return _decision(gathered, Verdict.PROCEED, reason, message)
+    more = f"; and {len(found) - SAID} more" if len(found) > SAID else ""
+    message = "; ".join(finding.message for finding in found[:SAID])[: MAX_MESSAGE - len(more)] + more
+    return _decision(
+        gathered,
+        found[0].verdict,
+        found[0].reason,
+        message,
+        by=tuple(finding.by for finding in found[:NAMED]),
+        until_ms=min(finding.until_ms for finding in found),
+    )
+
+
+def _decision(
+    gathered: Gathered,
+    verdict: Verdict,
+    reason: Reason,
+    message: str,
+    *,
+    by: tuple[DecisionRef, ...] = (),
+    until_ms: int = FOREVER,
+) -> Decision:
+    before = gathered.subject.decision
+    return Decision(
+        verdict=verdict,
+        reason=reason.value,
+        message=message,
+        by=by,
+        since=before.since if before and before.verdict is verdict else moment(gathered.now_ms),
+        until=None if until_ms == FOREVER else moment(until_ms),
+    )

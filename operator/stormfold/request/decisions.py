@@ -1,0 +1,69 @@
+"""Decisions: those of open requests, and their writes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from stormfold.api.conditions import ConditionType, Reason
+from stormfold.api.decision import Decision, Verdict
+from stormfold.api.remediationrequest import RemediationRequest
+from stormfold.kube import paths
+from stormfold.kube.client import KubeClient
+from stormfold.kube.errors import ConflictError, NotFoundError
+from stormfold.request.deciding import Finding
+from stormfold.request.index import RequestIndex
+from stormfold.request.reading import Request
+from stormfold.request.refreshing import read_again
+from stormfold.request.rendering import with_findings
+
+REASONS = {reason.value: reason for reason in Reason}
+
+
+def proceed(decision: Decision) -> dict[ConditionType, Finding]:
+    """The condition that mirrors a decision."""
+    goes = decision.verdict is Verdict.PROCEED
+    return {ConditionType.PROCEED: Finding(goes, REASONS[decision.reason], decision.message)}
+
+
+def patch(decision: Decision) -> dict[str, Any]:
+    """The decision for a merge patch, which keeps what it does not name."""
+    return {"until": None} | decision.manifest()
+
+
+class Decisions:
+    """The requests of this process, as gates see them."""
+
+    def __init__(self, client: KubeClient, index: RequestIndex) -> None:
+        self._client = client
+        self._index = index
+
+    def begun(self) -> Iterator[Request]:
+        """Those that are not closed and say something: the first write brings its decision."""
+        return (request for request in self._index.open_requests() if request.begun and not request.deleted)
+
+    async def decide(self, request: Request, decision: Decision, *, now_ms: int) -> None:
+        """Write a decision on a request as it was read.
+
+        Raises:
+            ConflictError: it has changed; it was read again.
+            ApiError: it could not be done.
+        """
+        metadata = request.resource.metadata
+        conditions = with_findings(
+            request.conditions, proceed(decision), generation=metadata.generation, now_ms=now_ms
+        )
+        body = {
+            "metadata": {"resourceVersion": str(request.resource_version)},
+            "status": {
+                "decision": patch(decision),
+                "conditions": [condition.manifest() for condition in conditions],
+            },
+        }
+        path = paths.status(RemediationRequest.plural, metadata.name, metadata.namespace)
+        try:
+            self._index.observe(self._index.read(await self._client.merge_patch(path, body)))
+        except ConflictError:
+            await read_again(self._client, self._index, request)
+            raise
+        except NotFoundError:
+            self._index.observe_deleted(request)
+            raise

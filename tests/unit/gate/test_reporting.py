@@ -1,0 +1,118 @@
+"""What the status of a gate says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.harness.gates import gate, hold, time_at
+from tests.harness.values import T0
+
+from stormfold.gate.gates import Gate
+from stormfold.gate.reporting import status
+
+NOW = T0 + 60_000
+
+
+def said(found: Gate, *, in_force: bool = True, governs_all: bool = True, requests: int = 1) -> Any:
+    return status(found, in_force=in_force, governs_all=governs_all, requests=requests, now_ms=NOW).manifest()
+
+
+def accepted(said: Any) -> tuple[str, str, str]:
+    (condition,) = (c for c in said["conditions"] if c["type"] == "Accepted")
+    return condition["status"], condition["reason"], condition["message"]
+
+
+def test_status_says_the_strictest_verdict_and_how_many_requests_are_governed() -> None:
+    found = gate(holds=[hold(), hold("bob", verdict="Stop"), hold("carol", until=time_at(60))])
+    assert said(found, requests=3) == {
+        "observedGeneration": 1,
+        "verdict": "Stop",
+        "requests": 3,
+        "expiredHolds": [{"by": "carol", "until": time_at(60)}],
+        "conditions": [
+            {
+                "type": "Accepted",
+                "status": "True",
+                "observedGeneration": 1,
+                "lastTransitionTime": "2026-01-01T00:01:00Z",
+                "reason": "HoldExpired",
+                "message": (
+                    f"the gate is in force, but no longer held by carol (until {time_at(60)}): "
+                    "remove what is over"
+                ),
+            },
+            {
+                "type": "RequestsSelected",
+                "status": "True",
+                "observedGeneration": 1,
+                "lastTransitionTime": "2026-01-01T00:01:00Z",
+                "reason": "RequestsMatch",
+                "message": "it governs requests that are not closed",
+            },
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "more", "expected"),
+    [
+        pytest.param(gate(), {}, ("True", "Valid", "the gate is in force"), id="nothing is wrong"),
+        pytest.param(
+            gate(selector={"policies": [""]}),
+            {},
+            ("False", "InvalidSpec", "selector.policies.0: String should have at least 1 character"),
+            id="it cannot be read",
+        ),
+        pytest.param(
+            gate(),
+            {"in_force": False},
+            (
+                "False",
+                "TooManyGates",
+                "the namespace has 50 gates whose names go before this one: merge some, or delete them",
+            ),
+            id="there are too many",
+        ),
+        pytest.param(
+            gate(namespace="shop", selector={"namespaces": ["shop", "billing"]}),
+            {"governs_all": False},
+            (
+                "True",
+                "NamespaceNotGoverned",
+                (
+                    "the gate is in force, but selector.namespaces: it governs no request of billing, since "
+                    "it lies in shop: make it in the operator's namespace"
+                ),
+            ),
+            id="it names a namespace that it does not govern",
+        ),
+        pytest.param(
+            gate(holds=[hold(until="0000-01-01T00:00:00Z")]),
+            {},
+            (
+                "True",
+                "InvalidUntil",
+                "the gate is in force, but the hold of alice ends never: its until cannot be read",
+            ),
+            id="a time that cannot be read",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_accepted(
+    found: Gate, more: dict[str, Any], expected: tuple[str, str, str]
+) -> None:
+    assert accepted(said(found, **more)) == expected
+
+
+def test_gate_that_governs_nothing_says_so() -> None:
+    condition = said(gate(), requests=0)["conditions"][1]
+    assert (condition["status"], condition["reason"], condition["message"]) == (
+        "False",
+        "NoRequestMatches",
+        "no request that is not closed matches selector",
+    )
+
+
+def test_gate_that_is_not_in_force_holds_nothing() -> None:
+    assert said(gate(holds=[hold()]), in_force=False)["verdict"] == "Proceed"
