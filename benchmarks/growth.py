@@ -290,6 +290,10 @@ class Replicas:
         """It is held until it is durable."""
         return False
 
+    def pending(self, arrival: Arrival, reason: Reason, message: str) -> bool:
+        """It is held until it is durable."""
+        return False
+
     def refused(self, arrival: Arrival, why: str) -> None:
         """Not of interest."""
 

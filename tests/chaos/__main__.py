@@ -40,6 +40,8 @@ LEADERLESS_SECONDS = 45.0
 that were edited and are above the checkpoint: the next one may not have given them back."""
 LISTED_SECONDS = 30.0
 """Within this a new leader has read all Signals, although the API server may be away at first."""
+HELD_SECONDS = 30.0
+"""Within this after that, operators have asked what has become of what they hold."""
 CALM_SECONDS = 2.0
 """For so long nothing may change any more."""
 
@@ -76,6 +78,18 @@ async def gauge(world: ChaosWorld, name: str) -> int:
         with contextlib.suppress(*REFUSED):
             total += (await replica.operator.metrics()).total(name)
     return int(total)
+
+
+async def held_in_the_end(world: ChaosWorld) -> int:
+    """How many signals operators hold that do not wait, after the time in which all ask what has become of
+    what they hold."""
+    until = world.seconds + HELD_SECONDS
+    while True:
+        waiting = await gauge(world, "stormfold_waiting_signals")
+        held = await gauge(world, "stormfold_signals_in_flight") - waiting
+        if held <= 0 or world.seconds > until:
+            return held
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def read_discarded(world: ChaosWorld, accounting: Accounting) -> list[str]:
@@ -164,6 +178,7 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
         except TimeoutError:
             problems.append("the ends of alerts are not taken")
         problems += await agree(world, accounting, within=AGREE_SECONDS + abs(offset))
+        held = await held_in_the_end(world)
         for task in watching:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
@@ -181,7 +196,7 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
             posts_refused=sender.refused,
             ended=world.ended,
             waiting=waiting,
-            pending=await gauge(world, "stormfold_signals_in_flight") - waiting,
+            held=held,
             most_waiting=accounting.most_waiting,
             most_open=accounting.most_open,
             folder=folder,

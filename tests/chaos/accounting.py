@@ -4,7 +4,8 @@ elsewhere.
 Signals are compared pod by pod, so that one that is lost and another that counts twice do not make it even.
 A request lists up to 1,000 of its alerts; so many of the others may count twice as it says (`unlisted`).
 An alert that was answered as discarded must be in none, unless Redis has lost something
-since it was sent.
+since it was sent. One that was answered as pending and nothing else may be counted or not; it is asked about
+in the end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import math
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from tests.chaos.stream import Group, Law, Occurrence, Way
@@ -21,6 +23,14 @@ from tests.chaos.stream import Group, Law, Occurrence, Way
 from stormfold.model.checkpoint import Checkpoints
 
 Manifest = Mapping[str, Any]
+
+
+class Said(Enum):
+    """What was answered of an alert."""
+
+    ACCEPTED = auto()
+    DISCARDED = auto()
+    PENDING = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,8 @@ class Account:
     sent: int
     counted: int
     discarded: int
+    pending: int
+    """Alerts of which nothing else was said, and that no request counts."""
     lost: int
     twice: int
     unlisted: int
@@ -104,8 +116,8 @@ class Ledger:
     """Pod to how often a Signal about it may count once more by the known edge."""
     discarded: Counter[str] = field(default_factory=Counter)
     """Pod to how many Signals about it say so."""
-    told: dict[Occurrence, set[bool]] = field(default_factory=dict)
-    """What was answered of each alert: True that it was discarded."""
+    told: dict[Occurrence, set[Said]] = field(default_factory=dict)
+    """What was answered of each alert."""
     requests: dict[str, Shown] = field(default_factory=dict)
     """Name to what it said last."""
     counts: list[tuple[float, int]] = field(default_factory=list)
@@ -122,14 +134,19 @@ class Ledger:
             counted.update(shown.pods)
             if shown.total != sum(shown.pods.values()):
                 problems.append(f"{shown.name} counts {shown.total} but lists {sum(shown.pods.values())}")
-        discarded = [one for one, said in self.told.items() if True in said]
+        discarded = [one for one, said in self.told.items() if Said.DISCARDED in said]
         for_good = [one for one in discarded if self.sent[one] > last_loss]
         problems += [
-            f"{one} was answered as discarded and as accepted" for one in for_good if len(self.told[one]) > 1
+            f"{one} was answered as discarded and as accepted"
+            for one in for_good
+            if Said.ACCEPTED in self.told[one]
         ]
+        problems += [f"{one} is pending for ever" for one in self.pending() if not self.begins_anew(one)]
         told = Counter(one.pod for one in discarded)
-        # Of a post without an answer nobody has promised anything: it may be counted, or not.
-        owed = Counter(one.pod for one in self.sent if one.way is not Way.WEBHOOK or one in self.told)
+        # Of a post without an answer nobody has promised anything, nor of what is pending: it may be counted,
+        # or not.
+        owed = Counter(one.pod for one in self.sent if one.way is not Way.WEBHOOK or self._is_decided(one))
+        pending = Counter(one.pod for one in self.pending()) - (counted + self.discarded + told - owed)
         lost = sum((owed - counted - self.discarded - told).values())
         more = counted + self.discarded + Counter(one.pod for one in for_good) - sent
         edited = more & self.edited
@@ -149,6 +166,7 @@ class Ledger:
             len(self.sent),
             sum(counted.values()),
             sum((self.discarded + told).values()),
+            sum(pending.values()),
             lost,
             again - unlisted,
             unlisted,
@@ -157,6 +175,17 @@ class Ledger:
             len(self.requests),
             tuple(problems),
         )
+
+    def pending(self) -> list[Occurrence]:
+        """The alerts that were answered as pending and as nothing else."""
+        return [one for one, said in self.told.items() if said == {Said.PENDING}]
+
+    def _is_decided(self, one: Occurrence) -> bool:
+        return not self.told.get(one, set()) <= {Said.PENDING}
+
+    def begins_anew(self, one: Occurrence) -> bool:
+        """Whether the alert has a later start, after which nobody can ask about this one."""
+        return replace(one, repeat=one.repeat + 1) in self.sent
 
 
 def above(checkpoints: Checkpoints, occurrence: Occurrence, resource_version: int) -> bool:
@@ -221,9 +250,16 @@ class Accounting:
         """An occurrence is sent, or sent again."""
         self.ledgers[occurrence.group.name].sent.setdefault(occurrence, at)
 
-    def answered(self, occurrence: Occurrence, *, discarded: bool) -> None:
-        """A replica has said of an alert that it was discarded, or accepted."""
-        self.ledgers[occurrence.group.name].told.setdefault(occurrence, set()).add(discarded)
+    def answered(self, occurrence: Occurrence, said: Said) -> None:
+        """What a replica has said of an alert."""
+        self.ledgers[occurrence.group.name].told.setdefault(occurrence, set()).add(said)
+
+    def answered_in_the_end(self, occurrence: Occurrence, said: Said) -> None:
+        """The same, of an alert that is over by now: it tells of those that were pending. Of one with a later
+        start it tells what became of that."""
+        ledger = self.ledgers[occurrence.group.name]
+        if ledger.told.get(occurrence) == {Said.PENDING} and not ledger.begins_anew(occurrence):
+            self.answered(occurrence, said)
 
     def edited(self, occurrence: Occurrence, resource_version: int, at: float) -> None:
         """The metadata of a Signal were edited, or the count of an Event raised, which raised it to that

@@ -40,7 +40,7 @@ class Result:
     folder: Path | None = None
     waiting: int = 0
     """Signals that wait for a request at the end, since their policy has as many open storms as it may."""
-    pending: int = 0
+    held: int = 0
     """Others that are taken in, and that no request holds yet."""
     most_waiting: int = 0
     """The most groups that were seen to wait at once."""
@@ -63,11 +63,11 @@ class Result:
         return (
             f"seed {self.seed}: {'NOT AS IT MUST BE' if self.wrong else 'ok'} in {self.seconds:.0f} s: "
             f"{self.total('sent')} signals, {self.total('counted')} counted, {self.total('discarded')} "
-            f"discarded, "
+            f"discarded, {self.total('pending')} pending, "
             f"{self.total('lost')} lost, {self.total('twice')} twice, "
             f"{self.total('unlisted')} again of alerts that no request lists, "
             f"{self.total('edited')} by a known edge while nobody led; {self.total('requests')} requests of "
-            f"{self.total('storms')} storms; {self.waiting} waiting, {self.pending} pending, at most "
+            f"{self.total('storms')} storms; {self.waiting} waiting, {self.held} held, at most "
             f"{self.most_waiting} groups waiting and {self.most_open} open of 2; "
             f"{self.faults.total()} faults{clock}; worst delay {self.worst_delay:.1f} s"
         )
@@ -98,8 +98,9 @@ def show(results: Sequence[Result], console: Console) -> None:
         ("signals accepted", f"{total('sent'):,}"),
         ("counted", f"{total('counted'):,}"),
         ("discarded, as their status says", f"{total('discarded'):,}"),
+        ("pending, and known to nobody any more", f"{total('pending'):,}"),
         ("waiting at the end", f"{sum(r.waiting for r in results):,}"),
-        ("pending at the end", f"{sum(r.pending for r in results):,}"),
+        ("held by operators at the end", f"{sum(r.held for r in results):,}"),
         ("groups that waited at once, at most", f"{max((r.most_waiting for r in results), default=0):,}"),
         ("open storms at openStorms: 2, at most", f"{max((r.most_open for r in results), default=0):,}"),
         (

@@ -7,14 +7,14 @@ import math
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
-from tests.chaos.accounting import Accounting, above
+from tests.chaos.accounting import Accounting, Said, above
 from tests.chaos.stream import (
     Alert,
     Create,
@@ -135,10 +135,12 @@ class Sender:
 
     async def _end_alerts(self, alerts: list[Alert], replica: int) -> None:
         for first in range(0, len(alerts), ENDS_AT_ONCE):
-            body = self._body(alerts[first : first + ENDS_AT_ONCE])
-            while (await self._answer(body, replica))[0] != 200:
+            part = alerts[first : first + ENDS_AT_ONCE]
+            while Said.PENDING in (said := _said(part, *await self._answer(self._body(part), replica))):
                 replica += 1
                 await asyncio.sleep(RETRY_SECONDS[-1])
+            for alert, one in zip(part, said, strict=True):
+                self.accounting.answered_in_the_end(alert.occurrence, one)
 
     async def send(self, *, until: float) -> None:
         """Send all of it; returns when everything is taken, or soon after `until`.
@@ -326,9 +328,8 @@ class Sender:
             attempt += 1
         self.unanswered -= 1
         self._taken |= {alert.occurrence for alert in alerts}
-        discarded = {one["index"] for one in answer[1]["discarded"]}
-        for place, alert in enumerate(alerts):
-            self.accounting.answered(alert.occurrence, discarded=place in discarded)
+        for alert, said in zip(alerts, _said(alerts, *answer), strict=True):
+            self.accounting.answered(alert.occurrence, said)
 
     async def _answer(self, body: Any, replica: int) -> tuple[int, Any]:
         """The code and the JSON of a replica's answer, 0 for none."""
@@ -372,3 +373,14 @@ class Sender:
                 self.accounting.note(
                     move.group.name, f"consumer says {move.phase} in {shown.name}", self.world.seconds
                 )
+
+
+def _said(alerts: Sequence[Alert], status: int, answer: Any) -> list[Said]:
+    """What an answer says of each alert of a post; one that is no 200, that nothing is known yet."""
+    if status != 200:
+        return [Said.PENDING] * len(alerts)
+    said = [Said.ACCEPTED] * len(alerts)
+    for word, notes in ((Said.DISCARDED, answer["discarded"]), (Said.PENDING, answer["pending"])):
+        for note in notes:
+            said[note["index"]] = word
+    return said

@@ -65,7 +65,7 @@ class Answer:
 
 def taken(alerts: int) -> Answer:
     """The answer to a body of so many alerts that are all in their requests."""
-    return Answer(200, {"accepted": alerts, "rejected": [], "discarded": []})
+    return Answer(200, {"accepted": alerts, "rejected": [], "discarded": [], "pending": []})
 
 
 def answered(code: int, said: Any, tries: int) -> Answer:

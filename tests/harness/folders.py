@@ -98,6 +98,8 @@ class World:
     """The same of what Redis has counted, or knew."""
     delays: list[tuple[int, str]] = field(default_factory=list)
     """Who was told why the request cannot be written now."""
+    pendings: list[tuple[int, Reason, str]] = field(default_factory=list)
+    """Who was told why no request of its group is to be made so far."""
     expected: list[int] = field(default_factory=list)
     """Partitions that have something due."""
     held: RequestPosition | None = None
@@ -128,6 +130,11 @@ class World:
     def waits(self, arrival: Arrival, why: str) -> bool:
         """It is held until it is durable."""
         return False
+
+    def pending(self, arrival: Arrival, reason: Reason, message: str) -> bool:
+        """Its group has no request so far; an alert is answered."""
+        self.pendings.append((number_of(arrival), reason, message))
+        return isinstance(arrival.ref, AlertRef)
 
     def refused(self, arrival: Arrival, why: str) -> None:
         """Not of interest."""

@@ -32,7 +32,7 @@ from stormfold.fold.storms import OVERDUE_SECONDS
 from stormfold.gate.gates import GateIndex
 from stormfold.kube.errors import ConflictError
 from stormfold.kube.recorder import Recorder
-from stormfold.model.arrival import Arrival, Verdict
+from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import Group
 from stormfold.model.storm import Snapshot, State
 from stormfold.policy.router import Router
@@ -216,6 +216,10 @@ class Replica:
     def waits(self, arrival: Arrival, why: str) -> bool:
         """It is held until it is durable."""
         return False
+
+    def pending(self, arrival: Arrival, reason: Reason, message: str) -> bool:
+        """Who posts alerts does not wait."""
+        return isinstance(arrival.ref, AlertRef)
 
     def refused(self, arrival: Arrival, why: str) -> None:
         """Not of interest."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from tests.harness import resources
@@ -100,8 +100,12 @@ class Scene:
         assert self.operator.running, "the operator has ended"
         metadata = policy["metadata"]
         verdict = (str(accepted), metadata["generation"])
-        return await eventually(
-            lambda: self.api.get(policy["kind"], metadata["name"], metadata.get("namespace")),
+
+        def read() -> Awaitable[Any]:
+            return self.api.get(policy["kind"], metadata["name"], metadata.get("namespace"))
+
+        judged: Manifest = await eventually(
+            read,
             lambda seen: (
                 rows(
                     [seen],
@@ -112,6 +116,7 @@ class Scene:
             within=WITHIN_SECONDS,
             what=f"policy {metadata['name']} has Accepted={accepted}",
         )
+        return judged
 
     # --- gates
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
@@ -36,6 +37,10 @@ class Nobody:
         """Not of interest."""
 
     def waits(self, arrival: Arrival, why: str) -> bool:
+        """It is held until it is durable."""
+        return False
+
+    def pending(self, arrival: Arrival, reason: Reason, message: str) -> bool:
         """It is held until it is durable."""
         return False
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ class World:
             )
         for policy in policies:
             await eventually(
-                lambda policy=policy: self.api.get(policy["kind"], name, policy["namespace"]),
+                partial(self.api.get, policy["kind"], name, policy["namespace"]),
                 lambda seen: at(seen, "status.conditions.Accepted.status") == "True",
                 what=f"the {policy['kind']} of {policy['namespace']} is in force",
             )

@@ -19,6 +19,7 @@ from tests.harness.folding import (
 )
 
 from lab.valkey import Valkey
+from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity
 from stormfold.fold import keys
 from stormfold.fold.replies import Folded, FoldWord
@@ -463,6 +464,32 @@ async def test_first_look_is_when_something_is_to_be_decided(
     assert (await group.fold(signal(1, firing=firing))).due_ms == T0 + due
     assert await group.claim(at=due - 1) is None
     assert await group.claim(at=due) is not None
+
+
+@pytest.mark.parametrize(
+    ("terms", "firing", "undecided"),
+    [
+        pytest.param(TERMS, [False], Reason.NOTHING_FIRING, id="nothing fires"),
+        pytest.param(DISCARDING, [False] * 5, Reason.NOTHING_FIRING, id="nothing fires, however much"),
+        pytest.param(TERMS, [False, True], None, id="a request below the threshold"),
+        pytest.param(DISCARDING, [True] * 4, Reason.BELOW_THRESHOLD, id="one below the threshold"),
+        pytest.param(DISCARDING, [True] * 5, None, id="exactly at the threshold"),
+    ],
+)
+async def test_answer_says_why_no_request_is_to_be_made_so_far(
+    group: Group, terms: Terms, firing: list[bool], undecided: Reason | None
+) -> None:
+    group.terms = terms
+    reports = [signal(number, firing=fires) for number, fires in enumerate(firing, 1)]
+    first = await group.fold(*reports)
+    again = await group.fold(*reports, known=(1, len(firing)))
+    storm = await group.look(at=10)
+    assert [(answer.open, answer.undecided) for answer in (first, again)] == [(True, undecided)] * 2
+    await group.ack(storm, at=10)
+    written = await group.fold(*reports, known=(1, len(firing)))
+    assert written.undecided is None, "there is a request"
+    await group.freeze_and_close(at=20)
+    assert (await group.fold(*reports)).undecided is None, "there is no group"
 
 
 async def test_firing_signal_brings_the_look_at_a_resolved_one_forward(group: Group) -> None:

@@ -107,10 +107,10 @@ class Reason(StrEnum):
     )
     BELOW_THRESHOLD = (
         "BelowThreshold",
-        "StormDetected is False; Signal is Discarded",
+        "StormDetected is False; Signal is Discarded; alert is pending or discarded",
         (
             "The group stayed below the threshold. It has a request if `belowThreshold` is Request, none if "
-            "it is Discard."
+            "it is Discard. An alert is pending until the threshold is reached or `within` is over."
         ),
     )
     QUIET = (
@@ -327,8 +327,8 @@ class Reason(StrEnum):
     )
     NOTHING_FIRING = (
         "NothingFiring",
-        "Signal is Discarded",
-        "A Resolved signal came for a group that has no open storm.",
+        "Signal is Discarded; alert is pending or discarded",
+        "A Resolved signal came for a group that has no open storm. An alert is pending for `within`.",
     )
     REQUEST_REFUSED = (
         "RequestRefused",

@@ -157,7 +157,7 @@ class Folder:
         verdict: Verdict | None = None
         while storm.in_flight and storm.in_flight[0].is_in(held):
             verdict = verdict or self._requests.verdict(storm.group_hash, held.epoch)
-            self._queue.release(storm.in_flight.popleft().routed, verdict)
+            self._queue.release(storm.in_flight.popleft(), verdict)
         self._queue.note()
         if storm.in_flight:
             storm.waits_since = time.monotonic()
@@ -191,9 +191,7 @@ class Folder:
         if storm is None:
             return
         storm.waits = why
-        storm.in_flight = deque(
-            item for item in storm.in_flight if not self._queue.send_back(item.routed, why)
-        )
+        storm.in_flight = deque(item for item in storm.in_flight if not self._queue.send_back(item, why))
         self._queue.note()
 
     def closed(self, group_hash: str) -> None:
@@ -216,7 +214,7 @@ class Folder:
         storm.in_flight = deque(item for item in storm.in_flight if not item.is_of(snapshot))
         verdict = storm.kept_as_it_says(verdict)
         for item in told:
-            self._queue.release(item.routed, verdict)
+            self._queue.release(item, verdict)
         self._queue.note()
         if storm.incarnation in ("", snapshot.incarnation):
             self.closed(snapshot.group_hash)

@@ -29,6 +29,7 @@ from stormfold.fold.storms import Requests, Storms
 from stormfold.model.arrival import Verdict
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.policy.routing import Routed
+from stormfold.policy.version import PolicyVersion
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -168,7 +169,7 @@ class Folding:
         for item in items:
             if epoch := epoch_of(item):
                 storm.queued -= 1
-                self._queue.release(item.routed, self._requests.verdict(storm.group_hash, epoch))
+                self._queue.release(item, self._requests.verdict(storm.group_hash, epoch))
             else:
                 left.append(item)
         return left
@@ -244,7 +245,7 @@ class Folding:
             return False  # closed while we looked at it again
         storm.queued -= len(batch)
         if reply.word is FoldWord.CLOSING:
-            self._wait_for_closing(storm, [item.routed for item in batch])
+            self._wait_for_closing(storm, batch)
             return True
         storm.stale = ""
         if reply.open:
@@ -254,7 +255,7 @@ class Folding:
         FOLDED.inc(len(batch))
         if reply.due_ms:
             self._deadlines.expect(partition(group_hash), reply.due_ms)
-        if storm.version and storm.version.terms.discard and not reply.written:
+        if storm.version and reply.undecided:
             wait = storm.version.terms.within_ms / 1000 + DISCARDED_SECONDS
             storm.discarded_by = min(storm.discarded_by, time.monotonic() + wait)
         if batch and not storm.in_flight:
@@ -263,36 +264,49 @@ class Folding:
         # What was durable before is in an earlier request, as long as the open storm has none.
         durable_epoch = reply.epoch - (reply.open and held is None)
         durable = max(reply.written, held.folded_of(reply.epoch, reply.incarnation) if held else 0)
+        pending = None
+        if reply.undecided and not held and storm.version:
+            pending = reply.undecided, _pending(reply.undecided, storm.version)
         verdict = cache(lambda epoch: self._requests.verdict(group_hash, epoch))
         epoch_of = self._epoch_that_holds(group_hash)
         for place, (item, ordinal) in enumerate(zip(batch, reply.ordinals, strict=True)):
-            routed = item.routed
             if item.counted_in and (epoch := epoch_of(item)):
                 # The write of an earlier incarnation has succeeded meanwhile: this incarnation will not be
                 # written.
-                self._queue.release(routed, verdict(epoch))
+                self._queue.release(item, verdict(epoch))
                 continue
             if place in reply.discarded:
-                self._queue.release(routed, storm.kept_as_it_says(_discarded(reply.discarded_as)))
+                self._queue.release(item, storm.kept_as_it_says(_discarded(reply.discarded_as)))
                 continue
-            routed.original.via.folded(routed.original)
             if ordinal > durable:
-                if storm.waits and self._queue.send_back(routed, storm.waits):
-                    continue
                 counted = Counted(reply.epoch, reply.incarnation, ordinal)
-                storm.in_flight.append(item.folded(counted))
-                if storm.delay:
-                    routed.original.via.delayed(routed.original, storm.delay)
+                self._hold(storm, item.folded(counted), pending)
             else:
-                self._queue.release(routed, verdict(reply.epoch if ordinal else durable_epoch))
+                item.routed.original.via.folded(item.routed.original)
+                self._queue.release(item, verdict(reply.epoch if ordinal else durable_epoch))
         self._queue.note()
         if not reply.open and not storm.queued and not storm.in_flight:
             self._storms.drop(storm)
         return False
 
-    def _wait_for_closing(self, storm: Storm, batch: list[Routed]) -> None:
+    def _hold(self, storm: Storm, item: InFlight, pending: tuple[Reason, str] | None) -> None:
+        """Keep what Redis has counted until a request holds it, as far as it is to be held here. `pending`
+        says why no request is to be made so far."""
+        arrival = item.routed.original
+        if pending and arrival.via.pending(arrival, *pending):
+            kept = self._queue.set_aside(item)
+        else:
+            arrival.via.folded(arrival)
+            kept = None if storm.waits and self._queue.send_back(item, storm.waits) else item
+        if kept is None:
+            return
+        storm.in_flight.append(kept)
+        if storm.delay:
+            arrival.via.delayed(arrival, storm.delay)
+
+    def _wait_for_closing(self, storm: Storm, batch: list[InFlight]) -> None:
         # What waits is routed anew: the next storm opens under the policies of its own time.
-        waiting = [self._queue.give_back(routed) for routed in batch] + self._queue.take_back(storm)
+        waiting = [self._queue.give_back(item) for item in batch] + self._queue.take_back(storm)
         self._queue.take_again(waiting)
 
 
@@ -310,3 +324,18 @@ def _discarded(text: str) -> Verdict:
     """What `encoded` wrote, for a signal of which only Redis knows that it was discarded."""
     phase, _, reason = text.partition(":")
     return Verdict(SignalPhase[phase], Reason[reason], "no request was made of its group")
+
+
+def _pending(reason: Reason, version: PolicyVersion) -> str:
+    """What is said of an alert that is pending."""
+    terms = version.terms
+    within = f"{terms.within_ms / 1000:g} s"
+    if reason is Reason.NOTHING_FIRING:
+        return f"nothing of its group fires; if nothing does within {within}, the alert is discarded"
+    threshold = f"{terms.threshold_signals} signals"
+    if terms.threshold_resources:
+        threshold += f" or {terms.threshold_resources} resources"
+    return (
+        f"its group is below the threshold of {version.id} ({threshold} within {within}): "
+        "if it stays so, the alert is discarded"
+    )

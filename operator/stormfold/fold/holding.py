@@ -81,6 +81,8 @@ class InFlight(NamedTuple):
     counted_in: tuple[Counted, ...] = ()
     """Those that have counted it, the present one first and at most `MAX_INCARNATIONS`: a write of an earlier
     one may still be under way. None have if it waits for its first fold."""
+    pending: bool = False
+    """Whether its sender was told that its group has no request so far: it is kept beside the others."""
 
     @property
     def last_counted(self) -> Counted:
@@ -90,10 +92,10 @@ class InFlight(NamedTuple):
     def folded(self, counted: Counted) -> "InFlight":
         """The same after a fold; of an incarnation that had counted it before, what was said then stays."""
         if not self.counted_in:
-            return InFlight(self.routed, (counted,))
+            return self._replace(counted_in=(counted,))
         earlier = [known for known in self.counted_in if known[:2] != counted[:2]]
         same = [known for known in self.counted_in if known[:2] == counted[:2]]
-        return InFlight(self.routed, (*(same or [counted]), *earlier)[:MAX_INCARNATIONS])
+        return self._replace(counted_in=(*(same or [counted]), *earlier)[:MAX_INCARNATIONS])
 
     def is_of(self, storm: Snapshot) -> bool:
         """Whether the snapshot has counted it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from prometheus_client import Gauge
 
 from stormfold.fairness import FairShare
-from stormfold.fold.holding import Storm
+from stormfold.fold.holding import InFlight, Storm
 from stormfold.fold.storms import Storms
 from stormfold.model.arrival import Arrival, Verdict
 from stormfold.model.group import PARTITIONS, partition
@@ -21,7 +21,15 @@ MAX_HELD = 50_000
 """The most signals that are kept here, half of them for one namespace: what is beyond waits where it came
 from. One with long texts counts as several: see `Arrival.places`."""
 
+MAX_PENDING = 10_000
+"""The most places that pending alerts take beside those, half of them for one namespace. An alert beyond that
+is known to Redis alone."""
+
 IN_FLIGHT = Gauge("stormfold_signals_in_flight", "Signals taken in whose request does not hold them yet.")
+PENDING = Gauge(
+    "stormfold_alerts_pending",
+    "Of those, alerts that were answered as pending: no request of their group is to be made so far.",
+)
 
 
 class Lane:
@@ -66,8 +74,9 @@ class Queue:
         self._router = router
         self._storms = storms
         self._share = FairShare[str](MAX_HELD)
-        self._held = 0
-        """How many arrivals are in the room."""
+        self._pending_share = FairShare[str](MAX_PENDING)
+        self._held = self._pending = 0
+        """How many arrivals are held, and how many of them are pending."""
         self.lanes = [Lane() for _ in range(PARTITIONS)]
 
     def capacity(self, namespace: str) -> int:
@@ -115,25 +124,42 @@ class Queue:
         """What waits of a storm's group; it is not queued any more."""
         waiting = self.lanes[partition(storm.group_hash)].waiting.pop(storm.group_hash, ())
         storm.queued -= len(waiting)
-        return [self.give_back(routed) for routed in waiting]
+        return [self.give_back(InFlight(routed)) for routed in waiting]
 
-    def give_back(self, routed: Routed) -> Arrival:
+    def give_back(self, item: InFlight) -> Arrival:
         """The arrival as it came; its place is free."""
-        self._share.give(routed.group.request_namespace, routed.original.places)
+        arrival = item.routed.original
+        share = self._pending_share if item.pending else self._share
+        share.give(item.routed.group.request_namespace, arrival.places)
         self._held -= 1
-        return routed.original
+        self._pending -= item.pending
+        return arrival
 
-    def release(self, routed: Routed, verdict: Verdict) -> None:
+    def release(self, item: InFlight, verdict: Verdict) -> None:
         """Say what has become of an arrival; its place is free."""
-        arrival = self.give_back(routed)
+        arrival = self.give_back(item)
         arrival.via.durable(arrival, verdict)
 
-    def send_back(self, routed: Routed, why: str) -> bool:
+    def send_back(self, item: InFlight, why: str) -> bool:
         """Tell the sender of an alert that its group waits; whether it is not held here any more."""
-        if not routed.original.via.waits(routed.original, why):
+        arrival = item.routed.original
+        if not arrival.via.waits(arrival, why):
             return False
-        self.give_back(routed)
+        self.give_back(item)
         return True
+
+    def set_aside(self, item: InFlight) -> InFlight | None:
+        """A pending alert, kept where it takes no place from others; None if there is no place for it."""
+        if item.pending:
+            return item
+        namespace, places = item.routed.group.request_namespace, item.routed.original.places
+        self.give_back(item)
+        if self._pending_share.free(namespace) < places:
+            return None
+        self._pending_share.take(namespace, places)
+        self._held += 1
+        self._pending += 1
+        return item._replace(pending=True)
 
     def look_again(self, group_hash: str) -> None:
         """Make sure that Redis still has the storm, and give it back if not."""
@@ -145,3 +171,4 @@ class Queue:
     def note(self) -> None:
         """More or fewer are held than before; for many at once this is called once."""
         IN_FLIGHT.set(self._held)
+        PENDING.set(self._pending)

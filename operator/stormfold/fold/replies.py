@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from stormfold.api.conditions import Reason
 from stormfold.api.stormpolicy import CloseOn
 from stormfold.fold.arguments import Piece
 from stormfold.fold.resources import decoded_resource, resource_of_field
@@ -48,6 +49,10 @@ class CloseWord(StrEnum):
     NEWER_EPOCH = "newer-epoch"
 
 
+UNDECIDED = {2: Reason.NOTHING_FIRING, 3: Reason.BELOW_THRESHOLD}
+"""What fold.lua says of an open group → why no request is to be made of it so far."""
+
+
 @dataclass(frozen=True, slots=True)
 class Folded:
     """What became of it."""
@@ -67,6 +72,8 @@ class Folded:
     """Places of those that are in no request, and will be in none; their ordinals are 0."""
     discarded_as: str = ""
     """What the last group that was discarded was to be told."""
+    undecided: Reason | None = None
+    """Why no request is to be made so far; None if one is, or is there."""
 
 
 def folded_of(piece: Piece, reply: Sequence[Any]) -> Folded:
@@ -82,13 +89,14 @@ def folded_of(piece: Piece, reply: Sequence[Any]) -> Folded:
         FoldWord(word),
         epoch,
         folded,
-        bool(is_open),
+        is_open > 0,
         due_ms,
         written,
         incarnation,
         ordinals,
         discarded,
         discarded_as if discarded else "",
+        UNDECIDED.get(is_open),
     )
 
 

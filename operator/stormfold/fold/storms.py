@@ -85,7 +85,10 @@ class Storms(OpenStorms):
         """Whether something is in flight that a request would hold; a group that waits for its threshold, or
         for others to close, does not count."""
         return any(
-            storm.in_flight and storm.version and not storm.version.terms.discard and not storm.waits
+            storm.version
+            and not storm.version.terms.discard
+            and not storm.waits
+            and any(not item.pending for item in storm.in_flight)
             for storm in self._storms.values()
         )
 

@@ -120,7 +120,7 @@ class Source(Protocol):
         """The arrival as it is to be folded now."""
 
     def folded(self, arrival: "Arrival") -> None:
-        """Redis has counted it, or knew it."""
+        """Redis has counted it, or knew it, and its group has a request or is to have one."""
 
     def delayed(self, arrival: "Arrival", why: str) -> None:
         """Its request cannot be written now; it is tried again. Not all of a group need hear it."""
@@ -128,6 +128,10 @@ class Source(Protocol):
     def waits(self, arrival: "Arrival", why: str) -> bool:
         """Its group has no request until others are closed. Whether it comes again by itself, so that it need
         not be held: then nothing more is heard of it."""
+
+    def pending(self, arrival: "Arrival", reason: Reason, message: str) -> bool:
+        """Redis has counted it, or knew it, and no request of its group is to be made so far. Whether its
+        sender does not wait for one: then it takes no place from others. If not, `folded` follows."""
 
     def refused(self, arrival: "Arrival", why: str) -> None:
         """The same, if that may last: one Signal of the group stands for all, and people are to see it

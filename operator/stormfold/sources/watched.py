@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from stormfold.api.conditions import Reason
 from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
 from stormfold.model.arrival import Arrival
@@ -28,6 +29,10 @@ class WatchedSource:
 
     def waits(self, arrival: Arrival, why: str) -> bool:
         """An object that is not durable is read again by the next leader, not by this one."""
+        return False
+
+    def pending(self, arrival: Arrival, reason: Reason, message: str) -> bool:
+        """An object stays in the cluster until it is durable."""
         return False
 
     def refused(self, arrival: Arrival, why: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from benchmarks.silence import Scraped, fired
 from tests.api.conftest import NewAlertmanager, had
 from tests.harness import programs
 from tests.harness.alertmanager import Alert, pod_alerts
@@ -68,6 +69,33 @@ def test_each_alert_fires_when_it_should_and_only_then(promtool: Path, tmp_path:
     ]
     names = {rule["alert"] for rule in alerting_rules()}
     assert set(told) == {(name, fires) for name in names for fires in (False, True)}
+
+
+@pytest.mark.parametrize(
+    ("failures", "alerting"),
+    [
+        pytest.param(0.0, [], id="none fails"),
+        pytest.param(
+            1.0,
+            ["AlertmanagerClusterFailedToSendAlerts", "AlertmanagerFailedToSendAlerts"],
+            id="one in ten fails",
+        ),
+    ],
+)
+def test_measurement_of_silence_finds_notifications_that_fail(
+    promtool: Path, tmp_path: Path, failures: float, alerting: list[str]
+) -> None:
+    """docs/measured.md names the command."""
+    sender, operator = Scraped("alertmanager", ""), Scraped("operator", "")
+    minutes = range(4 * 10 + 1)
+    sender.series = {
+        'alertmanager_notifications_total{integration="webhook"}': [10.0 * n for n in minutes],
+        'alertmanager_notifications_failed_total{integration="webhook",reason="serverError"}': [
+            failures * n for n in minutes
+        ],
+    }
+    operator.series = {"stormfold_ingest_leading{}": [1.0 for _ in minutes]}
+    assert fired(promtool, tmp_path, [sender, operator], 600) == alerting
 
 
 def known_metrics() -> dict[str, set[str]]:

@@ -1,17 +1,22 @@
-"""What the tests with real Alertmanagers share."""
+"""What the tests of alerts share: real Alertmanagers before two replicas, or one who posts as they do."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.api.conftest import NewOperator
+from tests.harness.alert_sender import Sender
 from tests.harness.api import Api
 from tests.harness.front import Front
+from tests.harness.operator import OperatorProcess
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.team import Team
+
+NewReplica = Callable[..., Any]
 
 
 @pytest.fixture
@@ -42,3 +47,19 @@ async def front(
     for replica in (first, second):
         await replica.obeys(1)
     return Front((first, second), team, token)
+
+
+@pytest.fixture
+def sender(api: Api, namespace: str, tmp_path: Path) -> Sender:
+    """Somebody who knows the shared secret."""
+    return Sender(api, namespace, tmp_path / "secret")
+
+
+@pytest.fixture
+def replica(operator: NewOperator, sender: Sender) -> NewReplica:
+    """Starts an operator that takes the sender's alerts."""
+
+    async def make(identity: str = "replica-0", **options: Any) -> OperatorProcess:
+        return await operator(identity=identity, webhook_token_file=sender.token_file, **options)
+
+    return make

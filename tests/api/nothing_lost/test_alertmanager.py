@@ -120,6 +120,23 @@ async def test_replica_that_was_away_counts_nothing_twice(
     assert await front.counts() == [(1, 60, 60, 0, "False")]
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [{"belowThreshold": "Discard", "threshold": {"signals": 5, "within": "1h"}}],
+    ids=["5 within 1h"],
+)
+async def test_alerts_below_a_threshold_that_discards_fail_no_notification(
+    front: Front, alertmanager: NewAlertmanager
+) -> None:
+    sender = await alertmanager(front.config(repeat_interval="600ms"))
+    await sender.post(front.alerts(4))
+    await delivered_again(sender, bodies=3 * NODES * 2)
+    assert await front.counts() == []
+    await sender.post(front.alerts(5))
+    await front.come_to(5)
+    assert (await sender.attempts())[1] == 0
+
+
 LEAVES_OUT = "a sender left 2 alerts out of a post: they are in no request; set its max_alerts to 0"
 
 

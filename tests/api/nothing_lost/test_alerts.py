@@ -5,30 +5,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from tests.api.conftest import OPERATOR_NAMESPACE, NewOperator
-from tests.harness.api import Api, Manifest
+from tests.api.conftest import OPERATOR_NAMESPACE
+from tests.api.nothing_lost.conftest import NewReplica
+from tests.harness.alert_sender import TAKEN, WITHIN_SECONDS, Sender
 from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
-from tests.harness.scene import at, rows
+from tests.harness.scene import at
 from tests.harness.stage import Stage
 
 from lab.valkey import Valkey
 from stormfold.request.alert_list import decoded
 
-Body = dict[str, Any]
-BEGAN = datetime.now(UTC) - timedelta(minutes=10)
-COUNTS = "spec.epoch status.phase status.signals.total status.signals.firing status.signals.resolved"
-WITHIN_SECONDS = 30.0
-TAKEN = {"rejected": [], "discarded": []}
 ROOT = Path(__file__).parents[3]
 KARMA = next(
     (
@@ -41,96 +34,6 @@ KARMA = next(
 """What a real Alertmanager answered; it is not part of the project, and not on every machine."""
 FIELD = next((path for base in ROOT.parents if (path := base / "shared" / "cases").exists()), None)
 """Bodies that people have reported; likewise."""
-
-
-@dataclass
-class Sender:
-    """Posts alerts of one namespace, as Alertmanager does."""
-
-    api: Api
-    namespace: str
-    token_file: Path
-    token: str = field(default_factory=lambda: secrets.token_hex(16))
-
-    def __post_init__(self) -> None:
-        self.token_file.write_text(self.token)
-
-    def alert(self, pod: str, *, name: str = "PodDown", firing: bool = True, began: int = 0) -> Body:
-        """An alert about a pod, which began so many seconds after `BEGAN`."""
-        return {
-            "status": "firing" if firing else "resolved",
-            "labels": {"alertname": name, "namespace": self.namespace, "pod": pod, "severity": "high"},
-            "startsAt": (BEGAN + timedelta(seconds=began)).isoformat(),
-        }
-
-    def alerts(self, count: int, **changes: Any) -> list[Body]:
-        """Alerts about `count` pods."""
-        return [self.alert(f"pod-{number}", **changes) for number in range(count)]
-
-    async def post(self, operator: OperatorProcess, alerts: list[Body]) -> tuple[int, Any]:
-        """Status and JSON of the answer."""
-        return await operator.post_alerts({"version": "4", "alerts": alerts}, token=self.token)
-
-    def posting(self, operator: OperatorProcess, alerts: list[Body]) -> asyncio.Task[tuple[int, Any]]:
-        """The same, while something else is done."""
-        return asyncio.create_task(self.post(operator, alerts))
-
-    async def policy(self, **spec: Any) -> None:
-        """A policy of the namespace under which storms settle only when they are told to."""
-        terms = {"groupWait": "100ms", "window": {"idle": "10m"}, "closeAfter": "1h"}
-        policy = {
-            "apiVersion": "stormfold.dev/v1alpha1",
-            "kind": "StormPolicy",
-            "metadata": {"name": "team", "namespace": self.namespace},
-            "spec": terms | spec,
-        }
-        await self.api.create(policy)
-
-    async def accepted(self) -> None:
-        """Wait until the policy is in force."""
-        await eventually(
-            lambda: self.api.get("StormPolicy", "team", self.namespace),
-            lambda seen: at(seen, "status.conditions.Accepted.status") == "True",
-            within=WITHIN_SECONDS,
-            what="the policy is in force",
-        )
-
-    async def requests(self) -> list[Manifest]:
-        """The requests of the namespace, the first epoch first."""
-        found = await self.api.list("RemediationRequest", self.namespace)
-        return sorted(found, key=lambda request: request["spec"]["epoch"])
-
-    async def counts(self, paths: str = COUNTS) -> list[tuple[Any, ...]]:
-        """What each request says at these paths."""
-        return rows(await self.requests(), paths)
-
-    async def come_to(self, expected: list[tuple[Any, ...]], paths: str = COUNTS) -> None:
-        """Wait until the requests say so."""
-        await eventually(
-            lambda: self.counts(paths),
-            lambda seen: seen == expected,
-            within=WITHIN_SECONDS,
-            what=str(expected),
-        )
-
-
-@pytest.fixture
-def sender(api: Api, namespace: str, tmp_path: Path) -> Sender:
-    """Somebody who knows the shared secret."""
-    return Sender(api, namespace, tmp_path / "secret")
-
-
-NewReplica = Callable[..., Any]
-
-
-@pytest.fixture
-def replica(operator: NewOperator, sender: Sender) -> NewReplica:
-    """Starts an operator that takes the sender's alerts."""
-
-    async def make(identity: str = "replica-0", **options: Any) -> OperatorProcess:
-        return await operator(identity=identity, webhook_token_file=sender.token_file, **options)
-
-    return make
 
 
 @pytest.fixture
@@ -325,40 +228,6 @@ async def test_repeat_of_an_alert_opens_no_storm_after_its_own_is_closed(
     assert await sender.counts() == [(1, "Closed", 5, 5, 0)]
     assert await sender.post(process, [sender.alert("pod-9")]) == (200, {"accepted": 1, **TAKEN})
     assert await sender.counts() == [(1, "Closed", 5, 5, 0), (2, "Open", 1, 6, 0)], "the five fire on"
-
-
-async def test_alert_below_the_threshold_is_said_to_be_discarded_and_is_known_from_then_on(
-    replica: NewReplica, sender: Sender
-) -> None:
-    process = await replica()
-    await sender.policy(belowThreshold="Discard", threshold={"signals": 5, "within": "1s"})
-    await sender.accepted()
-    status, answer = await sender.post(process, sender.alerts(2))
-    assert (status, answer["accepted"]) == (200, 0)
-    assert [refusal["reason"] for refusal in answer["discarded"]] == ["BelowThreshold"] * 2
-    again = await sender.post(process, sender.alerts(2))
-    refusal = {"reason": "BelowThreshold", "message": "no request was made of its group"}
-    assert again == (
-        200,
-        {"accepted": 0, "rejected": [], "discarded": [{"index": n, **refusal} for n in (0, 1)]},
-    )
-    assert await sender.counts() == []
-
-
-async def test_alert_that_another_replica_discarded_is_said_to_be_so(
-    replica: NewReplica, sender: Sender
-) -> None:
-    replicas = [await replica("replica-0"), await replica("replica-1")]
-    await sender.policy(belowThreshold="Discard", threshold={"signals": 5, "within": "1s"})
-    for process in replicas:
-        await process.obeys(1)
-    for round_ in range(2):
-        alerts = [sender.alert(f"pod-{round_}-{number}") for number in range(2)]
-        answers = await asyncio.gather(*(sender.post(process, alerts) for process in replicas))
-        assert [(status, said["accepted"], len(said["discarded"])) for status, said in answers] == [
-            (200, 0, 2)
-        ] * 2
-    assert await sender.counts() == []
 
 
 async def test_alert_that_no_policy_governs_is_said_to_be_rejected(
@@ -642,7 +511,7 @@ async def test_alert_of_a_namespace_that_does_not_exist_is_told_at_once_and_the_
     assert answer["rejected"] == [{"index": index, **refusal} for index in range(3)]
     assert await sender.post(process, [stray[0], *sender.alerts(2)]) == (
         200,
-        {"accepted": 2, "rejected": [{"index": 0, **refusal}], "discarded": []},
+        {"accepted": 2, "rejected": [{"index": 0, **refusal}], "discarded": [], "pending": []},
     )
     # It is taken as soon as somebody has made the namespace.
     await sender.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": new}})

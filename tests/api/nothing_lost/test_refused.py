@@ -191,7 +191,7 @@ async def test_refusal_is_told_in_the_api_servers_words_and_when_it_is_over_noth
         await scene.requests_come_to(
             "status.phase status.signals.total", [("Settled", 4)], namespace=requests
         )
-        assert await posted() == (200, {"accepted": 1, "rejected": [], "discarded": []})
+        assert await posted() == (200, {"accepted": 1, "rejected": [], "discarded": [], "pending": []})
         await scene.requests_come_to(
             "status.phase status.signals.total", [("Settled", 4)], namespace=requests
         )

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import aiohttp
 import pytest
@@ -235,7 +235,13 @@ async def test_post_is_answered_when_every_alert_is_concluded_and_not_before() -
         found = await answer
         assert (found.code, found.json) == (
             200,
-            {"accepted": 3, "requests": [in_request("storm-1", 3)], "rejected": [], "discarded": []},
+            {
+                "accepted": 3,
+                "requests": [in_request("storm-1", 3)],
+                "rejected": [],
+                "discarded": [],
+                "pending": [],
+            },
         )
 
 
@@ -258,6 +264,7 @@ async def test_answer_says_how_many_alerts_are_in_which_request_under_which_poli
             "inFurtherRequests": 2,
             "rejected": [],
             "discarded": [],
+            "pending": [],
         }
 
 
@@ -285,6 +292,7 @@ async def test_alert_that_nothing_governs_is_told_before_it_is_folded() -> None:
             "accepted": 0,
             "rejected": [{"index": 0, "reason": "NoPolicyMatches", "message": "no policy governs it"}],
             "discarded": [],
+            "pending": [],
         }
 
 
@@ -314,6 +322,44 @@ async def test_what_no_request_takes_is_final_and_listed_by_its_index() -> None:
     assert metric("stormfold_signals_received_total", source="alertmanager") == received + 3
 
 
+def say_pending(arrivals: Iterable[Arrival], message: str = "below") -> list[bool]:
+    """Say of alerts that no request of their group is to be made so far."""
+    return [arrival.via.pending(arrival, Reason.BELOW_THRESHOLD, message) for arrival in arrivals]
+
+
+@pytest.mark.parametrize("ack", ["request", "redis"])
+async def test_post_does_not_wait_for_alerts_of_groups_that_need_no_request(
+    ack: Literal["request", "redis"],
+) -> None:
+    async with served(replace(OPTIONS, ack=ack)) as it:
+        it.behind.holds = True
+        answer = it.post_later(body(alert(0), alert(1), alert(2)))
+        arrivals = await it.taken(3)
+        assert say_pending(reversed(arrivals[:2])) == [True, True]
+        arrivals[2].via.durable(arrivals[2], BELOW)
+        found = await answer
+        said = {"reason": "BelowThreshold", "message": "below"}
+        assert (found.code, found.json["accepted"]) == (200, 0)
+        assert found.json["pending"] == [{"index": index, **said} for index in (0, 1)]
+        assert [refusal["index"] for refusal in found.json["discarded"]] == [2]
+        assert say_pending(arrivals) == [True] * 3, "also when nobody waits any more"
+        it.behind.conclude(arrivals[:2])
+
+
+async def test_pending_alert_whose_request_is_made_while_its_post_waits_is_accepted() -> None:
+    async with served() as it:
+        it.behind.holds = True
+        answer = it.post_later(body(alert(0), alert(1), alert(2)))
+        arrivals = await it.taken(3)
+        say_pending(arrivals[:2])
+        it.behind.conclude(arrivals[:1])
+        say_pending(arrivals[:2], "later")
+        it.behind.conclude(arrivals[2:])
+        found = await answer
+    assert (found.code, found.json["accepted"]) == (200, 2)
+    assert [(one["index"], one["message"]) for one in found.json["pending"]] == [(1, "below")]
+
+
 async def test_post_that_takes_too_long_is_to_come_again() -> None:
     async with served(replace(OPTIONS, wait_seconds=0.2)) as it:
         it.behind.holds = True
@@ -341,7 +387,10 @@ async def test_post_that_takes_too_long_says_which_request_is_refused() -> None:
 async def test_post_without_alerts_is_taken() -> None:
     async with served() as it:
         found = await it.post(body())
-        assert (found.code, found.json) == (200, {"accepted": 0, "rejected": [], "discarded": []})
+        assert (found.code, found.json) == (
+            200,
+            {"accepted": 0, "rejected": [], "discarded": [], "pending": []},
+        )
 
 
 async def test_alerts_for_which_there_is_no_room_are_refused_and_the_others_taken() -> None:
@@ -538,6 +587,7 @@ async def test_answer_says_what_was_cut_and_left_out() -> None:
             "requests": [in_request("storm-1", 3)],
             "rejected": [],
             "discarded": [],
+            "pending": [],
             "shortened": {"alerts": 2, "labelsCut": 1, "labelsLeftOut": 9},
         },
     )
@@ -774,7 +824,7 @@ async def test_post_of_a_client_that_has_gone_holds_nothing_but_itself() -> None
         post = arrival.via
         held = [value for value in gc.get_referents(post) if not isinstance(value, type)]
         assert sorted(map(repr, held)) == sorted(
-            map(repr, [False, None, 1, -1, "", "", bytearray(), [], [], {}])
+            map(repr, [False, None, 1, -1, "", "", bytearray(), [], [], {}, {}])
         )
 
 

@@ -77,7 +77,7 @@ async def test_namespace_that_opentelemetry_names_is_the_one_that_a_sender_needs
         scrape = {"namespace": namespace, "pod": "otel-collector-0", "instance": "10.0.0.9:8889"}
         own = [alert(pod, namespace) for pod in range(5)]
         status, answer = await scene.operator.post_alerts(body(*own), token=token)
-        assert (status, answer) == (200, {"accepted": 5, "rejected": [], "discarded": []})
+        assert (status, answer) == (200, {"accepted": 5, "rejected": [], "discarded": [], "pending": []})
         status, answer = await scene.operator.post_alerts(body(alert(0, other) | scrape), token=token)
         assert (status, answer["reason"]) == (403, "NamespaceNotAllowed")
         assert other in answer["message"]

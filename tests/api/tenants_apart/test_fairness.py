@@ -207,7 +207,7 @@ async def test_alerts_of_a_namespace_without_room_are_refused_and_those_of_other
     await eventually(
         lambda: in_flight(process), lambda held: held == ROOM / 2, within=20, what="the namespace is full"
     )
-    taken = {"accepted": 1, "rejected": [], "discarded": []}
+    taken = {"accepted": 1, "rejected": [], "discarded": [], "pending": []}
     assert await post(waiting.namespace) == (503, "NoRoom")
     assert await post(other.namespace) == (200, taken)
     assert await post(waiting.namespace, other.namespace) == (503, "NoRoom")

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from tests.chaos.accounting import Account, Accounting, Gap, Leaders
+from tests.chaos.accounting import Account, Accounting, Gap, Leaders, Said
 from tests.chaos.faults import scheduled
 from tests.chaos.stream import GROUPS, SIGNALS, Create, Group, Law, Occurrence, Post, Way, planned
 
@@ -66,7 +66,7 @@ def test_alert_of_a_post_without_an_answer_may_be_counted_or_not(accounting: Acc
     alert = Occurrence(GROUP, 1, Way.WEBHOOK)
     accounting.sent(alert, 4.0)
     assert not account(accounting).wrong
-    accounting.answered(alert, discarded=False)
+    accounting.answered(alert, Said.ACCEPTED)
     assert (account(accounting).lost, account(accounting).twice) == (1, 0)
     accounting.observe([request(1, 2, 2)], at=5.0)
     assert not account(accounting).wrong
@@ -100,7 +100,7 @@ ALERT = Occurrence(GROUP, 1, Way.WEBHOOK)
 
 def test_alert_answered_as_discarded_is_in_no_request(accounting: Accounting) -> None:
     accounting.sent(ALERT, 3.0)
-    accounting.answered(ALERT, discarded=True)
+    accounting.answered(ALERT, Said.DISCARDED)
     accounting.observe([request(1, 2, 1)], at=4.0)
     assert (account(accounting).wrong, account(accounting).discarded) == (False, 1)
     accounting.observe([request(1, 2, 2)], at=5.0)
@@ -109,12 +109,45 @@ def test_alert_answered_as_discarded_is_in_no_request(accounting: Accounting) ->
 
 def test_alert_answered_as_discarded_may_be_counted_if_redis_has_lost_that(accounting: Accounting) -> None:
     accounting.sent(ALERT, 3.0)
-    accounting.answered(ALERT, discarded=True)
-    accounting.answered(ALERT, discarded=False)
+    accounting.answered(ALERT, Said.DISCARDED)
+    accounting.answered(ALERT, Said.ACCEPTED)
     accounting.observe([request(1, 2, 2)], at=5.0)
     assert account(accounting).problems == (f"{ALERT} was answered as discarded and as accepted",)
     accounting.losses = [3.5]
     assert not account(accounting).wrong
+
+
+def test_alert_answered_as_pending_may_be_counted_or_not_and_is_asked_about_in_the_end(
+    accounting: Accounting,
+) -> None:
+    accounting.sent(ALERT, 3.0)
+    accounting.answered(ALERT, Said.PENDING)
+    accounting.observe([request(1, 2, 1)], at=4.0)
+    assert (account(accounting).pending, account(accounting).lost) == (1, 0)
+    assert account(accounting).problems == (f"{ALERT} is pending for ever",)
+    accounting.observe([request(1, 2, 2)], at=5.0)
+    assert (account(accounting).pending, account(accounting).twice) == (0, 0)
+    accounting.answered_in_the_end(ALERT, Said.DISCARDED)
+    assert (account(accounting).problems, account(accounting).twice) == ((), 1)
+
+
+def test_end_of_an_alert_that_was_accepted_tells_nothing(accounting: Accounting) -> None:
+    accounting.sent(ALERT, 3.0)
+    accounting.answered(ALERT, Said.ACCEPTED)
+    accounting.answered_in_the_end(ALERT, Said.DISCARDED)
+    accounting.observe([request(1, 2, 2)], at=4.0)
+    assert not account(accounting).wrong
+
+
+def test_pending_start_before_a_later_one_cannot_be_asked_about(accounting: Accounting) -> None:
+    later = Occurrence(GROUP, 1, Way.WEBHOOK, repeat=1)
+    for alert in (ALERT, later):
+        accounting.sent(alert, 3.0)
+        accounting.answered(alert, Said.PENDING)
+    accounting.answered_in_the_end(ALERT, Said.DISCARDED)
+    accounting.answered_in_the_end(later, Said.DISCARDED)
+    accounting.observe([request(1, 2, 1)], at=4.0)
+    assert (account(accounting).pending, account(accounting).wrong) == (1, False)
 
 
 def test_most_open_requests_of_the_policy_with_a_limit_are_counted() -> None:

@@ -37,10 +37,11 @@
                occurrences, severity, seen ms of the latest, ms between the first and that, resource or '',
                instance
 
-  Returns     per piece {word, epoch, folded, open 0|1, next deadline in Unix ms or 0, folded that the request
-              holds, incarnation or '', what was last told of a group that was discarded, ordinal of each
-              signal …}, of a sum that is all new only the first; ordinal 0: it was durable before;
-              nil: it was discarded
+  Returns     per piece {word, epoch, folded, open 0|1|2|3, next deadline in Unix ms or 0, folded that the
+              request holds, incarnation or '', what was last told of a group that was discarded, ordinal of
+              each signal …}, of a sum that is all new only the first; ordinal 0: it was durable before;
+              nil: it was discarded. Open is 2 or 3 if no request is to be made so far: nothing of the group
+              fires, or it is below its threshold and would be discarded
               'counted'  the storm holds the signals
               'apart'    some of several Signals may be known: nothing was counted, send each as a piece of
                          its own
@@ -81,11 +82,17 @@ local function made_for_others()
   }
 end
 
+local function open_of(storm)
+  if storm.state ~= 'open' then return 0 end
+  if number(storm.written) > 0 then return 1 end
+  if number(storm.firing_signals) == 0 then return 2 end
+  return (storm.detected or number(storm.discard) == 0) and 1 or 3
+end
+
 local function reply_of(word, storm, due, ordinals)
-  local open = storm.state == 'open' and 1 or 0
   return {
-    word, number(storm.epoch), folded_of(storm), open, due, number(storm.written), storm.incarnation or '',
-    storm.discarded_as or '', unpack(ordinals),
+    word, number(storm.epoch), folded_of(storm), open_of(storm), due, number(storm.written),
+    storm.incarnation or '', storm.discarded_as or '', unpack(ordinals),
   }
 end
 

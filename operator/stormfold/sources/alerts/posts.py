@@ -46,6 +46,7 @@ class Post:
         "delay",
         "discarded",
         "no_place",
+        "pending_alerts",
         "rejected",
         "requests",
     )
@@ -64,6 +65,8 @@ class Post:
         """Why an alert must be posted again: its group waits until others are closed. Empty: none must."""
         self.rejected: list[Refusal] = []
         self.discarded: list[Refusal] = []
+        self.pending_alerts: dict[int, Refusal] = {}
+        """Those that Redis has counted and of whose groups no request is to be made so far, by index."""
         self.requests: dict[tuple[str, str, str], int] = {}
         """(namespace, name, policy) of a request → how many of the alerts it holds; those beyond `LISTED`
         requests are counted under empty names."""
@@ -76,19 +79,16 @@ class Post:
         self._open = len(indices)
 
     async def wait(self) -> None:
-        """Wait until every alert is taken; once this has ended, nothing more is noted."""
+        """Wait until every alert is taken, or is pending."""
         if self._open and not self.no_place:
             self._done = asyncio.get_running_loop().create_future()
-        try:
-            if self._done:
-                await self._done
-        finally:
-            self.leave()
+            await self._done
 
     def leave(self) -> None:
-        """Nobody waits any longer."""
+        """Nobody waits any longer: nothing more is noted, and what was is forgotten."""
         self._done = None
         self._waiting = bytearray()
+        self.rejected, self.discarded, self.pending_alerts, self.requests = [], [], {}, {}
 
     def current(self, arrival: Arrival) -> Arrival:
         """The same: an alert stays what it was when it came."""
@@ -113,6 +113,14 @@ class Post:
             self._done.set_result(None)
         return True
 
+    def pending(self, arrival: Arrival, reason: Reason, message: str) -> bool:
+        """It may be in no request for long, or never: the post does not wait for that. What becomes of it
+        while the post waits for others is noted."""
+        index = index_of(arrival)
+        if self._take(index):
+            self.pending_alerts[index] = Refusal(index, reason, message)
+        return True
+
     def refused(self, arrival: Arrival, why: str) -> None:
         """Nothing more: `delayed` has told the post."""
 
@@ -126,7 +134,7 @@ class Post:
         elif verdict.phase is SignalPhase.DISCARDED:
             DISCARDED.labels(source=SOURCE, reason=verdict.reason.value).inc()
             notes = self.discarded
-        if not self._take(index):
+        if not self._take(index) and self.pending_alerts.pop(index, None) is None:
             return
         if notes is not None:
             notes.append(Refusal(index, verdict.reason, verdict.message))

@@ -3,7 +3,8 @@
 A post is looked at from the outside in: whether we serve, whether the body is announced as one that we take,
 whose token it is, whether the caller has its share left; only then is the body read. What was read is parsed,
 each alert is held to the namespaces that the caller may report on, and the others are submitted. 200 is
-answered when every alert is durable: its request holds it, or none will. Alertmanager posts again what was
+answered when every alert is durable: its request holds it, or none will; or is pending: Redis has counted it,
+and its group needs no request so far. Alertmanager posts again what was
 answered by a 5xx, at growing intervals; what was answered by a 4xx it counts as failed, and posts again only
 when the group is due for the next time.
 """
@@ -250,23 +251,9 @@ class Receiver:
             await post.wait()
             if post.no_place:
                 raise RefusalError(503, Reason.OPEN_STORMS_REACHED, no_place(post.no_place))
+            return _answer(body, post, arrivals, refusals)
         finally:
             post.leave()
-        rejected = sorted([*refusals, *named(post.rejected, arrivals)], key=lambda refusal: refusal.index)
-        log_rejected(rejected)
-        accepted = len(arrivals) - len(post.rejected) - len(post.discarded)
-        if not (accepted or post.discarded) and any(refusal.reason in NO_PLACE for refusal in rejected):
-            raise none_taken(rejected)  # by a 200 nobody would hear of it
-        return Answer(
-            200,
-            {
-                "accepted": accepted,
-                **requests_of(post),
-                "rejected": [listed(refusal) for refusal in rejected],
-                "discarded": [listed(refusal) for refusal in post.discarded],
-                **shortened(body.shortened),
-            },
-        )
 
     async def _offer(self, arrivals: list[Arrival]) -> list[Arrival]:
         """Hand alerts on to the folder; gives those for which there is no room."""
@@ -304,3 +291,24 @@ class Receiver:
             if arrival.namespace not in allowed
         ]
         return [arrival for arrival in body.arrivals if arrival.namespace in allowed], refusals
+
+
+def _answer(body: Body, post: Post, arrivals: list[Arrival], refusals: list[Refusal]) -> Answer:
+    """What is answered to a post of whose alerts nothing is waited for any more."""
+    rejected = sorted([*refusals, *named(post.rejected, arrivals)], key=lambda refusal: refusal.index)
+    log_rejected(rejected)
+    neither = len(post.discarded) + len(post.pending_alerts)
+    accepted = len(arrivals) - len(post.rejected) - neither
+    if not (accepted or neither) and any(refusal.reason in NO_PLACE for refusal in rejected):
+        raise none_taken(rejected)  # by a 200 nobody would hear of it
+    return Answer(
+        200,
+        {
+            "accepted": accepted,
+            **requests_of(post),
+            "rejected": [listed(refusal) for refusal in rejected],
+            "discarded": [listed(refusal) for refusal in post.discarded],
+            "pending": [listed(refusal) for _, refusal in sorted(post.pending_alerts.items())],
+            **shortened(body.shortened),
+        },
+    )
