@@ -204,6 +204,14 @@ class Owners(Switch):
     group by them."""
 
 
+class Steering(Switch):
+    """Admission policies."""
+
+    enabled: bool = False
+    """True: the API server refuses what decisions and StormGates do not allow (docs/gates.md). An install
+    needs the right to make ValidatingAdmissionPolicies."""
+
+
 class Alertmanager(Values):
     """Alertmanager's webhook."""
 
@@ -286,6 +294,7 @@ class ChartValues(Values):
     defaultPolicy: DefaultPolicy = DefaultPolicy()  # noqa: N815
     events: Events = Events()
     owners: Owners = Owners()
+    steering: Steering = Steering()
     alertmanager: Alertmanager = Alertmanager()
     networkPolicy: NetworkPolicies = NetworkPolicies()  # noqa: N815
     monitoring: Monitoring = Monitoring()
@@ -302,6 +311,7 @@ COMPONENTS: Mapping[str, Object] = {
     "webhook-tls": {"alertmanager": {"tlsSecret": "stormfold-webhook-tls"}},
     "redis-ca": {"redis": {"caSecret": "stormfold-redis-ca"}},
     "owners": {"owners": {"enabled": True}},
+    "steering": {"steering": {"enabled": True}},
     "events": {"events": {"enabled": True}},
     "monitoring": {"monitoring": {"enabled": True}},
     "openshift": {"arbitraryUserIds": True},

@@ -95,6 +95,7 @@ def chart_files() -> dict[Path, str]:
         chart / "files" / "dashboard.json": (
             manifests / "components/monitoring/grafana-dashboard.json"
         ).read_text(),
+        chart / "files" / "steering.yaml": (manifests / "components/steering/admission.yaml").read_text(),
         chart / "files" / "rules.yaml": yaml.safe_dump(rule["spec"], sort_keys=False, width=100),
         ROOT / "docs" / "values.md": chart_pages.values_page(HEAD.format(source="scripts/chart_values.py")),
     }

@@ -111,7 +111,7 @@ async def test_chart_is_sound_and_of_this_version(helm: Helm) -> None:
 
 
 async def test_objects_carry_the_labels_of_the_chart(helm: Helm) -> None:
-    for found in await helm.rendered(values_of("ha", "monitoring", "events", "owners")):
+    for found in await helm.rendered(values_of("ha", "monitoring", "events", "owners", "steering")):
         labels = found["metadata"]["labels"]
         assert labels["app.kubernetes.io/part-of"] == "stormfold", found
         assert labels["app.kubernetes.io/managed-by"] == "Helm", found
@@ -328,7 +328,10 @@ async def test_network_policies_open_the_ports_that_are_named(helm: Helm) -> Non
 
 @pytest.mark.parametrize(
     "variant",
-    [("standalone", "valkey-pvc", "events", "alertmanager"), ("ha", "redis-ca", "webhook-tls", "owners")],
+    [
+        ("standalone", "valkey-pvc", "events", "alertmanager"),
+        ("ha", "redis-ca", "webhook-tls", "owners", "steering"),
+    ],
     ids=" ".join,
 )
 async def test_api_server_takes_objects_and_pods_without_a_warning(

@@ -41,7 +41,7 @@ VARIANTS = (
     ("standalone",),
     ("standalone", "valkey-pvc", "monitoring", "events", "alertmanager"),
     ("ha",),
-    ("ha", "redis-ca", "monitoring", "owners"),
+    ("ha", "redis-ca", "monitoring", "owners", "steering"),
     ("standalone", "openshift"),
 )
 """An overlay and its components."""
@@ -106,6 +106,7 @@ def test_every_object_has_its_labels_and_its_namespace(variant: list[Manifest]) 
     cluster_wide = {
         *("Namespace", "CustomResourceDefinition", "ClusterStormPolicy"),
         *("ClusterRole", "ClusterRoleBinding"),
+        *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
     }
     for found in variant:
         metadata = found["metadata"]
@@ -113,7 +114,7 @@ def test_every_object_has_its_labels_and_its_namespace(variant: list[Manifest]) 
         assert metadata["labels"]["app.kubernetes.io/part-of"] == "stormfold", found
         # By this label `make undeploy` knows what it takes away and what it leaves.
         assert metadata["labels"]["app.kubernetes.io/component"] in {
-            *("crd", "namespace", "access", "policy", "storage"),
+            *("crd", "namespace", "access", "policy", "storage", "steering"),
             *("operator", "valkey", "monitoring"),
         }, found
     labels = named(variant, "Namespace", NAMESPACE)["metadata"]["labels"]

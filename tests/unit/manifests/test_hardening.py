@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from stormfold.settings import Settings
+
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 Manifest = dict[str, Any]
 
@@ -115,3 +117,25 @@ def test_namespace_is_restricted_and_denies_what_no_policy_allows() -> None:
         for ingress in policy["spec"].get("ingress", ()):
             assert ingress["from"], policy["metadata"]["name"]
             assert ingress["ports"], policy["metadata"]["name"]
+
+
+def test_admission_policies_know_the_terminal_phases_that_are_the_default() -> None:
+    default = Settings.model_fields["terminal_phases"].default
+    expected = sorted(phase.casefold() for phase in default)
+    found = [
+        sorted(yaml.safe_load(variable["expression"]))
+        for policy in manifests("ValidatingAdmissionPolicy")
+        for variable in policy["spec"].get("variables", ())
+        if variable["name"] == "terminal"
+    ]
+    assert found == [expected, expected]
+
+
+def test_admission_policies_exempt_the_operator_alone_and_by_its_name() -> None:
+    exempt = {
+        policy["metadata"]["name"]: policy["spec"]["matchConditions"]
+        for policy in manifests("ValidatingAdmissionPolicy")
+    }
+    account = "system:serviceaccount:stormfold-system:stormfold"
+    only = [{"name": "not-the-operator", "expression": f"request.userInfo.username != '{account}'"}]
+    assert exempt == {f"stormfold-{name}": only for name in ("consumers", "gates", "objects")}
