@@ -9,6 +9,7 @@ from tests.harness.folding import Group
 
 from lab.valkey import Valkey
 from stormfold.fold.arguments import Fold
+from stormfold.fold.showing import Shown
 from stormfold.fold.store import StormStore
 
 STORMS = 10
@@ -21,7 +22,7 @@ POLICY = policy(RESOURCES)
 def fold_of(storm: Storm, first: int, count: int) -> Fold:
     """The next signals of a storm, each about a pod of its own."""
     arrivals = [storm.signal(pod, first + n) for n, pod in enumerate(storm.pods(count))]
-    return Fold(storm.group.group_hash, POLICY.terms, storm.opening, arrivals)
+    return Fold(storm.group.group_hash, POLICY.terms, storm.opening, arrivals, shown=Shown(POLICY.showing))
 
 
 def commands(server: Valkey) -> int:

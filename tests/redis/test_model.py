@@ -17,7 +17,8 @@ from tests.harness.values import version
 from stormfold.api.signal import SignalPhase
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
 from stormfold.model.storm import Snapshot
-from stormfold.request.reading import Request, seed_of
+from stormfold.request.reading import Request
+from stormfold.request.seeding import seed_of
 
 PODS = 4
 POLICY = version(groupBy=["name"])

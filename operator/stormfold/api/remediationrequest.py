@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from stormfold.api.conditions import Conditions
 from stormfold.api.decision import Decision
+from stormfold.api.evidence import Sample
 from stormfold.api.resource import ATOMIC, MAX_INT, ApiModel, Count, Name, Namespace, Resource, as_map
 from stormfold.api.signal import Severity, Target
 from stormfold.api.stormpolicy import PolicySpec
@@ -130,6 +131,8 @@ class Continuation(ApiModel):
     """How many alerts withAlerts does not list. If Redis loses its data, so many may count twice."""
     firing_alerts: Count = 0
     """How many of the instances that fire are alerts of a webhook."""
+    sampled: Count = 0
+    """How many samples were taken."""
     left_out: Count = 0
     """The most alerts that a sender says it has left out of a post."""
     counted_signals: Counted | None = None
@@ -226,6 +229,9 @@ class RemediationRequestStatus(ApiModel):
     """When the latest signal arrived; of Events, when the latest one happened."""
     resources: Annotated[tuple[AffectedResource, ...], Field(max_length=100)] = ()
     """The targets with the most signals, at most limits.resources of them."""
+    samples: Annotated[tuple[Sample, ...], Field(max_length=5)] | None = None
+    """Some signals that said Firing: the first three and the latest two, or fewer, as evidence in the policy
+    says."""
     affected_resource_count: Count = 0
     """How many different targets there are."""
     affected_resource_count_precision: CountPrecision = CountPrecision.EXACT

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from stormfold.api.conditions import Conditions
 from stormfold.api.duration import Duration, parse_duration
+from stormfold.api.evidence import EvidenceRules
 from stormfold.api.resource import AS_SET, ApiModel, Count, Resource, cel
 from stormfold.api.signal import Severity
 
@@ -265,6 +266,8 @@ class PolicySpec(ApiModel):
     at least, since they are repeated."""
     limits: Limits = Field(default_factory=Limits)
     """What the policy may cost."""
+    evidence: EvidenceRules | None = None
+    """What requests may show of signals beside names and numbers."""
     severity_map: Annotated[dict[Annotated[str, Field(max_length=63)], Severity], Field(max_length=32)] = (
         Field(default_factory=dict)
     )

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from stormfold.api.stormpolicy import CloseOn
 from stormfold.fold.resources import encoded_resource, resource_field, shared_prefix
+from stormfold.fold.showing import NONE_SHOWN, Shown
 from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef
 from stormfold.model.storm import Seed, State, Terms
 
@@ -33,6 +34,7 @@ class Fold:
     stale: str = ""
     """An incarnation that the request does not descend to, to be replaced by the seed."""
     seed: Seed | None = None
+    shown: Shown = NONE_SHOWN
 
 
 class Known(Protocol):
@@ -112,6 +114,7 @@ def piece_args(piece: Piece) -> Args:
     opens = _opening_args(fold) if fold.seed or not fold.known_epoch else []
     seed = _seed_args(fold.seed, fold.terms) if fold.seed else []
     signals = _ARGS[piece.kind](piece)
+    shown = fold.shown.args(piece.arrivals) if signals[0] else []
     return [
         fold.group_hash,
         fold.known_epoch,
@@ -122,9 +125,11 @@ def piece_args(piece: Piece) -> Args:
         len(opens),
         len(seed),
         len(signals),
+        len(shown),
         *opens,
         *seed,
         *signals,
+        *shown,
     ]
 
 
@@ -291,6 +296,7 @@ def _open_fields(seed: Seed) -> dict[str, str | int]:
         "detected": seed.detected,
         "truncated": int(seed.truncated),
         "resources_at_least": seed.resource_count,
+        "sampled": seed.sampled,
         "written": seed.folded,
         "written_ms": seed.written_ms,
         "settled": int(seed.settled),

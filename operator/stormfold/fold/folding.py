@@ -24,6 +24,7 @@ from stormfold.fold.holding import Counted, InFlight, Storm
 from stormfold.fold.patience import until_done
 from stormfold.fold.queue import Queue
 from stormfold.fold.replies import Folded, FoldWord
+from stormfold.fold.showing import Shown
 from stormfold.fold.store import StormStore
 from stormfold.fold.storms import Requests, Storms
 from stormfold.model.arrival import Verdict
@@ -236,6 +237,7 @@ class Folding:
             known_incarnation=storm.incarnation,
             stale=storm.stale,
             seed=request.seed if request else None,
+            shown=Shown(version.showing, storm.told),
         )
 
     def _note(self, group_hash: str, batch: list[InFlight], reply: Folded) -> bool:
@@ -250,6 +252,8 @@ class Folding:
         storm.stale = ""
         if reply.open:
             storm.epoch, storm.folded, storm.incarnation = reply.epoch, reply.folded, reply.incarnation
+            if reply.due_ms:
+                storm.told = storm.told.and_then([item.routed.arrival for item in batch])
         else:
             storm.forget()
         FOLDED.inc(len(batch))

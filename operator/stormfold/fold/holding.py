@@ -5,6 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from stormfold.fold.showing import NOTHING_TOLD, Told
 from stormfold.model.arrival import Verdict
 from stormfold.model.storm import Seed, Snapshot
 from stormfold.policy.routing import Routed
@@ -41,6 +42,8 @@ class Storm:
     """Why its group has no request yet, if it waits for others of its policy to close."""
     waits_since: float = 0.0
     """When the oldest signal in flight was folded, or folded again, by the monotonic clock."""
+    told: Told = NOTHING_TOLD
+    """What Redis was told of what its signals show."""
     discarded_by: float = math.inf
     """By then somebody has discarded the group, if it has stayed below its threshold."""
 
@@ -56,6 +59,7 @@ class Storm:
         """Nothing is known of what Redis has."""
         self.epoch = self.folded = 0
         self.incarnation = ""
+        self.told = NOTHING_TOLD
 
     def kept_as_it_says(self, verdict: Verdict) -> Verdict:
         """The verdict, with the storm's own word on how long its Signals are kept."""

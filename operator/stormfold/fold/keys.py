@@ -29,6 +29,7 @@ number of their layout: those of another one are left alone, and most of them ex
 | estimated_firing estimated_resolved | instances that are only estimated |
 | estimated_firing_alerts | how many of those that fire are alerts |
 | left_out | the most alerts that a sender says it has left out of a post |
+| sampled | how many samples were taken of its signals |
 | written written_ms | how much of total + changes the request holds; when it was written |
 | settled reopened | 1 if it has settled; how often it was reopened |
 | signals_last events_last | the resourceVersions of the newest Signal and the newest Event counted |
@@ -40,6 +41,9 @@ number of their layout: those of another one are left alone, and most of them ex
 
 A value of the hashes `alerts` and `before`: `f`, `r` or `s`, firing, resolved or stale, its latest start in seconds, and when the
 last word of it came, in ms; behind that `d` if it was discarded: `f1767225600,1767225605123`.
+
+The hash `evidence` has what the signals show, until the request holds it: `sample_1` … `sample_3`, of the first ones, and
+`latest_0` and `latest_1`, of those with an even and an odd number.
 """  # noqa: E501
 
 PREFIX = "sf:2:"
@@ -102,6 +106,11 @@ def beyond(partition: int, group_hash: str) -> str:
     return f"{PREFIX}{{p{partition}}}:beyond:{group_hash}"
 
 
+def evidence(partition: int, group_hash: str) -> str:
+    """Hash: what the storm's signals show that its request does not hold yet."""
+    return f"{PREFIX}{{p{partition}}}:evidence:{group_hash}"
+
+
 def opening(partition: int, group_hash: str) -> str:
     """String: what the request says of the signal that opened the storm."""
     return f"{PREFIX}{{p{partition}}}:opening:{group_hash}"
@@ -121,6 +130,20 @@ def of_group(partition: int, group_hash: str) -> tuple[str, ...]:
         alerts(partition, group_hash),
         before(partition, group_hash),
         beyond(partition, group_hash),
+        evidence(partition, group_hash),
+    )
+
+
+def of_snapshot(partition: int, group_hash: str) -> tuple[str, ...]:
+    """What a request is written from, in the order in which snapshot.lua takes it."""
+    return (
+        storm(partition, group_hash),
+        resources(partition, group_hash),
+        hll(partition, group_hash),
+        instances(partition, group_hash),
+        opening(partition, group_hash),
+        alerts(partition, group_hash),
+        evidence(partition, group_hash),
     )
 
 

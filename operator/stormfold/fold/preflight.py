@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 IDLE: tuple[tuple[scripts.Script, int, tuple[str | int, ...]], ...] = (
     (scripts.FOLD, 2, (0, "", 0)),
     (scripts.CLAIM, 1, (0, 0)),
-    (scripts.ACK, 4, ("", 0, "", 0, 0, 0, 0, 0, 0, 0, 0)),
-    (scripts.FREEZE, 6, (0, "", 0, "", 0)),
-    (scripts.CLOSE, 11, ("", 0, "", "closed", 0, 0, "")),
+    (scripts.ACK, scripts.ACK.keys, ("", 0, "", 0, 0, 0, 0, 0, 0, 0, 0)),
+    (scripts.FREEZE, scripts.FREEZE.keys, (0, "", 0, "", 0)),
+    (scripts.CLOSE, scripts.CLOSE.keys, ("", 0, "", "closed", 0, 0, "")),
 )
 """Each script, and how many keys and which arguments let it do nothing."""
 NEEDS = "stormfold needs Redis 7.0 or newer, or Valkey"

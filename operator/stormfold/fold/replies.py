@@ -9,6 +9,8 @@ from stormfold.api.conditions import Reason
 from stormfold.api.stormpolicy import CloseOn
 from stormfold.fold.arguments import Piece
 from stormfold.fold.resources import decoded_resource, resource_of_field
+from stormfold.model.evidence import Evidence
+from stormfold.model.limits import FIRST_SAMPLES, LATEST_SAMPLES
 from stormfold.model.storm import Detected, Snapshot, State, Terms, TrackedAlert
 
 
@@ -167,13 +169,21 @@ def _tracked(flat: Sequence[Any]) -> tuple[TrackedAlert, ...]:
     )
 
 
-Told = tuple[int, int, int, str, Sequence[Any], Sequence[Any], Sequence[Any] | None]
+def evidence_of(fields: Mapping[str, str], sampled: int) -> Evidence:
+    """What `lua/include/evidence.lua` has written, after so many samples."""
+    names = {number: f"sample_{number}" for number in range(1, FIRST_SAMPLES + 1)}
+    for number in range(max(FIRST_SAMPLES, sampled - LATEST_SAMPLES) + 1, sampled + 1):
+        names[number] = f"latest_{number % LATEST_SAMPLES}"
+    return Evidence(sampled, {number: fields[name] for number, name in names.items() if name in fields})
+
+
+Told = tuple[int, int, int, str, Sequence[Any], Sequence[Any], Sequence[Any], Sequence[Any] | None]
 """A storm as `lua/include/snapshot.lua` tells it."""
 
 
 def snapshot_of(group_hash: str, reply: Told, now_ms: int) -> Snapshot:
     """What claim.lua and freeze.lua say of a storm."""
-    distinct, instances, known_alerts, opening, flat, listed, alerts = reply
+    distinct, instances, known_alerts, opening, flat, listed, shown, alerts = reply
     fields = mapped(flat)
 
     def number(name: str) -> int:
@@ -238,4 +248,5 @@ def snapshot_of(group_hash: str, reply: Told, now_ms: int) -> Snapshot:
         stale_alerts=number("alerts_stale"),
         stale_look_ms=number("stale_look_ms") if number("alerts_firing") else 0,
         left_out=number("left_out"),
+        evidence=evidence_of(mapped(shown), number("sampled")),
     )

@@ -105,14 +105,7 @@ class StormStore:
         """
         key_names = [keys.due(number)]
         for group_hash in group_hashes:
-            key_names += (
-                keys.storm(number, group_hash),
-                keys.resources(number, group_hash),
-                keys.hll(number, group_hash),
-                keys.instances(number, group_hash),
-                keys.opening(number, group_hash),
-                keys.alerts(number, group_hash),
-            )
+            key_names += keys.of_snapshot(number, group_hash)
         args: list[str | int] = [now_ms, now_ms + CLAIM_MS, *group_hashes]
         replies = await self._run(f"claiming in partition {number}", scripts.CLAIM, key_names, args)
         return [
@@ -145,6 +138,7 @@ class StormStore:
                 keys.due(number),
                 keys.ids(number, group_hash),
                 keys.checkpoint(number),
+                keys.evidence(number, group_hash),
             ],
             [
                 group_hash,
@@ -173,14 +167,7 @@ class StormStore:
         reply = await self._run(
             f"freezing storm {group_hash}",
             scripts.FREEZE,
-            [
-                keys.storm(number, group_hash),
-                keys.resources(number, group_hash),
-                keys.hll(number, group_hash),
-                keys.instances(number, group_hash),
-                keys.opening(number, group_hash),
-                keys.alerts(number, group_hash),
-            ],
+            list(keys.of_snapshot(number, group_hash)),
             [
                 snapshot.epoch,
                 snapshot.incarnation,

@@ -5,7 +5,8 @@ room that made the arrival is told it once, when the arrival is durable.
 """
 
 from binascii import b2a_base64
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Protocol
@@ -26,9 +27,9 @@ PLACE_BYTES = 1024
 """Texts of an arrival that take one place more; labels alone may have 24 KB, and four times as much beyond
 ASCII."""
 LABEL_BYTES = 64
-"""What a label counts beside its texts. 64 labels of two short texts took 5 to 9 KB in memory; so counted, a
-place is
-1.1 to 1.6 KB, whether there are few labels or many, and whether their texts are short or long."""
+"""What a label or an annotation counts beside its texts. 64 labels of two short texts took 5 to 9 KB in
+memory; so counted, a place is 1.1 to 1.6 KB, whether there are few labels or many, and whether their texts
+are short or long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,10 @@ class Arrival:
     """The target's top controller as `kind/namespace/name`, where a policy wants to know."""
     node: str | None = None
     """The node of the target, where a policy wants to know."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Texts for people, as `evidence.kept` keeps them."""
+    started_ms: int = 0
+    """When the trouble began, if its source says so otherwise than by `ref`."""
 
     @property
     def occurrence(self) -> str:
@@ -218,10 +223,19 @@ class Arrival:
     @property
     def places(self) -> int:
         """How many places it takes where arrivals wait: one, and one more for each `PLACE_BYTES` of its
-        labels."""
-        labels = self.labels
-        texts = sum(map(_bytes_of, (self.name, self.fingerprint, *labels, *labels.values())))
-        return 1 + (texts + LABEL_BYTES * len(labels)) // PLACE_BYTES
+        labels and annotations."""
+        labels, notes = self.labels, self.annotations
+        texts = (self.name, self.fingerprint, *labels, *labels.values(), *notes, *notes.values())
+        return 1 + (sum(map(_bytes_of, texts)) + LABEL_BYTES * (len(labels) + len(notes))) // PLACE_BYTES
+
+    @property
+    def began_ms(self) -> int:
+        """When the trouble began, as its source says; if it does not, when it was seen."""
+        if isinstance(self.ref, AlertRef):
+            return self.ref.starts_s * 1000
+        if isinstance(self.ref, EventRef):
+            return self.seen_ms - self.ref.span_ms
+        return self.started_ms or self.seen_ms
 
     @property
     def instance(self) -> int:

@@ -15,6 +15,9 @@ LISTED_ALERTS = 1000
 RESOLVED_MS = 600_000
 """An alert that has resolved stays known to the next request of its group if it was heard of so lately."""
 MINUTE_MS = 60_000
+FIRST_SAMPLES = 3
+LATEST_SAMPLES = 2
+"""So many samples of a storm are of its first signals, and so many of its latest."""
 FRESH_MS = 5000
 """An Event that happened less than this ago counts as one of now: its time has whole seconds."""
 REMEMBER_SECONDS = 7 * 24 * 3600

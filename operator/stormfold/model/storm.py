@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from stormfold.api.stormpolicy import CloseOn
 from stormfold.model.arrival import Target
+from stormfold.model.evidence import NOTHING_SHOWN, Evidence
 from stormfold.model.limits import LISTED_ALERTS
 
 
@@ -106,6 +107,8 @@ class Seed:
     truncated: bool = False
     resources: Mapping[Target, int] = field(default_factory=dict)
     written_ms: int = 0
+    sampled: int = 0
+    """See `Evidence.sampled`."""
 
     @property
     def origin(self) -> str:
@@ -183,6 +186,8 @@ class Snapshot:
     late_ms: int = 0
     """By how much the latest signal happened before the last arrival: above 0 if those that came last are
     Events that were met late."""
+    evidence: Evidence = NOTHING_SHOWN
+    """What its signals show that the request may not hold yet."""
 
     @property
     def holding(self) -> int:

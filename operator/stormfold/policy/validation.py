@@ -80,6 +80,9 @@ def _faults(policy: PolicyId, spec: PolicySpec) -> Iterator[Fault]:
             )
     yield from _glob_faults(spec.match.names, "match.names")
     yield from _glob_faults(spec.match.sources, "match.sources")
+    if spec.evidence:
+        yield from _glob_faults(spec.evidence.labels or (), "evidence.labels")
+        yield from _glob_faults(spec.evidence.annotations or (), "evidence.annotations")
     yield from _label_faults(_selector_names(spec.match.label_selector), "match.labelSelector")
     yield from _label_faults(_selector_names(spec.match.namespace_selector), "match.namespaceSelector")
     window = spec.window

@@ -9,7 +9,7 @@ from stormfold.model.arrival import Arrival
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Terms
-from stormfold.policy import grouping
+from stormfold.policy import grouping, showing
 from stormfold.policy.matching import Labels, Matcher, labels_matched, matcher, takes_events
 
 
@@ -44,6 +44,11 @@ class PolicyVersion:
             close_on=spec.close_on,
             stale_after_ms=spec.stale_after_ms,
         )
+
+    @cached_property
+    def showing(self) -> showing.Showing:
+        """What its requests may show of signals."""
+        return showing.showing(self.spec, self.id.namespace)
 
     @cached_property
     def spec_json(self) -> str:

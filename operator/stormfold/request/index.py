@@ -26,8 +26,9 @@ from stormfold.model.storm import request_name
 from stormfold.policy.router import DEFAULT_RETENTION_MS
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.alert_index import AlertIndex
-from stormfold.request.reading import NO_REPORT, Request, _closed_seed, opening_of, seed_of, version_of
+from stormfold.request.reading import NO_REPORT, Request, opening_of, version_of
 from stormfold.request.retention import ClosedRequests
+from stormfold.request.seeding import closed_seed, seed_of
 
 log = logging.getLogger(__name__)
 
@@ -253,5 +254,5 @@ class RequestIndex:
             epochs = self._requests[group_hash]
             before = max((epoch for epoch, earlier in epochs.items() if earlier.begun), default=0)
             if before:
-                seed = replace(_closed_seed(epochs[before]), epoch=request.epoch - 1)
+                seed = replace(closed_seed(epochs[before]), epoch=request.epoch - 1)
         return Continuation(seed, version_of(request.resource.spec), opening_of(request).encoded())

@@ -1,4 +1,4 @@
-"""Reading: what one RemediationRequest says, and what a storm is continued from by it."""
+"""Reading: what one RemediationRequest says."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ from stormfold.gate.gates import Subject
 from stormfold.model.arrival import Target
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
-from stormfold.model.storm import Detected, Seed, TrackedAlert
+from stormfold.model.storm import TrackedAlert
 from stormfold.policy.version import PolicyVersion
-from stormfold.request import alert_list
+from stormfold.request import alert_list, evidence
 from stormfold.request.deciding import Reported
 from stormfold.request.remediation import Claim, Phases, Report, reported
 
@@ -61,6 +61,8 @@ class Request:
     """Those, as JSON: they are most of it, and wanted only if Redis has lost the storm."""
     alerts: str = ""
     """Its list of alerts, as `alert_list` writes it."""
+    shown: bytes = b"{}"
+    """What it shows of its signals, as `evidence` has it."""
     deleted: bool = False
 
     @property
@@ -97,7 +99,7 @@ class Request:
     def folded(self) -> int:
         """How much of that incarnation its status holds."""
         status = self.resource.status
-        return _believed(max(self._continuation.folded, status.signals.total if status else 0))
+        return believed(max(self._continuation.folded, status.signals.total if status else 0))
 
     @property
     def position(self) -> RequestPosition:
@@ -113,22 +115,22 @@ class Request:
     def since_ms(self) -> int:
         """When the first signal happened that it has counted, Unix ms; 0 if it says nothing yet."""
         status = self.resource.status
-        return _ms(status.first_seen) if status else 0
+        return ms_of(status.first_seen) if status else 0
 
     @property
     def through(self) -> int:
         """The resourceVersion of the newest Signal that it has counted, or the request before it."""
-        return _through(self._continuation.counted_signals)
+        return through_of(self._continuation.counted_signals)
 
     @property
     def event_through(self) -> int:
         """The same of Events."""
-        return _through(self._continuation.counted_events)
+        return through_of(self._continuation.counted_events)
 
     @property
     def made_ms(self) -> int:
         """When it was made, Unix ms, by the API server's clock."""
-        return _ms(self.resource.metadata.creation_timestamp)
+        return ms_of(self.resource.metadata.creation_timestamp)
 
     @property
     def policy(self) -> PolicyId:
@@ -166,7 +168,7 @@ class Request:
         return Report(
             said.phase or "",
             said.observed_revision,
-            Claim(claim.holder_identity, claim.revision, _ms(claim.expiration_time)) if claim else None,
+            Claim(claim.holder_identity, claim.revision, ms_of(claim.expiration_time)) if claim else None,
             closing,
         )
 
@@ -187,6 +189,11 @@ class Request:
             },
             status.decision if status else None,
         )
+
+    @property
+    def sampled(self) -> int:
+        """How many samples had been taken when it was written."""
+        return believed(self._continuation.sampled)
 
     @property
     def has_its_list(self) -> bool:
@@ -214,8 +221,9 @@ class Request:
 
         The spec is that of an earlier version of the same object, if it is `known`.
         """
-        status, affected, alerts = status_of(body), b"[]", ""
+        status, affected, alerts, shown = status_of(body), b"[]", "", b"{}"
         if status:
+            shown = evidence.taken_out(status)
             affected = orjson.dumps(status.pop("resources", None) or [])
             alerts = status.pop("withAlerts", None) or ""
         metadata = identity_of(body["metadata"])
@@ -225,7 +233,7 @@ class Request:
         elif spec := body.get("spec"):
             spec = spec | {"policy": _policy(orjson.dumps(spec.get("policy")))}
         resource = RemediationRequest.model_validate({"metadata": metadata, "spec": spec, "status": status})
-        return cls(resource, int(metadata["resourceVersion"]), affected, alerts)
+        return cls(resource, int(metadata["resourceVersion"]), affected, alerts, shown)
 
     def has_spec_of(self, metadata: dict[str, Any]) -> bool:
         """Whether that object, of which this is the metadata, has the same spec."""
@@ -310,81 +318,16 @@ def opening_of(request: Request) -> Opening:
     )
 
 
-def _believed(number: int) -> int:
+def believed(number: int) -> int:
+    """The number, if it is one that a storm can have."""
     return min(number, MOST)
 
 
-def _ms(moment: Any) -> int:
+def ms_of(moment: Any) -> int:
+    """Unix ms; 0 if there is none."""
     return int(moment.timestamp() * 1000) if moment else 0
 
 
-def seed_of(request: Request) -> Seed:
-    """The storm as its request tells it."""
-    spec, status = request.resource.spec, request.resource.status
-    if status is None or status.phase is None:
-        # Made, but its status was never written: nothing is counted in it yet.
-        return Seed(epoch=request.epoch - 1, closed=True)
-    if request.closed:
-        return _closed_seed(request)
-    stored = status.continuation or StoredContinuation()
-    tracked = request.tracked_alerts
-    detected = next(
-        (c.reason for c in status.conditions if c.type == "StormDetected" and c.status == "True"), None
-    )
-    return Seed(
-        epoch=request.epoch,
-        closed=False,
-        incarnation=stored.incarnation,
-        total=_believed(status.signals.total),
-        folded=request.folded,
-        firing=_believed(status.signals.firing),
-        resolved=_believed(status.signals.resolved),
-        severity=status.severity.rank if status.severity else 0,
-        first_ms=_ms(status.first_seen),
-        last_ms=_ms(status.last_seen),
-        opened_ms=_ms(spec.opened_at),
-        arrived_ms=_ms(status.deadlines.close) - spec.policy.close_after_ms
-        if status.deadlines and status.deadlines.close
-        else _ms(status.last_seen),
-        detected=Detected.NO
-        if detected is None
-        else Detected.BY_RESOURCES
-        if detected == "ResourceThresholdReached"
-        else Detected.BY_SIGNALS,
-        settled=status.phase is RequestPhase.SETTLED,
-        revision=_believed(status.revision),
-        through=_through(stored.counted_signals),
-        event_through=_through(stored.counted_events),
-        alerts=_believed(stored.alerts),
-        tracked_alerts=tracked or (),
-        unknown_alerts=_believed(stored.alerts if tracked is None else stored.unlisted_alerts),
-        firing_alerts=_believed(min(stored.firing_alerts, status.signals.firing)),
-        stale_alerts=_believed(status.signals.stale),
-        left_out=_believed(stored.left_out),
-        resource_count=_believed(status.affected_resource_count),
-        truncated=status.truncated,
-        resources={
-            Target(r.api_version, r.kind, r.name, r.namespace): _believed(r.signals) for r in request.listed()
-        },
-    )
-
-
-def _through(counted: Counted | None) -> int:
+def through_of(counted: Counted | None) -> int:
+    """The resourceVersion up to which all is counted; 0 if none is."""
     return min(int(counted.resource_version), MAX_INT) if counted else 0
-
-
-def _closed_seed(request: Request) -> Seed:
-    """What a storm that is over leaves to the next one of its group."""
-    status = request.resource.status
-    assert status is not None
-    stored = status.continuation or StoredContinuation()
-    return Seed(
-        epoch=request.epoch,
-        closed=True,
-        incarnation=stored.incarnation,
-        folded=request.folded,
-        through=_through(stored.counted_signals),
-        event_through=_through(stored.counted_events),
-        arrived_ms=_ms(status.last_seen),
-        tracked_alerts=request.tracked_alerts or (),
-    )

@@ -30,7 +30,8 @@ from stormfold.model.arrival import SEVERITIES, Target
 from stormfold.model.moments import moment
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
-from stormfold.request import alert_list, deciding
+from stormfold.policy import showing
+from stormfold.request import alert_list, deciding, evidence
 from stormfold.request.deciding import Finding
 from stormfold.request.telling import display
 
@@ -92,9 +93,12 @@ def status(
     generation: int,
     now_ms: int,
     made_ms: int = 0,
+    shown: bytes = b"{}",
+    sampled: int = 0,
 ) -> dict[str, Any]:
     """The status, without `remediation`, which is the consumer's. `spec` and `namespace` are those of the
-    request, `before` the conditions there now, `reported` those about what the consumer says."""
+    request, `before` the conditions there now, `reported` those about what the consumer says, `shown` what it
+    shows of its signals now, after so many samples."""
     conditions = with_findings(
         before,
         {
@@ -147,6 +151,7 @@ def status(
             alerts=storm.alerts,
             unlisted_alerts=storm.unlisted_alerts,
             firing_alerts=storm.firing_alerts,
+            sampled=storm.evidence.sampled,
             left_out=storm.left_out,
             counted_signals=_counted(storm.through),
             counted_events=_counted(storm.event_through),
@@ -155,6 +160,8 @@ def status(
     ).manifest()
     # By hand, since models of so many take as long as all the rest.
     rendered["resources"] = [_affected(target, signals) for target, signals in storm.resources]
+    wanted = showing.samples(spec.policy, spec.policy_ref.namespace or "")
+    rendered |= evidence.changes(storm.evidence, held=shown, sampled=sampled, shown=wanted)
     # A merge patch keeps what it does not name: a deadline that is no more has to be named.
     rendered["deadlines"] = {"settle": None, "close": None} | rendered["deadlines"] if not over else None
     return rendered

@@ -9,6 +9,7 @@ import logging
 from enum import Enum, auto
 from typing import Any
 
+import orjson
 from prometheus_client import Counter
 
 from stormfold.api.conditions import ConditionType, Reason
@@ -123,7 +124,7 @@ class RequestWriter:
         for earlier in self._index.open_before(storm.group_hash, storm.epoch):
             await self._close_earlier(earlier, now_ms)
         known = self._index.latest(storm.group_hash)
-        listed = known.alerts if known and known.epoch == storm.epoch else ""
+        seen = known if known and known.epoch == storm.epoch else None
         for _ in range(TRIES):
             request = self._index.get(storm.group_hash, storm.epoch) or await self._create_or_adopt(storm)
             if isinstance(request, Outcome):
@@ -131,7 +132,7 @@ class RequestWriter:
             if is_behind(storm, phase, request):
                 return Outcome.BEHIND
             try:
-                return await self._patch(request, storm, phase, closed_for, now_ms, listed=listed)
+                return await self._patch(request, storm, phase, closed_for, now_ms, seen=seen)
             except ConflictError:
                 WRITES.labels(operation="patch", outcome="conflict").inc()
                 await read_again(self._client, self._index, request)
@@ -198,7 +199,7 @@ class RequestWriter:
         closed_for: Reason | None,
         now_ms: int,
         *,
-        listed: str,
+        seen: Request | None,
     ) -> Outcome:
         if not request.has_its_list:
             UNREADABLE.inc()
@@ -210,6 +211,7 @@ class RequestWriter:
             )
         resource, before = request.resource, request.conditions
         decision = self._first_decision(request, now_ms)
+        held = seen if seen and not request.begun else request
         status = rendering.status(
             storm,
             phase,
@@ -229,9 +231,14 @@ class RequestWriter:
             generation=resource.metadata.generation,
             now_ms=now_ms,
             made_ms=request.made_ms,
+            shown=held.shown,
+            sampled=held.sampled,
         )
-        if listed and not request.alerts:  # it was deleted and is made again: the snapshot names changes only
-            status.setdefault("withAlerts", listed)
+        # One that was deleted is made again, and the snapshot names changes only.
+        if held is not request:
+            status = orjson.loads(held.shown) | status
+        if seen and seen.alerts and not request.alerts:
+            status.setdefault("withAlerts", seen.alerts)
         if decision:
             status["decision"] = decisions.patch(decision)
         body = {"metadata": {"resourceVersion": str(request.resource_version)}, "status": status}

@@ -27,11 +27,11 @@ from stormfold.fold.scripts import (
 @pytest.mark.parametrize(
     ("script", "number", "repeated"),
     [
-        (FOLD, 12, 10),
-        (CLAIM, 7, 6),
-        (ACK, 4, 0),
-        (FREEZE, 6, 0),
-        (CLOSE, 11, 0),
+        (FOLD, 13, 11),
+        (CLAIM, 8, 7),
+        (ACK, 5, 0),
+        (FREEZE, 7, 0),
+        (CLOSE, 12, 0),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -86,6 +86,7 @@ def test_keys_of_a_partition_share_its_hash_tag() -> None:
         keys.alerts(17, "g"),
         keys.before(17, "g"),
         keys.beyond(17, "g"),
+        keys.evidence(17, "g"),
     ] == [
         "sf:2:{p17}:due",
         "sf:2:{p17}:checkpoint",
@@ -99,6 +100,7 @@ def test_keys_of_a_partition_share_its_hash_tag() -> None:
         "sf:2:{p17}:alerts:g",
         "sf:2:{p17}:before:g",
         "sf:2:{p17}:beyond:g",
+        "sf:2:{p17}:evidence:g",
     ]
 
 

@@ -24,8 +24,9 @@ from stormfold.model.storm import Detected, Seed, Snapshot, TrackedAlert
 from stormfold.policy.version import PolicyVersion
 from stormfold.request import rendering
 from stormfold.request.index import RequestIndex
-from stormfold.request.reading import Request, opening_of, seed_of, version_of, wanted
+from stormfold.request.reading import Request, opening_of, version_of, wanted
 from stormfold.request.remediation import Claim, Report
+from stormfold.request.seeding import seed_of
 from stormfold.request.writing import descends
 
 CLAIM = {"holderIdentity": "robot-1", "revision": 2, "expirationTime": "2026-01-01T00:05:00Z"}
@@ -518,6 +519,7 @@ EARLIEST = "0001-01-01T00:00:00Z"
                     "unlistedAlerts": MAX_INT,
                     "firingAlerts": MAX_INT,
                     "leftOut": MAX_INT,
+                    "sampled": MAX_INT,
                     "countedSignals": {"resourceVersion": "9" * 19},
                     "countedEvents": {"resourceVersion": "9" * 19},
                 }

@@ -83,6 +83,7 @@ OPEN: dict[str, Any] = {
         "alerts": 0,
         "unlistedAlerts": 0,
         "firingAlerts": 0,
+        "sampled": 0,
         "leftOut": 0,
         "countedSignals": {"resourceVersion": "4711"},
     },

@@ -80,6 +80,7 @@ ARRIVAL = Arrival(
     seen_ms=T0,
     fingerprint="uid-of-web-0/Failed",
     via=NOBODY,
+    annotations={"message": 'Failed to pull image "registry.example/web:1": connection refused'},
 )
 
 
@@ -114,7 +115,9 @@ def test_event_that_says_only_its_reason_is_an_arrival() -> None:
     bare = {key: BODY[key] for key in ("metadata", "type", "reason")} | {
         "involvedObject": {"namespace": "shop"}
     }
-    assert arrival(bare) == replace(ARRIVAL, target=None, labels={}, fingerprint="shop/Failed")
+    assert arrival(bare) == replace(
+        ARRIVAL, target=None, labels={}, fingerprint="shop/Failed", annotations={}
+    )
 
 
 @pytest.mark.parametrize(

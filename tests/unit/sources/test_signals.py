@@ -32,6 +32,8 @@ ARRIVAL = Arrival(
     seen_ms=T0,
     fingerprint="f1",
     via=NOBODY,
+    annotations=BODY["spec"]["annotations"],
+    started_ms=T0,
 )
 
 
@@ -49,6 +51,8 @@ def test_signal_that_says_only_its_name_is_an_arrival() -> None:
         labels={},
         source="",
         fingerprint="",
+        annotations={},
+        started_ms=0,
     )
 
 

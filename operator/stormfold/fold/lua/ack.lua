@@ -7,6 +7,7 @@
   KEYS[3]  ids         zset  sf:2:{p<n>}:ids:<group hash>
   KEYS[4]  checkpoint  hash  sf:2:{p<n>}:checkpoint; field signals, value the resourceVersion up to which fold
                        refuses; field trimmed, value the one up to which ids are forgotten
+  KEYS[5]  evidence    hash  sf:2:{p<n>}:evidence:<group hash>
   ARGV[1]  group hash
   ARGV[2]  epoch that was looked at
   ARGV[3]  its incarnation
@@ -25,7 +26,7 @@
               'newer-epoch'  a later storm of the group has opened
   Guarantees  never moves what is written backwards; what is forgotten is refused by fold from then on
 ]]
-local storm_key, due_key, ids_key, checkpoint_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local storm_key, due_key, ids_key, checkpoint_key, evidence_key = unpack(KEYS)
 local group_hash, epoch, incarnation, folded = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local written, settled, deadline, now = ARGV[5] == '1', ARGV[6] == '1', tonumber(ARGV[7]), tonumber(ARGV[8])
 local trim, newest, kept = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
@@ -63,6 +64,7 @@ if written then
   put(storm, 'written_ms', now)
 end
 local more = folded_of(storm) > folded
+if written and not more then redis.call('DEL', evidence_key) end -- the request holds it
 if settled then
   if more then
     add(storm, 'reopened', 1) -- before we could note that it had settled

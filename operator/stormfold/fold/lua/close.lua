@@ -13,6 +13,7 @@
   KEYS[9]  alerts     hash  sf:2:{p<n>}:alerts:<group hash>
   KEYS[10]  before     hash  sf:2:{p<n>}:before:<group hash>
   KEYS[11]  beyond     HyperLogLog  sf:2:{p<n>}:beyond:<group hash>
+  KEYS[12]  evidence   hash  sf:2:{p<n>}:evidence:<group hash>
   ARGV[1]  group hash
   ARGV[2]  epoch to forget
   ARGV[3]  its incarnation
@@ -37,7 +38,7 @@
 ]]
 local storm_key, due, resources, ids, hll = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local instances, opening, events, alerts_key = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local before, beyond = KEYS[10], KEYS[11]
+local before, beyond, evidence = KEYS[10], KEYS[11], KEYS[12]
 local group_hash, epoch, incarnation, why = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local discarded = why ~= 'closed'
 local expected, known_written, told = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
@@ -112,7 +113,7 @@ elseif storm.state ~= 'closing' then
   return 'moved'
 end
 if not discarded then join_before(alerts_key, before) end
-redis.call('DEL', storm_key, resources, hll, instances, opening, alerts_key)
+redis.call('DEL', storm_key, resources, hll, instances, opening, alerts_key, evidence)
 redis.call('HSET', storm_key, unpack(kept_of(storm)))
 redis.call('EXPIRE', storm_key, REMEMBER_SECONDS)
 -- The floor does not tell a Signal whose metadata were edited after it was counted, nor one that was

@@ -14,13 +14,14 @@
   KEYS[10]  alerts     hash  sf:2:{p<n>}:alerts:<group hash>; the storm's alerts, see alert.lua
   KEYS[11]  before     hash  sf:2:{p<n>}:before:<group hash>; those of the request before, and discarded ones
   KEYS[12]  beyond     HyperLogLog  sf:2:{p<n>}:beyond:<group hash>; alerts for which those have no room
-            KEYS[3] … KEYS[12] come once more for each further piece; several may be of one storm
+  KEYS[13]  evidence   hash  sf:2:{p<n>}:evidence:<group hash>; what its signals show, see evidence.lua
+            KEYS[3] … KEYS[13] come once more for each further piece; several may be of one storm
   ARGV[1]  now, Unix ms, the caller's clock
   ARGV[2]  beginning of the incarnation of the storms that open or are continued now; its end names the server
   ARGV[3]  how many pieces follow; for each of them:
            group hash, known epoch (0 for none), known folded, known incarnation, incarnation not to be
            trusted or '', kind of its signals: signals, alerts or events; how many arguments follow of each of
-           these three:
+           these four:
            * what a storm opens with, if none is known: the opening, and field and value of each of its terms
            * the seed, if there is one: epoch, folded, incarnation:folded of a closed request or '', how many
              arguments follow for the storm, how many for its resources, how many for its alerts; then these,
@@ -36,6 +37,7 @@
              events: the prefix; m times resourceVersion, id, occurrences up to which it is counted,
                occurrences, severity, seen ms of the latest, ms between the first and that, resource or '',
                instance
+           * what they show, if that is wanted: s, and s times a place 1 … m and its sample as JSON
 
   Returns     per piece {word, epoch, folded, open 0|1|2|3, next deadline in Unix ms or 0, folded that the
               request holds, incarnation or '', what was last told of a group that was discarded, ordinal of
@@ -66,10 +68,14 @@ local incarnation = ARGV[2] .. server
 -- @include signals
 -- @include counting
 
-local losses, others
+local losses, others, evidence
 local function made_for_losses()
   -- @include losses
   return { is_behind = is_behind, void_discards = void_discards, drop = drop, continue = continue }
+end
+local function made_for_evidence()
+  -- @include evidence
+  return { take = take_evidence }
 end
 local function made_for_others()
   -- @include tally
@@ -124,21 +130,22 @@ local function storm_for(keys, at, kind, seed_at, has_seed)
   if has_seed then
     local wrong = foreign or (storm and storm.state ~= 'closed' and storm.incarnation == ARGV[at + 4])
     if wrong or losses.is_behind(storm, number(ARGV[seed_at]), number(ARGV[seed_at + 1])) then
-      return losses.continue(storm, ARGV[at], seed_at, ARGV[at + 9], keys)
+      return losses.continue(storm, ARGV[at], seed_at, ARGV[at + 10], keys)
     end
   end
   if storm then return storm end
   redis.call('DEL', keys.resources, keys.ids, keys.hll, keys.instances, keys.events, keys.alerts, keys.before)
-  redis.call('DEL', keys.beyond)
+  redis.call('DEL', keys.beyond, keys.evidence)
   return new_storm(keys.storm)
 end
 
 local function fold_piece(keys, at)
   local group_hash, kind = ARGV[at], ARGV[at + 5]
   local opens, seeds = number(ARGV[at + 6]), number(ARGV[at + 7])
-  local opens_at = at + 9
+  local opens_at = at + 10
   local seed_at = opens_at + opens
   local first = seed_at + seeds
+  local shown_at = first + number(ARGV[at + 8])
   local storm = storm_for(keys, at, kind, seed_at, seeds > 0)
   if not storm then return { 'lost', 0, 0, 0, 0, 0, '', '' } end
   if storm.state == 'closing' then return reply_of('closing', storm, 0, {}) end
@@ -160,6 +167,10 @@ local function fold_piece(keys, at)
     ordinals = ordinals or { folded_of(storm) + 1 }
     if tally.alerts then others.alerts.count(storm, tally) end
     count(storm, tally, keys)
+    if number(ARGV[at + 9]) > 0 then
+      evidence = evidence or made_for_evidence()
+      evidence.take(storm, tally, shown_at, keys.evidence)
+    end
     for a = terms_at, terms_to, 2 do put(storm, ARGV[a], ARGV[a + 1]) end
     write_storm(storm)
     due = next_due(storm)
@@ -171,14 +182,15 @@ end
 
 local replies, at = {}, 4
 for n = 1, ARGV[3] do
-  local k = 3 + (n - 1) * 10
+  local k = 3 + (n - 1) * 11
   local keys = {
     storm = KEYS[k], resources = KEYS[k + 1], ids = KEYS[k + 2], hll = KEYS[k + 3], instances = KEYS[k + 4],
     opening = KEYS[k + 5], events = KEYS[k + 6], alerts = KEYS[k + 7], before = KEYS[k + 8],
-    beyond = KEYS[k + 9],
+    beyond = KEYS[k + 9], evidence = KEYS[k + 10],
   }
   replies[n] = fold_piece(keys, at)
-  at = at + 9 + number(ARGV[at + 6]) + number(ARGV[at + 7]) + number(ARGV[at + 8])
+  for of = at + 6, at + 9 do at = at + number(ARGV[of]) end
+  at = at + 10
 end
 if #looks > 0 then redis.call('ZADD', due_key, 'LT', unpack(looks)) end
 return replies

@@ -8,6 +8,7 @@
   KEYS[4]  instances  set  sf:2:{p<n>}:instances:<group hash>
   KEYS[5]  opening    string  sf:2:{p<n>}:opening:<group hash>
   KEYS[6]  alerts     hash  sf:2:{p<n>}:alerts:<group hash>
+  KEYS[7]  evidence   hash  sf:2:{p<n>}:evidence:<group hash>
   ARGV[1]  epoch to close
   ARGV[2]  its incarnation
   ARGV[3]  folded at which it may be closed, or -1: at any
@@ -21,7 +22,7 @@
               'newer-epoch'  a later storm of the group has opened
   Guarantees  from 'closing' on nothing is counted into this epoch; a repeated call changes nothing
 ]]
-local storm_key, resources, hll, instances, opening, alerts = unpack(KEYS)
+local storm_key = KEYS[1]
 local epoch, incarnation, expected = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local reason, now = ARGV[4], ARGV[5]
 -- @include storm
@@ -35,4 +36,4 @@ if storm.state == 'open' then
   if expected >= 0 and folded_of(storm) ~= expected then return { 'moved' } end
   redis.call('HSET', storm_key, 'state', 'closing', 'close_reason', reason, 'closing_ms', now)
 end
-return { 'closing', snapshot_of(storm_key, resources, hll, instances, opening, alerts) }
+return { 'closing', snapshot_of(unpack(KEYS)) }

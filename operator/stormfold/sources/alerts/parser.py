@@ -2,8 +2,8 @@
 
 No alert is lost for its looks. Only one without a name, a status or a start is rejected, by its index, and
 the others go on. What an alert is, its fingerprint and its start, goes by what was sent; its labels are
-brought within the bounds of `SignalSpec`, and what was cut or left out is counted. Annotations are not kept,
-and so not looked at.
+brought within the bounds of `SignalSpec`, and what was cut or left out is counted. Of its annotations so much
+is kept as a request may show.
 """
 
 import re
@@ -18,6 +18,7 @@ import orjson
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity
+from stormfold.model import evidence
 from stormfold.model.arrival import AlertRef, Arrival, Source
 from stormfold.sources.alerts.labels import MAX_NAME, MAX_VALUE, bounded, cut, digest, text_of, texts
 from stormfold.sources.alerts.targets import target_and_namespace
@@ -53,6 +54,9 @@ FOR_ALERTMANAGER = (
     "point of type Webhook."
 )
 """What is said to a sender that takes us for an Alertmanager."""
+
+URLS = {"generatorURL": "generator_url", "dashboardURL": "dashboard_url"}
+"""Fields of an alert, of Prometheus and of Grafana, that are kept as annotations of these names."""
 
 _STATES = {"firing": True, "resolved": False}
 _SEVERITIES = {severity.value: severity for severity in Severity}
@@ -201,7 +205,19 @@ class AlertParser:
             fingerprint if len(fingerprint) <= MAX_FINGERPRINT else digest(fingerprint),
             reading.post,
             "" if severity else written,
+            annotations=_annotations(alert, reading.known),
         )
+
+
+def _annotations(alert: dict[str, Any], known: dict[str, str]) -> dict[str, str]:
+    sent = alert.get("annotations")
+    sent = sent if isinstance(sent, dict) else {}
+    texts = {name: text for name, value in sent.items() if (text := text_of(value))}
+    for field, name in URLS.items():
+        if url := text_of(alert.get(field)):
+            texts.setdefault(name, url)
+    # Kept once: most alerts of a body share a summary and a runbook.
+    return {name: known.setdefault(text, text) for name, text in evidence.kept(texts).items()}
 
 
 def fingerprint_of(labels: dict[str, str]) -> str:

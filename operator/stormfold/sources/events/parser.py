@@ -14,6 +14,7 @@ from stormfold.api.resource import GROUP
 from stormfold.api.signal import Severity, SignalPhase, SignalSpec
 from stormfold.kube.changes import version_number
 from stormfold.kube.recorder import COMPONENT
+from stormfold.model import evidence
 from stormfold.model.arrival import Arrival, EventRef, Source, Verdict, object_target
 from stormfold.policy.matching import EVENT_SOURCE
 from stormfold.sources.changes import edited
@@ -130,7 +131,8 @@ def _outcome(
             f"involvedObject.namespace: {speaks_of!r} must be {namespace!r}, the Event's own namespace",
         )
     container = CONTAINER.fullmatch(_text(about.get("fieldPath")))
-    image = IMAGE.match(_text(body.get("message"), 2 * MAX_LABEL))
+    message = _text(body.get("message"), evidence.MAX_TEXT + 1)
+    image = IMAGE.match(message, 0, 2 * MAX_LABEL)
     labels = {
         "component": component,
         "host": _text(source.get("host")),
@@ -176,6 +178,7 @@ def _outcome(
         fingerprint=f"{identity}/{spec.name}",
         severity_text="" if written.lower() == "warning" else written,
         via=via,
+        annotations={"message": message} if message else {},
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import SignalPhase, SignalSpec, SignalState
 from stormfold.kube.changes import version_number
+from stormfold.model import evidence
 from stormfold.model.arrival import Arrival, SignalRef, Source, Verdict, object_target
 from stormfold.sources.alerts.parser import FUTURE_MS
 from stormfold.sources.alerts.targets import NAMESPACE_NAME
@@ -122,6 +123,8 @@ class SignalParser:
             seen_ms=int(happened.timestamp() * 1000),
             fingerprint=spec.fingerprint or "",
             via=self._via,
+            annotations=evidence.kept(spec.annotations),
+            started_ms=int(spec.starts_at.timestamp() * 1000) if spec.starts_at else 0,
         )
 
 

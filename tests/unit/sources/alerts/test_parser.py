@@ -59,6 +59,7 @@ ARRIVAL = Arrival(
     seen_ms=T0 + 1000,
     fingerprint="0123456789abcdef",
     via=NOBODY,
+    annotations={"summary": "It is down.", "generator_url": "http://prometheus/graph"},
 )
 
 

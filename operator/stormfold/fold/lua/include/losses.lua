@@ -27,7 +27,7 @@ local function keep_fields(storm, before, ...)
 end
 
 local function forget_all(keys)
-  redis.call('DEL', keys.storm, keys.resources, keys.hll, keys.instances, keys.alerts)
+  redis.call('DEL', keys.storm, keys.resources, keys.hll, keys.instances, keys.alerts, keys.evidence)
 end
 
 -- Forgets a storm of another server that has no request: whoever counted into it does so again.

@@ -4,7 +4,7 @@ local function new_tally(prefix)
   return {
     signals = 0, changes = 0, firing = 0, resolving = false, severity = 0, prefix = '', storm_prefix = prefix,
     resources = {}, resources_at = 1, r = 0, place_of = {}, weights = {}, weights_at = 1,
-    members = {}, from = 1, to = 0,
+    members = {}, from = 1, to = 0, counted = {},
   }
 end
 

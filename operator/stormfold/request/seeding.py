@@ -1,0 +1,76 @@
+"""Seeding: what a storm that Redis has lost is continued from, as its request tells it."""
+
+from stormfold.api.remediationrequest import Continuation as StoredContinuation
+from stormfold.api.remediationrequest import RequestPhase
+from stormfold.model.arrival import Target
+from stormfold.model.storm import Detected, Seed
+from stormfold.request.reading import Request, believed, ms_of, through_of
+
+
+def seed_of(request: Request) -> Seed:
+    """The storm as its request tells it."""
+    spec, status = request.resource.spec, request.resource.status
+    if status is None or status.phase is None:
+        # Made, but its status was never written: nothing is counted in it yet.
+        return Seed(epoch=request.epoch - 1, closed=True)
+    if request.closed:
+        return closed_seed(request)
+    stored = status.continuation or StoredContinuation()
+    tracked = request.tracked_alerts
+    detected = next(
+        (c.reason for c in status.conditions if c.type == "StormDetected" and c.status == "True"), None
+    )
+    return Seed(
+        epoch=request.epoch,
+        closed=False,
+        incarnation=stored.incarnation,
+        total=believed(status.signals.total),
+        folded=request.folded,
+        firing=believed(status.signals.firing),
+        resolved=believed(status.signals.resolved),
+        severity=status.severity.rank if status.severity else 0,
+        first_ms=ms_of(status.first_seen),
+        last_ms=ms_of(status.last_seen),
+        opened_ms=ms_of(spec.opened_at),
+        arrived_ms=ms_of(status.deadlines.close) - spec.policy.close_after_ms
+        if status.deadlines and status.deadlines.close
+        else ms_of(status.last_seen),
+        detected=Detected.NO
+        if detected is None
+        else Detected.BY_RESOURCES
+        if detected == "ResourceThresholdReached"
+        else Detected.BY_SIGNALS,
+        settled=status.phase is RequestPhase.SETTLED,
+        revision=believed(status.revision),
+        through=through_of(stored.counted_signals),
+        event_through=through_of(stored.counted_events),
+        alerts=believed(stored.alerts),
+        tracked_alerts=tracked or (),
+        unknown_alerts=believed(stored.alerts if tracked is None else stored.unlisted_alerts),
+        firing_alerts=believed(min(stored.firing_alerts, status.signals.firing)),
+        stale_alerts=believed(status.signals.stale),
+        left_out=believed(stored.left_out),
+        sampled=request.sampled,
+        resource_count=believed(status.affected_resource_count),
+        truncated=status.truncated,
+        resources={
+            Target(r.api_version, r.kind, r.name, r.namespace): believed(r.signals) for r in request.listed()
+        },
+    )
+
+
+def closed_seed(request: Request) -> Seed:
+    """What a storm that is over leaves to the next one of its group."""
+    status = request.resource.status
+    assert status is not None
+    stored = status.continuation or StoredContinuation()
+    return Seed(
+        epoch=request.epoch,
+        closed=True,
+        incarnation=stored.incarnation,
+        folded=request.folded,
+        through=through_of(stored.counted_signals),
+        event_through=through_of(stored.counted_events),
+        arrived_ms=ms_of(status.last_seen),
+        tracked_alerts=request.tracked_alerts or (),
+    )

@@ -1,0 +1,60 @@
+"""What a request shows of its signals: what it has shown, and what came since."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from stormfold.model.evidence import Evidence
+from stormfold.request.evidence import changes, taken_out
+
+
+def sample(number: int) -> dict[str, int]:
+    return {"number": number}
+
+
+def new(sampled: int, *numbers: int) -> Evidence:
+    """What Redis has after so many samples."""
+    return Evidence(sampled, {number: orjson.dumps(sample(number)).decode() for number in numbers})
+
+
+@pytest.mark.parametrize(
+    ("held", "sampled", "came", "expected"),
+    [
+        pytest.param([], 0, new(1, 1), [1], id="the first"),
+        pytest.param([], 0, new(9, 1, 2, 3, 8, 9), [1, 2, 3, 8, 9], id="the first three and the latest two"),
+        pytest.param([1, 2], 2, new(4, 3, 4), [1, 2, 3, 4], id="one of each"),
+        pytest.param([1, 2, 3, 8, 9], 9, new(10, 10), [1, 2, 3, 9, 10], id="one more"),
+        pytest.param([1, 2, 3, 8, 9], 9, new(12, 11, 12), [1, 2, 3, 11, 12], id="several more"),
+        pytest.param([1, 2, 3, 4], 4, new(6, 1, 2, 3, 5, 6), [1, 2, 3, 5, 6], id="what it holds, and more"),
+    ],
+)
+def test_samples_that_came_are_put_behind_those_that_are_held(
+    held: list[int], sampled: int, came: Evidence, expected: list[int]
+) -> None:
+    shown = orjson.dumps({"samples": [sample(number) for number in held]})
+    assert changes(came, held=shown, sampled=sampled, shown=5) == {"samples": [sample(n) for n in expected]}
+
+
+@pytest.mark.parametrize("came", [new(9), new(9, 1, 2, 3, 8, 9), new(0)], ids=["nothing", "the same", "none"])
+def test_nothing_is_written_that_is_held(came: Evidence) -> None:
+    held = orjson.dumps({"samples": [sample(number) for number in (1, 2, 3, 8, 9)]})
+    assert changes(came, held=held, sampled=9, shown=5) == {}
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"), [(0, []), (1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 3, 9])]
+)
+def test_no_more_samples_are_shown_than_the_policy_wants(shown: int, expected: list[int]) -> None:
+    first = changes(new(9, 1, 2, 3, 8, 9), held=b"{}", sampled=0, shown=shown)
+    assert first == ({"samples": [sample(number) for number in expected]} if expected else {})
+    later = changes(new(11, 10, 11), held=orjson.dumps(first), sampled=9, shown=shown)
+    assert later == ({"samples": [sample(number) for number in [*expected[:3], 11]]} if shown > 3 else {})
+
+
+def test_what_is_shown_is_taken_out_of_a_status() -> None:
+    status: dict[str, Any] = {"phase": "Open", "samples": [sample(1)]}
+    assert taken_out(status) == b'{"samples":[{"number":1}]}'
+    assert status == {"phase": "Open"}
