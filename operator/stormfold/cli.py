@@ -1,4 +1,4 @@
-"""stormfold run | crds: arguments in, exit code out."""
+"""stormfold run | crds | gate: arguments in, exit code out."""
 
 import argparse
 import asyncio
@@ -21,6 +21,7 @@ from stormfold.api.crd import crds, render
 from stormfold.app import App
 from stormfold.fold.connection import Connection
 from stormfold.fold.errors import StoreConfigError, StoreError, StoreUnavailableError
+from stormfold.gate import commands as gate_commands
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ClusterConfigError, CredentialError
 from stormfold.kube.lease import LeaseLostError
@@ -57,7 +58,7 @@ def main() -> None:
         prog="stormfold", description="Folds storms of signals into one RemediationRequest each."
     )
     parser.add_argument("--version", action="version", version=f"stormfold {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run | crds")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run | crds | gate")
     commands.add_parser(
         "run", help="run the operator; `stormfold run --help` lists the settings", add_help=False
     )
@@ -65,11 +66,14 @@ def main() -> None:
         "crds", help="print the CustomResourceDefinitions, ready for kubectl apply -f -"
     )
     crd.add_argument("--out", type=Path, metavar="DIR", help="write one file each into DIR instead")
+    gate_commands.add_parser(commands)
     arguments, rest = parser.parse_known_args()
     if arguments.command == "run":
         sys.exit(run(rest))
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if arguments.command == "gate":
+        sys.exit(asyncio.run(gate_commands.run(arguments)))
     write_crds(arguments.out)
 
 

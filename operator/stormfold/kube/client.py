@@ -44,6 +44,8 @@ them in vain, and the last of them each time the same one."""
 THROTTLED_SECONDS = 2.0
 """For so long after a 429 we are told to ask for less."""
 MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+SERVER_SIDE_APPLY = "application/apply-patch+yaml"
 JSON = "application/json"
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 """Rows of what `kubectl get` prints, each with the metadata of its object."""

@@ -1,0 +1,146 @@
+"""`stormfold gate hold | lift | status`: a thin client of StormGates, for people and scripts."""
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from stormfold.api.decision import Verdict
+from stormfold.api.duration import parse_duration
+from stormfold.api.resource import API_VERSION
+from stormfold.api.stormgate import StormGate
+from stormfold.gate.gates import FOREVER, Gate
+from stormfold.kube import paths
+from stormfold.kube.client import JSON_PATCH, SERVER_SIDE_APPLY, KubeClient
+from stormfold.kube.errors import ApiError, ClusterConfigError, CredentialError, NotFoundError
+from stormfold.model.moments import moment
+
+GATE = "everything"
+"""The gate that is meant if none is named."""
+MANAGER = "stormfold-gate-{}"
+"""The field manager of a hold: each has one of its own, so that nobody's apply takes away another's hold."""
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+
+class CommandError(Exception):
+    """What was asked for cannot be done; the message says why."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add `gate` to the parser of the command line."""
+    gate = commands.add_parser("gate", help="hold requests, lift a hold, or show who holds what")
+    verbs = gate.add_subparsers(dest="verb", required=True, metavar="hold | lift | status")
+    hold = verbs.add_parser("hold", help="let consumers begin nothing")
+    lift = verbs.add_parser("lift", help="remove your hold")
+    status = verbs.add_parser("status", help="show gates, holds and how many requests they govern")
+    for verb in (hold, lift):
+        verb.add_argument("gate", nargs="?", default=GATE, help=f"name of the StormGate [{GATE}]")
+        verb.add_argument(
+            "--by", default=os.environ.get("USER", ""), metavar="WHO", help="whose hold it is [$USER]"
+        )
+    status.add_argument("gate", nargs="?", default="", help="name of the StormGate [all]")
+    hold.add_argument("--reason", required=True, metavar="TEXT", help="why, for whoever finds it")
+    hold.add_argument("--for", dest="duration", metavar="DURATION", help="until it ends, such as 1h30m")
+    hold.add_argument("--stop", action="store_true", help="end what runs, too")
+    everywhere = os.environ.get("STORMFOLD_NAMESPACE", "stormfold-system")
+    for verb, default in ((hold, everywhere), (lift, everywhere), (status, "")):
+        verb.add_argument(
+            *("-n", "--namespace"),
+            default=default,
+            help=f"namespace of the gate [{default or 'all'}]; a gate in {everywhere} governs all namespaces",
+        )
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """Do it; gives the exit code, 1 if it could not be done."""
+    try:
+        async with await KubeClient.connect() as client:
+            for line in await DO[arguments.verb](client, arguments):
+                sys.stdout.write(f"{line}\n")
+    except (CommandError, ApiError, ClusterConfigError, CredentialError) as exc:
+        sys.stderr.write(f"stormfold: {exc}\n")
+        return 1
+    return 0
+
+
+async def _hold(client: KubeClient, arguments: argparse.Namespace) -> list[str]:
+    path, by = _path(arguments), _by(arguments)
+    hold = {
+        "by": by,
+        "reason": arguments.reason,
+        "verdict": (Verdict.STOP if arguments.stop else Verdict.HOLD).value,
+    }
+    if arguments.duration:
+        try:
+            until_ms = int(time.time() * 1000) + parse_duration(arguments.duration)
+        except ValueError as exc:
+            raise CommandError(f"--for {exc}") from exc
+        hold["until"] = f"{moment(until_ms):%Y-%m-%dT%H:%M:%SZ}"
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": StormGate.__name__,
+        "metadata": {"name": arguments.gate, "namespace": arguments.namespace},
+        "spec": {"holds": [hold]},
+    }
+    manager = {"fieldManager": MANAGER.format(by), "force": "true"}
+    applied = await client.request("PATCH", path, params=manager, body=body, content_type=SERVER_SIDE_APPLY)
+    return list(_said(Gate.read(applied)))
+
+
+async def _lift(client: KubeClient, arguments: argparse.Namespace) -> list[str]:
+    path, by = _path(arguments), _by(arguments)
+    try:
+        gate = Gate.read(await client.get(path))
+    except NotFoundError as exc:
+        raise CommandError(
+            f"StormGate {arguments.namespace}/{arguments.gate} does not exist: nothing is held by it"
+        ) from exc
+    holders = [hold.by for hold in gate.holds]
+    if by not in holders:
+        raise CommandError(f"{gate} has no hold of {by}; it is held by {', '.join(holders) or 'nobody'}")
+    place = holders.index(by)
+    # The test keeps it from another one's hold, if somebody has changed the list meanwhile.
+    change = [
+        {"op": "test", "path": f"/spec/holds/{place}/by", "value": by},
+        {"op": "remove", "path": f"/spec/holds/{place}"},
+    ]
+    return list(_said(Gate.read(await client.request("PATCH", path, body=change, content_type=JSON_PATCH))))
+
+
+async def _status(client: KubeClient, arguments: argparse.Namespace) -> list[str]:
+    gates, _ = await client.list_all(paths.collection(StormGate.plural, arguments.namespace), Gate.read)
+    found = [gate for gate in gates if arguments.gate in ("", gate.metadata.name)]
+    if not found and arguments.gate:
+        raise CommandError(f"no StormGate {arguments.gate} in {arguments.namespace or 'any namespace'}")
+    lines = [line for gate in found for line in _said(gate)]
+    return lines or ["no StormGate: consumers may begin on every request"]
+
+
+DO = {"hold": _hold, "lift": _lift, "status": _status}
+
+
+def _said(gate: Gate) -> Iterator[str]:
+    """The gate, and each of its holds."""
+    holds = [hold for hold in gate.holds if not hold.is_over(int(time.time() * 1000))]
+    selected = "" if gate.spec.selector is None else ", of those that it selects"
+    yield f"{gate}: {'held' if holds else 'not held'}; {gate.status.requests} requests{selected}"
+    for hold in holds:
+        until = "" if hold.until_ms == FOREVER else f" until {moment(hold.until_ms):%Y-%m-%dT%H:%M:%SZ}"
+        yield f"  {hold.verdict} by {hold.by}{until}: {hold.reason}"
+
+
+def _by(arguments: argparse.Namespace) -> str:
+    by: str = arguments.by
+    if not by:
+        raise CommandError("--by must be given: $USER is not set")
+    return by
+
+
+def _path(arguments: argparse.Namespace) -> str:
+    for what in (arguments.gate, arguments.namespace):
+        if not NAME.fullmatch(what):
+            raise CommandError(f"{what!r} is no name of an object: lower case, digits, '-' and '.'")
+    return paths.item(StormGate.plural, arguments.gate, arguments.namespace)
