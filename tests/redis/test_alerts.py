@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.harness.folding import DISCARDED_AS, GROUP_HASH, Group, alert, event, resolved, signal
-from tests.harness.values import ARRIVAL, T0
+from tests.harness.values import ARRIVAL, T0, TERMS
 
 from lab.valkey import Valkey
 from stormfold.fold import keys
@@ -245,7 +245,7 @@ async def test_next_storm_counts_what_begins_and_what_fires_on_is_among_what_fir
     storm = await group.look(at=100)
     assert (counts(storm), storm.alerts) == ((1, 2, 0, 1), 1)
     answer = await group.fold(alert("a"), resolved("b"), alert("b"), at=150)
-    assert answer.ordinals == [1, 1, 2]
+    assert answer.ordinals == [0, 0, 2]
     assert counts(await group.look(at=150)) == (1, 3, 0, 2)
     await group.fold(resolved("a"), alert("b", 60), at=200)
     assert counts(await group.look(at=200)) == (2, 2, 1, 4)
@@ -264,7 +264,7 @@ async def test_alerts_that_fire_on_are_known_to_the_request_whatever_opens_the_n
         TrackedAlert(alert("b").occurrence, T0 // 1000, firing=False),
     }
     answer = await group.fold(alert("a"), at=30)
-    assert answer.ordinals == [1]
+    assert answer.ordinals == [0]
 
 
 async def test_alert_that_fires_through_two_storms_is_known_after_the_second(group: Group) -> None:
@@ -304,7 +304,7 @@ async def test_alert_that_had_resolved_lately_is_known_two_storms_later_also_aft
     assert counts(await group.look(at=200)) == (1, 1, 0, 1)
     await group.freeze_and_close(at=300)
     await group.fold(alert("c", 60), at=400)
-    assert (await group.fold(resolved("a"), at=500)).ordinals == [1]
+    assert (await group.fold(resolved("a"), at=500)).ordinals == [0]
     assert counts(await group.look(at=500)) == (1, 2, 0, 1)
 
 
@@ -410,6 +410,34 @@ async def test_alert_that_fired_on_into_a_discarded_storm_stays_in_its_request(g
     await group.discard(await group.look(at=30))
     answer = await group.fold(alert("a"), alert("b", 20), at=40)
     assert (answer.ordinals, answer.discarded) == ([0, 0], {1})
+
+
+async def test_counted_alert_does_not_wait_for_a_storm_that_may_be_discarded(group: Group) -> None:
+    discarding = replace(group, terms=replace(TERMS, discard=True))
+    await group.fold(alert("a"), alert("b"), resolved("c"))
+    await group.freeze_and_close(at=10)
+    answer = await discarding.fold(alert("new", 20), at=20)
+    assert (answer.epoch, answer.ordinals) == (2, [1])
+    answer = await discarding.fold(
+        alert("a"), resolved("b", seen_ms=T0 + 30), alert("c", seen_ms=T0 + 30), alert("new", 20), at=30
+    )
+    assert (answer.folded, answer.ordinals, answer.discarded) == (3, [0, 0, 0, 3], frozenset())
+    assert (await group.look(at=30)).firing_alerts == 3
+    answer = await discarding.fold(resolved("c", seen_ms=T0 + 40), alert("b", 40, seen_ms=T0 + 40), at=40)
+    assert answer.ordinals == [0, 5]
+    assert (await group.look(at=40)).firing_alerts == 3
+    await group.discard(await group.look(at=40))
+    answer = await discarding.fold(alert("a"), alert("b"), alert("b", 40), alert("c"), alert("new", 20), at=50)
+    assert (answer.ordinals, answer.discarded) == ([0, 0, 0, 0, 0], {1, 2, 4})
+
+
+async def test_end_of_a_counted_alert_waits_for_the_request_that_says_so(group: Group) -> None:
+    await group.fold(alert("a"), alert("b"))
+    await group.freeze_and_close(at=10)
+    await group.fold(alert("new", 20), at=20)
+    answer = await group.fold(alert("a"), resolved("b"), at=30)
+    assert (answer.ordinals, answer.folded) == ([0, 2], 2)
+    assert (await group.fold(resolved("b"), at=40)).ordinals == [2]
 
 
 async def test_alert_of_a_group_that_forgets_its_alerts_counts_when_it_comes_again(group: Group) -> None:

@@ -54,8 +54,9 @@ local function discard_alerts(forget)
   for i = 1, #alerts, 2 do
     local alert, text = alert_of(alerts[i + 1]), redis.call('HGET', before, alerts[i])
     local known = text and alert_of(text)
-    if known and known.start >= alert.start then
-      alert.fate = known.fate
+    local is_earlier = alert.fate == 'b' or alert.fate == 'c' or (known and known.start >= alert.start)
+    if is_earlier then
+      alert.fate = known and known.fate or ''
       redis.call('HSET', before, alerts[i], text_of(alert))
     elseif not forget and (known or room > 0) then
       alert.fate = 'd'

@@ -1,7 +1,7 @@
 -- What is known of one alert: `f1767225600,1767225605123`. It fires, or is resolved (r), by the word that
 -- came last, or is stale (s): it fired, and no word came for long; its latest start, in seconds; when that
--- word came, in ms; and `d` if it was discarded, `c` if it is known from the request before and had resolved
--- by then.
+-- word came, in ms; and a letter: `d` if it was discarded, `b` if an earlier request has counted it and it
+-- fired on into this storm, `c` if it did not fire by then.
 
 local function alert_of(text)
   local state, start, said, fate = string.match(text, '^(%a)(-?%d+),(%d+)(%a?)$')

@@ -1,46 +1,29 @@
--- Alerts come one by one: eight arguments each, as the header says. The hash `alerts` has those of the storm,
--- and `before` those of the group's request before it, and what was discarded.
-
--- What is known of an alert with this id, and whether that is in the storm.
-local function known_alert(known, id)
-  local text = known.here[id]
-  if text then return alert_of(text), true end
-  text = known.before[id]
-  return text and alert_of(text) or nil, false
-end
-
-local function known_alerts(ids, keys)
-  local known = { here = {}, before = {}, changed = { here = {}, before = {} } }
-  known.room = KNOWN_ALERTS - redis.call('HLEN', keys.alerts)
-  local beyond = redis.call('EXISTS', keys.beyond) == 1 -- else a new one is no repeat of such
-  known.before_is_full = beyond and redis.call('HLEN', keys.before) >= KNOWN_ALERTS
-  for i, text in ipairs(redis.call('HMGET', keys.alerts, unpack(ids))) do known.here[ids[i]] = text end
-  for i, text in ipairs(redis.call('HMGET', keys.before, unpack(ids))) do known.before[ids[i]] = text end
-  return known
-end
-
--- Notes what is known of an alert from now on, in the storm or in `before`.
-local function know(known, place, id, alert)
-  local text, changed = text_of(alert), known.changed[place]
-  known[place][id], changed[#changed + 1], changed[#changed + 2] = text, id, text
-end
+-- Alerts come one by one: eight arguments each, as the header says.
+-- @include known_alerts
 
 -- What a report says of an alert that is not in the storm. It is in an earlier request, which gives the fate
 -- 0, or was discarded, which gives false. One that fires on from before is one of those that fire here, and
 -- counts no more.
 local function judge_earlier(storm, known, report, alert)
-  if alert.fate == 'c' then alert.fate = '' end
+  if alert.fate ~= 'd' then alert.fate = '' end
   know(known, 'before', report.id, alert)
   if alert.fate == 'd' then return nil, false end
   if not alert.fires or storm.state ~= 'open' or known.room <= 0 then return nil, 0 end
-  known.room = known.room - 1
+  known.room, alert.fate = known.room - 1, 'b'
   know(known, 'here', report.id, alert)
   return { weight = 0, firing = 1, resolved = 0, stale = 0 }, 0
 end
 
+-- Whether the storm may still be discarded. Then no alert waits for its request that an earlier one has
+-- counted.
+local function is_undecided(storm)
+  if number(storm.written) > 0 then return false end
+  return number(storm.firing_signals) == 0 or (storm.discard == '1' and not storm.detected)
+end
+
 -- What a report says anew: `weight` is how often it counts, `firing`, `resolved` and `stale` are how many
--- more alerts fire, are resolved and are stale. Nothing if it changes nothing; then comes its fate, if the
--- storm does not count it.
+-- more alerts fire, are resolved and are stale. Nothing if it changes nothing; then comes its fate, if it does
+-- not wait for the storm's request.
 local function judge(storm, known, report)
   local alert, here = known_alert(known, report.id)
   local was = here and among(alert)
@@ -54,14 +37,16 @@ local function judge(storm, known, report)
     alert = alert or { fires = report.fires, start = report.start, said = report.said }
   end
   local says_nothing = among(alert) == was and not begins
+  local is_earlier = not begins and (alert.fate == 'b' or alert.fate == 'c')
+  local fate = is_earlier and (says_nothing or is_undecided(storm)) and 0 or nil
   if alert.fate == 'c' and not says_nothing then was = nil end
-  if not says_nothing then alert.fate = '' end
+  if not says_nothing then alert.fate = fate and 'b' or '' end
   know(known, 'here', report.id, alert)
-  if says_nothing then return nil end
+  if says_nothing then return nil, fate end
   local found = { weight = begins and 1 or 0, firing = 0, resolved = 0, stale = 0 }
   found[among(alert)] = 1
   if was then found[was] = found[was] - 1 end
-  return found
+  return found, fate
 end
 
 -- That a sender has left more alerts out of a post than the storm knows of is news.

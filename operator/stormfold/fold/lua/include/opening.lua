@@ -13,7 +13,7 @@ local function carry_alerts(storm, keys, changed)
     local is_recent = alert.said > now - RESOLVED_MS and #carried < 2 * LISTED_ALERTS
     local known = alert.fires and firing < KNOWN_ALERTS / 2 or is_recent
     if known and alert.fate ~= 'd' and not here[id] then
-      alert.fate = alert.fires and '' or 'c'
+      alert.fate = alert.fires and 'b' or 'c'
       if alert.fires then firing, oldest = firing + 1, math.min(oldest, heard) end
       carried[#carried + 1], carried[#carried + 2] = id, text_of(alert)
     end
