@@ -125,6 +125,12 @@ class Ledger:
     problems: list[str] = field(default_factory=list)
     history: list[Entry] = field(default_factory=list)
 
+    def _is_told_of_a_later_one(self, one: Occurrence) -> bool:
+        """Whether an alert that was taken was later answered as discarded since it had begun anew meanwhile,
+        and that was discarded: what is known of an alert is its latest start."""
+        later = replace(one, repeat=one.repeat + 1)
+        return Said.ACCEPTED in self.told[one] and Said.DISCARDED in self.told.get(later, ())
+
     def account(self, group: str, last_loss: float = -math.inf) -> Account:
         """Compare. What was sent before `last_loss` and answered as discarded may have been lost, folded
         again, and counted."""
@@ -134,7 +140,11 @@ class Ledger:
             counted.update(shown.pods)
             if shown.total != sum(shown.pods.values()):
                 problems.append(f"{shown.name} counts {shown.total} but lists {sum(shown.pods.values())}")
-        discarded = [one for one, said in self.told.items() if Said.DISCARDED in said]
+        discarded = [
+            one
+            for one, said in self.told.items()
+            if Said.DISCARDED in said and not self._is_told_of_a_later_one(one)
+        ]
         for_good = [one for one in discarded if self.sent[one] > last_loss]
         problems += [
             f"{one} was answered as discarded and as accepted"
@@ -260,6 +270,10 @@ class Accounting:
         ledger = self.ledgers[occurrence.group.name]
         if ledger.told.get(occurrence) == {Said.PENDING} and not ledger.begins_anew(occurrence):
             self.answered(occurrence, said)
+
+    def refused(self, occurrence: Occurrence, why: str) -> None:
+        """A replica has rejected an alert."""
+        self.ledgers[occurrence.group.name].problems.append(f"{occurrence} was rejected: {why}")
 
     def edited(self, occurrence: Occurrence, resource_version: int, at: float) -> None:
         """The metadata of a Signal were edited, or the count of an Event raised, which raised it to that

@@ -328,6 +328,8 @@ class Sender:
             attempt += 1
         self.unanswered -= 1
         self._taken |= {alert.occurrence for alert in alerts}
+        for refused in answer[1]["rejected"]:  # the plan has none that a policy would not take
+            self.accounting.refused(alerts[refused["index"]].occurrence, refused["message"])
         for alert, said in zip(alerts, _said(alerts, *answer), strict=True):
             self.accounting.answered(alert.occurrence, said)
 

@@ -276,7 +276,9 @@ class Replica:
             await asyncio.gather(self._folding, return_exceptions=True)
 
     def hear_of_requests(self) -> None:
-        """See the requests as they are now."""
+        """See the requests as they are now, and which were deleted."""
+        for body in self._requests.deleted:
+            self.index.gone(body)
         for body in self._requests.bodies.values():
             self.index.seen(body)
 

@@ -15,6 +15,8 @@ class Requests:
 
     def __init__(self) -> None:
         self.bodies: dict[str, dict[str, Any]] = {}
+        self.deleted: list[dict[str, Any]] = []
+        """The last of each that was deleted."""
         self._versions = itertools.count(1)
 
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -43,6 +45,11 @@ class Requests:
         status = merged(before.get("status"), body["status"])
         self.bodies[path] = {**before, "metadata": metadata, "status": status}
         return self.bodies[path]
+
+    def delete(self, epoch: int) -> None:
+        """Delete the request of an epoch."""
+        self.deleted += [body for body in self.bodies.values() if body["spec"]["epoch"] == epoch]
+        self.bodies = {path: body for path, body in self.bodies.items() if body["spec"]["epoch"] != epoch}
 
     def read(self) -> dict[int, Request]:
         """Epoch → request."""

@@ -427,7 +427,8 @@ async def test_counted_alert_does_not_wait_for_a_storm_that_may_be_discarded(gro
     assert answer.ordinals == [0, 5]
     assert (await group.look(at=40)).firing_alerts == 3
     await group.discard(await group.look(at=40))
-    answer = await discarding.fold(alert("a"), alert("b"), alert("b", 40), alert("c"), alert("new", 20), at=50)
+    again = [alert("a"), alert("b"), alert("b", 40), alert("c"), alert("new", 20)]
+    answer = await discarding.fold(*again, at=50)
     assert (answer.ordinals, answer.discarded) == ([0, 0, 0, 0, 0], {1, 2, 4})
 
 

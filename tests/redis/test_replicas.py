@@ -66,14 +66,43 @@ class Alerts(TwoReplicas):
         number = which % len(self.alerts)
         self.post(who, [number])
 
-    def post(self, who: int, numbers: Iterable[int]) -> None:
-        """Post alerts to a replica."""
+    @rule(who=REPLICAS, which=st.integers(0, 99), then=st.sampled_from(Then))
+    def alert_ends(self, who: int, which: int, then: Then = Then.WAIT) -> None:
+        """Whether it was posted before or not."""
+        number, now = which % len(self.alerts), self.bench.clock.unix_ms()
+        ended = self.alerts[number]
+        assert isinstance(ended.ref, AlertRef)
+        ref = replace(ended.ref, ends_s=max(ended.ref.starts_s, now // 1000))
+        self.post(who, [number], told=replace(ended, ref=ref, firing=False, seen_ms=now))
+        self.goes_on(who, then)
+
+    @rule(who=REPLICAS, which=st.integers(0, 99), then=st.sampled_from(Then))
+    def alert_begins_anew(self, who: int, which: int, then: Then = Then.WAIT) -> None:
+        """It is told when what was told of it before is taken: else the two may be one occurrence."""
+        number, now = which % len(self.alerts), self.bench.clock.unix_ms()
+        before = self.alerts[number]
+        assert isinstance(before.ref, AlertRef)
+        same = {n for n, alert in enumerate(self.alerts) if alert.fingerprint == before.fingerprint}
+        if not same <= self.acknowledged or same & self.discarded:
+            return
+        starts_s = 1 + max(alert.ref.starts_s for alert in self.alerts if isinstance(alert.ref, AlertRef))
+        ref = AlertRef(len(self.alerts), starts_s)
+        self.alerts.append(replace(before, ref=ref, seen_ms=now))
+        self.post(who, [ref.index])
+        self.goes_on(who, then)
+
+    @rule(who=REPLICAS, which=st.integers(0, 99), size=st.integers(2, 4))
+    def several_are_sent_again(self, who: int, which: int, size: int) -> None:
+        self.post(who, {(which + n) % len(self.alerts) for n in range(size)})
+
+    def post(self, who: int, numbers: Iterable[int], told: Arrival | None = None) -> None:
+        """Post alerts to a replica, or what is told of one."""
 
         async def offer() -> None:
             for number in numbers:
                 self.untold[who][number] += 1
                 replica = self.replicas[who]
-                assert replica.folder.offer([replace(self.alerts[number], via=replica)]) == []
+                assert replica.folder.offer([replace(told or self.alerts[number], via=replica)]) == []
 
         self.run(offer())
 
@@ -196,6 +225,21 @@ def test_counted_alert_that_is_sent_again_is_not_taken_for_one_that_no_request_h
     group.replica_looks_after_what_waits(1)
     group.replica_folds(1)
     group.teardown()
+
+
+def test_request_that_is_deleted_while_redis_knows_less_is_made_again_with_all_it_held(bench: Bench) -> None:
+    group = Alerts(bench)
+    group.first_alert(then=Then.WRITTEN)
+    group.replica_hears_of_requests(1)
+    group.redis_is_copied()
+    group.alert_begins(0, then=Then.WRITTEN)
+    group.copy_takes_over()
+    group.alert_begins(1, then=Then.FOLDED)
+    group.requests.delete(epoch=1)
+    group.replica_hears_of_requests(1)
+    group.replica_acts_at_once(1)
+    group.teardown()
+    assert group.requests.total() == 3
 
 
 def test_closed_request_is_final_also_for_a_replica_that_froze_a_storm_continued_from_it(

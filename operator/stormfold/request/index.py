@@ -77,6 +77,11 @@ class RequestIndex:
         request = self._requests.get(group_hash, {}).get(epoch)
         return None if request is None or request.deleted else request
 
+    def deleted(self, group_hash: str, epoch: int) -> Request | None:
+        """The last of the request of one storm, if it was deleted while the storm was open."""
+        request = self._requests.get(group_hash, {}).get(epoch)
+        return request if request and request.deleted else None
+
     def latest(self, group_hash: str) -> Request | None:
         """The group's request with the highest epoch, also one that was deleted while its storm was open."""
         epochs = self._requests.get(group_hash)
@@ -186,17 +191,18 @@ class RequestIndex:
         self.closed.forget(request.resource.metadata.uid)
         epochs = self._requests.get(request.group_hash, {})
         known = epochs.get(request.epoch)
-        if known is None or known.deleted:
-            return
-        if known.resource.metadata.uid != request.resource.metadata.uid:
+        if known is None or known.resource.metadata.uid != request.resource.metadata.uid:
             return  # it has been made again already
-        if known.closed:
+        last = max(known, request, key=lambda version: version.resource_version)
+        if known.deleted and last is known:
+            return
+        if last.closed:
             del epochs[request.epoch]
             if not epochs:
                 del self._requests[request.group_hash]
                 self._since_ms.pop(request.group_hash, None)
             return
-        epochs[request.epoch] = replace(known, deleted=True)
+        epochs[request.epoch] = replace(last, deleted=True)
         self._note_open(request.group_hash)
         self._deadlines.make_due([request.group_hash])
 

@@ -123,10 +123,14 @@ class RequestWriter:
         """
         for earlier in self._index.open_before(storm.group_hash, storm.epoch):
             await self._close_earlier(earlier, now_ms)
-        known = self._index.latest(storm.group_hash)
-        seen = known if known and known.epoch == storm.epoch else None
+        seen: Request | None = None
         for _ in range(TRIES):
-            request = self._index.get(storm.group_hash, storm.epoch) or await self._create_or_adopt(storm)
+            request: Request | Outcome | None = self._index.get(storm.group_hash, storm.epoch)
+            if request is None:
+                seen = self._index.deleted(storm.group_hash, storm.epoch) or seen
+                if seen and is_behind(storm, phase, seen):
+                    return Outcome.BEHIND  # it is made again with all that it has said
+                request = await self._create_or_adopt(storm)
             if isinstance(request, Outcome):
                 return request
             if is_behind(storm, phase, request):

@@ -4,6 +4,7 @@ against."""
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -148,6 +149,26 @@ def test_pending_start_before_a_later_one_cannot_be_asked_about(accounting: Acco
     accounting.answered_in_the_end(later, Said.DISCARDED)
     accounting.observe([request(1, 2, 1)], at=4.0)
     assert (account(accounting).pending, account(accounting).wrong) == (1, False)
+
+
+def test_alert_that_begins_anew_and_is_discarded_then_may_be_answered_so_as_a_whole(
+    accounting: Accounting,
+) -> None:
+    later = replace(ALERT, repeat=1)
+    for at, alert in enumerate((ALERT, later)):
+        accounting.sent(alert, 3.0 + at)
+    accounting.answered(ALERT, Said.ACCEPTED)
+    accounting.answered(ALERT, Said.DISCARDED)
+    accounting.observe([request(1, 2, 2)], at=5.0)
+    assert account(accounting).problems == (f"{ALERT} was answered as discarded and as accepted",)
+    accounting.answered(later, Said.DISCARDED)
+    assert (account(accounting).wrong, account(accounting).discarded) == (False, 1)
+
+
+def test_alert_that_is_rejected_is_a_problem(accounting: Accounting) -> None:
+    accounting.sent(ALERT, 3.0)
+    accounting.refused(ALERT, "no policy matches")
+    assert account(accounting).problems == (f"{ALERT} was rejected: no policy matches",)
 
 
 def test_most_open_requests_of_the_policy_with_a_limit_are_counted() -> None:

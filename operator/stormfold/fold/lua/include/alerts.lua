@@ -22,8 +22,8 @@ local function is_undecided(storm)
 end
 
 -- What a report says anew: `weight` is how often it counts, `firing`, `resolved` and `stale` are how many
--- more alerts fire, are resolved and are stale. Nothing if it changes nothing; then comes its fate, if it does
--- not wait for the storm's request.
+-- more alerts fire, are resolved and are stale. Nothing if it changes nothing. Then comes its fate, if it
+-- does not wait for the request of this storm.
 local function judge(storm, known, report)
   local alert, here = known_alert(known, report.id)
   local was = here and among(alert)

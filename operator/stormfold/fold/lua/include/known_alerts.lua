@@ -1,5 +1,5 @@
--- What is known of alerts. The hash `alerts` has those of the storm, and `before` those of the group's request
--- before it, and what was discarded.
+-- What is known of alerts. The hash `alerts` has those of the storm. The hash `before` has those of the
+-- group's request before it, and what was discarded.
 
 -- What is known of an alert with this id, and whether that is in the storm.
 local function known_alert(known, id)
