@@ -466,8 +466,9 @@ class Reason(StrEnum):
         "GroupValueMissing",
         "GroupValueMissing is True",
         (
-            "Signals came that have no value of a key in `groupBy`. They form a group of their own. The "
-            "number is what the leading replica has met since it started, up to 100."
+            "Signals came that have no value of a key in `groupBy`. They go to the next policy of "
+            "which they have all keys, or form a group of their own: see `missingKeys`. The number is what "
+            "the leading replica has met since it started, up to 100."
         ),
     )
     GROUP_VALUES_THERE = (

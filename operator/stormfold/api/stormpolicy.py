@@ -172,6 +172,13 @@ class CloseOn(StrEnum):
     QUIET = "Quiet"
 
 
+class MissingKeys(StrEnum):
+    """Where signals go that have no value of a key in groupBy."""
+
+    NEXT_POLICY = "NextPolicy"
+    GROUP = "Group"
+
+
 class PolicySpec(ApiModel):
     """Which signals belong together, from when on they are a storm, and when it is over."""
 
@@ -235,10 +242,14 @@ class PolicySpec(ApiModel):
         "namespace",
     )
     """Signals that agree in all of these belong to one storm: name, namespace, severity, source, target.kind,
-    target.name, owner, node, or labels.<key>. What a signal does not have is a value of its own. owner, or
+    target.name, owner, node, or labels.<key>. missingKeys is about signals that lack one of them. owner, or
     target.owner, is the top controller of the target, such as Deployment/shop/web for a pod of it, and the
     target itself if it has none; node is the node of the target. They are null where that is not known, as of
     a pod that was gone before stormfold saw it and whose name does not tell."""
+    missing_keys: MissingKeys = MissingKeys.NEXT_POLICY
+    """Where signals go that have no value of a key in groupBy. NextPolicy: to the next policy that matches
+    them and of which they have all keys; if there is none, they form a group here. Group: they form a group
+    here."""
     threshold: Threshold = Field(default_factory=Threshold)
     """From when on a group of signals is a storm."""
     group_wait: Duration = "1s"

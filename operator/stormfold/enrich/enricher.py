@@ -13,7 +13,7 @@ class Enricher:
     """Makes arrivals ready to be routed."""
 
     def __init__(self, namespaces: Namespaces, owners: Owners, router: Router) -> None:
-        """`router` says in which other namespaces requests are made."""
+        """`router` says in which other namespaces requests are made, and what depends on owners."""
         self._namespaces = namespaces
         self._owners = owners
         self._router = router
@@ -21,7 +21,7 @@ class Enricher:
     async def enriched(self, arrival: Arrival) -> Arrival:
         """The arrival with its owner and node, once its namespace is known."""
         await self._namespaces.know((arrival.namespace,))
-        return await self._owners.resolve(arrival)
+        return await self._owners.resolve(arrival, self._router.needs_owner)
 
     async def all_enriched(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
         """The same for the alerts of a post, once those namespaces are known too in which their requests may
@@ -31,4 +31,4 @@ class Enricher:
         )
         if not self._owners.wanted:
             return list(arrivals)
-        return [await self._owners.resolve(arrival) for arrival in arrivals]
+        return [await self._owners.resolve(arrival, self._router.needs_owner) for arrival in arrivals]

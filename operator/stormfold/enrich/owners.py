@@ -8,8 +8,7 @@ and the conditions of the policies concerned say so.
 
 import asyncio
 import logging
-import time
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
 
 from prometheus_client import Counter, Gauge
@@ -28,8 +27,8 @@ from stormfold.policy.version import PolicyVersion
 
 log = logging.getLogger(__name__)
 
-FIRST_LISTS_SECONDS = 10.0
-"""How long arrivals wait, from when a policy first wants owners, until all kinds have been listed."""
+SAID_SECONDS = 10.0
+"""The log says how much is not listed yet when an arrival has waited for so long."""
 RIGHTS_SECONDS = 10.0
 """How often rights that we do not have are asked for again."""
 
@@ -63,11 +62,7 @@ class Owners:
         self._graph = OwnerGraph()
         self._unlisted = set(GROUPS)
         self._denied: list[str] = []
-        self._expect_lists()
-
-    def _expect_lists(self) -> None:
         self._settled.clear()
-        self._deadline = time.monotonic() + FIRST_LISTS_SECONDS
 
     @property
     def wanted(self) -> bool:
@@ -83,7 +78,7 @@ class Owners:
         """Whether a policy, in force or retained, groups by owner or node; what is not wanted is
         forgotten."""
         if wanted and not self._wanted.is_set():
-            self._deadline = time.monotonic() + FIRST_LISTS_SECONDS
+            self._settled.clear()
             self._unwanted.clear()
             self._wanted.set()
         elif not wanted and self._wanted.is_set():
@@ -101,26 +96,35 @@ class Owners:
             f"{', '.join(self._denied)}; apply manifests/components/owners",
         )
 
-    async def resolve(self, arrival: Arrival) -> Arrival:
-        """The arrival with its owner and node, or as it is if nobody wants them; waits for the first
-        lists."""
+    async def resolve(self, arrival: Arrival, needed: Callable[[Arrival], bool]) -> Arrival:
+        """The arrival with its owner and node, or as it is if nobody wants them. One for which they are
+        needed waits until all kinds are listed: every replica must find the same."""
         target = arrival.target
         if target is None or not self._wanted.is_set():
             return arrival
-        if not self._settled.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._deadline - time.monotonic()):
-                    await self._settled.wait()
+        if not self._settled.is_set() and needed(arrival):
+            await self._wait()
         owner = self._graph.owner_of(target, arrival.namespace) if self.ready else None
         node = self._graph.node_of(target, arrival.namespace) if self.ready or target.kind == "Node" else None
         RESOLVED.labels(outcome="found" if owner else "unknown").inc()
         return replace(arrival, owner=owner, node=node)
 
+    async def _wait(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(SAID_SECONDS):
+                    await self._settled.wait()
+                return
+            except TimeoutError:
+                log.warning(
+                    "signals wait until owners can be told: not all is listed yet",
+                    extra={"kinds": sorted(self._unlisted)},
+                )
+
     async def run(self) -> None:
         """Watch for ever, while wanted."""
         while True:
             await self._wanted.wait()
-            self._expect_lists()
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._end_when_unwanted(), name="owners-unwanted")
@@ -163,7 +167,7 @@ class Owners:
             )
         else:
             log.info("the rights to read owners were granted")
-            self._expect_lists()
+            self._settled.clear()
         self._policies_changed.set()
 
     async def _follow(self, kind: str) -> None:

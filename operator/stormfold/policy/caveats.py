@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 
 from stormfold.api.conditions import Reason
-from stormfold.api.stormpolicy import Match, Selector, SelectorExpression, SelectorOperator
+from stormfold.api.stormpolicy import Match, MissingKeys, Selector, SelectorExpression, SelectorOperator
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import Group
 from stormfold.policy.matching import EVENT_SOURCE, glob_pattern
@@ -113,9 +113,14 @@ class MissingValues:
         if not lack:
             return None
         said = (f"{key} is null for {_counted(len(signals))}" for key, signals in sorted(lack.items()))
+        where = (
+            "form a group of their own"
+            if version.spec.missing_keys is MissingKeys.GROUP
+            else "go to the next policy of which they have all keys, or form a group of their own"
+        )
         return (
-            f"{', '.join(said)}: those form a group of their own. Group by a key that they have, or let "
-            "match name only signals that have it"
+            f"{', '.join(said)}: those {where}. Group by a key that they have, or let match name only "
+            "signals that have it"
         )
 
 

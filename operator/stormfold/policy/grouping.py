@@ -13,8 +13,7 @@ REMEMBERED = 1024
 """Groups that a policy remembers: to name one anew for each of its signals costs several times as much."""
 
 Picker = Callable[[Arrival], str | None]
-"""Gives what an arrival has under one entry of `groupBy`; None if it has nothing there, which is a value of
-its own."""
+"""Gives what an arrival has under one entry of `groupBy`; None if it has nothing there."""
 
 
 OF_LABELS = "labels."

@@ -1,6 +1,6 @@
 """PolicyIndex: the policies in force, in the order in which they are asked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from stormfold.model.arrival import Arrival
 from stormfold.policy.matching import Labels
@@ -16,10 +16,9 @@ class PolicyIndex:
         for version in self.versions:
             self._of_namespace.setdefault(version.id.namespace, []).append(version)
 
-    def match(self, arrival: Arrival, namespace_labels: Labels) -> PolicyVersion | None:
-        """The first policy that governs the arrival: its namespace's own come first; None if none does."""
+    def governing(self, arrival: Arrival, namespace_labels: Labels) -> Iterator[PolicyVersion]:
+        """The policies that govern the arrival, in order: its namespace's own come first."""
         for namespace in (arrival.namespace, ""):
             for version in self._of_namespace.get(namespace, ()):
                 if version.governs(arrival, namespace_labels):
-                    return version
-        return None
+                    yield version

@@ -38,8 +38,9 @@ class Router:
         """Where the arrival goes, or why nowhere. An alert whose request could not be made hears so at once:
         nobody waits with it until somebody makes the namespace."""
         routed = self._routing.route(arrival, storms)
-        if isinstance(routed, Routed) and routed.group.missing:
-            self.missing.note(routed.version, routed.group, arrival)
+        if isinstance(routed, Routed):
+            for version, group in routed.lacking:
+                self.missing.note(version, group, arrival)
         if (
             isinstance(routed, Routed)
             and isinstance(arrival.ref, AlertRef)
@@ -50,9 +51,12 @@ class Router:
 
     def retention_ms(self, arrival: Arrival | None) -> int:
         """How long a durable Signal is kept: as the policy that governs it now says."""
-        labels = self._namespaces.get(arrival.namespace, {}) if arrival else {}
-        version = self._routing.index.match(arrival, labels) if arrival else None
-        return version.spec.retention_ms if version else DEFAULT_RETENTION_MS
+        routed = self._routing.in_force(arrival) if arrival else None
+        return routed.version.spec.retention_ms if routed else DEFAULT_RETENTION_MS
+
+    def needs_owner(self, arrival: Arrival) -> bool:
+        """Whether the owner or the node of the arrival's target decides where it goes."""
+        return self._routing.needs_owner(arrival)
 
     def update(self, versions: Iterable[PolicyVersion], in_use: Collection[tuple[str, int]]) -> None:
         """Put policies in force; what they replace is retained while a storm that it opened is open. `in_use`

@@ -38,6 +38,8 @@ class Routed:
     """As it is counted: with the severity that the policy maps it to."""
     group: Group
     version: PolicyVersion
+    lacking: tuple[tuple[PolicyVersion, Group], ...] = ()
+    """Policies in force that match it and of whose keys it lacks one, up to the one that takes it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Routing:
         What a request holds stays there. A storm goes on under what opened it: a retained version is asked
         next, but takes only what belongs to a storm that is open. All else goes by the policies in force.
         """
-        labels = self.namespaces.get(arrival.namespace, NO_LABELS)
+        labels = self._labels_of(arrival)
         listed = storms.listed_under(arrival) if isinstance(arrival.ref, AlertRef) else None
         if listed and listed.governs(arrival, labels):
             return _routed(arrival, listed)
@@ -71,14 +73,45 @@ class Routing:
                 routed = _routed(arrival, version)
                 if storms.is_open(routed.group.group_hash):
                     return routed
-        found = self.index.match(arrival, labels)
-        if found is None:
-            return Verdict(
-                SignalPhase.REJECTED,
-                Reason.NO_POLICY_MATCHES,
-                f"no accepted policy governs signal {arrival.name!r} of namespace {arrival.namespace!r}",
-            )
-        return _routed(arrival, found)
+        return self.in_force(arrival) or Verdict(
+            SignalPhase.REJECTED,
+            Reason.NO_POLICY_MATCHES,
+            f"no accepted policy governs signal {arrival.name!r} of namespace {arrival.namespace!r}",
+        )
+
+    def in_force(self, arrival: Arrival) -> Routed | None:
+        """Where the arrival goes by the policies in force alone: to the first that matches it and of whose
+        keys it has all, unless one before takes it all the same; else to the first that matches. None if none
+        does."""
+        first: Routed | None = None
+        lacking: list[tuple[PolicyVersion, Group]] = []
+        for version in self.index.governing(arrival, self._labels_of(arrival)):
+            routed = _routed(arrival, version)
+            if routed.group.missing:
+                lacking.append((version, routed.group))
+            first = first or routed
+            if version.takes(routed.group):
+                return replace(routed, lacking=tuple(lacking)) if lacking else routed
+        return first and replace(first, lacking=tuple(lacking))
+
+    def needs_owner(self, arrival: Arrival) -> bool:
+        """Whether the owner or the node of the arrival's target decides where it goes."""
+        labels = self._labels_of(arrival)
+        if any(version.needs_owners and version.governs(arrival, labels) for version in self._of_storms):
+            return True
+        for version in self.index.governing(arrival, labels):
+            if version.needs_owners:
+                return True
+            if version.takes(version.group(arrival)):
+                return False
+        return False
+
+    @property
+    def _of_storms(self) -> tuple[PolicyVersion, ...]:
+        return (*self.held, *self.retained)
+
+    def _labels_of(self, arrival: Arrival) -> Labels:
+        return self.namespaces.get(arrival.namespace, NO_LABELS)
 
 
 def mapped_severity(arrival: Arrival, mapping: Mapping[str, Severity]) -> Severity:

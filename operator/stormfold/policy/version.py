@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from stormfold.api.stormpolicy import BelowThreshold, PolicySpec
+from stormfold.api.stormpolicy import BelowThreshold, MissingKeys, PolicySpec
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
@@ -93,6 +93,10 @@ class PolicyVersion:
     def group(self, arrival: Arrival) -> Group:
         """The arrival's group under this version; its severity is mapped already."""
         return self._grouper(arrival)
+
+    def takes(self, group: Group) -> bool:
+        """Whether an arrival of the group stays here, though another policy may match it too."""
+        return not group.missing or self.spec.missing_keys is MissingKeys.GROUP
 
     def opening(self, group: Group, arrival: Arrival) -> Opening:
         """What is fixed if the arrival opens a storm."""

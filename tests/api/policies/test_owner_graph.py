@@ -67,6 +67,8 @@ class Lookup:
     def __init__(self, owners: Owners, namespace: str, changes: Changes) -> None:
         self.owners = owners
         self.namespace = namespace
+        self.needed = True
+        """Whether it decides where the arrival goes."""
         self.changes = changes
         """It was set whenever rights were found missing, or came."""
 
@@ -78,7 +80,7 @@ class Lookup:
             owner=None,
             node=None,
         )
-        resolved = await self.owners.resolve(arrival)
+        resolved = await self.owners.resolve(arrival, lambda _: self.needed)
         assert replace(resolved, owner=None, node=None) == arrival
         return Found(resolved.owner, resolved.node)
 
@@ -175,19 +177,29 @@ async def test_what_was_there_before_is_listed_page_by_page_and_waited_for(
     assert await asyncio.gather(*told) == [Found(owner, f"worker-{number}") for number in range(5)]
 
 
-async def test_nobody_waits_longer_than_the_first_lists_may_take_and_nothing_is_guessed_until_then(
-    api_proxy: ApiProxy, workloads: Workloads, begin: Begin, monkeypatch: pytest.MonkeyPatch
+async def test_who_needs_an_owner_waits_for_all_lists_and_nobody_else_does(
+    api_proxy: ApiProxy,
+    workloads: Workloads,
+    begin: Begin,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(owners_module, "FIRST_LISTS_SECONDS", 0.5)
+    monkeypatch.setattr(owners_module, "SAID_SECONDS", 0.2)
     _, [replica_set] = await workloads.deployment("web", "7d4b9c")
     await workloads.add("Pod", "pod-0", replica_set, node="worker-0")
     lists = api_proxy.hold("GET", r"/apis/apps/v1/replicasets\?limit")
     lookup = await begin()
+    waits = asyncio.create_task(lookup("Pod", "pod-0"))
+    await eventually(lambda: len(caplog.records) >= 3, what="the log says three times what is waited for")
+    assert {(record.message, tuple(record.__dict__["kinds"])) for record in caplog.records[1:]} == {
+        ("signals wait until owners can be told: not all is listed yet", ("ReplicaSet",))
+    }
+    lookup.needed = False
     assert await lookup("Pod", "pod-0") == Found(None, None)
-    assert await lookup("Deployment", "web") == Found(None, None)
     assert await lookup("Node", "worker-0") == Found(None, "worker-0")
+    assert not waits.done()
     lists.release()
-    await lookup.comes_to("Pod", "pod-0", f"Deployment/{lookup.namespace}/web", "worker-0")
+    assert await waits == Found(f"Deployment/{lookup.namespace}/web", "worker-0")
 
 
 async def test_node_is_told_once_the_pod_is_bound(api: Api, workloads: Workloads, lookup: Lookup) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.api.conftest import NewOperator
+from tests.harness.alert_sender import Sender
 from tests.harness.api import Api, Manifest
+from tests.harness.api_proxy import ApiProxy
 from tests.harness.eventually import eventually
-from tests.harness.scene import Scene
+from tests.harness.scene import Scene, rows
 from tests.harness.workloads import Workloads, pods_of
 
 BY_GROUP = "group spec.epoch status.phase status.signals.total status.affectedResourceCount"
@@ -85,3 +88,36 @@ async def test_pods_that_went_before_the_operator_began_are_in_the_storm_of_thei
     await scene.operator.restart()
     await report(scene, "PodDown", pods)
     await scene.requests_come_to(BY_GROUP, [(group, 1, "Settled", 12, 6)])
+
+
+async def test_what_an_owner_decides_waits_for_all_lists_so_that_replicas_and_restarts_agree(
+    api: Api, namespace: str, operator: NewOperator, api_proxy: ApiProxy, tmp_path: Path
+) -> None:
+    sender = Sender(api, namespace, tmp_path / "secret")
+    workloads = Workloads(api, namespace)
+    _, [replica_set] = await workloads.deployment("web", "7d4b9c")
+    pods = [pod["metadata"]["name"] for pod in await pods_of(workloads, replica_set, 3)]
+    ready = await operator(identity="replica-0", webhook_token_file=sender.token_file)
+    scene = Scene(api, namespace, ready)
+    await scene.policy("a-owner", groupBy=["owner"], match={"names": ["PodDown"]})
+    await scene.policy("b-name", groupBy=["name"])
+    await ready.obeys(2)
+    lists = api_proxy.hold("GET", r"/apis/apps/v1/replicasets\?limit")
+    late = await operator(
+        identity="replica-1",
+        kubeconfig=api_proxy.kubeconfig(tmp_path / "late"),
+        webhook_token_file=sender.token_file,
+        environment={"STORMFOLD_WEBHOOK_WAIT_SECONDS": "60"},
+    )
+    alerts = [sender.alert(pod) for pod in pods]
+    assert (await sender.post(ready, alerts))[0] == 200
+    told = sender.posting(late, alerts)
+    await lists.arrived.wait()
+    other = await sender.post(late, [sender.alert(pods[0], name="Other")])
+    assert (other[0], other[1]["accepted"]) == (200, 1), "no owner decides where it goes"
+    assert not told.done()
+    lists.release()
+    assert (await told)[1]["accepted"] == 3
+    owner = (f"Deployment/{namespace}/web",)
+    by = "group spec.policyRef.name status.signals.total"
+    assert sorted(rows(await scene.requests(), by)) == [(owner, "a-owner", 3), (("Other",), "b-name", 1)]

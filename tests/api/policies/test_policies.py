@@ -292,8 +292,8 @@ async def test_policy_says_how_many_signals_lack_a_key_until_it_is_changed(scene
     assert await said() == (None, None, None, None)
     await scene.signal("Trouble", "pod-of-no-rack")
     message = (
-        "labels.rack is null for 1 signal: those form a group of their own. Group by a key that they have, "
-        "or let match name only signals that have it"
+        "labels.rack is null for 1 signal: those go to the next policy of which they have all keys, or form "
+        "a group of their own. Group by a key that they have, or let match name only signals that have it"
     )
     missing = ("True", "GroupValueMissing", 1, message)
     await eventually(said, lambda seen: seen == missing, within=30)
@@ -309,6 +309,41 @@ async def test_policy_says_how_many_signals_lack_a_key_until_it_is_changed(scene
     await scene.signal("Other", "pod-of-no-rack")
     await scene.comes_to((1, "Settled", 1), (1, "Settled", 2), (1, "Settled", 1))
     assert await said() == there
+
+
+@pytest.mark.parametrize(
+    ("missing_keys", "by"),
+    [
+        pytest.param({}, {"a-rack": 2, "default": 3}, id="the next policy, by default"),
+        pytest.param({"missingKeys": "NextPolicy"}, {"a-rack": 2, "default": 3}, id="NextPolicy"),
+        pytest.param({"missingKeys": "Group"}, {"a-rack": 2, "a-rack without": 3}, id="Group"),
+    ],
+)
+async def test_signals_that_lack_a_key_go_where_the_policy_says(
+    scene: Scene, missing_keys: dict[str, str], by: dict[str, int]
+) -> None:
+    rack = await scene.policy("a-rack", groupBy=["labels.rack"], priority=1, **missing_keys)
+    await scene.policy("default", groupBy=["name"])
+    await scene.pods("Trouble", 2, labels={"rack": "1"})
+    await scene.pods("Trouble", 3, labels={"other": "1"})
+
+    async def counted() -> dict[str, int]:
+        requests = await scene.requests()
+        return {
+            request["spec"]["policyRef"]["name"]
+            + (" without" if at(request, "group") == (None,) else ""): request["status"]["signals"]["total"]
+            for request in requests
+            if "status" in request
+        }
+
+    await eventually(counted, lambda seen: seen == by, within=30)
+    await eventually(
+        lambda: scene.api.get("StormPolicy", rack["metadata"]["name"], scene.namespace),
+        lambda seen: str(at(seen, "status.conditions.GroupValueMissing.message")).startswith(
+            "labels.rack is null for 3 signals: those "
+        ),
+        within=30,
+    )
 
 
 async def test_namespace_that_gets_the_selected_label_is_governed_from_then_on(scene: Scene) -> None:

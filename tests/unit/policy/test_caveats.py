@@ -154,12 +154,29 @@ def test_signals_that_lack_a_key_are_counted_once_each_and_the_first_is_told() -
         router.route(replace(arrival, labels={"rack": "1"}), NothingOpen())
     router.route(replace(ARRIVAL, labels={"row": "1"}), NothingOpen())
     assert router.missing.finding(by_rack) == (
-        "labels.rack is null for 1 signal, labels.row is null for 3 signals: those form a group of their "
-        "own. Group by a key that they have, or let match name only signals that have it"
+        "labels.rack is null for 1 signal, labels.row is null for 3 signals: those go to the next policy of "
+        "which they have all keys, or form a group of their own. Group by a key that they have, or let match "
+        "name only signals that have it"
     )
     assert told == ["first", "first"]
     router.update([replace(by_rack, generation=2)], in_use=())
     assert router.missing.finding(by_rack) is None
+
+
+def test_each_policy_that_a_signal_has_passed_says_so_and_only_those() -> None:
+    router = Router()
+    passed = version(name="a", groupBy=["labels.rack"])
+    keeps = version(name="b", groupBy=["labels.row"], missingKeys="Group")
+    beyond = version(name="c", groupBy=["labels.shelf"])
+    router.update([passed, keeps, beyond], in_use=())
+    router.route(replace(ARRIVAL, labels={}), NothingOpen())
+    onward = "go to the next policy of which they have all keys, or form a group of their own"
+    end = "Group by a key that they have, or let match name only signals that have it"
+    assert [router.missing.finding(one) for one in (passed, keeps, beyond)] == [
+        f"labels.rack is null for 1 signal: those {onward}. {end}",
+        f"labels.row is null for 1 signal: those form a group of their own. {end}",
+        None,
+    ]
 
 
 def test_signals_that_lack_a_key_are_counted_up_to_a_limit() -> None:

@@ -69,15 +69,83 @@ def routed(found: Routed | Verdict) -> Routed:
 def test_first_policy_in_order_of_precedence_wins(
     versions: list[PolicyVersion], expected: str | None
 ) -> None:
-    found = PolicyIndex(versions).match(ARRIVAL, {})
-    assert (found.id.name if found else None) == expected
-    assert PolicyIndex(reversed(versions)).match(ARRIVAL, {}) == found
+    found = Routing(PolicyIndex(versions)).in_force(ARRIVAL)
+    assert (found.version.id.name if found else None) == expected
+    assert Routing(PolicyIndex(reversed(versions))).in_force(ARRIVAL) == found
 
 
 def test_arrival_goes_to_its_group_under_the_policy_in_force() -> None:
     assert Routing(PolicyIndex([DEFAULT])).route(ARRIVAL, NOTHING_OPEN) == Routed(
         ARRIVAL, ARRIVAL, OF_DEFAULT, DEFAULT
     )
+
+
+BY_RACK = version(name="a-rack", groupBy=["labels.rack"])
+BY_ROW = version(name="b-row", groupBy=["labels.row"], retention="3s")
+KEEPS = version(name="b-row", groupBy=["labels.row"], missingKeys="Group")
+
+
+@pytest.mark.parametrize(
+    ("versions", "labels", "expected", "lacking"),
+    [
+        pytest.param([BY_RACK, DEFAULT], {"rack": "1"}, "a-rack", [], id="it has the key"),
+        pytest.param([BY_RACK, DEFAULT], {"rack": ""}, "a-rack", [], id="an empty value is one"),
+        pytest.param([BY_RACK, DEFAULT], {}, "default", ["a-rack"], id="the next that has its keys"),
+        pytest.param([BY_RACK, BY_ROW, DEFAULT], {}, "default", ["a-rack", "b-row"], id="the one after"),
+        pytest.param([BY_RACK, BY_ROW], {"row": "1"}, "b-row", ["a-rack"], id="any of whose keys it has all"),
+        pytest.param([BY_RACK, BY_ROW], {}, "a-rack", ["a-rack", "b-row"], id="the first if none has"),
+        pytest.param([BY_RACK, KEEPS, DEFAULT], {}, "b-row", ["a-rack", "b-row"], id="one that says Group"),
+    ],
+)
+def test_signal_that_lacks_a_key_goes_to_the_next_policy(
+    versions: list[PolicyVersion], labels: dict[str, str], expected: str, lacking: list[str]
+) -> None:
+    arrival = replace(ARRIVAL, labels=labels)
+    found = routed(Routing(PolicyIndex(versions)).route(arrival, NOTHING_OPEN))
+    assert (found.version.id.name, found.group) == (expected, found.version.group(arrival))
+    assert [version.id.name for version, _ in found.lacking] == lacking
+    assert [group for _, group in found.lacking] == [version.group(arrival) for version, _ in found.lacking]
+
+
+def test_signal_is_kept_for_as_long_as_the_policy_says_that_takes_it() -> None:
+    router = Router()
+    router.update([BY_RACK, BY_ROW], in_use=())
+    assert router.retention_ms(replace(ARRIVAL, labels={"rack": "1"})) == DEFAULT_RETENTION_MS
+    assert router.retention_ms(replace(ARRIVAL, labels={"row": "1"})) == 3_000
+
+
+def test_storm_of_signals_that_lack_a_key_goes_on_when_another_policy_is_added() -> None:
+    """What is open under a version that is in force goes by the policies in force, as ever."""
+    lacking = replace(ARRIVAL, labels={})
+    opened = BY_RACK.group(lacking).group_hash
+    retained = Routing(PolicyIndex([DEFAULT]), (BY_RACK,))
+    assert routed(retained.route(lacking, Open(frozenset({opened})))).version is BY_RACK
+    assert routed(retained.route(lacking, NOTHING_OPEN)).version is DEFAULT
+    held = Routing(PolicyIndex([BY_RACK, DEFAULT]), (), {}, (BY_RACK,))
+    assert routed(held.route(lacking, Open(held=frozenset({opened})))).version is BY_RACK
+
+
+OWNED = version(name="a-owner", groupBy=["owner"])
+NODES = version(name="a-node", groupBy=["node"], match={"names": ["Node*"]})
+
+
+@pytest.mark.parametrize(
+    ("in_force", "retained", "needed"),
+    [
+        pytest.param([DEFAULT], [], False, id="none groups by it"),
+        pytest.param([OWNED, DEFAULT], [], True, id="the first does"),
+        pytest.param([NODES, DEFAULT], [], False, id="one does that does not match"),
+        pytest.param([version(name="0", priority=1), OWNED], [], False, id="one before takes it"),
+        pytest.param(
+            [version(name="0", groupBy=["labels.rack"]), OWNED], [], True, id="one before lacks a key"
+        ),
+        pytest.param([DEFAULT], [OWNED], True, id="that of an open storm does"),
+    ],
+)
+def test_owner_is_needed_where_it_may_decide(
+    in_force: list[PolicyVersion], retained: list[PolicyVersion], needed: bool
+) -> None:
+    assert Routing(PolicyIndex(in_force), tuple(retained)).needs_owner(ARRIVAL) is needed
 
 
 def test_arrival_without_a_policy_is_rejected() -> None:
