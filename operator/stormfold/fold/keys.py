@@ -102,7 +102,7 @@ def before(partition: int, group_hash: str) -> str:
 
 
 def beyond(partition: int, group_hash: str) -> str:
-    """HyperLogLog of alerts for which those have no room."""
+    """Bitmap: a Bloom filter of the alerts for which those have no room."""
     return f"{PREFIX}{{p{partition}}}:beyond:{group_hash}"
 
 

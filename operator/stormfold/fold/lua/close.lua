@@ -12,7 +12,7 @@
   KEYS[8]  events     hash  sf:2:{p<n>}:events:<group hash>
   KEYS[9]  alerts     hash  sf:2:{p<n>}:alerts:<group hash>
   KEYS[10]  before     hash  sf:2:{p<n>}:before:<group hash>
-  KEYS[11]  beyond     HyperLogLog  sf:2:{p<n>}:beyond:<group hash>
+  KEYS[11]  beyond     bitmap  sf:2:{p<n>}:beyond:<group hash>
   KEYS[12]  evidence   hash  sf:2:{p<n>}:evidence:<group hash>
   ARGV[1]  group hash
   ARGV[2]  epoch to forget

@@ -36,6 +36,7 @@ end
 try('SET', text, '1', 'EX', seconds)
 try('SET', text, '1', 'KEEPTTL')
 try('GET', text)
+try('BITFIELD', text, 'SET', 'u1', 9, 1, 'GET', 'u1', 9)
 try('PERSIST', text)
 try('EXPIRE', text, seconds)
 

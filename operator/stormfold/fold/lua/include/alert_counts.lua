@@ -1,31 +1,5 @@
 -- What is counted of the alerts of a piece that say something new.
 
--- How many of these were not known, by the HyperLogLog of alerts beyond those that are known one by one.
-local function grown(members, key)
-  if #members == 0 then return 0 end
-  local before = redis.call('PFCOUNT', key)
-  redis.call('PFADD', key, unpack(members))
-  return redis.call('PFCOUNT', key) - before
-end
-
--- Of alerts beyond those that are known one by one, the first of each kind are new, as many as the estimate
--- says; the others say nothing new.
-local function weigh_beyond(beyond, key)
-  local begun, ended = {}, {}
-  for _, found in ipairs(beyond) do
-    local of, report = found.report.fires and begun or ended, found.report
-    of[#of + 1] = (report.fires and 'f' or 'r') .. report.id .. ',' .. report.start
-  end
-  local begins, ends = grown(begun, key), grown(ended, key)
-  for _, found in ipairs(beyond) do
-    if found.report.fires then
-      found.weight, found.nothing, begins = 1, begins <= 0, begins - 1
-    else
-      found.weight, found.nothing, ends = 0, ends <= 0, ends - 1
-    end
-  end
-end
-
 -- What to count, and the ordinals: of a repeat, it is what the storm has counted by then.
 local function tally_alerts(storm, reports, prefix)
   local tally, ordinals = new_tally(prefix), {}
@@ -33,7 +7,7 @@ local function tally_alerts(storm, reports, prefix)
   tally.alerts = {}
   for i, report in ipairs(reports) do
     local found = report.found
-    if found and not found.nothing then
+    if found then
       tally.alerts[#tally.alerts + 1] = found
       tally_one(tally, found.weight, report.fires, report.severity, report.said, report.said, report.resource)
       tally.counted[i] = found.weight > 0

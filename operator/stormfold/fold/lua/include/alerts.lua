@@ -1,5 +1,6 @@
 -- Alerts come one by one: eight arguments each, as the header says.
 -- @include known_alerts
+-- @include beyond
 
 -- What a report says of an alert that is not in the storm. It is in an earlier request, which gives the fate
 -- 0, or was discarded, which gives false. One that fires on from before is one of those that fire here, and
@@ -30,9 +31,8 @@ local function judge(storm, known, report)
   local begins = not alert or take_in(alert, report)
   if alert and not here and not begins then return judge_earlier(storm, known, report, alert) end
   if not here then
-    local is_full = known.room <= 0 or (storm.state ~= 'open' and known.before_is_full and not alert)
-    if is_full and storm.state ~= 'open' and not report.fires then return nil, 0 end -- an end opens nothing
-    if is_full then return { beyond = true } end
+    if not alert and is_noted(storm, known, report) then return nil, storm.state ~= 'open' and 0 or nil end
+    if known.room <= 0 then return note_beyond(known, report) end
     known.room = known.room - 1
     alert = alert or { fires = report.fires, start = report.start, said = report.said }
   end
@@ -60,7 +60,7 @@ end
 -- Reads m alerts. Gives a tally, or nothing if none says anything new; the ordinals; and what is known one by
 -- one.
 local function read_alerts(storm, first, keys)
-  local m, ids, reports, beyond = number(ARGV[first]), {}, {}, {}
+  local m, ids, reports = number(ARGV[first]), {}, {}
   for i = 1, m do
     local id, start, fires, ended = unpack(ARGV, first + 8 * i - 6, first + 8 * i - 3)
     local left_out, severity, said, resource = unpack(ARGV, first + 8 * i - 2, first + 8 * i + 1)
@@ -71,13 +71,13 @@ local function read_alerts(storm, first, keys)
     }
   end
   local known = known_alerts(ids, keys)
+  read_beyond(known, reports, keys.beyond)
   for _, report in ipairs(reports) do
     report.found, report.fate = judge(storm, known, report)
     note_left_out(storm, known, report)
     if report.found then report.found.report = report end
-    if report.found and report.found.beyond then beyond[#beyond + 1] = report.found end
   end
-  weigh_beyond(beyond, keys.beyond)
+  bits_of(known.to_note, keys.beyond, 'SET', 1)
   local tally, ordinals = tally_alerts(storm, reports, ARGV[first + 1])
   if tally then tally.left_out = known.left_out end
   return tally, ordinals, known.changed

@@ -10,10 +10,8 @@ local function known_alert(known, id)
 end
 
 local function known_alerts(ids, keys)
-  local known = { here = {}, before = {}, changed = { here = {}, before = {} } }
+  local known = { here = {}, before = {}, changed = { here = {}, before = {} }, to_note = {} }
   known.room = KNOWN_ALERTS - redis.call('HLEN', keys.alerts)
-  local beyond = redis.call('EXISTS', keys.beyond) == 1 -- else a new one is no repeat of such
-  known.before_is_full = beyond and redis.call('HLEN', keys.before) >= KNOWN_ALERTS
   for i, text in ipairs(redis.call('HMGET', keys.alerts, unpack(ids))) do known.here[ids[i]] = text end
   for i, text in ipairs(redis.call('HMGET', keys.before, unpack(ids))) do known.before[ids[i]] = text end
   return known
