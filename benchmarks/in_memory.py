@@ -20,6 +20,7 @@ from stormfold.fold.holding import Continuation, RequestPosition
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
 from stormfold.policy.router import Router
+from stormfold.policy.routing import Place
 from stormfold.policy.version import PolicyVersion
 from stormfold.sources.progress import Progress
 from stormfold.sources.signals.parser import SignalParser
@@ -45,7 +46,7 @@ class NoRequests:
         """Nothing is read again."""
         return False
 
-    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
+    def listed_in(self, alert: Arrival) -> Place | None:
         """No request lists anything."""
         return None
 

@@ -23,6 +23,7 @@ from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import PolicyId
 from stormfold.model.storm import Seed, Snapshot, TrackedAlert
 from stormfold.policy.router import Router
+from stormfold.policy.routing import Place
 from stormfold.policy.version import PolicyVersion
 
 POLICY = PolicyVersion(
@@ -157,7 +158,7 @@ class World:
         """Nothing is read again."""
         return False
 
-    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
+    def listed_in(self, alert: Arrival) -> Place | None:
         """No request lists an alert."""
         return None
 

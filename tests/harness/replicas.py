@@ -36,6 +36,7 @@ from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import Group
 from stormfold.model.storm import Snapshot, State
 from stormfold.policy.router import Router
+from stormfold.policy.routing import Place
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request
@@ -248,9 +249,9 @@ class Replica:
         """Whether requests have counted it."""
         return self.index.holds(group_hash, arrival)
 
-    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
-        """By which policy the open request was made that lists it."""
-        return self.index.listed_under(alert)
+    def listed_in(self, alert: Arrival) -> Place | None:
+        """Where the open request is that lists it."""
+        return self.index.listed_in(alert)
 
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """Which epoch holds it."""

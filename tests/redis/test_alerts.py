@@ -16,6 +16,7 @@ from stormfold.fold.replies import AckWord, CloseWord
 from stormfold.model.arrival import AlertRef, Arrival
 from stormfold.model.group import partition
 from stormfold.model.storm import Seed, Snapshot, TrackedAlert
+from stormfold.request.deciding import exact
 
 ALERTS = keys.alerts(partition(GROUP_HASH), GROUP_HASH)
 BEFORE = keys.before(partition(GROUP_HASH), GROUP_HASH)
@@ -783,6 +784,31 @@ async def test_closed_request_leaves_alerts_beyond_those_that_are_known_counted(
     for first in range(0, 4400, 200):
         answer = await group.fold(*(alert(n) for n in names[first : first + 200]), at=20, seed=closed)
         assert (answer.open, set(answer.ordinals)) == (False, {0})
+
+
+async def test_alerts_that_a_closed_request_does_not_list_may_count_twice_for_a_day_after_the_loss(
+    group: Group,
+) -> None:
+    day, closed = 24 * 3600_000, replace(WITH_ALERTS, closed=True, unknown_alerts=7)
+    await group.fold(alert("new", 60), seed=closed, at=0)
+    assert (await group.look(at=0)).unknown_alerts == 7
+    await group.freeze_and_close(at=10)
+    for at, unknown in ((day, 7), (day + 20, 0)):
+        await group.fold(alert("new", at), at=at)
+        storm = await group.look(at=at)
+        assert (storm.unknown_alerts, exact(storm).status) == (unknown, not unknown)
+        await group.freeze_and_close(at=at)
+
+
+async def test_closed_request_leaves_none_unknown_if_redis_has_all_its_alerts(group: Group) -> None:
+    await group.fold(alert("a"))
+    _, frozen = await group.freeze(await group.look(at=0), at=10)
+    assert frozen is not None
+    closed = Seed(
+        epoch=1, closed=True, incarnation=frozen.incarnation, folded=frozen.folded, unknown_alerts=7
+    )
+    await group.fold(alert("b", 60), at=20, seed=closed)
+    assert (await group.look(at=20)).unknown_alerts == 0
 
 
 async def test_what_a_closed_request_leaves_after_the_loss_expires(group: Group, redis: Valkey) -> None:

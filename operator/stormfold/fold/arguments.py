@@ -250,6 +250,7 @@ def seed_fields(seed: Seed, terms: Terms) -> dict[str, str | int]:
         "state": State.CLOSED if seed.closed else State.OPEN,
         "signals_floor": seed.through,
         "events_floor": seed.event_through,
+        "alerts_unknown": seed.unknown_alerts,
     }
     if not seed.closed:
         fields |= _open_fields(seed) | terms_fields(terms)
@@ -277,7 +278,6 @@ def _open_fields(seed: Seed) -> dict[str, str | int]:
     return {
         "origin": seed.origin,
         "alerts": seed.alerts,
-        "alerts_unknown": seed.unknown_alerts,
         "alerts_firing": firing,
         "alerts_resolved": resolved,
         "alerts_stale": seed.stale_alerts,

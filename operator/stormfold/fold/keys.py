@@ -24,7 +24,7 @@ number of their layout: those of another one are left alone, and most of them ex
 | alerts alerts_firing alerts_resolved alerts_stale | alerts counted; those that fire, are resolved, or fired and were not heard of for `stale_after_ms` |
 | stale_look_ms | when the alerts that fire are next looked through for such; at or before the time at which the first may be one |
 | alerts_last | total + changes at the last change of an alert: up to there the request must hold the list |
-| alerts_unknown | alerts that nobody knows one by one any more, since a data loss |
+| alerts_unknown | alerts of this storm and of those before it that nobody knows one by one, since a data loss less than a day ago |
 | alerts_beyond | alerts counted for which `alerts` had no room: an estimate |
 | estimated_firing estimated_resolved | instances that are only estimated |
 | estimated_firing_alerts | how many of those that fire are alerts |

@@ -10,7 +10,7 @@ from prometheus_client import Gauge
 from stormfold.fold.holding import Continuation, RequestPosition, Storm
 from stormfold.model.arrival import Arrival, Verdict
 from stormfold.model.group import partition
-from stormfold.policy.routing import OpenStorms
+from stormfold.policy.routing import OpenStorms, Place
 from stormfold.policy.version import PolicyVersion
 
 OVERDUE_SECONDS = 10.0
@@ -34,8 +34,8 @@ class Requests(Protocol):
     def holds(self, group_hash: str, arrival: Arrival) -> bool:
         """Whether the group's requests have counted a Signal or an Event, as far as they tell."""
 
-    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
-        """The policy under which the open request was made that lists the alert."""
+    def listed_in(self, alert: Arrival) -> Place | None:
+        """Where the open request is that lists the alert."""
 
 
 class Storms(OpenStorms):
@@ -63,9 +63,9 @@ class Storms(OpenStorms):
         """Whether the group's requests have counted a Signal or an Event, as far as they tell."""
         return self._requests.holds(group_hash, arrival)
 
-    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
-        """The policy under which the open request was made that lists the alert."""
-        return self._requests.listed_under(alert)
+    def listed_in(self, alert: Arrival) -> Place | None:
+        """Where the open request is that lists the alert."""
+        return self._requests.listed_in(alert)
 
     def namespace_of(self, group_hash: str) -> str:
         """Where the request of a group is made; empty if that is not known."""

@@ -9,8 +9,8 @@ MAX_INSTANCES = 512
 KNOWN_ALERTS = 4096
 """Alerts of a storm that Redis knows one by one; as many Events of a group."""
 BEYOND_BITS = 2**19
-"""Bits of the Bloom filter that notes the alerts beyond those: 64 KiB for a group that ever had so many. A new
-alert is taken for a noted one in 1 of 600,000 cases while 10,000 are noted, in 1 of 140 while 50,000 are."""
+"""Bits of the Bloom filter that notes the alerts beyond those: 64 KiB for a group that has so many. Where
+10,000 are noted, it takes 1 of 600,000 new ones for one of them; where 50,000 are, 1 of 140."""
 KNOWN_SIGNALS = 16_384
 """Signals of a storm that are known one by one, of those that its request holds: the newest."""
 LISTED_ALERTS = 1000

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity, SignalPhase
@@ -15,6 +15,14 @@ from stormfold.policy.version import PolicyVersion
 NO_LABELS: Labels = {}
 
 
+class Place(NamedTuple):
+    """A request, as far as routing asks."""
+
+    version: PolicyVersion
+    """The policy under which it was made."""
+    group: Group
+
+
 class OpenStorms(Protocol):
     """What routing must know of storms and of their requests."""
 
@@ -24,8 +32,8 @@ class OpenStorms(Protocol):
     def holds(self, group_hash: str, arrival: Arrival) -> bool:
         """Whether the group's requests have counted a Signal or an Event, as far as they tell."""
 
-    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
-        """The policy under which the open request was made that lists the alert."""
+    def listed_in(self, alert: Arrival) -> Place | None:
+        """Where the open request is that lists the alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +68,9 @@ class Routing:
         next, but takes only what belongs to a storm that is open. All else goes by the policies in force.
         """
         labels = self._labels_of(arrival)
-        listed = storms.listed_under(arrival) if isinstance(arrival.ref, AlertRef) else None
-        if listed and listed.governs(arrival, labels):
-            return _routed(arrival, listed)
+        listed = storms.listed_in(arrival) if isinstance(arrival.ref, AlertRef) else None
+        if listed and listed.version.governs(arrival, labels):
+            return _routed(arrival, listed.version, listed.group)  # its node or owner may be another by now
         for version in self.held:
             if version.governs(arrival, labels):
                 routed = _routed(arrival, version)
@@ -131,7 +139,7 @@ def mapped_severity(arrival: Arrival, mapping: Mapping[str, Severity]) -> Severi
     return arrival.severity
 
 
-def _routed(arrival: Arrival, version: PolicyVersion) -> Routed:
+def _routed(arrival: Arrival, version: PolicyVersion, group: Group | None = None) -> Routed:
     severity = mapped_severity(arrival, version.spec.severity_map)
     counted = arrival if severity is arrival.severity else replace(arrival, severity=severity)
-    return Routed(arrival, counted, version.group(counted), version)
+    return Routed(arrival, counted, group or version.group(counted), version)

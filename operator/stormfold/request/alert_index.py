@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 from prometheus_client import Gauge
 
-from stormfold.policy.version import PolicyVersion
+from stormfold.policy.routing import Place
 from stormfold.request import alert_list
-from stormfold.request.reading import Request
+from stormfold.request.reading import Request, opening_of
 
 INDEXED_ALERTS = 100_000
-"""The most alerts that are kept, about 100 bytes each. Those of further requests go by today's policies."""
+"""The most alerts that are kept, about 100 bytes each. Those of further requests go by today's policies until
+the list of their request changes and there is room."""
 
 INDEXED = Gauge("stormfold_alerts_indexed", "Alerts that open RemediationRequests list, up to 100,000.")
 
@@ -19,8 +20,7 @@ class Listed(NamedTuple):
 
     text: str
     """Its list of alerts."""
-    version: PolicyVersion
-    """The policy under which it was made."""
+    place: Place
     ids: tuple[str, ...]
     """The alerts in the list."""
 
@@ -44,7 +44,7 @@ class AlertIndex:
             del self._group_of[alert_id]
         self._of.pop(group_hash, None)
         if request and text:
-            self._of[group_hash] = Listed(text, request.version, self._taken(group_hash, text))
+            self._of[group_hash] = Listed(text, _place_of(request), self._taken(group_hash, text))
         INDEXED.set(len(self._group_of))
 
     def _taken(self, group_hash: str, text: str) -> tuple[str, ...]:
@@ -53,7 +53,11 @@ class AlertIndex:
         self._group_of.update(dict.fromkeys(taken, group_hash))
         return tuple(taken)
 
-    def listed_under(self, alert_id: str) -> PolicyVersion | None:
-        """The policy of the open request that lists the alert."""
+    def listed_in(self, alert_id: str) -> Place | None:
+        """Where the open request is that lists the alert."""
         group_hash = self._group_of.get(alert_id)
-        return self._of[group_hash].version if group_hash else None
+        return self._of[group_hash].place if group_hash else None
+
+
+def _place_of(request: Request) -> Place:
+    return Place(request.version, opening_of(request).group)

@@ -24,6 +24,7 @@ from stormfold.model.arrival import AlertRef, Arrival, EventRef, Verdict
 from stormfold.model.group import PolicyId
 from stormfold.model.storm import request_name
 from stormfold.policy.router import DEFAULT_RETENTION_MS
+from stormfold.policy.routing import Place
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.alert_index import AlertIndex
 from stormfold.request.reading import NO_REPORT, Request, opening_of, version_of
@@ -232,9 +233,9 @@ class RequestIndex:
         request = self.get(group_hash, epoch)
         return request.position if request else None
 
-    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
-        """The policy under which the open request was made that lists the alert."""
-        return self._alerts.listed_under(alert.occurrence)
+    def listed_in(self, alert: Arrival) -> Place | None:
+        """Where the open request is that lists the alert."""
+        return self._alerts.listed_in(alert.occurrence)
 
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """What a signal is told that the request of that epoch holds."""

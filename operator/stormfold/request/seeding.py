@@ -1,9 +1,11 @@
 """Seeding: what a storm that Redis has lost is continued from, as its request tells it."""
 
+from collections.abc import Sequence
+
 from stormfold.api.remediationrequest import Continuation as StoredContinuation
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.model.arrival import Target
-from stormfold.model.storm import Detected, Seed
+from stormfold.model.storm import Detected, Seed, TrackedAlert
 from stormfold.request.reading import Request, believed, ms_of, through_of
 
 
@@ -46,7 +48,7 @@ def seed_of(request: Request) -> Seed:
         event_through=through_of(stored.counted_events),
         alerts=believed(stored.alerts),
         tracked_alerts=tracked or (),
-        unknown_alerts=believed(stored.alerts if tracked is None else stored.unlisted_alerts),
+        unknown_alerts=_unlisted(stored, tracked),
         firing_alerts=believed(min(stored.firing_alerts, status.signals.firing)),
         stale_alerts=believed(status.signals.stale),
         left_out=believed(stored.left_out),
@@ -63,7 +65,7 @@ def closed_seed(request: Request) -> Seed:
     """What a storm that is over leaves to the next one of its group."""
     status = request.resource.status
     assert status is not None
-    stored = status.continuation or StoredContinuation()
+    stored, tracked = status.continuation or StoredContinuation(), request.tracked_alerts
     return Seed(
         epoch=request.epoch,
         closed=True,
@@ -72,5 +74,11 @@ def closed_seed(request: Request) -> Seed:
         through=through_of(stored.counted_signals),
         event_through=through_of(stored.counted_events),
         arrived_ms=ms_of(status.last_seen),
-        tracked_alerts=request.tracked_alerts or (),
+        tracked_alerts=tracked or (),
+        unknown_alerts=_unlisted(stored, tracked),
     )
+
+
+def _unlisted(stored: StoredContinuation, tracked: Sequence[TrackedAlert] | None) -> int:
+    """How many alerts of a request its list does not name: all of them if it is none."""
+    return believed(stored.alerts if tracked is None else stored.unlisted_alerts)

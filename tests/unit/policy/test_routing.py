@@ -13,7 +13,7 @@ from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import Group
 from stormfold.policy.index import PolicyIndex
 from stormfold.policy.router import DEFAULT_RETENTION_MS, Router
-from stormfold.policy.routing import Routed, Routing
+from stormfold.policy.routing import Place, Routed, Routing
 from stormfold.policy.version import PolicyVersion
 
 
@@ -25,7 +25,7 @@ class Open:
 
     held: frozenset[str] = frozenset()
 
-    listed: PolicyVersion | None = None
+    listed: Place | None = None
 
     def is_open(self, group_hash: str) -> bool:
         return group_hash in self.group_hashes
@@ -33,7 +33,7 @@ class Open:
     def holds(self, group_hash: str, arrival: Arrival) -> bool:
         return group_hash in self.held
 
-    def listed_under(self, alert: Arrival) -> PolicyVersion | None:
+    def listed_in(self, alert: Arrival) -> Place | None:
         return self.listed
 
 
@@ -41,6 +41,11 @@ NOTHING_OPEN = Open()
 OWN = version()
 DEFAULT = cluster_version()
 OF_DEFAULT = Group(DEFAULT.id, (("name", "PodDown"), ("namespace", "shop")), "shop")
+
+
+def place_of(version: PolicyVersion) -> Place:
+    """Where a request is that was made under it."""
+    return Place(version, version.group(ALERT))
 
 
 def routed(found: Routed | Verdict) -> Routed:
@@ -374,14 +379,24 @@ GONE = version(name="gone", groupBy=["name"])
 
 def test_alert_that_an_open_request_lists_goes_there_whatever_policies_say_now() -> None:
     routing = Routing(PolicyIndex([version(priority=9), DEFAULT]))
-    assert routed(routing.route(ALERT, Open(listed=GONE))).version is GONE
-    assert routed(Routing(PolicyIndex([])).route(ALERT, Open(listed=GONE))).version is GONE
+    place = place_of(GONE)
+    assert routed(routing.route(ALERT, Open(listed=place))).version is GONE
+    assert routed(Routing(PolicyIndex([])).route(ALERT, Open(listed=place))).version is GONE
+
+
+def test_alert_that_an_open_request_lists_goes_there_although_it_is_on_another_node_now() -> None:
+    by_node = version(groupBy=["node"])
+    place = place_of(by_node)
+    moved = replace(ALERT, node="worker-08")
+    routing = Routing(PolicyIndex([by_node]))
+    assert routed(routing.route(moved, NOTHING_OPEN)).group != place.group
+    assert routed(routing.route(moved, Open(listed=place))).group == place.group
 
 
 def test_signal_that_looks_like_it_goes_by_the_policies() -> None:
-    assert routed(Routing(PolicyIndex([OWN])).route(ARRIVAL, Open(listed=GONE))).version is OWN
+    assert routed(Routing(PolicyIndex([OWN])).route(ARRIVAL, Open(listed=place_of(GONE)))).version is OWN
 
 
 def test_request_that_could_not_have_counted_an_alert_does_not_get_it_by_listing_it() -> None:
     foreign = version(name="foreign", namespace="ops")
-    assert routed(Routing(PolicyIndex([OWN])).route(ALERT, Open(listed=foreign))).version is OWN
+    assert routed(Routing(PolicyIndex([OWN])).route(ALERT, Open(listed=place_of(foreign)))).version is OWN

@@ -86,6 +86,7 @@ local function kept_of(storm)
   keep('signals_floor', storm['signals' .. until_last])
   keep('events_floor', storm['events' .. until_last])
   keep('heard_ms', storm.heard_ms)
+  keep('alerts_unknown', storm.alerts_unknown)
   keep('discarded_by', storm.discarded_by)
   keep('discarded_as', storm.discarded_as)
   return kept

@@ -13,7 +13,7 @@
   KEYS[9]  events      hash  sf:2:{p<n>}:events:<group hash>; how often each Event has occurred
   KEYS[10]  alerts     hash  sf:2:{p<n>}:alerts:<group hash>; the storm's alerts, see alert.lua
   KEYS[11]  before     hash  sf:2:{p<n>}:before:<group hash>; those of the request before, and discarded ones
-  KEYS[12]  beyond     bitmap  sf:2:{p<n>}:beyond:<group hash>; alerts for which those have no room: beyond.lua
+  KEYS[12]  beyond     bitmap  sf:2:{p<n>}:beyond:<group hash>; those without room: see beyond.lua
   KEYS[13]  evidence   hash  sf:2:{p<n>}:evidence:<group hash>; what its signals show, see evidence.lua
             KEYS[3] … KEYS[13] come once more for each further piece; several may be of one storm
   ARGV[1]  now, Unix ms, the caller's clock

@@ -38,7 +38,8 @@ local function drop(before, group_hash, keys)
   local storm = new_storm(keys.storm)
   put(storm, 'state', 'closed')
   put(storm, 'epoch', number(before.epoch) - 1)
-  keep_fields(storm, before, 'signals_floor', 'events_floor', 'heard_ms', 'discarded_by', 'discarded_as')
+  keep_fields(storm, before, 'signals_floor', 'events_floor', 'heard_ms', 'alerts_unknown')
+  keep_fields(storm, before, 'discarded_by', 'discarded_as')
   write_storm(storm)
   redis.call('EXPIRE', keys.storm, REMEMBER_SECONDS)
   return storm
@@ -70,7 +71,8 @@ local function continue(before, group_hash, first, opening, keys)
   local storm = new_storm(keys.storm) -- one that has no epoch yet, if its request says nothing
   read_rest(storm)
   if before then keep_fields(storm, before, 'discarded_by', 'discarded_as') end
-  if is_all then keep_fields(storm, before, 'heard_ms') else put(storm, 'heard_ms', now) end
+  put(storm, 'heard_ms', is_all and number(before.heard_ms) or now)
+  if is_all then put(storm, 'alerts_unknown', number(before.alerts_unknown)) end -- Redis has the others
   if storm.state == 'open' then
     put(storm, 'incarnation', incarnation)
     redis.call('SET', keys.opening, opening)

@@ -42,6 +42,9 @@ local function open_next(storm, keys, first, n, changed)
   -- What is counted says at least the floor: a storm of alerts alone must leave it to the next one.
   if storm.signals_floor then put(storm, 'signals_last', storm.signals_floor) end
   if storm.events_floor then put(storm, 'events_last', storm.events_floor) end
+  -- So long after a data loss those that fire have been repeated.
+  local is_old = number(storm.heard_ms) + 1000 * KNOW_SECONDS < now
+  if storm.alerts_unknown and is_old then put(storm, 'alerts_unknown', 0) end
   redis.call('SET', keys.opening, ARGV[first])
   for a = first + 1, first + n - 1, 2 do storm[ARGV[a]] = ARGV[a + 1] end
   carry_alerts(storm, keys, changed)
