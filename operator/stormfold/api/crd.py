@@ -124,6 +124,7 @@ _KINDS = (
             _Column("Last seen", "date", ".status.lastSeen", wide=True),
             _Column("Policy", "string", ".spec.policyRef.name", wide=True),
             _Column("Epoch", "integer", ".spec.epoch", wide=True),
+            _Column("Summary", "string", ".status.summary", wide=True),
             _AGE,
         ),
         selectable=(".spec.groupHash", ".status.phase", ".status.decision.verdict"),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from stormfold.api.resource import AS_SET, ApiModel, Namespace
+from stormfold.api.resource import AS_SET, ApiModel, Count, Namespace
 from stormfold.api.signal import Severity
 
 Globs = Annotated[
@@ -28,6 +28,17 @@ class EvidenceRules(ApiModel):
     samples: Annotated[int, Field(ge=0, le=5)] | None = None
     """How many signals a request shows one by one: up to 3 of its first ones, the others of its latest. Left
     out: 5, if the requests lie in the namespace of their signals, else 0."""
+
+
+class SignalName(ApiModel):
+    """A name that signals of the storm have."""
+
+    name: Annotated[str, Field(max_length=63)]
+    """The name; of one with more than 63 characters the beginning, … and a digest."""
+    signals: Count
+    """How many signals have it."""
+    approximate: bool = False
+    """True: at least so many have it, since not all names are counted one by one, or Redis has lost data."""
 
 
 Url = Annotated[str, Field(max_length=1024)]

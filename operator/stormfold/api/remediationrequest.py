@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from stormfold.api.conditions import Conditions
 from stormfold.api.decision import Decision
-from stormfold.api.evidence import Sample
+from stormfold.api.evidence import Sample, SignalName
 from stormfold.api.resource import ATOMIC, MAX_INT, ApiModel, Count, Name, Namespace, Resource, as_map
 from stormfold.api.signal import Severity, Target
 from stormfold.api.stormpolicy import PolicySpec
@@ -229,6 +229,11 @@ class RemediationRequestStatus(ApiModel):
     """When the latest signal arrived; of Events, when the latest one happened."""
     resources: Annotated[tuple[AffectedResource, ...], Field(max_length=100)] = ()
     """The targets with the most signals, at most limits.resources of them."""
+    summary: Annotated[str, Field(max_length=256)] | None = None
+    """What came, on what, in one line: how many signals on how many resources, and the most frequent names
+    with their counts; + behind a count says that it is at least so many."""
+    signal_names: Annotated[tuple[SignalName, ...], Field(max_length=10)] | None = None
+    """The names of the signals, the most frequent first, at most 10."""
     samples: Annotated[tuple[Sample, ...], Field(max_length=5)] | None = None
     """Some signals that said Firing: the first three and the latest two, or fewer, as evidence in the policy
     says."""

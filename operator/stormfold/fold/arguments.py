@@ -1,7 +1,7 @@
 """What fold.lua is told of the storms of a batch, as its header says: in pieces, each of one kind."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol
@@ -230,7 +230,12 @@ _ARGS = {"signals": _sum_args, "alerts": _alert_args, "events": _event_args}
 
 
 def _seed_args(seed: Seed, terms: Terms) -> Args:
-    parts = (seed_fields(seed, terms), {} if seed.closed else seed_resources(seed), seed_alerts(seed))
+    parts: tuple[Mapping[str, str | int], ...] = (
+        seed_fields(seed, terms),
+        {} if seed.closed else seed_resources(seed),
+        seed_alerts(seed),
+        seed_names(seed),
+    )
     args: Args = [
         seed.epoch,
         CLOSED_FOLDED if seed.closed else seed.folded,
@@ -268,6 +273,14 @@ def seed_alerts(seed: Seed) -> dict[str, str]:
     }
 
 
+def seed_names(seed: Seed) -> dict[str, str]:
+    """The same of the names of its signals, as names.lua writes them."""
+    return {
+        name: f"{of.signals + of.others} {of.others}" if of.others else str(of.signals)
+        for name, of in seed.names.items()
+    }
+
+
 def _prefix_of(seed: Seed) -> str:
     return shared_prefix([encoded_resource(target) for target in seed.resources])
 
@@ -296,6 +309,7 @@ def _open_fields(seed: Seed) -> dict[str, str | int]:
         "detected": seed.detected,
         "truncated": int(seed.truncated),
         "resources_at_least": seed.resource_count,
+        "names_floor": seed.names_floor,
         "sampled": seed.sampled,
         "written": seed.folded,
         "written_ms": seed.written_ms,

@@ -29,6 +29,7 @@ number of their layout: those of another one are left alone, and most of them ex
 | estimated_firing estimated_resolved | instances that are only estimated |
 | estimated_firing_alerts | how many of those that fire are alerts |
 | left_out | the most alerts that a sender says it has left out of a post |
+| names_floor | how often a name may have come that is not among `names` |
 | sampled | how many samples were taken of its signals |
 | written written_ms | how much of total + changes the request holds; when it was written |
 | settled reopened | 1 if it has settled; how often it was reopened |
@@ -111,6 +112,11 @@ def evidence(partition: int, group_hash: str) -> str:
     return f"{PREFIX}{{p{partition}}}:evidence:{group_hash}"
 
 
+def names(partition: int, group_hash: str) -> str:
+    """Hash: how often each name of its signals has come, of the most frequent ones; see names.lua."""
+    return f"{PREFIX}{{p{partition}}}:names:{group_hash}"
+
+
 def opening(partition: int, group_hash: str) -> str:
     """String: what the request says of the signal that opened the storm."""
     return f"{PREFIX}{{p{partition}}}:opening:{group_hash}"
@@ -131,6 +137,7 @@ def of_group(partition: int, group_hash: str) -> tuple[str, ...]:
         before(partition, group_hash),
         beyond(partition, group_hash),
         evidence(partition, group_hash),
+        names(partition, group_hash),
     )
 
 
@@ -144,6 +151,7 @@ def of_snapshot(partition: int, group_hash: str) -> tuple[str, ...]:
         opening(partition, group_hash),
         alerts(partition, group_hash),
         evidence(partition, group_hash),
+        names(partition, group_hash),
     )
 
 

@@ -9,7 +9,7 @@ from stormfold.api.conditions import Reason
 from stormfold.api.stormpolicy import CloseOn
 from stormfold.fold.arguments import Piece
 from stormfold.fold.resources import decoded_resource, resource_of_field
-from stormfold.model.evidence import Evidence
+from stormfold.model.evidence import Evidence, NameCount
 from stormfold.model.limits import FIRST_SAMPLES, LATEST_SAMPLES
 from stormfold.model.storm import Detected, Snapshot, State, Terms, TrackedAlert
 
@@ -169,21 +169,31 @@ def _tracked(flat: Sequence[Any]) -> tuple[TrackedAlert, ...]:
     )
 
 
-def evidence_of(fields: Mapping[str, str], sampled: int) -> Evidence:
-    """What `lua/include/evidence.lua` has written, after so many samples."""
-    names = {number: f"sample_{number}" for number in range(1, FIRST_SAMPLES + 1)}
+def evidence_of(fields: Mapping[str, str], names: Mapping[str, str], sampled: int) -> Evidence:
+    """What `lua/include/evidence.lua` has written, after so many samples, and `names.lua`."""
+    field_of = {number: f"sample_{number}" for number in range(1, FIRST_SAMPLES + 1)}
     for number in range(max(FIRST_SAMPLES, sampled - LATEST_SAMPLES) + 1, sampled + 1):
-        names[number] = f"latest_{number % LATEST_SAMPLES}"
-    return Evidence(sampled, {number: fields[name] for number, name in names.items() if name in fields})
+        field_of[number] = f"latest_{number % LATEST_SAMPLES}"
+    samples = {number: fields[field] for number, field in field_of.items() if field in fields}
+    counts = {name: _name_count(text) for name, text in names.items()}
+    in_order = sorted(counts, key=lambda name: (-counts[name].signals, name))
+    return Evidence(sampled, samples, {name: counts[name] for name in in_order})
 
 
-Told = tuple[int, int, int, str, Sequence[Any], Sequence[Any], Sequence[Any], Sequence[Any] | None]
+def _name_count(text: str) -> NameCount:
+    count, _, others = text.partition(" ")
+    return NameCount(int(count) - int(others or 0), int(others or 0))
+
+
+Told = tuple[
+    int, int, int, str, Sequence[Any], Sequence[Any], Sequence[Any], Sequence[Any], Sequence[Any] | None
+]
 """A storm as `lua/include/snapshot.lua` tells it."""
 
 
 def snapshot_of(group_hash: str, reply: Told, now_ms: int) -> Snapshot:
     """What claim.lua and freeze.lua say of a storm."""
-    distinct, instances, known_alerts, opening, flat, listed, shown, alerts = reply
+    distinct, instances, known_alerts, opening, flat, listed, shown, names, alerts = reply
     fields = mapped(flat)
 
     def number(name: str) -> int:
@@ -248,5 +258,5 @@ def snapshot_of(group_hash: str, reply: Told, now_ms: int) -> Snapshot:
         stale_alerts=number("alerts_stale"),
         stale_look_ms=number("stale_look_ms") if number("alerts_firing") else 0,
         left_out=number("left_out"),
-        evidence=evidence_of(mapped(shown), number("sampled")),
+        evidence=evidence_of(mapped(shown), mapped(names), number("sampled")),
     )

@@ -1,10 +1,12 @@
 """What fold.lua is told of what signals show: of the many of a batch, only what may change what is kept."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from heapq import nlargest
 
-from stormfold.model.arrival import AlertRef, Arrival
+from stormfold.model.arrival import AlertRef, Arrival, SignalRef
+from stormfold.model.evidence import short_name
 from stormfold.model.limits import FIRST_SAMPLES, LATEST_SAMPLES
 from stormfold.policy.showing import NOTHING, Showing
 
@@ -34,14 +36,30 @@ class Shown:
     told: Told = NOTHING_TOLD
 
     def args(self, arrivals: Sequence[Arrival]) -> list[str | int]:
-        """The arguments for some of them, as the header of fold.lua says; none if nothing is shown."""
-        if not self.showing.samples:
+        """The arguments for some of them, all of one kind, as the header of fold.lua says; none if nothing is
+        shown."""
+        if not self.showing.samples and not self.showing.counts_names:
             return []
-        places = sampled_places(arrivals, has_first=self.told.sampled >= FIRST_SAMPLES)
+        places = self._sampled_places(arrivals)
         args: list[str | int] = [len(places)]
         for place in places:
             args += (place + 1, self.showing.sample(arrivals[place]))
-        return args
+        return args + (names_args(arrivals) if self.showing.counts_names else [0])
+
+    def _sampled_places(self, arrivals: Sequence[Arrival]) -> list[int]:
+        if not self.showing.samples:
+            return []
+        return sampled_places(arrivals, has_first=self.told.sampled >= FIRST_SAMPLES)
+
+
+def names_args(arrivals: Sequence[Arrival]) -> list[str | int]:
+    """Their names; of Signals, which are summed up, how many have each, else which each has."""
+    names = [short_name(arrival.name) for arrival in arrivals]
+    if isinstance(arrivals[0].ref, SignalRef):
+        counts = Counter(names)
+        return [len(counts), *counts, *counts.values()]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names), 1)}
+    return [len(numbers), *numbers, *(numbers[name] for name in names)]
 
 
 def sampled_places(arrivals: Sequence[Arrival], *, has_first: bool) -> list[int]:

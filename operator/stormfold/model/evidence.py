@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
+from typing import NamedTuple
 
 import orjson
 
@@ -15,6 +17,8 @@ MAX_TEXT = 1024
 """Characters of a description or a URL. One more is kept, so that it shows that there were more."""
 KEPT_CHARACTERS = 4096
 """Of all annotations of an arrival, their names included."""
+MAX_SHOWN_NAME = 63
+"""Characters of the name of a signal where many are shown: with more Redis would not keep them packed."""
 ELLIPSIS = "…"
 SUMMARY, DESCRIPTION = ("summary",), ("description", "message")
 RUNBOOK_URL = ("runbook_url", "runbook", "runbookURL")
@@ -57,6 +61,17 @@ def harmless(text: str) -> str:
     return text
 
 
+@lru_cache(4096)
+def short_name(name: str) -> str:
+    """The name of a signal as it is counted and shown: harmless, and at most `MAX_SHOWN_NAME` characters. Two
+    that differ stay apart, since a digest of the whole ends what is cut."""
+    shown = harmless(name) or "?"
+    if len(shown) <= MAX_SHOWN_NAME:
+        return shown
+    end = blake2b(name.encode(errors="replace"), digest_size=8).hexdigest()
+    return f"{shown[: MAX_SHOWN_NAME - len(end) - 1]}{ELLIPSIS}{end}"
+
+
 def cut(text: str, most: int) -> str:
     """The text, or its beginning and an ellipsis: at most so many characters."""
     return text if len(text) <= most else f"{text[: most - 1]}{ELLIPSIS}"
@@ -93,6 +108,15 @@ def annotation(annotations: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((annotations[name] for name in names if annotations.get(name)), "")
 
 
+class NameCount(NamedTuple):
+    """How often a name has come."""
+
+    signals: int
+    """At least so often."""
+    others: int = 0
+    """If above 0, it may have come so much more often."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What the signals of a storm show that its request may not hold yet, as Redis has it."""
@@ -101,6 +125,8 @@ class Evidence:
     """How many samples were taken, ever."""
     samples: Mapping[int, str] = field(default_factory=dict)
     """Those that are there, each a JSON object, by their number: of the first signals and of the latest."""
+    names: Mapping[str, NameCount] = field(default_factory=dict)
+    """The most frequent names of its signals, those that come most often first; none if all have the same."""
 
 
 NOTHING_SHOWN = Evidence()

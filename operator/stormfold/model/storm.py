@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from stormfold.api.stormpolicy import CloseOn
 from stormfold.model.arrival import Target
-from stormfold.model.evidence import NOTHING_SHOWN, Evidence
+from stormfold.model.evidence import NOTHING_SHOWN, Evidence, NameCount
 from stormfold.model.limits import LISTED_ALERTS
 
 
@@ -109,6 +109,10 @@ class Seed:
     written_ms: int = 0
     sampled: int = 0
     """See `Evidence.sampled`."""
+    names: Mapping[str, NameCount] = field(default_factory=dict)
+    """Names of the signals that are counted one by one."""
+    names_floor: int = 0
+    """How often a name may have come that is not among them."""
 
     @property
     def origin(self) -> str:

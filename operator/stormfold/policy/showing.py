@@ -38,6 +38,8 @@ class Showing:
     samples: int
     label: Names
     annotation: Names
+    counts_names: bool = False
+    """Whether its signals may have several names."""
 
     def sample(self, arrival: Arrival) -> str:
         """A sample as JSON, as `status.samples` has it: harmless, and at most `SAMPLE_BYTES`."""
@@ -166,6 +168,7 @@ def showing(spec: PolicySpec, policy_namespace: str) -> Showing:
         samples(spec, policy_namespace),
         _names(default if rules.labels is None else rules.labels),
         _names(default if rules.annotations is None else rules.annotations),
+        counts_names="name" not in spec.group_by,
     )
 
 

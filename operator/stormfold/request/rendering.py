@@ -27,13 +27,14 @@ from stormfold.api.resource import API_VERSION
 from stormfold.api.signal import Target as ApiTarget
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.model.arrival import SEVERITIES, Target
+from stormfold.model.evidence import NameCount, short_name
 from stormfold.model.moments import moment
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
 from stormfold.policy import showing
 from stormfold.request import alert_list, deciding, evidence
 from stormfold.request.deciding import Finding
-from stormfold.request.telling import display
+from stormfold.request.telling import display, summary
 
 GROUP_HASH_LABEL = "stormfold.dev/group-hash"
 POLICY_LABEL = "stormfold.dev/policy"
@@ -114,6 +115,7 @@ def status(
         now_ms=now_ms,
     )
     until = deciding.deadlines(storm, made_ms=made_ms)
+    names = storm.evidence.names or _first_name(storm, spec)
     over = phase is RequestPhase.CLOSED
     rendered = RemediationRequestStatus(
         observed_generation=generation,
@@ -128,6 +130,7 @@ def status(
         severity=SEVERITIES[storm.severity],
         first_seen=moment(storm.first_ms),
         last_seen=moment(storm.last_ms),
+        summary=summary(storm, names),
         affected_resource_count=storm.affected,
         affected_resource_count_precision=CountPrecision.APPROXIMATE
         if storm.truncated
@@ -161,10 +164,17 @@ def status(
     # By hand, since models of so many take as long as all the rest.
     rendered["resources"] = [_affected(target, signals) for target, signals in storm.resources]
     wanted = showing.samples(spec.policy, spec.policy_ref.namespace or "")
-    rendered |= evidence.changes(storm.evidence, held=shown, sampled=sampled, shown=wanted)
+    rendered |= evidence.changes(storm.evidence, names, held=shown, sampled=sampled, shown=wanted)
     # A merge patch keeps what it does not name: a deadline that is no more has to be named.
     rendered["deadlines"] = {"settle": None, "close": None} | rendered["deadlines"] if not over else None
     return rendered
+
+
+def _first_name(storm: Snapshot, spec: RemediationRequestSpec) -> dict[str, NameCount]:
+    """The name of the first signal: all have it if the policy groups by it, else at least that one."""
+    all_have_it = "name" in spec.policy.group_by
+    count = NameCount(storm.total) if all_have_it else NameCount(1, max(0, storm.total - 1))
+    return {short_name(spec.name): count}
 
 
 def _affected(target: Target, signals: int) -> dict[str, Any]:

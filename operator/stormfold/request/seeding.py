@@ -6,6 +6,7 @@ from stormfold.api.remediationrequest import Continuation as StoredContinuation
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.model.arrival import Target
 from stormfold.model.storm import Detected, Seed, TrackedAlert
+from stormfold.request.evidence import names_of
 from stormfold.request.reading import Request, believed, ms_of, through_of
 
 
@@ -19,6 +20,7 @@ def seed_of(request: Request) -> Seed:
         return closed_seed(request)
     stored = status.continuation or StoredContinuation()
     tracked = request.tracked_alerts
+    names, unnamed = names_of(request.shown, believed(status.signals.total))
     detected = next(
         (c.reason for c in status.conditions if c.type == "StormDetected" and c.status == "True"), None
     )
@@ -53,6 +55,8 @@ def seed_of(request: Request) -> Seed:
         stale_alerts=believed(status.signals.stale),
         left_out=believed(stored.left_out),
         sampled=request.sampled,
+        names={} if "name" in spec.policy.group_by else names,
+        names_floor=0 if "name" in spec.policy.group_by else unnamed,
         resource_count=believed(status.affected_resource_count),
         truncated=status.truncated,
         resources={

@@ -1,17 +1,25 @@
 """What people read first of a request: its columns, and the sentence of its Events. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from stormfold.api.remediationrequest import AffectedResource, Display, RemediationRequestSpec
+from stormfold.api.remediationrequest import Display, RemediationRequestSpec
+from stormfold.model.evidence import NameCount, harmless
+from stormfold.model.storm import Snapshot
+from stormfold.request.deciding import plural
 
 WHAT_WIDTH, GROUP_WIDTH = 10, 9
 """Characters. With them a line of `kubectl get rreq` has at most 100, and the severity ends at the 79th."""
 
 
+SUMMARY_WIDTH = 256
+"""Characters of a summary."""
+
+
 def display(spec: RemediationRequestSpec, namespace: str) -> Display:
     """What the columns say of a request that lies in `namespace`."""
     return Display(
-        what=_cut(spec.name, WHAT_WIDTH), group=_cut(",".join(_values(spec, namespace)), GROUP_WIDTH)
+        what=_cut(harmless(spec.name), WHAT_WIDTH),
+        group=_cut(harmless(",".join(_values(spec, namespace))), GROUP_WIDTH),
     )
 
 
@@ -27,18 +35,25 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}~"
 
 
-def counted(
-    spec: RemediationRequestSpec, *, signals: int, resources: int, listed: Sequence[AffectedResource]
-) -> str:
-    """What was counted, of what, under which policy: `PodNotReady ×14 on 14 pods (policy node-outage)`.
+def summary(storm: Snapshot, names: Mapping[str, NameCount]) -> str:
+    """What came, on what, in one line of at most `SUMMARY_WIDTH` characters:
+    `177 signals on 174 pods: KubePodNotReady 120, KubePodCrashLooping 57`."""
+    said = plural(storm.total, "signal")
+    if storm.affected:
+        kinds = {target.kind.lower() for target, _ in storm.resources}
+        noun = kinds.pop() if len(kinds) == 1 and not storm.truncated else "resource"
+        said += f" on {'about ' if storm.truncated else ''}{plural(storm.affected, noun)}"
+    if len(names) == 1:
+        return _cut(f"{said}: {next(iter(names))}", SUMMARY_WIDTH)
+    told = [f"{name} {of.signals}{'+' if of.others else ''}" for name, of in names.items()]
+    for shown in range(len(told), 0, -1):
+        more = ", others" if shown < len(told) or _is_short(storm, names) else ""
+        text = f"{said}: {', '.join(told[:shown])}{more}"
+        if len(text) <= SUMMARY_WIDTH:
+            return text
+    return said
 
-    `resources` are so many in all, `listed` those that are known by name.
-    """
-    kinds = {resource.kind.lower() for resource in listed} if len(listed) == resources else set()
-    noun = kinds.pop() if len(kinds) == 1 else "resource"
-    on = f" on {resources} {noun}{'' if resources == 1 else 's'}" if resources else ""
-    if any(item.key == "name" for item in spec.group):
-        what = f"{spec.name} ×{signals}"
-    else:
-        what = f"{spec.name} and others ×{signals}" if signals > 1 else f"{spec.name} ×1"
-    return f"{what}{on} (policy {spec.policy_ref.name})"
+
+def _is_short(storm: Snapshot, names: Mapping[str, NameCount]) -> bool:
+    """Whether signals have names that are not among these."""
+    return sum(of.signals for of in names.values()) < storm.total

@@ -29,7 +29,6 @@ from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request, opening_of
 from stormfold.request.refreshing import read_again
 from stormfold.request.remediation import Phases, findings
-from stormfold.request.telling import counted
 
 log = logging.getLogger(__name__)
 
@@ -296,12 +295,7 @@ class RequestWriter:
         status = after.resource.status
         if status is None or status.phase == old:
             return
-        said = counted(
-            after.resource.spec,
-            signals=status.signals.total,
-            resources=status.affected_resource_count,
-            listed=after.listed(),
-        )
+        said = status.summary or ""
         match old, status.phase:
             case None, RequestPhase.OPEN:
                 reason, message = Reason.STORM_OPENED, said
@@ -311,14 +305,15 @@ class RequestWriter:
                 reason, message = Reason.STORM_SETTLED, said
             case _:
                 why = next((c.message for c in status.conditions if c.type == "Closed"), "")
-                reason, message = Reason.STORM_CLOSED, f"{said}: {why}"
+                reason, message = Reason.STORM_CLOSED, f"{said}; {why}"
         log.info(
             "storm changed",
             extra={
                 "namespace": after.namespace,
                 "request": after.resource.metadata.name,
                 "phase": status.phase,
-                "counted": said,
+                "summary": said,
+                "policy": after.resource.spec.policy_ref.name,
             },
         )
         self._recorder.record(_about(after), "Normal", reason, message)

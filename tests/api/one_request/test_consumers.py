@@ -170,8 +170,8 @@ async def test_events_tell_the_life_of_a_storm_that_its_consumer_finished(scene:
     events = await scene.api.list("Event", scene.namespace)
     messages = {event["reason"]: event["message"] for event in events}
     assert messages == {
-        "StormOpened": "Trouble ×2 on 2 pods (policy team)",
-        "StormSettled": "Trouble ×2 on 2 pods (policy team)",
-        "StormClosed": "Trouble ×2 on 2 pods (policy team): the consumer reported a terminal phase in "
+        "StormOpened": "2 signals on 2 pods: Trouble",
+        "StormSettled": "2 signals on 2 pods: Trouble",
+        "StormClosed": "2 signals on 2 pods: Trouble; the consumer reported a terminal phase in "
         "status.remediation",
     }

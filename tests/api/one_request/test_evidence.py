@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.api.conftest import NewOperator
@@ -139,3 +140,51 @@ async def test_alert_shows_where_it_was_made(
         "dashboardURL": "https://grafana.example/d/1",
         "startsAt": "2026-01-01T00:00:00Z",
     }
+
+
+async def test_request_of_several_names_says_which_and_how_often(scene: Scene) -> None:
+    await scene.policy(groupBy=["labels.node"])
+    node = {"labels": {"node": "worker-7"}}
+    await scene.pods("KubePodNotReady", 5, **node)
+    await scene.pods("KubePodCrashLooping", 3, first=5, **node)
+    await scene.pods("KubeNodeNotReady", 1, **node)
+    [request] = await scene.comes_to((1, "Settled", 9))
+    summary = "9 signals on 8 pods: KubePodNotReady 5, KubePodCrashLooping 3, KubeNodeNotReady 1"
+    assert request["status"]["summary"] == summary
+    assert request["status"]["signalNames"] == [
+        {"name": "KubePodNotReady", "signals": 5},
+        {"name": "KubePodCrashLooping", "signals": 3},
+        {"name": "KubeNodeNotReady", "signals": 1},
+    ]
+
+
+async def test_names_go_on_from_the_request_when_redis_has_lost_them(scene: Scene, valkey: Valkey) -> None:
+    await scene.policy(groupBy=["namespace"])
+    await scene.pods("A", 3)
+    await scene.pods("B", 2, first=3)
+    await scene.requests_come_to("status.signals.total", [(5,)])
+    valkey.command("FLUSHALL")
+    await scene.pods("B", 2, first=5)
+    await scene.pods("C", 1, first=7)
+    [request] = await scene.comes_to((1, "Settled", 8))
+    assert request["status"]["signalNames"] == [
+        {"name": "B", "signals": 4},
+        {"name": "A", "signals": 3},
+        {"name": "C", "signals": 1},
+    ]
+
+
+async def test_storm_of_many_names_has_a_small_status(scene: Scene) -> None:
+    await scene.policy(groupBy=["source"], threshold={"signals": 1})
+    labels = {f"label-{number:02}": "x" * 256 for number in range(16)}
+    annotations = {"summary": "y" * 600, "description": "z" * 4000, "runbook_url": f"https://r/{'u' * 600}"}
+    for number in range(150):
+        name = f"Alert-{number:04}-{'n' * 100}"
+        await scene.signal(name, f"pod-{number:04}", labels=labels, annotations=annotations)
+    [request] = await scene.comes_to((1, "Settled", 150))
+    status = request["status"]
+    assert len(json.dumps(status, separators=(",", ":")).encode()) <= 16 * 1024
+    assert len(status["signalNames"]) == 10
+    assert all(name["signals"] == 1 and name["approximate"] for name in status["signalNames"])
+    assert len(status["summary"]) <= 256
+    assert status["summary"].startswith("150 signals on about ")

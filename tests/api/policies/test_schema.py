@@ -108,6 +108,7 @@ async def shop(api: Api) -> str:
                 "affectedResourceCount": 7,
                 "resources": [{"kind": "Pod", "name": "web-0", "signals": 12}],
                 "ratePerMinute": 18,
+                "summary": "12 signals on 7 resources: NodeDown 9, KubeNodeNotReady 3",
                 "display": {"what": "NodeDown", "group": "worker-07"},
                 "decision": {
                     "verdict": "Hold",

@@ -52,7 +52,7 @@ def storm_of(
 ) -> Snapshot:
     """The storm with these fields, as if a script had told them."""
     flat, pairs = ([str(part) for item in of.items() for part in item] for of in (fields, listed or {}))
-    return snapshot_of(group_hash, (distinct, instances, 0, opening, flat, pairs, [], None), now_ms)
+    return snapshot_of(group_hash, (distinct, instances, 0, opening, flat, pairs, [], [], None), now_ms)
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,11 @@ from stormfold.fold.scripts import (
 @pytest.mark.parametrize(
     ("script", "number", "repeated"),
     [
-        (FOLD, 13, 11),
-        (CLAIM, 8, 7),
+        (FOLD, 14, 12),
+        (CLAIM, 9, 8),
         (ACK, 5, 0),
-        (FREEZE, 7, 0),
-        (CLOSE, 12, 0),
+        (FREEZE, 8, 0),
+        (CLOSE, 13, 0),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -41,7 +41,7 @@ def test_header_says_how_many_keys_a_script_takes(script: Script, number: int, r
 
 @pytest.mark.parametrize(
     ("script", "number"),
-    [(FOLD, 9), (FOLD, 11), (FOLD, 17), (CLAIM, 4), (CLAIM, 9), (FREEZE, 3), (FREEZE, 4), (FREEZE, 8)],
+    [(FOLD, 9), (FOLD, 11), (FOLD, 17), (CLAIM, 4), (CLAIM, 10), (FREEZE, 3), (FREEZE, 4), (FREEZE, 9)],
     ids=lambda value: getattr(value, "name", None),
 )
 async def test_other_number_of_keys_is_refused_before_anything_is_sent(script: Script, number: int) -> None:
@@ -87,6 +87,7 @@ def test_keys_of_a_partition_share_its_hash_tag() -> None:
         keys.before(17, "g"),
         keys.beyond(17, "g"),
         keys.evidence(17, "g"),
+        keys.names(17, "g"),
     ] == [
         "sf:2:{p17}:due",
         "sf:2:{p17}:checkpoint",
@@ -101,6 +102,7 @@ def test_keys_of_a_partition_share_its_hash_tag() -> None:
         "sf:2:{p17}:before:g",
         "sf:2:{p17}:beyond:g",
         "sf:2:{p17}:evidence:g",
+        "sf:2:{p17}:names:g",
     ]
 
 

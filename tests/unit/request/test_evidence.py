@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from stormfold.model.evidence import Evidence
-from stormfold.request.evidence import changes, taken_out
+from stormfold.model.evidence import Evidence, NameCount
+from stormfold.request.evidence import changes, names_of, taken_out
 
 
 def sample(number: int) -> dict[str, int]:
@@ -35,26 +35,69 @@ def test_samples_that_came_are_put_behind_those_that_are_held(
     held: list[int], sampled: int, came: Evidence, expected: list[int]
 ) -> None:
     shown = orjson.dumps({"samples": [sample(number) for number in held]})
-    assert changes(came, held=shown, sampled=sampled, shown=5) == {"samples": [sample(n) for n in expected]}
+    assert changes(came, {}, held=shown, sampled=sampled, shown=5) == {
+        "samples": [sample(n) for n in expected]
+    }
 
 
 @pytest.mark.parametrize("came", [new(9), new(9, 1, 2, 3, 8, 9), new(0)], ids=["nothing", "the same", "none"])
 def test_nothing_is_written_that_is_held(came: Evidence) -> None:
     held = orjson.dumps({"samples": [sample(number) for number in (1, 2, 3, 8, 9)]})
-    assert changes(came, held=held, sampled=9, shown=5) == {}
+    assert changes(came, {}, held=held, sampled=9, shown=5) == {}
 
 
 @pytest.mark.parametrize(
     ("shown", "expected"), [(0, []), (1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 3, 9])]
 )
 def test_no_more_samples_are_shown_than_the_policy_wants(shown: int, expected: list[int]) -> None:
-    first = changes(new(9, 1, 2, 3, 8, 9), held=b"{}", sampled=0, shown=shown)
+    first = changes(new(9, 1, 2, 3, 8, 9), {}, held=b"{}", sampled=0, shown=shown)
     assert first == ({"samples": [sample(number) for number in expected]} if expected else {})
-    later = changes(new(11, 10, 11), held=orjson.dumps(first), sampled=9, shown=shown)
+    later = changes(new(11, 10, 11), {}, held=orjson.dumps(first), sampled=9, shown=shown)
     assert later == ({"samples": [sample(number) for number in [*expected[:3], 11]]} if shown > 3 else {})
 
 
 def test_what_is_shown_is_taken_out_of_a_status() -> None:
-    status: dict[str, Any] = {"phase": "Open", "samples": [sample(1)]}
-    assert taken_out(status) == b'{"samples":[{"number":1}]}'
+    status: dict[str, Any] = {"phase": "Open", "samples": [sample(1)], "signalNames": []}
+    assert taken_out(status) == b'{"signalNames":[],"samples":[{"number":1}]}'
     assert status == {"phase": "Open"}
+
+
+NAMES = {f"Alert{number:02}": NameCount(40 - number, others=number // 10) for number in range(20)}
+SHOWN = [{"name": f"Alert{number:02}", "signals": 40 - number} for number in range(10)]
+
+
+def test_ten_most_frequent_names_are_shown() -> None:
+    written = changes(new(0), NAMES, held=b"{}", sampled=0, shown=5)
+    assert written == {"signalNames": SHOWN}
+    assert changes(new(0), NAMES, held=orjson.dumps(written), sampled=0, shown=5) == {}
+
+
+def test_count_that_may_be_higher_says_so() -> None:
+    written = changes(new(0), {"A": NameCount(5, others=2)}, held=b"{}", sampled=0, shown=5)
+    assert written == {"signalNames": [{"name": "A", "signals": 5, "approximate": True}]}
+
+
+@pytest.mark.parametrize(
+    ("shown", "total", "expected"),
+    [
+        pytest.param(SHOWN[:2], 79, ({"Alert00": (40, 0), "Alert01": (39, 0)}, 0), id="all"),
+        pytest.param(SHOWN[:1], 50, ({"Alert00": (40, 0)}, 10), id="there were others"),
+        pytest.param(
+            [{"name": "A", "signals": 3, "approximate": True}],
+            3,
+            ({"A": (3, 1)}, 0),
+            id="an estimate stays one",
+        ),
+        pytest.param(
+            [{"name": "A", "signals": 2**53 - 1}, {"name": "B", "signals": 7}],
+            9,
+            ({"A": (9, 0), "B": (0, 0)}, 0),
+            id="no more than the total, whatever somebody wrote",
+        ),
+        pytest.param([], 9, ({}, 9), id="nothing is shown"),
+    ],
+)
+def test_names_are_counted_on_from_what_the_request_shows(
+    shown: list[dict[str, Any]], total: int, expected: tuple[dict[str, tuple[int, int]], int]
+) -> None:
+    assert names_of(orjson.dumps({"signalNames": shown}), total) == expected

@@ -57,6 +57,8 @@ OPEN: dict[str, Any] = {
         {"apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "web-0", "signals": 4},
         {"apiVersion": "v1", "kind": "Node", "name": "worker-07", "signals": 2},
     ],
+    "summary": "7 signals on 2 resources: PodDown",
+    "signalNames": [{"name": "PodDown", "signals": 7}],
     "affectedResourceCount": 2,
     "affectedResourceCountPrecision": "Exact",
     "truncated": False,
@@ -181,6 +183,8 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
             | {
                 "signals": OPEN["signals"]
                 | {"total": 900, "firing": 0, "resolved": 900, "approximate": True},
+                "summary": "900 signals on about 880 resources: PodDown",
+                "signalNames": [{"name": "PodDown", "signals": 900}],
                 "severity": "unknown",
                 "affectedResourceCount": 880,
                 "affectedResourceCountPrecision": "Approximate",
@@ -214,6 +218,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
             None,
             OPEN
             | {
+                "summary": "7 signals: PodDown",
                 "resources": [],
                 "affectedResourceCount": 0,
                 "conditions": changed(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
-from tests.harness.values import ARRIVAL, SNAPSHOT, version
+from dataclasses import replace
+from typing import Any
 
-from stormfold.api.remediationrequest import AffectedResource, Display, GroupValue, RemediationRequestSpec
+import pytest
+from tests.harness.values import ARRIVAL, NODE, POD, SNAPSHOT, version
+
+from stormfold.api.remediationrequest import Display, GroupValue, RemediationRequestSpec
+from stormfold.model.evidence import NameCount
 from stormfold.request.rendering import manifest
-from stormfold.request.telling import GROUP_WIDTH, WHAT_WIDTH, counted, display
+from stormfold.request.telling import GROUP_WIDTH, SUMMARY_WIDTH, WHAT_WIDTH, display, summary
 
 OWN = version()
 SPEC = RemediationRequestSpec.model_validate(
     manifest(SNAPSHOT, OWN.opening(OWN.group(ARRIVAL), ARRIVAL))["spec"]
 )
-PODS = tuple(AffectedResource(kind="Pod", name=f"web-{number}") for number in range(14))
-NODE = AffectedResource(kind="Node", name="worker-7")
 
 
 def spec(name: str = "KubePodNotReady", /, **group: str | None) -> RemediationRequestSpec:
@@ -62,46 +64,51 @@ def test_line_of_kubectl_get_has_at_most_100_columns_and_the_severity_ends_befor
     assert sum(widths) + gaps + len("REMEDIATION") + 3 + len("359d") <= 100
 
 
+PODS = tuple((replace(POD, name=f"web-{number}"), 1) for number in range(14))
+MANY = {f"Alert{number:03}-{'x' * 40}": NameCount(40 - number) for number in range(10)}
+
+
 @pytest.mark.parametrize(
-    ("said", "signals", "resources", "listed", "sentence"),
+    ("storm", "names", "sentence"),
     [
         pytest.param(
-            spec(name="KubePodNotReady"), 14, 14, PODS,
-            "KubePodNotReady ×14 on 14 pods (policy default)", id="pods",
+            {"total": 14, "resources": PODS}, {"PodDown": NameCount(14)}, "14 signals on 14 pods: PodDown",
+            id="pods",
         ),
         pytest.param(
-            spec(name="KubePodNotReady"), 14, 1, PODS[:1],
-            "KubePodNotReady ×14 on 1 pod (policy default)", id="one pod",
+            {"total": 1, "resources": PODS[:1]}, {"PodDown": NameCount(1)}, "1 signal on 1 pod: PodDown",
+            id="one pod",
         ),
         pytest.param(
-            spec(name="KubePodNotReady"), 20, 15, (*PODS, NODE),
-            "KubePodNotReady ×20 on 15 resources (policy default)", id="pods and a node",
+            {"total": 20, "resources": (*PODS, (NODE, 6))},
+            {"PodDown": NameCount(14), "NodeDown": NameCount(6)},
+            "20 signals on 15 resources: PodDown 14, NodeDown 6",
+            id="pods and a node",
         ),
         pytest.param(
-            spec(name="KubePodNotReady"), 900, 480, PODS,
-            "KubePodNotReady ×900 on 480 resources (policy default)", id="more than are listed",
+            {"total": 900, "resources": PODS, "resource_count": 480, "truncated": True},
+            {"PodDown": NameCount(900)},
+            "900 signals on about 480 resources: PodDown",
+            id="more than are listed",
         ),
         pytest.param(
-            spec("TargetDown", name="TargetDown"), 3, 0, (),
-            "TargetDown ×3 (policy default)", id="about no object",
+            {"total": 3, "resources": ()}, {"TargetDown": NameCount(3)}, "3 signals: TargetDown",
+            id="about no object",
         ),
         pytest.param(
-            spec("NodeDown", node="worker-7"), 14, 14, PODS,
-            "NodeDown and others ×14 on 14 pods (policy default)", id="signals of several names",
+            {"total": 9, "resources": ()}, {"A": NameCount(5, 2), "B": NameCount(2)},
+            "9 signals: A 5+, B 2, others", id="not all are counted by name",
         ),
         pytest.param(
-            spec("NodeDown", node="worker-7"), 1, 1, (NODE,),
-            "NodeDown ×1 on 1 node (policy default)", id="one signal",
+            {"total": 355, "resources": ()}, MANY,
+            "355 signals: " + ", ".join(f"{name} {of.signals}" for name, of in list(MANY.items())[:4])
+            + ", others", id="more names than fit",
         ),
     ],
 )  # fmt: skip
-def test_events_say_what_of_what_and_under_which_policy(
-    said: RemediationRequestSpec,
-    signals: int,
-    resources: int,
-    listed: tuple[AffectedResource, ...],
-    sentence: str,
+def test_summary_says_what_of_what_in_one_line(
+    storm: dict[str, Any], names: dict[str, NameCount], sentence: str
 ) -> None:
-    policy = said.policy_ref.model_copy(update={"name": "default"})
-    said = said.model_copy(update={"policy_ref": policy})
-    assert counted(said, signals=signals, resources=resources, listed=listed) == sentence
+    snapshot = replace(SNAPSHOT, **{"resource_count": len(storm["resources"])} | storm)
+    assert summary(snapshot, names) == sentence
+    assert len(sentence) <= SUMMARY_WIDTH

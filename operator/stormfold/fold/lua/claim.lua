@@ -10,15 +10,16 @@
   KEYS[6]  opening    string  sf:2:{p<n>}:opening:<group hash>
   KEYS[7]  alerts     hash  sf:2:{p<n>}:alerts:<group hash>
   KEYS[8]  evidence   hash  sf:2:{p<n>}:evidence:<group hash>
-           KEYS[2] … KEYS[8] come once more for each further storm
+  KEYS[9]  names      hash  sf:2:{p<n>}:names:<group hash>
+           KEYS[2] … KEYS[9] come once more for each further storm
   ARGV[1]  now, Unix ms, the caller's clock
   ARGV[2]  hidden until, Unix ms
   ARGV[3]  group hash, and so on, one for each storm
 
   Returns     per storm {resources by HyperLogLog, instances, alerts, opening, {field, value, …}, {listed
-              resource, signals, …}, {evidence, what it is, …}, {alert, what is known of it, …}},
-              the last nil if the request holds it; or {} if another replica has it, it is not due, or it
-              is gone
+              resource, signals, …}, {evidence, what it is, …}, {name, signals, …}, {alert, what is
+              known of it, …}}, the last nil if the request holds it; or {} if another replica has it, it
+              is not due, or it is gone
   Guarantees  what is not acknowledged by ARGV[2] is due again, so the caller may die; O(fields) per storm,
               and O(alerts) where some may have become stale: see stale.lua
 ]]
@@ -28,7 +29,7 @@ local now, hidden_until = tonumber(ARGV[1]), ARGV[2]
 
 local claimed = {}
 for i = 3, #ARGV do
-  local group_hash, k = ARGV[i], 2 + (i - 3) * 7
+  local group_hash, k = ARGV[i], 2 + (i - 3) * 8
   local storm = KEYS[k]
   local score = redis.call('ZSCORE', due_key, group_hash)
   local snapshot = {}
@@ -45,7 +46,7 @@ for i = 3, #ARGV do
         mark_stale(read_whole(storm), KEYS[k + 5])
       end
       redis.call('ZADD', due_key, hidden_until, group_hash)
-      snapshot = { snapshot_of(unpack(KEYS, k, k + 6)) }
+      snapshot = { snapshot_of(unpack(KEYS, k, k + 7)) }
     end
   end
   claimed[i - 2] = snapshot

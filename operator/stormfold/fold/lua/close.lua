@@ -14,6 +14,7 @@
   KEYS[10]  before     hash  sf:2:{p<n>}:before:<group hash>
   KEYS[11]  beyond     bitmap  sf:2:{p<n>}:beyond:<group hash>
   KEYS[12]  evidence   hash  sf:2:{p<n>}:evidence:<group hash>
+  KEYS[13]  names      hash  sf:2:{p<n>}:names:<group hash>
   ARGV[1]  group hash
   ARGV[2]  epoch to forget
   ARGV[3]  its incarnation
@@ -38,7 +39,7 @@
 ]]
 local storm_key, due, resources, ids, hll = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local instances, opening, events, alerts_key = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local before, beyond, evidence = KEYS[10], KEYS[11], KEYS[12]
+local before, beyond, evidence, names = KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 local group_hash, epoch, incarnation, why = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local discarded = why ~= 'closed'
 local expected, known_written, told = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
@@ -115,7 +116,7 @@ elseif storm.state ~= 'closing' then
   return 'moved'
 end
 if not discarded then join_before(alerts_key, before) end
-redis.call('DEL', storm_key, resources, hll, instances, opening, alerts_key, evidence)
+redis.call('DEL', storm_key, resources, hll, instances, opening, alerts_key, evidence, names)
 redis.call('HSET', storm_key, unpack(kept_of(storm)))
 redis.call('EXPIRE', storm_key, REMEMBER_SECONDS)
 -- The floor does not tell a Signal whose metadata were edited after it was counted, nor one that was

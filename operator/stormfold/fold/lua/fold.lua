@@ -15,7 +15,8 @@
   KEYS[11]  before     hash  sf:2:{p<n>}:before:<group hash>; those of the request before, and discarded ones
   KEYS[12]  beyond     bitmap  sf:2:{p<n>}:beyond:<group hash>; those without room: see beyond.lua
   KEYS[13]  evidence   hash  sf:2:{p<n>}:evidence:<group hash>; what its signals show, see evidence.lua
-            KEYS[3] … KEYS[13] come once more for each further piece; several may be of one storm
+  KEYS[14]  names      hash  sf:2:{p<n>}:names:<group hash>; how often each name has come, see names.lua
+            KEYS[3] … KEYS[14] come once more for each further piece; several may be of one storm
   ARGV[1]  now, Unix ms, the caller's clock
   ARGV[2]  beginning of the incarnation of the storms that open or are continued now; its end names the server
   ARGV[3]  how many pieces follow; for each of them:
@@ -24,8 +25,8 @@
            these four:
            * what a storm opens with, if none is known: the opening, and field and value of each of its terms
            * the seed, if there is one: epoch, folded, incarnation:folded of a closed request or '', how many
-             arguments follow for the storm, how many for its resources, how many for its alerts; then these,
-             field and value …
+             arguments follow for the storm, for its resources, its alerts and its names; then these, field
+             and value …
            * the signals: how many m, and for each kind
              signals: lowest and highest resourceVersion, how many fire, highest severity 0…4, first and last
                seen ms; what its resources begin with, r, w and the rests of r resources, w numbers of signals
@@ -37,7 +38,8 @@
              events: the prefix; m times resourceVersion, id, occurrences up to which it is counted,
                occurrences, severity, seen ms of the latest, ms between the first and that, resource or '',
                instance
-           * what they show, if that is wanted: s, and s times a place 1 … m and its sample as JSON
+           * what they show, if that is wanted: s, and s times a place 1 … m and its sample as JSON; k, and
+             k names, of signals how many have each, of alerts and events which of the names 1 … k each has
 
   Returns     per piece {word, epoch, folded, open 0|1|2|3, next deadline in Unix ms or 0, folded that the
               request holds, incarnation or '', what was last told of a group that was discarded, ordinal of
@@ -135,7 +137,7 @@ local function storm_for(keys, at, kind, seed_at, has_seed)
   end
   if storm then return storm end
   redis.call('DEL', keys.resources, keys.ids, keys.hll, keys.instances, keys.events, keys.alerts, keys.before)
-  redis.call('DEL', keys.beyond, keys.evidence)
+  redis.call('DEL', keys.beyond, keys.evidence, keys.names)
   return new_storm(keys.storm)
 end
 
@@ -169,7 +171,7 @@ local function fold_piece(keys, at)
     count(storm, tally, keys)
     if number(ARGV[at + 9]) > 0 then
       evidence = evidence or made_for_evidence()
-      evidence.take(storm, tally, shown_at, keys.evidence)
+      evidence.take(storm, tally, shown_at, keys.evidence, keys.names)
     end
     for a = terms_at, terms_to, 2 do put(storm, ARGV[a], ARGV[a + 1]) end
     write_storm(storm)
@@ -182,11 +184,11 @@ end
 
 local replies, at = {}, 4
 for n = 1, ARGV[3] do
-  local k = 3 + (n - 1) * 11
+  local k = 3 + (n - 1) * 12
   local keys = {
     storm = KEYS[k], resources = KEYS[k + 1], ids = KEYS[k + 2], hll = KEYS[k + 3], instances = KEYS[k + 4],
     opening = KEYS[k + 5], events = KEYS[k + 6], alerts = KEYS[k + 7], before = KEYS[k + 8],
-    beyond = KEYS[k + 9], evidence = KEYS[k + 10],
+    beyond = KEYS[k + 9], evidence = KEYS[k + 10], names = KEYS[k + 11],
   }
   replies[n] = fold_piece(keys, at)
   for of = at + 6, at + 9 do at = at + number(ARGV[of]) end

@@ -9,6 +9,7 @@
   KEYS[5]  opening    string  sf:2:{p<n>}:opening:<group hash>
   KEYS[6]  alerts     hash  sf:2:{p<n>}:alerts:<group hash>
   KEYS[7]  evidence   hash  sf:2:{p<n>}:evidence:<group hash>
+  KEYS[8]  names      hash  sf:2:{p<n>}:names:<group hash>
   ARGV[1]  epoch to close
   ARGV[2]  its incarnation
   ARGV[3]  folded at which it may be closed, or -1: at any

@@ -10,7 +10,7 @@ local function tally_alerts(storm, reports, prefix)
     if found then
       tally.alerts[#tally.alerts + 1] = found
       tally_one(tally, found.weight, report.fires, report.severity, report.said, report.said, report.resource)
-      tally.counted[i] = found.weight > 0
+      tally.counted[i] = found.weight
       if found.weight == 0 then tally.changes = tally.changes + 1 end
       -- One that was first heard of at its end says Firing now: without such a word no request is made.
       local fires_again = found.weight == 0 and found.resolved == -1

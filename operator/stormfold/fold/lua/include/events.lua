@@ -33,7 +33,7 @@ local function read_events(storm, first, keys)
       tally.events[#tally.events + 1] = { weight = weight, span = span, time = time_of(seen) }
       tally.highest = math.max(tally.highest or version, version)
       tally_one(tally, weight, true, severity, seen - span, seen, resource)
-      latest[instance], tally.counted[i] = true, true
+      latest[instance], tally.counted[i] = true, weight
     end
     ordinals[i] = folded + tally.signals
   end

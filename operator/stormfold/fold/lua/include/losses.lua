@@ -26,8 +26,8 @@ local function keep_fields(storm, before, ...)
   end
 end
 
-local function forget_all(keys)
-  redis.call('DEL', keys.storm, keys.resources, keys.hll, keys.instances, keys.alerts, keys.evidence)
+local function forget_all(of)
+  redis.call('DEL', of.storm, of.resources, of.hll, of.instances, of.alerts, of.evidence, of.names)
 end
 
 -- Forgets a storm of another server that has no request: whoever counted into it does so again.
@@ -53,10 +53,11 @@ end
 -- Puts the seed, whose arguments begin at a place, in the place of what there is. Its alerts and Events stay
 -- known if the request was closed with just what Redis has: its closing is not noted here yet.
 local function continue(before, group_hash, first, opening, keys)
-  local closed_with, fields_at = ARGV[first + 2], first + 6
+  local closed_with, fields_at = ARGV[first + 2], first + 7
   local resources_at = fields_at + number(ARGV[first + 3])
   local alerts_at = resources_at + number(ARGV[first + 4])
-  local alerts_to = alerts_at + number(ARGV[first + 5]) - 1
+  local names_at = alerts_at + number(ARGV[first + 5])
+  local alerts_to, names_to = names_at - 1, names_at + number(ARGV[first + 6]) - 1
   local was = before and (before.incarnation or '') .. ':' .. folded_of(before)
   local is_all = closed_with == was
   if is_all then
@@ -68,6 +69,7 @@ local function continue(before, group_hash, first, opening, keys)
   redis.call('ZREMRANGEBYSCORE', keys.ids, '-inf', 0)
   write_pairs(keys.storm, fields_at, resources_at - 1)
   write_pairs(keys.resources, resources_at, alerts_at - 1)
+  write_pairs(keys.names, names_at, names_to)
   local storm = new_storm(keys.storm) -- one that has no epoch yet, if its request says nothing
   read_rest(storm)
   if before then keep_fields(storm, before, 'discarded_by', 'discarded_as') end

@@ -33,6 +33,7 @@ end
 local function open_next(storm, keys, first, n, changed)
   if storm.epoch then -- it had one, of which some is left
     redis.call('DEL', keys.resources, keys.hll, keys.instances, keys.alerts, keys.evidence)
+    redis.call('DEL', keys.names)
     for _, key in ipairs({ keys.storm, keys.events, keys.ids }) do redis.call('PERSIST', key) end
   end
   put(storm, 'epoch', number(storm.epoch) + 1)
