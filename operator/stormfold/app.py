@@ -87,6 +87,7 @@ class App:
             recorder=recorder,
             deadlines=schedule,
             policies_changed=policies_changed,
+            first_leader=self._say_started,
         )
         gates = GateIndex(settings.namespace)
         self._steering = steering = Steering(client, gates, Decisions(client, index), ingest)
@@ -211,14 +212,20 @@ class App:
         self._router.retain((request.version for request in opened), self._folder.storms.versions_in_use())
         await self._policies.sync()
         self._readiness.loaded = True
+
+    def _say_started(self, leader: str) -> None:
+        """Say what has started, once it is known who leads the intake."""
+        settings = self._settings
         log.info(
             "stormfold runs",
             extra={
                 "version": __version__,
-                "identity": self._settings.identity,
-                "httpPort": self._settings.http_port,
-                "webhookPort": self._settings.webhook_port,
-                "openRequests": len(opened),
+                "identity": settings.identity,
+                "httpPort": settings.http_port,
+                "webhookPort": settings.webhook_port,
+                "leading": leader == settings.identity,
+                "leader": leader,
+                "openRequests": sum(1 for _ in self._index.open_requests()),
             },
         )
 

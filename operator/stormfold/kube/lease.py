@@ -49,8 +49,12 @@ class LeaseLostError(Exception):
 class Lease:
     """The Lease of whoever takes in Signals and Events."""
 
-    def __init__(self, client: KubeClient, *, namespace: str, identity: str) -> None:
+    def __init__(
+        self, client: KubeClient, *, namespace: str, identity: str, first: Callable[[str], None]
+    ) -> None:
+        """`first` hears once who leads, when that is first known."""
         self._client = client
+        self._first: Callable[[str], None] | None = first
         self._collection = paths.leases(namespace)
         self._path = f"{self._collection}/{NAME}"
         self._namespace = namespace
@@ -99,6 +103,7 @@ class Lease:
         state = (holder, spec.get("renewTime"), lease["metadata"].get("resourceVersion"))
         before, since = self._seen
         if state != before:
+            self._tell(holder)
             if holder not in before[:1]:
                 log.info("waiting for the Lease", extra={"lease": NAME, "holder": holder})
             self._seen = state, (since := time.monotonic())
@@ -109,8 +114,14 @@ class Lease:
         self._held = await self._write(lease, None, acquire=True)
         self._renewed = started
         LEADING.set(1)
+        self._tell(self._identity)
         log.info("leading ingest", extra={"lease": NAME})
         return checkpoints_of(lease)
+
+    def _tell(self, leader: str) -> None:
+        first, self._first = self._first, None
+        if first:
+            first(leader)
 
     async def keep(self, checkpoints: Callable[[], Checkpoints], kept: Callable[[Checkpoints], None]) -> None:
         """Renew for as long as it can be done, with the checkpoints of the moment; `kept` hears what was

@@ -1,7 +1,7 @@
 """Ingest: takes in Signals and Events while the Lease is ours. One replica does, for all."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Protocol
 
 from stormfold.api.signal import Signal
@@ -45,14 +45,17 @@ class Ingest:
         recorder: Recorder,
         deadlines: Deadlines,
         policies_changed: asyncio.Event,
+        first_leader: Callable[[str], None],
     ) -> None:
         """`policies_changed` is set when this process begins to lead: who leads writes what becomes of
-        policies."""
+        policies. `first_leader` hears once who leads, when that is first known."""
         self._store = store
         self._folder = folder
         self._deadlines = deadlines
         self._policies_changed = policies_changed
-        self._lease = Lease(client, namespace=settings.namespace, identity=settings.identity)
+        self._lease = Lease(
+            client, namespace=settings.namespace, identity=settings.identity, first=first_leader
+        )
         self._signal_progress, self._event_progress = Progress(), Progress()
         self._signals = SignalStream(
             self._signal_progress,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from tests.api.conftest import OPERATOR_NAMESPACE, NewOperator
 from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
 from tests.harness.stage import Stage
+
+from stormfold import __version__
 
 LEASE = "stormfold-ingest"
 
@@ -41,6 +44,30 @@ async def test_standby_is_ready_and_goes_on_with_the_storm(
     await team.report("trouble", 6)
     await team.assert_exact()
     assert await holder(stage) == "standby"
+
+
+async def test_first_line_says_version_ports_and_who_leads(operator: NewOperator) -> None:
+    leader = await operator(identity="test-0")
+    standby = await operator(identity="standby")
+
+    def said(process: OperatorProcess) -> dict[str, Any]:
+        (line,) = [entry for entry in process.log_lines() if entry["message"] == "stormfold runs"]
+        return {key: value for key, value in line.items() if key not in {"time", "level", "logger"}}
+
+    def expected(process: OperatorProcess, identity: str) -> dict[str, Any]:
+        return {
+            "message": "stormfold runs",
+            "version": __version__,
+            "identity": identity,
+            "httpPort": process.port,
+            "webhookPort": int(process.webhook_url.split(":")[2].partition("/")[0]),
+            "leading": identity == "test-0",
+            "leader": "test-0",
+            "openRequests": 0,
+        }
+
+    assert said(leader) == expected(leader, "test-0")
+    assert said(standby) == expected(standby, "standby")
 
 
 async def test_standby_that_loses_redis_or_the_api_server_is_not_ready_until_they_answer(
