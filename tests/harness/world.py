@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 import aiohttp
@@ -23,7 +24,8 @@ from lab.controlplane import ControlPlane
 from lab.process import tail
 
 OPERATOR_NAMESPACE = "stormfold-system"
-TOKEN = "the-secret-of-this-run"
+TOKEN = token_urlsafe(16)
+"""The webhook's shared secret; what another run posts by mistake is refused."""
 POST_SECONDS = 10.0
 """How long Alertmanager waits for an answer; the webhook itself gives up after 8 s."""
 KUBELET_SECONDS = 0.1
