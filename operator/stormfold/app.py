@@ -32,6 +32,7 @@ from stormfold.request.index import RequestIndex
 from stormfold.request.places import Places
 from stormfold.request.reconciler import Reconciler
 from stormfold.request.remediation import Phases
+from stormfold.request.reopening import Reopener
 from stormfold.request.retention import RequestRetention
 from stormfold.request.schedule import Schedule
 from stormfold.request.writing import RequestWriter
@@ -96,6 +97,8 @@ class App:
         phases = Phases.of(settings.terminal_phases, settings.active_phases)
         places = Places(index, router, deadlines=schedule, ingest=ingest, changed=policies_changed)
         index.subscribe(places)
+        self._reopener = Reopener(store, index, router, deadlines=schedule)
+        index.subscribe(self._reopener)
         self._reconciler = Reconciler(
             store,
             index,
@@ -186,6 +189,7 @@ class App:
             **self._ingest.parts(),
             "reconcile": self._reconciler.run(),
             "request-retention": self._request_retention.run(),
+            "reopen": self._reopener.run(),
             "policies": self._policies.run(),
             "steering": self._steering.run(),
             "events": self._recorder.run(),

@@ -9,7 +9,7 @@ from tests.harness.values import ARRIVAL, T0, TERMS
 
 from lab.valkey import Valkey
 from stormfold.fold import keys
-from stormfold.fold.arguments import Fold
+from stormfold.fold.arguments import Fold, Reopening
 from stormfold.fold.replies import AckWord, CloseWord, Folded, FreezeWord
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef, Target
@@ -199,9 +199,11 @@ class Group:
         incarnation: str = "",
         seed: Seed | None = None,
         stale: str = "",
+        reopening: Reopening | None = None,
     ) -> Folded:
         """Count in one call, `at` ms after `T0`."""
         fold = self.fold_of(*arrivals, known=known, incarnation=incarnation, seed=seed, stale=stale)
+        fold = replace(fold, reopening=reopening)
         (answer,) = await self.store.fold(self.partition, [fold], now_ms=T0 + at)
         return answer
 

@@ -27,16 +27,16 @@ def body(
     version: int = 10,
     uid: str = "request-1",
     remediation: str | None = None,
+    closed_for: Reason = Reason.QUIET_FOR_CLOSE_AFTER,
 ) -> dict[str, Any]:
     """A request as the API server gives it back; no phase: its status was never written."""
     made = rendering.manifest(storm, OPENING)
     made["metadata"] |= {"uid": uid, "resourceVersion": str(version), "generation": 1}
     if phase is not None:
-        closed_for = Reason.QUIET_FOR_CLOSE_AFTER if phase is RequestPhase.CLOSED else None
         status = rendering.status(
             storm,
             phase,
-            closed_for=closed_for,
+            closed_for=closed_for if phase is RequestPhase.CLOSED else None,
             spec=RemediationRequestSpec.model_validate(made["spec"]),
             namespace=made["metadata"]["namespace"],
             before=(),

@@ -47,6 +47,20 @@ class PolicyRef(ApiModel):
     """Generation of the policy's spec when the storm opened."""
 
 
+class OpeningReason(StrEnum):
+    """Why a storm opened."""
+
+    NEW_SIGNALS = "NewSignals"
+    STILL_FIRING = "StillFiring"
+
+
+class RequestRef(ApiModel):
+    """Another request of the same namespace."""
+
+    name: Name
+    """Name of the request."""
+
+
 class RemediationRequestSpec(ApiModel):
     """What was fixed when the storm opened. It never changes afterwards."""
 
@@ -62,13 +76,19 @@ class RemediationRequestSpec(ApiModel):
     """The policy's spec when the storm opened: it holds for the whole storm, also if the policy is
     changed or deleted."""
     name: Name
-    """Name of the first signal."""
+    """Name of the first signal; with reason StillFiring that of the request before."""
     severity: Severity
     """Severity of the first signal. The highest one seen is in the status."""
     target: Target | None = None
     """Target of the first signal, if it had one."""
     opened_at: AwareDatetime
     """When the storm opened."""
+    reason: OpeningReason = OpeningReason.NEW_SIGNALS
+    """Why the storm opened. NewSignals: signals came that are in no other request. StillFiring: the request
+    before was closed by its consumer or by window.maxDuration, and alerts of it still fire. They are among
+    status.signals.firing, not in the total."""
+    previous_ref: RequestRef | None = None
+    """The request whose alerts still fire. Absent unless reason is StillFiring."""
 
 
 class RequestPhase(StrEnum):

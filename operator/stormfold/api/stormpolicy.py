@@ -179,6 +179,25 @@ class MissingKeys(StrEnum):
     GROUP = "Group"
 
 
+class ReopenAfter(ApiModel):
+    """How long after its end a request whose alerts still fire is followed by another one."""
+
+    succeeded: Duration = "5m"
+    """After Succeeded or Completed: the fix needs time to show."""
+    failed: Duration = "10m"
+    """After any other terminal phase, such as Failed, TimedOut or Aborted."""
+
+    @property
+    def succeeded_ms(self) -> int:
+        """`succeeded` in milliseconds."""
+        return parse_duration(self.succeeded)
+
+    @property
+    def failed_ms(self) -> int:
+        """`failed` in milliseconds."""
+        return parse_duration(self.failed)
+
+
 class PolicySpec(ApiModel):
     """Which signals belong together, from when on they are a storm, and when it is over."""
 
@@ -270,6 +289,11 @@ class PolicySpec(ApiModel):
     """An alert that is neither repeated nor resolved for this long no longer counts as firing. Set it longer
     than the repeat_interval of Alertmanager. It may take a sixteenth longer until that is noticed. If Redis
     loses its data, the time begins anew."""
+    reopen_after: ReopenAfter = Field(default_factory=ReopenAfter)
+    """If a consumer closes a request while alerts in it fire, the group opens its next one after this time,
+    with reason StillFiring; at once if window.maxDuration has closed it. Never after Skipped or Cancelled,
+    after the annotation stormfold.dev/close, or if closeOn is Quiet: then something new opens the next
+    one."""
     retention: Duration = "10m"
     """How long a Signal is kept after it was counted."""
     request_retention: Duration = "168h"

@@ -19,6 +19,16 @@ Args = list[str | int]
 
 
 @dataclass(frozen=True, slots=True)
+class Reopening:
+    """That a group is to open its next storm, if alerts of its closed request still fire."""
+
+    epoch: int
+    """That of the closed request."""
+    severity: int
+    """The highest that it has seen."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fold:
     """What is to be counted into one storm."""
 
@@ -35,6 +45,8 @@ class Fold:
     """An incarnation that the request does not descend to, to be replaced by the seed."""
     seed: Seed | None = None
     shown: Shown = NONE_SHOWN
+    reopening: Reopening | None = None
+    """It comes without arrivals."""
 
 
 class Known(Protocol):
@@ -96,7 +108,7 @@ def _kind(arrival: Arrival) -> str:
 def pieces_of(fold: Fold) -> Iterator[Piece]:
     """The pieces of a fold, one at least; Signals of which one comes twice are a piece each."""
     if not fold.arrivals:
-        yield Piece(fold, range(0), "signals")
+        yield Piece(fold, range(0), "reopening" if fold.reopening else "signals")
     first = 0
     for kind, run in groupby(fold.arrivals, _kind):
         arrivals = list(run)
@@ -223,7 +235,18 @@ def _event_args(piece: Piece) -> Args:
     return args
 
 
-_ARGS = {"signals": _sum_args, "alerts": _alert_args, "events": _event_args}
+def _reopening_args(piece: Piece) -> Args:
+    reopening = piece.fold.reopening
+    assert reopening is not None
+    return [reopening.epoch, reopening.severity, piece.fold.terms.stale_after_ms]
+
+
+_ARGS = {
+    "signals": _sum_args,
+    "alerts": _alert_args,
+    "events": _event_args,
+    "reopening": _reopening_args,
+}
 
 
 # --- seeds
@@ -294,6 +317,7 @@ def _open_fields(seed: Seed) -> dict[str, str | int]:
         "alerts_firing": firing,
         "alerts_resolved": resolved,
         "alerts_stale": seed.stale_alerts,
+        "still_firing": int(seed.still_firing),
         "total": seed.total,
         "changes": seed.folded - seed.total,
         "firing_signals": max(seed.firing, 1),

@@ -34,6 +34,7 @@ number of their layout: those of another one are left alone, and most of them ex
 | written written_ms | how much of total + changes the request holds; when it was written |
 | settled reopened | 1 if it has settled; how often it was reopened |
 | signals_last events_last | the resourceVersions of the newest Signal and the newest Event counted |
+| still_firing | 1 if it opened since alerts of the request before still fire |
 | close_reason closing_ms | why and when it began to close |
 | epoch state | also of a storm that is closed |
 | heard_ms | alerts count as heard of then, if not later: since a data loss nobody knows when the last word of them came |

@@ -255,6 +255,7 @@ def snapshot_of(group_hash: str, reply: Told, now_ms: int) -> Snapshot:
         close_reason=fields.get("close_reason", ""),
         closed_ms=number("closing_ms"),
         firing_alerts=number("alerts_firing") + number("estimated_firing_alerts"),
+        still_firing=number("still_firing") == 1,
         stale_alerts=number("alerts_stale"),
         stale_look_ms=number("stale_look_ms") if number("alerts_firing") else 0,
         left_out=number("left_out"),

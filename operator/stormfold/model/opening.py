@@ -11,7 +11,7 @@ from stormfold.model.group import Group, PolicyId
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The group, the policy as it was, and the first signal."""
+    """The group, the policy as it was, and the first signal, or that of the request before."""
 
     group: Group
     policy_uid: str
@@ -21,6 +21,8 @@ class Opening:
     name: str
     severity: Severity
     target: Target | None
+    still_firing: bool = False
+    """No signal opened it: alerts of the request before still fire."""
 
     def encoded(self) -> str:
         """A compact JSON text: Redis keeps it and does not look into it."""
@@ -36,13 +38,14 @@ class Opening:
                 self.name,
                 self.severity,
                 [target.api_version, target.kind, target.name, target.namespace] if target else None,
+                int(self.still_firing),
             ]
         ).decode()
 
     @classmethod
     def decoded(cls, text: str) -> "Opening":
         """The opening that `encoded` wrote."""
-        policy, values, namespace, uid, generation, spec, name, severity, target = orjson.loads(text)
+        policy, values, namespace, uid, generation, spec, name, severity, target, fires = orjson.loads(text)
         return cls(
             Group(PolicyId(*policy), tuple((key, value) for key, value in values), namespace),
             uid,
@@ -51,4 +54,5 @@ class Opening:
             name,
             Severity(severity),
             Target(*target) if target else None,
+            bool(fires),
         )

@@ -101,6 +101,8 @@ class Seed:
     """How many of those that fire are alerts of a webhook; no more than `firing`."""
     stale_alerts: int = 0
     """See `Snapshot.stale_alerts`."""
+    still_firing: bool = False
+    """See `Snapshot.still_firing`."""
     left_out: int = 0
     """See `Snapshot.left_out`."""
     resource_count: int = 0
@@ -185,6 +187,8 @@ class Snapshot:
     that fire nor among those that are resolved."""
     stale_look_ms: int = 0
     """When a claim looks for such among those that fire; 0: none fires."""
+    still_firing: bool = False
+    """It opened since alerts of the request before still fire: it makes a request, whatever the threshold."""
     left_out: int = 0
     """The most alerts that a sender says it has left out of a post of which others are here."""
     late_ms: int = 0

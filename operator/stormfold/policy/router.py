@@ -25,7 +25,7 @@ class Router:
         """What signals lacked by which their policies group."""
         self._routing = Routing(PolicyIndex())
         self._namespaces: dict[str, Labels] = {}
-        self._open_storms: dict[PolicyId, int] = {}
+        self._in_force: dict[PolicyId, PolicyVersion] = {}
         self._held: tuple[PolicyVersion, ...] = ()
         self.labels_used: frozenset[str] = frozenset()
         """Names of the labels by which a version in force or retained matches or groups."""
@@ -65,7 +65,7 @@ class Router:
         self._routing = Routing(PolicyIndex(versions), (), self._namespaces, self._held)
         in_force = self._routing.index.versions
         self.missing.keep(in_force)
-        self._open_storms = {version.id: version.spec.limits.open_storms for version in in_force}
+        self._in_force = {version.id: version for version in in_force}
         self.retain(before, in_use)
 
     def retain(self, versions: Iterable[PolicyVersion], in_use: Collection[tuple[str, int]]) -> None:
@@ -92,7 +92,12 @@ class Router:
 
     def open_storms(self, policy: PolicyId) -> int | None:
         """`limits.openStorms` of a policy as it is now; None if it is not in force."""
-        return self._open_storms.get(policy)
+        version = self._in_force.get(policy)
+        return version.spec.limits.open_storms if version else None
+
+    def in_force(self, policy: PolicyId) -> PolicyVersion | None:
+        """A policy as it is now, if it is in force."""
+        return self._in_force.get(policy)
 
     @property
     def versions(self) -> tuple[PolicyVersion, ...]:

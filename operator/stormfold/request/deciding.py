@@ -149,6 +149,8 @@ def decide(
 def _before_request(storm: Snapshot, now_ms: int) -> Wait | Discard | None:
     """Why no request is made, not yet or never."""
     terms = storm.terms
+    if storm.still_firing:
+        return None
     detected = storm.detected is not Detected.NO
     if storm.firing_signals == 0 or (terms.discard and not detected):
         deadline = max(storm.window_ms, storm.opened_ms) + terms.within_ms
@@ -177,6 +179,12 @@ def storm_detected(storm: Snapshot) -> Finding:
     """Whether the group has become a storm; once it has, it stays one."""
     terms = storm.terms
     match storm.detected:
+        case Detected.BY_SIGNALS if storm.still_firing and storm.total < terms.threshold_signals:
+            return Finding(
+                True,
+                Reason.SIGNAL_THRESHOLD_REACHED,
+                f"{plural(terms.threshold_signals, 'alert')} or more of the request before still fired",
+            )
         case Detected.BY_SIGNALS:
             return Finding(
                 True,

@@ -88,6 +88,13 @@ class RequestIndex:
         epochs = self._requests.get(group_hash)
         return epochs[max(epochs)] if epochs else None
 
+    def over(self, group_hash: str) -> Request | None:
+        """The group's last request that says anything, if it is closed and there. Of a later one, whose
+        status was never written, nobody may know in Redis."""
+        begun = [request for request in self._requests.get(group_hash, {}).values() if request.begun]
+        last = max(begun, key=lambda request: request.epoch, default=None)
+        return last if last and last.closed and not last.deleted else None
+
     def open_requests(self) -> Iterator[Request]:
         """The latest request of each group whose storm is open."""
         for group_hash in list(self._requests):

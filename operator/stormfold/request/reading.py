@@ -13,6 +13,7 @@ from stormfold.api.decision import Decision
 from stormfold.api.remediationrequest import (
     AffectedResource,
     Counted,
+    OpeningReason,
     RemediationRequest,
     RemediationRequestSpec,
     RequestPhase,
@@ -315,6 +316,7 @@ def opening_of(request: Request) -> Opening:
         spec.name,
         spec.severity,
         Target(target.api_version, target.kind, target.name, target.namespace) if target else None,
+        spec.reason is OpeningReason.STILL_FIRING,
     )
 
 

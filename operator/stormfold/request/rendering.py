@@ -16,11 +16,13 @@ from stormfold.api.remediationrequest import (
     CountPrecision,
     Deadlines,
     GroupValue,
+    OpeningReason,
     PolicyKind,
     PolicyRef,
     RemediationRequestSpec,
     RemediationRequestStatus,
     RequestPhase,
+    RequestRef,
     SignalCounts,
 )
 from stormfold.api.resource import API_VERSION
@@ -66,6 +68,10 @@ def manifest(storm: Snapshot, opening: Opening) -> dict[str, Any]:
         if target
         else None,
         opened_at=moment(storm.opened_ms),
+        reason=OpeningReason.STILL_FIRING if opening.still_firing else OpeningReason.NEW_SIGNALS,
+        previous_ref=RequestRef(name=request_name(storm.group_hash, storm.epoch - 1))
+        if opening.still_firing
+        else None,
     )
     labels = {GROUP_HASH_LABEL: storm.group_hash, "app.kubernetes.io/managed-by": "stormfold"}
     if len(policy.name) <= MAX_LABEL:

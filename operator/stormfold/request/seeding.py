@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from stormfold.api.remediationrequest import Continuation as StoredContinuation
-from stormfold.api.remediationrequest import RequestPhase
+from stormfold.api.remediationrequest import OpeningReason, RequestPhase
 from stormfold.model.arrival import Target
 from stormfold.model.storm import Detected, Seed, TrackedAlert
 from stormfold.request.evidence import names_of
@@ -53,6 +53,7 @@ def seed_of(request: Request) -> Seed:
         unknown_alerts=_unlisted(stored, tracked),
         firing_alerts=believed(min(stored.firing_alerts, status.signals.firing)),
         stale_alerts=believed(status.signals.stale),
+        still_firing=spec.reason is OpeningReason.STILL_FIRING,
         left_out=believed(stored.left_out),
         sampled=request.sampled,
         names={} if "name" in spec.policy.group_by else names,

@@ -37,7 +37,10 @@ def _cut(text: str, most: int) -> str:
 
 def summary(storm: Snapshot, names: Mapping[str, NameCount]) -> str:
     """What came, on what, in one line of at most `SUMMARY_WIDTH` characters:
-    `177 signals on 174 pods: KubePodNotReady 120, KubePodCrashLooping 57`."""
+    `177 signals on 174 pods: KubePodNotReady 120, KubePodCrashLooping 57`. Where nothing came, what still
+    fires."""
+    if storm.still_firing and not storm.total:
+        return f"{plural(storm.firing, 'alert')} of the request before still firing"
     said = plural(storm.total, "signal")
     if storm.affected:
         kinds = {target.kind.lower() for target, _ in storm.resources}

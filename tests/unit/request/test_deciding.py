@@ -258,6 +258,12 @@ NOT_FIRING = Discard(Reason.NOTHING_FIRING, "3 signals said Resolved and none of
         pytest.param(
             replace(DROPPED, detected=Detected.BY_SIGNALS), T0, MADE, id="Discard with the threshold reached"
         ),
+        pytest.param(
+            replace(DROPPED, still_firing=True, total=0, folded=1),
+            T0,
+            MADE,
+            id="alerts of the request before still fire: neither hold nor threshold",
+        ),
         pytest.param(RESOLVED, HOLD, Wait(WINDOW), id="resolved only: waits for a firing one"),
         pytest.param(RESOLVED, WINDOW - 1, Wait(WINDOW), id="resolved only, just before the window is over"),
         pytest.param(RESOLVED, WINDOW, NOT_FIRING, id="resolved only"),

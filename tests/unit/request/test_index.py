@@ -197,6 +197,20 @@ def test_closed_request_is_kept_while_the_next_one_says_nothing_yet(heard: Heard
     assert heard.index.get(GROUP_HASH, 1) is None
 
 
+def test_group_is_over_by_its_last_request_that_says_anything(heard: Heard) -> None:
+    assert heard.index.over(GROUP_HASH) is None
+    heard.index.observe(request())
+    assert heard.index.over(GROUP_HASH) is None
+    heard.index.observe(closed := request(phase=RequestPhase.CLOSED, version=11))
+    assert heard.index.over(GROUP_HASH) is closed
+    # A later one was made, but nobody may know of it in Redis.
+    later = replace(STORM, epoch=3, folded=1, total=0)
+    heard.index.observe(request(later, None, version=12, uid="request-2"))
+    assert heard.index.over(GROUP_HASH) is closed
+    heard.index.observe(request(later, version=13, uid="request-2"))
+    assert heard.index.over(GROUP_HASH) is None
+
+
 def test_closed_requests_come_in_any_order(heard: Heard) -> None:
     heard.index.observe(request(replace(STORM, epoch=3), None, version=13))
     for epoch, version in ((1, 11), (2, 12)):

@@ -359,7 +359,16 @@ SPEC: dict[str, Any] = {
     "severity": "warning",
     "target": {"apiVersion": "v1", "kind": "Pod", "name": "web-0", "namespace": "shop"},
     "openedAt": "2026-01-01T00:00:00Z",
+    "reason": "NewSignals",
 }
+
+
+def test_manifest_of_what_still_fires_names_the_request_before() -> None:
+    opening = replace(OWN.opening(OWN.group(ARRIVAL), ARRIVAL), still_firing=True)
+    assert manifest(SNAPSHOT, opening)["spec"] == SPEC | {
+        "reason": "StillFiring",
+        "previousRef": {"name": "storm-0123456789abcdef-1"},
+    }
 
 
 def test_manifest_says_all_that_never_changes() -> None:

@@ -56,6 +56,12 @@ def test_columns_say_what_and_where(said: RemediationRequestSpec, shown: Display
     assert display(said, "shop") == shown
 
 
+def test_storm_without_a_signal_is_told_by_what_still_fires() -> None:
+    again = replace(SNAPSHOT, still_firing=True, total=0, firing=6)
+    assert summary(again, {}) == "6 alerts of the request before still firing"
+    assert summary(replace(again, total=1, resource_count=1), {}).startswith("1 signal on ")
+
+
 def test_line_of_kubectl_get_has_at_most_100_columns_and_the_severity_ends_before_the_80th() -> None:
     name = len("storm-0123456789abcdef-1")
     widths = [name, WHAT_WIDTH, GROUP_WIDTH, len("Settled"), len("FIRING"), len("critical")]

@@ -21,8 +21,8 @@
   ARGV[2]  beginning of the incarnation of the storms that open or are continued now; its end names the server
   ARGV[3]  how many pieces follow; for each of them:
            group hash, known epoch (0 for none), known folded, known incarnation, incarnation not to be
-           trusted or '', kind of its signals: signals, alerts or events; how many arguments follow of each of
-           these four:
+           trusted or '', kind of its signals: signals, alerts, events or reopening (see reopening.lua); how
+           many arguments follow of each of these four:
            * what a storm opens with, if none is known: the opening, and field and value of each of its terms
            * the seed, if there is one: epoch, folded, incarnation:folded of a closed request or '', how many
              arguments follow for the storm, for its resources, its alerts and its names; then these, field
@@ -84,15 +84,17 @@ local function made_for_others()
   -- @include alert_counts
   -- @include alerts
   -- @include events
+  -- @include reopening
   return {
     alerts = { read = read_alerts, count = count_alerts, remember = remember_alerts },
     events = { read = read_events, remember = remember_events },
+    reopening = { read = read_reopening },
   }
 end
 
 local function open_of(storm)
   if storm.state ~= 'open' then return 0 end
-  if number(storm.written) > 0 then return 1 end
+  if number(storm.written) > 0 or storm.still_firing then return 1 end
   if number(storm.firing_signals) == 0 then return 2 end
   return (storm.detected or number(storm.discard) == 0) and 1 or 3
 end

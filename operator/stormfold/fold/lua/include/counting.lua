@@ -4,7 +4,7 @@
 -- @include times
 
 local function count(storm, tally, keys)
-  local is_first = number(storm.total) == 0
+  local is_first = folded_of(storm) == 0
   if tally.highest then -- how far a stream is counted
     local last = tally.events and 'events_last' or 'signals_last'
     if tally.highest > number(storm[last]) then put(storm, last, tally.highest) end
@@ -34,7 +34,7 @@ end
 -- When somebody is to look at a storm of which more has come.
 local function next_due(storm)
   if number(storm.written) > 0 then return math.max(now, number(storm.written_ms) + WRITE_INTERVAL_MS) end
-  if number(storm.firing_signals) > 0 and storm.detected then return now end
+  if storm.still_firing or (number(storm.firing_signals) > 0 and storm.detected) then return now end
   local opened = number(storm.opened_ms)
   if number(storm.firing_signals) > 0 and number(storm.discard) == 0 then
     return opened + number(storm.group_wait_ms)
