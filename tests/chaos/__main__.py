@@ -20,7 +20,7 @@ from tests.chaos.accounting import Accounting, Gap, Leaders
 from tests.chaos.report import Result, show, tell
 from tests.chaos.sending import STRANGER, Sender
 from tests.chaos.stores import store_of
-from tests.chaos.stream import SECONDS, planned
+from tests.chaos.stream import NAMESPACES, SECONDS, Group, Law, planned
 from tests.chaos.world import REFUSED, ChaosWorld, running
 from tests.harness import invocation
 from tests.harness.invocation import whole_number, word
@@ -42,6 +42,9 @@ LISTED_SECONDS = 30.0
 """Within this a new leader has read all Signals, although the API server may be away at first."""
 HELD_SECONDS = 30.0
 """Within this after that, operators have asked what has become of what they hold."""
+HEARD_SECONDS = 60.0
+"""Within this after the last fault each group of which alerts fire must have an open request, or wait; plus
+what a clock is wrong by."""
 CALM_SECONDS = 2.0
 """For so long nothing may change any more."""
 
@@ -89,6 +92,24 @@ async def held_in_the_end(world: ChaosWorld) -> int:
         held = await gauge(world, "stormfold_signals_in_flight") - waiting
         if held <= 0 or world.seconds > until:
             return held
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def heard(world: ChaosWorld, accounting: Accounting, firing: set[Group], *, within: float) -> list[str]:
+    """Wait until each group of which alerts fire has an open request, or waits for one visibly; gives what is
+    wrong."""
+    until = world.seconds + within
+    while True:
+        waiting: set[Law] = set()
+        with contextlib.suppress(*REFUSED):
+            for policy in await world.api.list("StormPolicy", NAMESPACES[Law.MANY][0]):
+                said = {
+                    one["type"]: one["status"] for one in (policy.get("status") or {}).get("conditions", ())
+                }
+                waiting |= {Law.MANY} if said.get("GroupsWaiting") == "True" else set()
+        unheard = accounting.unheard(sorted(group.name for group in firing if group.law not in waiting))
+        if not unheard or world.seconds > until:
+            return [f"alerts of {group} fire, and it has no open request" for group in unheard]
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -172,6 +193,8 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
             problems.append("what was begun did not end: what was sent is not known")
         if sender.unanswered:
             problems.append(f"{sender.unanswered} posts never answered by 200: {dict(sender.refused)}")
+        firing = sender.still_firing()
+        problems += await heard(world, accounting, firing, within=HEARD_SECONDS + abs(offset))
         try:
             async with asyncio.timeout(TAKEN_SECONDS):
                 await sender.end_alerts()

@@ -55,6 +55,8 @@ class Shown:
     incarnation: str
     """Incarnation, and the one it was continued from."""
     pods: Mapping[str, int]
+    reason: str = "NewSignals"
+    """Why it opened."""
 
     @classmethod
     def read(cls, request: Manifest) -> Shown:
@@ -74,6 +76,7 @@ class Shown:
             kept.get("unlistedAlerts", 0),
             f"{kept.get('incarnation', '')} of {kept.get('origin') or 'nothing'}",
             pods,
+            request["spec"].get("reason", "NewSignals"),
         )
 
 
@@ -168,7 +171,8 @@ class Ledger:
         for group_hash, epochs in storms.items():
             if sorted(epochs) != list(range(1, len(epochs) + 1)):
                 problems.append(f"the epochs of {group_hash} are {sorted(epochs)}")
-        empty = [shown.name for shown in self.requests.values() if shown.total == 0]
+        new = [shown for shown in self.requests.values() if shown.reason != "StillFiring"]
+        empty = [shown.name for shown in new if shown.total == 0]
         if empty:
             problems.append(f"requests without a signal: {', '.join(empty)}")
         return Account(
@@ -355,6 +359,14 @@ class Accounting:
         total = sum(shown.total for shown in ledger.requests.values())
         if total > (ledger.counts[-1][1] if ledger.counts else 0):
             ledger.counts.append((at, total))
+
+    def unheard(self, groups: Iterable[str]) -> list[str]:
+        """Those of the groups that have no open request."""
+        return [
+            group
+            for group in groups
+            if all(shown.phase == "Closed" for shown in self.ledgers[group].requests.values())
+        ]
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Requests that were there once and are not among these."""

@@ -116,6 +116,8 @@ class Sender:
         self._session: aiohttp.ClientSession | None = None
         self._until_seconds = math.inf
         self._posted: list[Post] = []
+        self._ended: set[Occurrence] = set()
+        """First occurrences of alerts of which an end was posted."""
         self._taken: set[Occurrence] = set()
         """Alerts of which a post was answered by 200."""
 
@@ -123,6 +125,16 @@ class Sender:
     async def _posting(self) -> AsyncIterator[None]:
         async with posting(force_close=True) as self._session:
             yield
+
+    def still_firing(self) -> set[Group]:
+        """Groups with an alert that fires for sure: it was accepted, and no end of it was ever posted."""
+        posted = [alert.occurrence for move in self._posted for alert in move.alerts]
+        return {
+            one.group
+            for one in posted
+            if replace(one, repeat=0) not in self._ended
+            and Said.ACCEPTED in self.accounting.ledgers[one.group.name].told.get(one, ())
+        }
 
     async def end_alerts(self) -> None:
         """Post that every alert is over, until each post is taken: one that fires holds its request open."""
@@ -308,6 +320,7 @@ class Sender:
             await self._post_until_taken(move.alerts, move.replica)
             if move.resolve_after is not None:
                 await asyncio.sleep(move.resolve_after)
+                self._ended |= {replace(alert.occurrence, repeat=0) for alert in move.alerts}
                 resolved = tuple(replace(alert, firing=False) for alert in move.alerts)
                 await self._post_until_taken(resolved, move.replica)
 

@@ -31,6 +31,7 @@ QUICK: dict[str, Any] = {
     # After a loss of Redis data, alerts that had fired anew may hold a request open for so long.
     "window": {"idle": "1s", "maxDuration": "1m"},
     "closeAfter": "3s",
+    "reopenAfter": {"succeeded": "2s", "failed": "2s"},
     "retention": "10m",
     "limits": {"resources": 25},
 }

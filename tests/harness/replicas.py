@@ -40,6 +40,7 @@ from stormfold.policy.routing import Place
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request
+from stormfold.request.reopening import reopening_of
 from stormfold.request.writing import Outcome, RequestWriter, was_behind
 
 DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "below the threshold")
@@ -296,6 +297,14 @@ class Replica:
         self._line.fate = Fate.ANSWERED
         if not self._line.waits.is_set():
             await self.go_on()
+
+    async def reopen(self) -> None:
+        """Open the group's next storm if its request is closed and alerts still fire, as far as this replica
+        has heard."""
+        over = self.index.over(self.group.group_hash)
+        fold = reopening_of(over, self._version) if over else None
+        if fold:
+            await self.store.fold(self.group.partition, [fold], now_ms=self._clock.unix_ms())
 
     async def go_on(self) -> None:
         """Let the call that was delayed go on, if there is one, until all is done that it was for."""

@@ -140,7 +140,7 @@ async def test_what_comes_next_counts_as_in_any_storm(group: Group) -> None:
         resolved("b", seen_ms=T0 + 120),
         at=120,
     )
-    assert (answer.epoch, answer.ordinals, answer.written) == (2, [1, 2, 3], 1)
+    assert (answer.epoch, answer.ordinals, answer.written) == (2, [0, 2, 3], 1)
     storm = await group.look(at=120)
     assert (storm.total, storm.firing, storm.resolved, storm.folded) == (1, 2, 1, 3)
     assert storm.first_ms == T0 + 100, "the first that was seen of it"

@@ -117,6 +117,11 @@ class Alerts(TwoReplicas):
 
     # --- requests
 
+    @rule(who=REPLICAS)
+    def group_opens_again(self, who: int) -> None:
+        """If its request is closed, as far as the replica has heard, and alerts still fire."""
+        self.run(self.replicas[who].reopen())
+
     @rule(who=REPLICAS, told=st.booleans())
     def replica_discards_what_it_claimed(self, who: int, told: bool) -> None:
         """`told` is false where it dies, or does not hear of what it did."""
@@ -127,6 +132,7 @@ class Alerts(TwoReplicas):
         decided = (
             storm.state is State.OPEN
             and storm.total < self.threshold
+            and not storm.still_firing
             and not storm.written
             and replica.index.get(storm.group_hash, storm.epoch) is None
         )
@@ -136,7 +142,8 @@ class Alerts(TwoReplicas):
     def write(self, who: int, storm: Snapshot, known: Request | None, *, noted: bool) -> bool:
         """A request is made at once: until then Redis is not emptied, nor the group discarded by another
         one."""
-        if self.threshold > 1 and storm.epoch not in self.requests.read():
+        is_needed = self.threshold > 1 and not storm.still_firing
+        if is_needed and storm.epoch not in self.requests.read():
             storm_key = keys.storm(self.group.partition, self.group.group_hash)
             incarnation = fields_of(self.servers.primary, storm_key).get("incarnation")
             if storm.total < self.threshold or incarnation != storm.incarnation:

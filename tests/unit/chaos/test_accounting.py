@@ -286,3 +286,13 @@ def test_plan_has_twenty_thousand_signals_of_forty_groups(seed: int) -> None:
     assert len(plan.groups) == GROUPS
     assert created == SIGNALS
     assert created + len(alerts) >= 20_000
+
+
+def test_request_of_what_still_fires_may_count_nothing_and_its_group_is_heard(accounting: Accounting) -> None:
+    first, again = request(1, 2, 1), request(2, phase="Open")
+    again["spec"]["reason"] = "StillFiring"
+    accounting.observe([first], at=3.0)
+    assert accounting.unheard([GROUP.name]) == [GROUP.name]
+    accounting.observe([first, again], at=4.0)
+    assert accounting.unheard([GROUP.name]) == []
+    assert not account(accounting).wrong
