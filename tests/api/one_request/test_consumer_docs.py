@@ -98,7 +98,10 @@ async def test_claim_of_a_consumer_that_died_is_taken_over_and_a_valid_one_is_no
     assert await dead.take(settled, -2, phase="InProgress")
     code, printed = await shell.run(SAY, TAKE_OVER)
     assert code == 0, printed
-    assert await claimed(scene) == ("InProgress", "robot-1")
+    assert await claimed(scene) == ("Analyzing", "robot-1")
+    code, printed = await shell.run(SAY.splitlines()[0], REPORT)
+    assert code == 0, printed
+    await scene.comes_to((1, "Closed", 2))
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["one request", "all of a policy"])
