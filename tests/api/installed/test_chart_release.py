@@ -184,7 +184,7 @@ async def test_helm_takes_over_what_make_undeploy_keeps(cluster: ControlPlane, t
         await helm.upgrade()
     await helm.upgrade(CHART, "--take-ownership", "--force-conflicts")
     crds = await kubectl.json("get", "crd", "-l", "app.kubernetes.io/part-of=stormfold")
-    assert len(crds["items"]) == 4
+    assert len(crds["items"]) == 5
     for crd in crds["items"]:
         assert crd["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
     await helm("uninstall", "stormfold", "--namespace", NAMESPACE)

@@ -38,6 +38,7 @@ async def test_fifteen_signals_of_fifteen_pods_make_one_request_under_the_shippe
         "Truncated": ("False", "WithinLimit"),
         "Closed": ("False", "NotClosed"),
         "Exact": ("True", "EachCountedOnce"),
+        "Proceed": ("True", "NoGateApplies"),
     }
 
 

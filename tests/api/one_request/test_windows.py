@@ -179,6 +179,7 @@ async def test_transition_times_move_only_with_the_status_of_their_condition(sce
         "Truncated": False,
         "Closed": False,
         "Exact": False,
+        "Proceed": False,
     }
     assert at(second, "status.conditions.Recovered.message") == "4 firing, 0 resolved"
     assert {c["observedGeneration"] for c in second["status"]["conditions"]} == {1}

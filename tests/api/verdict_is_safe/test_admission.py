@@ -239,8 +239,8 @@ async def test_one_command_stops_twenty_writers_within_a_second_and_none_slips_t
             lambda: asyncio.sleep(0, len(passed)), lambda seen: seen > WRITERS, what="writers begin"
         )
         assert denied == []
-        held_at = time.monotonic()
         await scene.gate("stop", by="alice", verdict="Stop")
+        held_at = time.monotonic()
         await eventually(lambda: asyncio.sleep(0, len(denied)), lambda seen: seen > 0, what="a denial")
         await asyncio.sleep(2)
         stop.set()
