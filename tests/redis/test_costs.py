@@ -9,7 +9,7 @@ from tests.harness.folding import Group
 
 from lab.valkey import Valkey
 from stormfold.fold.arguments import Fold
-from stormfold.fold.showing import Shown
+from stormfold.fold.showing import NOTHING_TOLD, shown
 from stormfold.fold.store import StormStore
 
 STORMS = 10
@@ -22,7 +22,8 @@ POLICY = policy(RESOURCES)
 def fold_of(storm: Storm, first: int, count: int) -> Fold:
     """The next signals of a storm, each about a pod of its own."""
     arrivals = [storm.signal(pod, first + n) for n, pod in enumerate(storm.pods(count))]
-    return Fold(storm.group.group_hash, POLICY.terms, storm.opening, arrivals, shown=Shown(POLICY.showing))
+    told = shown(POLICY.showing, NOTHING_TOLD, arrivals)
+    return Fold(storm.group.group_hash, POLICY.terms, storm.opening, arrivals, shown=told)
 
 
 def commands(server: Valkey) -> int:

@@ -13,7 +13,8 @@ from tests.harness.values import cluster_version, version
 from lab.valkey import Valkey
 from stormfold.fold import keys
 from stormfold.fold.replies import AckWord, Folded
-from stormfold.fold.showing import Shown, Told
+from stormfold.fold.showing import NOTHING_TOLD, Told
+from stormfold.fold.showing import shown as shown_of
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival
 from stormfold.model.evidence import Evidence
@@ -36,8 +37,7 @@ class Storm(Group):
     ) -> Folded:
         """Count in one call what Redis is known to have been told."""
         fold = self.fold_of(*arrivals, known=known, seed=seed)
-        shown = Shown(SHOWING, told) if told else Shown(SHOWING)
-        of = replace(fold, shown=shown)
+        of = replace(fold, shown=shown_of(SHOWING, told or NOTHING_TOLD, arrivals))
         (answer,) = await self.store.fold(self.partition, [of], now_ms=T0)
         return answer
 
@@ -166,13 +166,53 @@ async def test_storm_that_is_replaced_by_its_request_shows_nothing_of_its_own(
     assert shown(await storm.look(at=10)) == {10: "web-10"}
 
 
-async def test_nothing_is_kept_where_nothing_is_shown(storm: Storm, redis: Valkey) -> None:
+async def test_where_nothing_is_shown_it_is_only_told_since_when(storm: Storm, redis: Valkey) -> None:
     nothing = cluster_version(requestNamespace="platform").showing
-    fold = storm.fold_of(*signals(1, 4))
-    of = replace(fold, shown=Shown(nothing))
+    fold = storm.fold_of(*signals(1, 4, labels={"app": "web"}))
+    of = replace(fold, shown=shown_of(nothing, NOTHING_TOLD, fold.arrivals))
     await storm.store.fold(storm.partition, [of], now_ms=T0)
-    assert (await storm.look(at=10)).evidence == Evidence()
-    assert redis.command("EXISTS", storm.evidence_key) == 0
+    assert (await storm.look(at=10)).evidence == Evidence(started_ms=T0 + 1)
+
+
+def labelled(number: int, summary: str = "down", **labels: str) -> Arrival:
+    """A Signal with labels and a summary."""
+    return signal(number, f"web-{number}", labels=labels, annotations={"summary": summary})
+
+
+async def test_only_what_all_signals_have_in_common_is_shown_of_all(storm: Storm) -> None:
+    await storm.show(labelled(1, a="1", b="2", c="3"), labelled(2, a="1", b="2"))
+    first = (await storm.look(at=10)).evidence
+    assert (first.labels, first.annotations) == ({"a": "1", "b": "2"}, {"summary": "down"})
+    await storm.show(labelled(3, "up", a="1", b="7"))
+    later = (await storm.look(at=20)).evidence
+    assert (later.labels, later.annotations) == ({"a": "1"}, {})
+
+
+async def test_two_replicas_that_know_nothing_of_each_other_show_what_is_common_to_both(storm: Storm) -> None:
+    one = NOTHING_TOLD.and_then(SHOWING, [labelled(1, a="1", b="2", c="3")])
+    await storm.show(labelled(1, a="1", b="2", c="3"))
+    await storm.show(labelled(2, a="1", b="2"))
+    await storm.show(labelled(3, a="1", c="3"), told=one)
+    assert (await storm.look(at=10)).evidence.labels == {"a": "1"}
+
+
+async def test_what_is_common_is_told_anew_after_the_request_holds_it(storm: Storm) -> None:
+    await storm.show(labelled(1, a="1", b="2"))
+    await storm.ack(await storm.look(at=10), at=10)
+    told = NOTHING_TOLD.and_then(SHOWING, [labelled(1, a="1", b="2")])
+    await storm.show(labelled(2, a="1", b="2"), told=told)
+    assert (await storm.look(at=20)).evidence.labels is None
+    await storm.show(labelled(3, a="1"), told=told)
+    assert (await storm.look(at=30)).evidence.labels == {"a": "1"}
+
+
+async def test_earliest_begin_and_all_runbooks_are_kept(storm: Storm) -> None:
+    for number, began in ((1, T0 - 5), (2, T0 - 9), (3, T0 - 7)):
+        url = {"runbook_url": f"https://{number % 2}.example/"}
+        await storm.show(signal(number, started_ms=began, annotations=url))
+    evidence = (await storm.look(at=10)).evidence
+    assert evidence.started_ms == T0 - 9
+    assert evidence.runbook_urls == ("https://1.example/", "https://0.example/")
 
 
 READ = {
@@ -201,7 +241,9 @@ async def test_secrets_never_enter_redis(storm: Storm, redis: Valkey) -> None:
     showing = version(evidence={"labels": globs, "annotations": globs}).showing
     labels, annotations = secret | {"app": "web"}, secret | {"summary": "down"}
     fold = storm.fold_of(*(signal(n, labels=labels, annotations=annotations) for n in range(1, 9)))
-    await storm.store.fold(storm.partition, [replace(fold, shown=Shown(showing))], now_ms=T0)
+    await storm.store.fold(
+        storm.partition, [replace(fold, shown=shown_of(showing, NOTHING_TOLD, fold.arrivals))], now_ms=T0
+    )
     assert "down" in everything(redis)
     assert "s3cr3t" not in everything(redis)
     sample = orjson.loads((await storm.look(at=10)).evidence.samples[1])

@@ -41,6 +41,11 @@ class SignalName(ApiModel):
     """True: at least so many have it, since not all names are counted one by one, or Redis has lost data."""
 
 
+Shared = Annotated[
+    dict[Annotated[str, Field(max_length=128)], Annotated[str, Field(max_length=1024)]], Field(max_length=32)
+]
+"""What all signals have in common: of at most 768 bytes in all, the first by name."""
+RunbookUrl = Annotated[str, Field(max_length=512)]
 Url = Annotated[str, Field(max_length=1024)]
 
 

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from stormfold.api.conditions import Conditions
 from stormfold.api.decision import Decision
-from stormfold.api.evidence import Sample, SignalName
+from stormfold.api.evidence import RunbookUrl, Sample, Shared, SignalName
 from stormfold.api.resource import ATOMIC, MAX_INT, ApiModel, Count, Name, Namespace, Resource, as_map
 from stormfold.api.signal import Severity, Target
 from stormfold.api.stormpolicy import PolicySpec
@@ -254,6 +254,14 @@ class RemediationRequestStatus(ApiModel):
     with their counts; + behind a count says that it is at least so many."""
     signal_names: Annotated[tuple[SignalName, ...], Field(max_length=10)] | None = None
     """The names of the signals, the most frequent first, at most 10."""
+    started_at: AwareDatetime | None = None
+    """When the trouble began, as its signals say: the earliest of their startsAt."""
+    common_labels: Shared | None = None
+    """Labels that all signals so far have with the same value."""
+    common_annotations: Shared | None = None
+    """Annotations that all signals so far have with the same text."""
+    runbook_urls: Annotated[tuple[RunbookUrl, ...] | None, Field(max_length=3, alias="runbookURLs")] = None
+    """URLs of runbooks that signals name, the first three."""
     samples: Annotated[tuple[Sample, ...], Field(max_length=5)] | None = None
     """Some signals that said Firing: the first three and the latest two, or fewer, as evidence in the policy
     says."""

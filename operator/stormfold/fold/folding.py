@@ -24,7 +24,7 @@ from stormfold.fold.holding import Counted, InFlight, Storm
 from stormfold.fold.patience import until_done
 from stormfold.fold.queue import Queue
 from stormfold.fold.replies import Folded, FoldWord
-from stormfold.fold.showing import Shown
+from stormfold.fold.showing import shown
 from stormfold.fold.store import StormStore
 from stormfold.fold.storms import Requests, Storms
 from stormfold.model.arrival import Verdict
@@ -227,17 +227,21 @@ class Folding:
             version, opening = storm.version, ""
         else:
             return None  # Redis alone knows this group: it is looked at when it is due
+        arrivals = [routed.arrival for routed in batch]
+        showing = shown(version.showing, storm.told, arrivals)
+        # With a seed it is not known whether it is these arrivals that are counted.
+        storm.telling = storm.told if request else showing.telling
         return Fold(
             group_hash,
             version.terms,
             opening,
-            [routed.arrival for routed in batch],
+            arrivals,
             known_epoch=storm.epoch,
             known_folded=storm.folded,
             known_incarnation=storm.incarnation,
             stale=storm.stale,
             seed=request.seed if request else None,
-            shown=Shown(version.showing, storm.told),
+            shown=showing,
         )
 
     def _note(self, group_hash: str, batch: list[InFlight], reply: Folded) -> bool:
@@ -253,7 +257,7 @@ class Folding:
         if reply.open:
             storm.epoch, storm.folded, storm.incarnation = reply.epoch, reply.folded, reply.incarnation
             if reply.due_ms:
-                storm.told = storm.told.and_then([item.routed.arrival for item in batch])
+                storm.told = storm.telling
         else:
             storm.forget()
         FOLDED.inc(len(batch))

@@ -44,6 +44,8 @@ class Storm:
     """When the oldest signal in flight was folded, or folded again, by the monotonic clock."""
     told: Told = NOTHING_TOLD
     """What Redis was told of what its signals show."""
+    telling: Told = NOTHING_TOLD
+    """What it will have been told when the fold that is under way has counted something."""
     discarded_by: float = math.inf
     """By then somebody has discarded the group, if it has stayed below its threshold."""
 

@@ -45,7 +45,8 @@ A value of the hashes `alerts` and `before`: `f`, `r` or `s`, firing, resolved o
 last word of it came, in ms; behind that `d` if it was discarded: `f1767225600,1767225605123`.
 
 The hash `evidence` has what the signals show, until the request holds it: `sample_1` … `sample_3`, of the first ones, and
-`latest_0` and `latest_1`, of those with an even and an odd number.
+`latest_0` and `latest_1`, of those with an even and an odd number; `labels` and `annotations`, JSON objects of those that
+all have in common; `runbook_urls`, one a line; `started_ms`, when the first of them began.
 """  # noqa: E501
 
 PREFIX = "sf:2:"

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+import orjson
+
 from stormfold.api.conditions import Reason
 from stormfold.api.stormpolicy import CloseOn
 from stormfold.fold.arguments import Piece
@@ -177,7 +179,15 @@ def evidence_of(fields: Mapping[str, str], names: Mapping[str, str], sampled: in
     samples = {number: fields[field] for number, field in field_of.items() if field in fields}
     counts = {name: _name_count(text) for name, text in names.items()}
     in_order = sorted(counts, key=lambda name: (-counts[name].signals, name))
-    return Evidence(sampled, samples, {name: counts[name] for name in in_order})
+    return Evidence(
+        sampled,
+        samples,
+        labels=orjson.loads(fields["labels"]) if "labels" in fields else None,
+        annotations=orjson.loads(fields["annotations"]) if "annotations" in fields else None,
+        runbook_urls=tuple(dict.fromkeys(fields.get("runbook_urls", "").split())),
+        started_ms=int(fields["started_ms"]) if "started_ms" in fields else None,
+        names={name: counts[name] for name in in_order},
+    )
 
 
 def _name_count(text: str) -> NameCount:

@@ -17,6 +17,13 @@ MAX_TEXT = 1024
 """Characters of a description or a URL. One more is kept, so that it shows that there were more."""
 KEPT_CHARACTERS = 4096
 """Of all annotations of an arrival, their names included."""
+MAX_SHARED = 32
+"""Labels, and annotations, that are shown of those that all signals have in common."""
+SHARED_BYTES = 768
+"""Of all these labels, and of all these annotations, with their names, as JSON."""
+MAX_RUNBOOKS = 3
+MAX_RUNBOOK_URL = 512
+"""Characters of a URL where those of the storm are listed; a longer one is in its sample alone."""
 MAX_SHOWN_NAME = 63
 """Characters of the name of a signal where many are shown: with more Redis would not keep them packed."""
 ELLIPSIS = "…"
@@ -125,6 +132,14 @@ class Evidence:
     """How many samples were taken, ever."""
     samples: Mapping[int, str] = field(default_factory=dict)
     """Those that are there, each a JSON object, by their number: of the first signals and of the latest."""
+    labels: Mapping[str, str] | None = None
+    """Those that all signals have in common of which the request does not hold that; None: nothing came."""
+    annotations: Mapping[str, str] | None = None
+    """The same."""
+    runbook_urls: tuple[str, ...] = ()
+    """Some that the request may not have."""
+    started_ms: int | None = None
+    """When the trouble of the first of them began."""
     names: Mapping[str, NameCount] = field(default_factory=dict)
     """The most frequent names of its signals, those that come most often first; none if all have the same."""
 

@@ -172,12 +172,19 @@ def showing(spec: PolicySpec, policy_namespace: str) -> Showing:
     )
 
 
+def NO_NAMES(name: str) -> str:  # noqa: N802
+    """No name may be shown."""
+    return ""
+
+
 def _names(globs: Sequence[str]) -> Names:
     pattern = glob_pattern(globs)
+    if pattern is None:
+        return NO_NAMES
 
     @lru_cache(NAMES_REMEMBERED)
     def shown(name: str) -> str:
-        may_be = pattern is not None and not evidence.is_secret(name) and pattern.match(name) is not None
+        may_be = not evidence.is_secret(name) and pattern.match(name) is not None
         return harmless(name) if may_be else ""
 
     return shown

@@ -1,16 +1,20 @@
 """What a request shows of its signals: what it has shown so far, and what came since. Pure."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from stormfold.model.evidence import Evidence, NameCount
+from stormfold.model.evidence import MAX_RUNBOOKS, Evidence, NameCount
 from stormfold.model.limits import COUNTED_NAMES, FIRST_SAMPLES
 
-FIELDS = ("signalNames", "samples")
+FIELDS = ("signalNames", "startedAt", "commonLabels", "commonAnnotations", "runbookURLs", "samples")
 """Those of a status that are kept as they were written, and written again only if they change."""
 SHOWN_NAMES = COUNTED_NAMES // 2
+Texts = Mapping[str, str]
+Held = Mapping[str, Any]
+"""These fields, those that there are."""
 
 
 def taken_out(status: dict[str, Any]) -> bytes:
@@ -19,21 +23,45 @@ def taken_out(status: dict[str, Any]) -> bytes:
 
 
 def changes(
-    new: Evidence, names: Mapping[str, NameCount], *, held: bytes, sampled: int, shown: int
+    new: Evidence, names: Mapping[str, NameCount], *, held: bytes | None, sampled: int, shown: int
 ) -> dict[str, Any]:
-    """What is to be written over `held`, which was written after so many samples. `names` are all that are
-    known, and `shown` is how many samples the policy wants."""
-    before: Mapping[str, Any] = orjson.loads(held)
+    """What is to be written over `held`, which was written after so many samples; None: nothing was written
+    yet. `names` are all that are known, and `shown` is how many samples the policy wants."""
+    before: Held = orjson.loads(held or b"{}")
+    begun = held is not None
+    runbooks = dict.fromkeys((*before.get("runbookURLs", ()), *new.runbook_urls))
     after = {
         "signalNames": [_name(name, count) for name, count in list(names.items())[:SHOWN_NAMES]],
+        "startedAt": _started(before.get("startedAt"), new.started_ms),
+        "commonLabels": _common(before.get("commonLabels", {}), new.labels, begun=begun),
+        "commonAnnotations": _common(before.get("commonAnnotations", {}), new.annotations, begun=begun),
+        "runbookURLs": list(runbooks)[:MAX_RUNBOOKS],
         "samples": _samples(new, before.get("samples", []), sampled, shown),
     }
-    return {field: value for field, value in after.items() if value != before.get(field, [])}
+    return {field: value for field, value in after.items() if value and value != before.get(field)}
 
 
 def _name(name: str, count: NameCount) -> dict[str, Any]:
     said = {"name": name, "signals": count.signals}
     return said | {"approximate": True} if count.others else said
+
+
+def _started(before: str | None, new_ms: int | None) -> str | None:
+    if new_ms is None:
+        return before
+    new = datetime.fromtimestamp(new_ms // 1000, UTC).isoformat()[:-6] + "Z"
+    return min(before, new) if before else new
+
+
+def _common(
+    before: Mapping[str, str], new: Mapping[str, str] | None, *, begun: bool
+) -> dict[str, str | None]:
+    """What both have in common. A merge patch keeps what it does not name: what is common no more is None."""
+    if new is None:
+        return dict(before)
+    if not begun:
+        return dict(new)
+    return {name: text if new.get(name) == text else None for name, text in before.items()}
 
 
 def names_of(held: bytes, total: int) -> tuple[dict[str, NameCount], int]:

@@ -100,12 +100,12 @@ def status(
     generation: int,
     now_ms: int,
     made_ms: int = 0,
-    shown: bytes = b"{}",
+    shown: bytes | None = None,
     sampled: int = 0,
 ) -> dict[str, Any]:
     """The status, without `remediation`, which is the consumer's. `spec` and `namespace` are those of the
     request, `before` the conditions there now, `reported` those about what the consumer says, `shown` what it
-    shows of its signals now, after so many samples."""
+    shows of its signals now, after so many samples; None: it says nothing yet."""
     conditions = with_findings(
         before,
         {

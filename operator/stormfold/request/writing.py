@@ -234,7 +234,7 @@ class RequestWriter:
             generation=resource.metadata.generation,
             now_ms=now_ms,
             made_ms=request.made_ms,
-            shown=held.shown,
+            shown=held.shown if held.begun else None,
             sampled=held.sampled,
         )
         # One that was deleted is made again, and the snapshot names changes only.

@@ -34,7 +34,12 @@ async def test_request_shows_its_first_three_and_latest_two_signals(scene: Scene
         )
     [request] = await scene.comes_to((1, "Settled", 6))
     assert pods_of(request) == ["pod-0", "pod-1", "pod-2", "pod-4", "pod-5"]
-    assert request["status"]["samples"][0] == {
+    status = request["status"]
+    assert status["startedAt"] == "2026-01-01T00:00:00Z"
+    assert status["commonLabels"] == {"app": "web"}
+    assert status["commonAnnotations"] == annotations
+    assert status["runbookURLs"] == ["https://runbooks.example/Trouble"]
+    assert status["samples"][0] == {
         "name": "Trouble",
         "severity": "high",
         "target": {"apiVersion": "v1", "kind": "Pod", "name": "pod-0"},
@@ -67,6 +72,22 @@ async def test_request_that_is_deleted_and_made_again_shows_what_it_had_shown(sc
     [again] = await scene.comes_to((1, "Settled", 3))
     assert again["metadata"]["uid"] != metadata["uid"]
     assert pods_of(again) == before
+
+
+async def test_what_is_common_becomes_less_also_when_redis_has_lost_it(scene: Scene, valkey: Valkey) -> None:
+    await scene.policy()
+    began = "2026-01-01T00:00:00Z"
+    await scene.signal("Trouble", "pod-0", labels={"a": "1", "b": "1", "c": "1"}, startsAt=began)
+    [request] = await scene.comes_to((1, "Settled", 1))
+    assert request["status"]["commonLabels"] == {"a": "1", "b": "1", "c": "1"}
+    await scene.signal("Trouble", "pod-1", labels={"a": "1", "b": "1", "d": "1"})
+    [request] = await scene.comes_to((1, "Settled", 2))
+    assert request["status"]["commonLabels"] == {"a": "1", "b": "1"}
+    valkey.command("FLUSHALL")
+    await scene.signal("Trouble", "pod-2", labels={"a": "1", "b": "2", "c": "1"})
+    [request] = await scene.comes_to((1, "Settled", 3))
+    assert request["status"]["commonLabels"] == {"a": "1"}
+    assert request["status"]["startedAt"] == began
 
 
 async def test_hostile_texts_are_shown_harmless_and_lose_nothing(scene: Scene) -> None:
@@ -108,9 +129,10 @@ async def test_request_elsewhere_shows_nothing_of_signals_unless_the_cluster_pol
     await scene.signal("Silent", "pod-0", **shown)
     await scene.signal("Open", "pod-0", **shown)
     opened, silent = await scene.comes_to((1, "Settled", 1), (1, "Settled", 1), namespace=elsewhere)
-    assert "samples" not in silent["status"]
+    assert silent["status"].keys().isdisjoint(("samples", "commonLabels", "commonAnnotations", "runbookURLs"))
     [sample] = opened["status"]["samples"]
     assert sample["labels"] == {"app": "web"}
+    assert opened["status"]["commonLabels"] == {"app": "web"}
     assert "It is down." not in str(opened["status"])
 
 

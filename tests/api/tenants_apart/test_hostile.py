@@ -103,7 +103,7 @@ async def test_annotations_and_tokens_are_told_nowhere(
     scene = Scene(api, namespace, process)
     await scene.policy()
     for name, target in (("Trouble", None), ("Rejected", {"namespace": "kube-system"})):
-        signal = scene.manifest(name, "pod-0", annotations={"password": WORD, WORD: "key"})
+        signal = scene.manifest(name, "pod-0", annotations={"password": WORD, f"{WORD}-token": "key"})
         signal["metadata"]["annotations"] = {"mine": WORD}
         signal["metadata"]["labels"] = {"mine": WORD}
         if target:

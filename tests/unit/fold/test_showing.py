@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import orjson
 import pytest
 from tests.harness.folding import alert, resolved, signal, signals
-from tests.harness.values import version
+from tests.harness.values import T0, cluster_version, version
 
-from stormfold.fold.showing import NOTHING_TOLD, Shown, Told, sampled_places
+from stormfold.fold.showing import NOTHING_TOLD, Shown, Told, sampled_places, shown
 from stormfold.model.arrival import Arrival
 
 ENDED = [replace(signal(n), firing=False) for n in range(3)]
@@ -34,11 +35,59 @@ def test_some_of_a_batch_are_samples(arrivals: list[Arrival], has_first: bool, p
     assert sampled_places(arrivals, has_first=has_first) == places
 
 
+SHOWING = version().showing
+LABELS = {"alertname": "Down", "cluster": "prod", "pod": "a"}
+NOTES = {"summary": "It is down.", "runbook_url": "https://runbooks.example/Down", "api_token": "s3cr3t"}
+
+
+def shown_of(*arrivals: Arrival, told: Told = NOTHING_TOLD) -> tuple[Told, dict[str, str | int]]:
+    """What is told then, and the fields by which it is."""
+    now = shown(SHOWING, told, arrivals)
+    n, _, *args = now.args(arrivals) or [0, 0]
+    fields = args[: 2 * int(n)]
+    return now.telling, dict(zip(map(str, fields[::2]), fields[1::2], strict=True))
+
+
 def test_first_samples_are_told_once() -> None:
-    assert NOTHING_TOLD.and_then(signals(1, 2)) == Told(sampled=2)
-    assert Told(sampled=2).and_then([*ENDED, signal(3), signal(4)]) == Told(sampled=3)
+    assert NOTHING_TOLD.and_then(SHOWING, signals(1, 2)).sampled == 2
+    assert Told(sampled=2).and_then(SHOWING, [*ENDED, signal(3), signal(4)]).sampled == 3
+
+
+def test_what_all_have_in_common_is_told_once_and_when_it_is_less() -> None:
+    both = {"started_ms": T0 + 1, "runbook_urls": "https://runbooks.example/Down"}
+    common = '{"summary":"It is down.","runbook_url":"https://runbooks.example/Down"}'
+    one, fields = shown_of(*(signal(n, labels=LABELS | {"pod": f"{n}"}, annotations=NOTES) for n in (1, 2)))
+    assert {name: fields[name] for name in both} == both
+    assert orjson.loads(fields["labels"]) == {"alertname": "Down", "cluster": "prod"}
+    assert orjson.loads(fields["annotations"]) == orjson.loads(common)
+    same, fields = shown_of(signal(3, labels=LABELS, annotations=NOTES), told=one)
+    assert (same.labels, fields) == (one.labels, {})
+    less, fields = shown_of(signal(4, labels={"cluster": "prod"}, annotations={}), told=same)
+    assert fields == {"labels": '{"cluster":"prod"}', "annotations": "{}"}
+    assert shown_of(signal(5, labels={"cluster": "test"}), told=less)[1] == {"labels": "{}"}
+
+
+def test_earlier_begin_and_further_runbooks_are_told() -> None:
+    told = Told(3, {}, {}, frozenset(("https://a.example",)), T0)
+    further = {"runbook": "https://b.example/\u00e9", "runbook_url": "javascript:alert(1)"}
+    _, fields = shown_of(signal(1, started_ms=T0 - 5, annotations=further), told=told)
+    assert fields == {"started_ms": T0 - 5, "runbook_urls": "https://b.example/\u00e9"}
+    full = Told(3, {}, {}, frozenset(f"https://{n}.example" for n in "abc"), T0)
+    assert shown_of(signal(1, annotations=further), told=full)[1] == {}
+
+
+def test_no_more_is_in_common_than_has_room() -> None:
+    many = {f"l{n:02}": "x" for n in range(64)}
+    large = {f"l{n:02}": '"' * 200 for n in range(8)} | {"z": "short"}
+    few, _ = shown_of(signal(1, labels=many))
+    assert list(few.labels or {}) == [f"l{n:02}" for n in range(32)]
+    some, fields = shown_of(signal(1, labels=large))
+    assert list(some.labels or {}) == ["l00", "z"]
+    assert len(str(fields["labels"])) <= 1024
 
 
 def test_nothing_is_told_where_nothing_is_shown() -> None:
+    elsewhere = cluster_version(requestNamespace="platform").showing
     assert Shown().args(signals(1, 9)) == []
-    assert Shown(version(evidence={"samples": 0}).showing).args(signals(1, 9)) == []
+    now = shown(elsewhere, NOTHING_TOLD, [signal(1, labels=LABELS, annotations=NOTES)])
+    assert now.args(signals(1, 1)) == [1, 0, "started_ms", T0 + 1, 0]

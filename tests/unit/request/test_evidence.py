@@ -101,3 +101,53 @@ def test_names_are_counted_on_from_what_the_request_shows(
     shown: list[dict[str, Any]], total: int, expected: tuple[dict[str, tuple[int, int]], int]
 ) -> None:
     assert names_of(orjson.dumps({"signalNames": shown}), total) == expected
+
+
+def held(**fields: Any) -> bytes:
+    """What a request shows."""
+    return orjson.dumps(fields)
+
+
+@pytest.mark.parametrize(
+    ("before", "came", "expected"),
+    [
+        pytest.param(None, {"a": "1", "b": "2"}, {"a": "1", "b": "2"}, id="the first"),
+        pytest.param(
+            {"a": "1", "b": "2"}, {"a": "1"}, {"a": "1", "b": None}, id="less: a merge patch takes away"
+        ),
+        pytest.param({"a": "1"}, {"a": "2"}, {"a": None}, id="nothing any more"),
+        pytest.param({"a": "1"}, {"a": "1", "b": "2"}, None, id="what another replica knew no better"),
+        pytest.param({}, {"a": "1"}, None, id="what is not in common with what came before"),
+        pytest.param({"a": "1"}, None, None, id="nothing came"),
+    ],
+)
+def test_what_is_common_only_becomes_less(
+    before: dict[str, str] | None, came: dict[str, str] | None, expected: dict[str, str | None] | None
+) -> None:
+    shown = None if before is None else held(commonLabels=before, commonAnnotations=before)
+    written = changes(Evidence(labels=came, annotations=came), {}, held=shown, sampled=0, shown=5)
+    assert written == ({} if expected is None else {"commonLabels": expected, "commonAnnotations": expected})
+
+
+@pytest.mark.parametrize(
+    ("before", "came", "expected"),
+    [
+        (None, 1_767_225_600_999, "2026-01-01T00:00:00Z"),
+        ("2026-01-01T00:00:01Z", 1_767_225_600_000, "2026-01-01T00:00:00Z"),
+        ("2025-12-31T23:59:59Z", 1_767_225_600_000, None),
+        ("2025-12-31T23:59:59Z", None, None),
+    ],
+)
+def test_storm_began_with_the_earliest_of_its_signals(
+    before: str | None, came: int | None, expected: str | None
+) -> None:
+    shown = held(startedAt=before) if before else None
+    written = changes(Evidence(started_ms=came), {}, held=shown, sampled=0, shown=5)
+    assert written == ({"startedAt": expected} if expected else {})
+
+
+def test_first_three_runbooks_are_shown() -> None:
+    came = Evidence(runbook_urls=("b", "a", "c", "d"))
+    written = changes(came, {}, held=held(runbookURLs=["a"]), sampled=0, shown=5)
+    assert written == {"runbookURLs": ["a", "b", "c"]}
+    assert changes(came, {}, held=orjson.dumps(written), sampled=0, shown=5) == {}

@@ -38,8 +38,8 @@
              events: the prefix; m times resourceVersion, id, occurrences up to which it is counted,
                occurrences, severity, seen ms of the latest, ms between the first and that, resource or '',
                instance
-           * what they show, if that is wanted: s, and s times a place 1 … m and its sample as JSON; k, and
-             k names, of signals how many have each, of alerts and events which of the names 1 … k each has
+           * what they show, if that is wanted: n and s; n times a field and what is joined to it; s times a
+             place 1 … m and its sample; k and k names; how many signals have each, or which each has
 
   Returns     per piece {word, epoch, folded, open 0|1|2|3, next deadline in Unix ms or 0, folded that the
               request holds, incarnation or '', what was last told of a group that was discarded, ordinal of
