@@ -152,10 +152,7 @@ class Reason(StrEnum):
     RESOURCE_LIMIT_REACHED = (
         "ResourceLimitReached",
         "Truncated is True",
-        (
-            "There are more targets than `limits.resources`: those with the most signals are listed, all are "
-            "counted."
-        ),
+        ("There are more targets than `limits.resources`. The first ones are listed, all are counted."),
     )
     NOT_CLOSED = (
         "NotClosed",

@@ -248,7 +248,7 @@ class RemediationRequestStatus(ApiModel):
     last_seen: AwareDatetime | None = None
     """When the latest signal arrived; of Events, when the latest one happened."""
     resources: Annotated[tuple[AffectedResource, ...], Field(max_length=100)] = ()
-    """The targets with the most signals, at most limits.resources of them."""
+    """The first targets, at most limits.resources of them; those with the most signals come first."""
     summary: Annotated[str, Field(max_length=256)] | None = None
     """What came, on what, in one line: how many signals on how many resources, and the most frequent names
     with their counts; + behind a count says that it is at least so many."""
