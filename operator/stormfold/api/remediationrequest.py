@@ -80,7 +80,8 @@ class RemediationRequestSpec(ApiModel):
     severity: Severity
     """Severity of the first signal. The highest one seen is in the status."""
     target: Target | None = None
-    """Target of the first signal, if it had one."""
+    """The object that is in trouble: the owner or the node, if the policy groups by it and it is known, else
+    the target of the first signal, if it had one."""
     opened_at: AwareDatetime
     """When the storm opened."""
     reason: OpeningReason = OpeningReason.NEW_SIGNALS

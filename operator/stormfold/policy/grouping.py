@@ -4,11 +4,22 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import attrgetter
 
-from stormfold.model.arrival import Arrival
+from stormfold.model.arrival import Arrival, Target
 from stormfold.model.group import Group, PolicyId
 
 OWNER_KEYS = frozenset(("owner", "target.owner", "node"))
 """Entries of `groupBy` for which the arrival's `owner` or `node` must be filled in before it is routed."""
+OWNER_VERSIONS = {
+    "Pod": "v1",
+    "ReplicationController": "v1",
+    "Node": "v1",
+    "Deployment": "apps/v1",
+    "ReplicaSet": "apps/v1",
+    "StatefulSet": "apps/v1",
+    "DaemonSet": "apps/v1",
+    "Job": "batch/v1",
+    "CronJob": "batch/v1",
+}
 REMEMBERED = 1024
 """Groups that a policy remembers: to name one anew for each of its signals costs several times as much."""
 
@@ -60,3 +71,23 @@ def grouper(policy: PolicyId, group_by: Sequence[str], named: str | None) -> Cal
         return group_of(request_namespace, *[pick(arrival) for pick in pickers])
 
     return group
+
+
+def grouped_target(values: Sequence[tuple[str, str | None]], first: Target | None) -> Target | None:
+    """The object that a group is about: the owner or the node by which its policy groups, else the target of
+    its first signal."""
+    for key, value in values:
+        if key in ("owner", "target.owner") and value:
+            return _owner(value, first)
+    node = next((value for key, value in values if key == "node" and value), None)
+    return Target("v1", "Node", node) if node else first
+
+
+def _owner(owner: str, target: Target | None) -> Target:
+    """The object that `owner` names. Its version is known of the usual kinds, and if it is the target
+    itself."""
+    kind, _, rest = owner.partition("/")
+    if target and target.kind == kind and f"/{rest}".endswith(f"/{target.name}"):
+        return target
+    namespace, _, name = rest.rpartition("/")
+    return Target(OWNER_VERSIONS.get(kind, ""), kind, name, namespace or None)

@@ -100,6 +100,7 @@ class PolicyVersion:
 
     def opening(self, group: Group, arrival: Arrival) -> Opening:
         """What is fixed if the arrival opens a storm."""
+        target = grouping.grouped_target(group.values, arrival.target)
         return Opening(
-            group, self.uid, self.generation, self.spec_json, arrival.name, arrival.severity, arrival.target
+            group, self.uid, self.generation, self.spec_json, arrival.name, arrival.severity, target
         )

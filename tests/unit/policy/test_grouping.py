@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.harness.values import ARRIVAL, DEFAULT, version
+from tests.harness.values import ARRIVAL, DEFAULT, NODE, POD, version
 
 from stormfold.api.stormpolicy import PLAIN_KEYS
-from stormfold.model.arrival import Arrival
+from stormfold.model.arrival import Arrival, Target
 from stormfold.model.group import Group, PolicyId
-from stormfold.policy.grouping import REMEMBERED, grouper, picker
+from stormfold.policy.grouping import REMEMBERED, grouped_target, grouper, picker
 
 UNTARGETED = replace(ARRIVAL, target=None)
 OWN = PolicyId("StormPolicy", "shop", "own")
@@ -95,3 +95,45 @@ def test_groups_beyond_those_remembered_keep_their_names() -> None:
     names = [group(arrival).group_hash for arrival in arrivals]
     assert [group(arrival).group_hash for arrival in arrivals] == names
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param({"name": "PodDown", "namespace": "shop"}, POD, id="neither: of the first signal"),
+        pytest.param({"node": "worker-07"}, NODE, id="a node"),
+        pytest.param({"node": None}, POD, id="a node that is not known"),
+        pytest.param(
+            {"owner": "Deployment/shop/web"}, Target("apps/v1", "Deployment", "web", "shop"), id="an owner"
+        ),
+        pytest.param(
+            {"name": "PodDown", "target.owner": "CronJob/shop/nightly"},
+            Target("batch/v1", "CronJob", "nightly", "shop"),
+            id="by its other name",
+        ),
+        pytest.param(
+            {"node": "worker-07", "owner": "Rollout/shop/web"},
+            Target("", "Rollout", "web", "shop"),
+            id="an owner goes before a node; of another kind the version is not known",
+        ),
+        pytest.param({"owner": "Pod/shop/web-0"}, POD, id="a target that has no owner"),
+        pytest.param({"owner": "Node/worker-07"}, NODE, id="an owner without a namespace"),
+        pytest.param({"owner": None, "node": None}, POD, id="an owner that is not known"),
+    ],
+)
+def test_group_is_about_the_owner_or_the_node_by_which_it_is_grouped(
+    values: dict[str, str | None], expected: Target
+) -> None:
+    assert grouped_target(tuple(values.items()), POD) == expected
+
+
+def test_owner_is_not_the_target_that_is_called_alike() -> None:
+    target = Target("v2", "Deployment", "web", "shop")
+    assert grouped_target((("owner", "Deployment/shop/my-web"),), target) == Target(
+        "apps/v1", "Deployment", "my-web", "shop"
+    )
+
+
+def test_what_opens_a_storm_names_that_object() -> None:
+    policy = version(groupBy=["node"])
+    assert policy.opening(policy.group(ARRIVAL), ARRIVAL).target == NODE
