@@ -29,6 +29,7 @@ from stormfold.probes import Probes
 from stormfold.readiness import Readiness
 from stormfold.request.decisions import Decisions
 from stormfold.request.index import RequestIndex
+from stormfold.request.noting import Noter
 from stormfold.request.places import Places
 from stormfold.request.reconciler import Reconciler
 from stormfold.request.remediation import Phases
@@ -99,6 +100,8 @@ class App:
         index.subscribe(places)
         self._reopener = Reopener(store, index, router, deadlines=schedule)
         index.subscribe(self._reopener)
+        self._noter = Noter(client, store, index, ingest)
+        index.subscribe(self._noter)
         self._reconciler = Reconciler(
             store,
             index,
@@ -190,6 +193,7 @@ class App:
             "reconcile": self._reconciler.run(),
             "request-retention": self._request_retention.run(),
             "reopen": self._reopener.run(),
+            "note-ends": self._noter.run(),
             "policies": self._policies.run(),
             "steering": self._steering.run(),
             "events": self._recorder.run(),

@@ -163,11 +163,10 @@ def terms_of(fields: Mapping[str, Any]) -> Terms:
     )
 
 
-def _tracked(flat: Sequence[Any]) -> tuple[TrackedAlert, ...]:
-    """Alerts as `lua/include/alert.lua` writes them."""
+def tracked(known: Mapping[str, str]) -> tuple[TrackedAlert, ...]:
+    """Alerts as `lua/include/alert.lua` writes them, by their ids."""
     return tuple(
-        TrackedAlert(id_, int(text[1:].partition(",")[0]), text[0] == "f")
-        for id_, text in mapped(flat).items()
+        TrackedAlert(id_, int(text[1:].partition(",")[0]), text[0] == "f") for id_, text in known.items()
     )
 
 
@@ -229,7 +228,7 @@ def snapshot_of(group_hash: str, reply: Told, now_ms: int) -> Snapshot:
         total=number("total"),
         folded=number("total") + number("changes"),
         alerts=number("alerts"),
-        tracked_alerts=None if alerts is None else _tracked(alerts),
+        tracked_alerts=None if alerts is None else tracked(mapped(alerts)),
         unknown_alerts=number("alerts_unknown"),
         known_alerts=known_alerts,
         alerts_beyond=number("alerts_beyond"),

@@ -24,11 +24,12 @@ from stormfold.fold.replies import (
     folded_of,
     joined,
     snapshot_of,
+    tracked,
 )
 from stormfold.model.arrival import Stream
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.limits import KNOWN_SIGNALS
-from stormfold.model.storm import Snapshot
+from stormfold.model.storm import Snapshot, TrackedAlert
 
 CLAIM_MS = 10_000
 """How long a claimed storm is hidden from other replicas; what is not settled by then is due again."""
@@ -113,6 +114,16 @@ class StormStore:
             for group_hash, reply in zip(group_hashes, replies, strict=True)
             if reply
         ]
+
+    async def known_of_closed(self, group_hash: str, epoch: int) -> dict[str, TrackedAlert]:
+        """The alerts of a group that is closed at that epoch, as they are known now, by their ids."""
+        number = partition(group_hash)
+        async with self._connection.calling("reading alerts of a closed request"):
+            pipeline = self._pipeline()
+            pipeline.hmget(keys.storm(number, group_hash), "state", "epoch")
+            pipeline.hgetall(keys.before(number, group_hash))
+            found, alerts = await pipeline.execute()
+        return {one.id: one for one in tracked(alerts)} if found == ["closed", str(epoch)] else {}
 
     async def ack(
         self,

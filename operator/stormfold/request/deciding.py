@@ -215,18 +215,30 @@ def settled(storm: Snapshot, phase: RequestPhase) -> Finding:
 
 def recovered(storm: Snapshot) -> Finding:
     """Whether everything that fired has resolved."""
-    stale = f", {_stale(storm)}" if storm.stale_alerts else ""
-    if storm.firing:
-        return Finding(False, Reason.STILL_FIRING, f"{storm.firing} firing, {storm.resolved} resolved{stale}")
-    if storm.stale_alerts:
-        return Finding(None, Reason.ALERTS_STALE, f"{storm.resolved} resolved{stale}")
-    if storm.approximate:
+    return recovery(
+        firing=storm.firing,
+        resolved=storm.resolved,
+        stale=storm.stale_alerts,
+        stale_after_ms=storm.terms.stale_after_ms,
+        approximate=storm.approximate,
+    )
+
+
+def recovery(*, firing: int, resolved: int, stale: int, stale_after_ms: int, approximate: bool) -> Finding:
+    """The same by these numbers."""
+    silent = f", {plural(stale, 'alert')} neither repeated nor resolved for staleAfter" if stale else ""
+    silent += f" ({_seconds(stale_after_ms)})" if stale else ""
+    if firing:
+        return Finding(False, Reason.STILL_FIRING, f"{firing} firing, {resolved} resolved{silent}")
+    if stale:
+        return Finding(None, Reason.ALERTS_STALE, f"{resolved} resolved{silent}")
+    if approximate:
         return Finding(
             None,
             Reason.INSTANCES_NOT_TRACKED,
-            f"about {storm.resolved} resolved; not every instance could be followed",
+            f"about {resolved} resolved; not every instance could be followed",
         )
-    return Finding(True, Reason.ALL_RESOLVED, f"all {storm.resolved} resolved")
+    return Finding(True, Reason.ALL_RESOLVED, f"all {resolved} resolved")
 
 
 def truncated(storm: Snapshot) -> Finding:
@@ -289,13 +301,6 @@ def not_closed(storm: Snapshot) -> Finding:
         Reason.ALERTS_FIRING if by_alerts else Reason.STILL_FIRING,
         f"{up_to}{plural(storm.holding, 'alert' if by_alerts else 'instance')} still firing: closeAfter "
         f"({_seconds(storm.terms.close_after_ms)}) begins when all have resolved",
-    )
-
-
-def _stale(storm: Snapshot) -> str:
-    return (
-        f"{plural(storm.stale_alerts, 'alert')} neither repeated nor resolved for staleAfter "
-        f"({_seconds(storm.terms.stale_after_ms)})"
     )
 
 

@@ -197,6 +197,11 @@ class Request:
         return believed(self._continuation.sampled)
 
     @property
+    def firing_alerts(self) -> int:
+        """How many of the instances that fire are alerts of a webhook."""
+        return self._continuation.firing_alerts
+
+    @property
     def has_its_list(self) -> bool:
         """Whether its list of alerts is one that stormfold has written, and was not taken away."""
         stored = self._continuation

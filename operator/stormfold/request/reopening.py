@@ -65,10 +65,10 @@ class Deadlines(Protocol):
 def reopens_ms(request: Request) -> int | None:
     """When the group opens its next storm by itself, as this last request of it says, Unix ms; None if it
     does not: nothing fires, or its end says that nothing is to be done."""
-    status, policy = request.resource.status, request.resource.spec.policy
+    policy = request.resource.spec.policy
     said = next((c for c in request.conditions if c.type == ConditionType.CLOSED and c.holds), None)
-    fires = status and status.continuation and status.continuation.firing_alerts
-    if not request.closed or said is None or not fires or policy.close_on is CloseOn.QUIET:
+    is_over = request.closed and said is not None and request.firing_alerts > 0
+    if not is_over or said is None or policy.close_on is CloseOn.QUIET:
         return None
     phase = request.report.phase.casefold()
     if phase in NEVER or request.report.closing:

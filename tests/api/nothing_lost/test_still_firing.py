@@ -172,6 +172,30 @@ async def test_group_opens_again_whatever_breaks_while_its_request_is_closed(
     await come_to(front, FIRST, (2, "Closed", 0, 0, "StillFiring"))
 
 
+@pytest.mark.parametrize("policy", [SOON | {"reopenAfter": {"failed": "12s"}}], ids=["reopenAfter 12s"])
+async def test_ends_that_come_while_the_request_is_closed_are_noted_in_it(
+    front: Front, alertmanager: NewAlertmanager, api: Api, valkey: Valkey
+) -> None:
+    sender = await alertmanager(front.config(repeat_interval="600ms"))
+    alerts = front.alerts(6)
+    await sender.post(alerts)
+    [first] = await come_to(front, (1, "Settled", *FIRST[2:]))
+    await ends(api, first, "Failed")
+    await come_to(front, FIRST)
+    await sender.post(alert.resolved() for alert in alerts[:4])
+    [closed] = await come_to(front, (1, "Closed", 6, 2, "NewSignals"))
+    assert at(closed, "status.conditions.Recovered.message") == "2 firing, 4 resolved"
+    assert sorted(listed(closed)) == [False] * 4 + [True] * 2
+    valkey.command("FLUSHALL")
+    _, again = await come_to(front, (1, "Closed", 6, 2, "NewSignals"), (2, "Settled", 0, 2, "StillFiring"))
+    assert sum(listed(again)) == 2
+    await ends(api, again, "Failed")
+    await come_to(front, (1, "Closed", 6, 2, "NewSignals"), (2, "Closed", 0, 2, "StillFiring"))
+    await sender.post(alert.resolved() for alert in alerts[4:])
+    over = await come_to(front, (1, "Closed", 6, 2, "NewSignals"), (2, "Closed", 0, 0, "StillFiring"))
+    assert at(over[1], "status.conditions.Recovered.status") == "True"
+
+
 async def test_policy_that_is_gone_opens_nothing_and_one_that_changed_goes_by_its_new_words(
     front: Front, alertmanager: NewAlertmanager, api: Api
 ) -> None:
