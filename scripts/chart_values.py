@@ -216,7 +216,8 @@ class Alertmanager(Values):
     """Alertmanager's webhook."""
 
     enabled: bool = False
-    """True: a NetworkPolicy lets namespaces labelled `stormfold.dev/alerts=true` post alerts."""
+    """True: a NetworkPolicy lets namespaces labelled `stormfold.dev/alerts=true` post alerts, and the
+    operator post to port 9093 there (docs/notify.md)."""
     tlsSecret: NameOrNone = ""  # noqa: N815
     """Secret with `tls.crt` and `tls.key` for the webhook. Empty: no TLS."""
 

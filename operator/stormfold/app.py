@@ -24,6 +24,8 @@ from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.recorder import Recorder
 from stormfold.kube.reviews import Reviews
+from stormfold.notify.alertmanager import Alertmanager
+from stormfold.notify.notifier import Notifier
 from stormfold.policy.router import Router
 from stormfold.probes import Probes
 from stormfold.readiness import Readiness
@@ -116,6 +118,16 @@ class App:
         self._request_retention = RequestRetention(
             client, index.closed, ingest, per_namespace=settings.requests_per_namespace
         )
+        self._notifier = notifier = Notifier(
+            [
+                Alertmanager(url, token_file=settings.notify_token_file, ca_file=settings.notify_ca_file)
+                for url in sorted(settings.notify_alertmanager_url)
+            ],
+            index,
+            ingest,
+        )
+        if settings.notify_alertmanager_url:
+            index.subscribe(notifier)
         self._policies = policies = PolicyIntake(
             client,
             recorder,
@@ -196,6 +208,7 @@ class App:
             "note-ends": self._noter.run(),
             "policies": self._policies.run(),
             "steering": self._steering.run(),
+            "notify": self._notifier.run(),
             "events": self._recorder.run(),
             "kopf": self._kopf.run(),
             "owners": self._owners.run(),

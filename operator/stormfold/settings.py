@@ -15,6 +15,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 PREFIX = "STORMFOLD_"
 Phase = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_. ]{0,63}$")]
 
+AlertmanagerUrl = Annotated[
+    str, StringConstraints(pattern=r"^https?://[-A-Za-z0-9._~\[\]:]+(/[-A-Za-z0-9._~/%]*)?$", max_length=1024)
+]
+"""Without user and password: a token comes from a file."""
+
 
 def default_identity() -> str:
     """The pod's name; outside of one, host and process: two on one host must not take each other's Lease."""
@@ -67,6 +72,14 @@ class Settings(BaseSettings):
     changes."""
     webhook_tls_key_file: Annotated[str, Field(validate_default=True)] = ""
     """File with the key of the certificate, as PEM, without a passphrase."""
+    notify_alertmanager_url: Annotated[frozenset[AlertmanagerUrl], NoDecode] = frozenset()
+    """Where Alertmanagers are that hear of each open storm by one alert, with commas between them:
+    http://alertmanager-0:9093,http://alertmanager-1:9093. Empty: none does (docs/notify.md)."""
+    notify_token_file: str = ""
+    """File with a bearer token for them. Read for each post."""
+    notify_ca_file: str = ""
+    """File with the authorities that their certificates are checked by, as PEM; empty: those of the system.
+    Read again when it changes."""
     marks_per_second: Annotated[int, Field(ge=1, le=1000)] = 20
     """How many Signals a second get a status that says where they went."""
     signals_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 1000
@@ -101,13 +114,11 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least severe messages that are logged."""
 
-    @field_validator("terminal_phases", "active_phases", mode="before")
+    @field_validator("terminal_phases", "active_phases", "notify_alertmanager_url", mode="before")
     @classmethod
-    def _phases_in_a_text(cls, value: Any) -> Any:
+    def _items_of_a_text(cls, value: Any) -> Any:
         return (
-            [phase.strip() for phase in value.split(",") if phase.strip()]
-            if isinstance(value, str)
-            else value
+            [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
         )
 
     @field_validator("log_level", mode="before")

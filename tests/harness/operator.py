@@ -144,6 +144,10 @@ class OperatorProcess:
         self._environment = {k: v for k, v in wanted.items() if v is not None}
         self._process: multiprocessing.context.ForkServerProcess | None = None
 
+    def set(self, **environment: str) -> None:
+        """Further variables, from the next start on."""
+        self._environment |= environment
+
     @property
     def pid(self) -> int:
         """Of the process that was started last."""

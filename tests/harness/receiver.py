@@ -25,7 +25,7 @@ class Delivery:
 
     answer: int
     authorization: str | None
-    body: dict[str, Any]
+    body: Any
 
     def instances(self, status: str | None = None) -> list[Instance]:
         """Of its alerts, in their order; only those of a status, `firing` or `resolved`, if one is named."""
@@ -39,11 +39,14 @@ class Delivery:
 class Receiver:
     """See the module; `answer` is the HTTP status from now on."""
 
-    def __init__(self, trust: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, trust: ssl.SSLContext | None = None, *, host: str = "127.0.0.1", path: str = PATH
+    ) -> None:
         self._trust = trust
         port = free_port()
         self._port = port
-        self.url = f"{'https' if trust else 'http'}://127.0.0.1:{port}{PATH}"
+        self._path = path
+        self.url = f"{'https' if trust else 'http'}://{host}:{port}{path}"
         self.answer = 200
         self.deliveries: list[Delivery] = []
 
@@ -51,7 +54,7 @@ class Receiver:
     async def running(self) -> AsyncIterator[Receiver]:
         """Serve until the end of the block."""
         application = web.Application(client_max_size=64 * 1024**2)
-        application.router.add_post(PATH, self._take)
+        application.router.add_post(self._path, self._take)
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         try:

@@ -353,6 +353,11 @@ class Reason(StrEnum):
         "Alert is rejected",
         "The alert has no name, no status or no start that can be read; the message says which.",
     )
+    LOOP_DETECTED = (
+        "LoopDetected",
+        "Alert is rejected",
+        "stormfold has posted the alert itself, to say that a storm is open: it counts in no storm.",
+    )
     NAMESPACE_NOT_ALLOWED = (
         "NamespaceNotAllowed",
         "Alert is rejected; webhook answers 403",

@@ -23,6 +23,9 @@ ADDRESS_KIND = "Instance"
 namespace."""
 
 
+STORM_MARK = "stormfold_storm"
+"""A label of the alerts that stormfold itself posts about storms: none is counted when it comes back."""
+
 PLACE_BYTES = 1024
 """Texts of an arrival that take one place more; labels alone may have 24 KB, and four times as much beyond
 ASCII."""

@@ -303,12 +303,18 @@ async def test_real_alertmanager_posts_as_the_file_says_and_goes_on_to_people(
         file["route"]["group_wait"] = "1s"
         sender = await alertmanager(file)
         watchdog = Alert({"alertname": "Watchdog", "severity": "none"})
-        await sender.post([watchdog, *pod_alerts("CrashLooping", 40, namespace="shop")])
+        storm = Alert({"alertname": "StormOpen", "namespace": "shop", "request": "storm-1"})
+        await sender.post([watchdog, storm, *pod_alerts("CrashLooping", 40, namespace="shop")])
         (delivery,) = await eventually(ours.taken)
         assert len(delivery.instances("firing")) == 40
         assert delivery.authorization == "Bearer of-the-tests"
-        await eventually(peoples.counted, lambda seen: len(seen) == 41, what="people hear of all")
-        assert len(ours.counted()) == 40, "nothing is said of the watchdog"
+        await eventually(peoples.counted, lambda seen: len(seen) == 42, what="people hear of all")
+        [notified] = [it.body for it in peoples.deliveries if it.body["groupLabels"].get("request")]
+        assert (notified["groupLabels"], len(notified["alerts"])) == (
+            {"namespace": "shop", "request": "storm-1"},
+            1,
+        )
+        assert len(ours.counted()) == 40, "nothing is said of the watchdog and of storms"
 
 
 async def test_sender_may_create_signals_and_nothing_else(api: Api, kubectl: Kubectl, namespace: str) -> None:

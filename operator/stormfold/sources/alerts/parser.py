@@ -1,9 +1,9 @@
 """The body that Alertmanager's webhook posts (payload version 4), or Grafana's (1) → arrivals (pure).
 
-No alert is lost for its looks. Only one without a name, a status or a start is rejected, by its index, and
-the others go on. What an alert is, its fingerprint and its start, goes by what was sent; its labels are
-brought within the bounds of `SignalSpec`, and what was cut or left out is counted. Of its annotations so much
-is kept as a request may show.
+No alert is lost for its looks. Rejected, by its index, is only one without a name, a status or a start, and
+one that stormfold has posted itself; the others go on. What an alert is, its fingerprint and its start, goes
+by what was sent; its labels are brought within the bounds of `SignalSpec`, and what was cut or left out is
+counted. Of its annotations so much is kept as a request may show.
 """
 
 import re
@@ -19,7 +19,7 @@ import orjson
 from stormfold.api.conditions import Reason
 from stormfold.api.signal import Severity
 from stormfold.model import evidence
-from stormfold.model.arrival import AlertRef, Arrival, Source
+from stormfold.model.arrival import STORM_MARK, AlertRef, Arrival, Source
 from stormfold.sources.alerts.labels import MAX_NAME, MAX_VALUE, bounded, cut, digest, text_of, texts
 from stormfold.sources.alerts.targets import target_and_namespace
 
@@ -77,6 +77,10 @@ class BodyError(Exception):
 
 class _AlertError(Exception):
     """An alert cannot be used; the argument says why."""
+
+    def __init__(self, message: str, reason: Reason = Reason.INVALID_ALERT) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,7 @@ class AlertParser:
             try:
                 read.arrivals.append(self._arrival(alert, index, reading))
             except _AlertError as exc:
-                read.refusals.append(Refusal(index, Reason.INVALID_ALERT, str(exc), _name(alert)))
+                read.refusals.append(Refusal(index, exc.reason, str(exc), _name(alert)))
         yield read
 
     def _arrival(self, alert: Any, index: int, reading: "_Reading") -> Arrival:
@@ -175,6 +179,12 @@ class AlertParser:
         if not isinstance(sent, dict):
             raise _AlertError("labels: must be an object")
         whole = texts(sent, reading.known)
+        if STORM_MARK in whole:
+            raise _AlertError(
+                f"it says of a storm that it is open (label {STORM_MARK}), so it counts in none: let its "
+                "route not lead here",
+                Reason.LOOP_DETECTED,
+            )
         if "alertname" not in whole:
             raise _AlertError("labels: must have an alertname")
         ref = AlertRef(

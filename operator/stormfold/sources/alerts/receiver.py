@@ -236,7 +236,9 @@ class Receiver:
         arrivals, refusals = await self._allowed(body, caller)
         for reason, number in Tally(refusal.reason for refusal in refusals).items():
             REJECTED.labels(source=SOURCE, reason=reason.value).inc(number)
-        if refusals and not arrivals:
+        # What stormfold has posted itself comes back again and again: that is no error of the sender.
+        faulty = any(refusal.reason is not Reason.LOOP_DETECTED for refusal in refusals)
+        if faulty and not arrivals:
             refusal = none_taken(refusals)
             if refusal.answer.code != 403:  # anybody with a token could fill the log
                 log_rejected(refusals)

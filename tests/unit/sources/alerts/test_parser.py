@@ -212,6 +212,17 @@ def test_alert_that_cannot_be_used_is_refused(alert: Any, message: str) -> None:
     assert (refusal.index, refusal.reason, refusal.message) == (0, Reason.INVALID_ALERT, message)
 
 
+def test_alert_that_stormfold_has_posted_itself_is_refused_as_a_loop() -> None:
+    ours = ALERT | {"labels": LABELS | {"stormfold_storm": "true"}}
+    assert only(ours) == Refusal(
+        0,
+        Reason.LOOP_DETECTED,
+        "it says of a storm that it is open (label stormfold_storm), so it counts in none: let its route not "
+        "lead here",
+        "PodDown",
+    )
+
+
 def test_refusal_names_the_alert() -> None:
     assert only(ALERT | {"startsAt": None}) == Refusal(
         0, Reason.INVALID_ALERT, "startsAt: must be a time of RFC 3339, not None", "PodDown"

@@ -1,0 +1,1 @@
+"""People hear of each storm by one alert."""
