@@ -9,7 +9,7 @@ import orjson
 
 from stormfold.model import evidence
 from stormfold.model.arrival import AlertRef, Arrival, SignalRef
-from stormfold.model.evidence import MAX_RUNBOOKS, harmless, json_bytes, short_name, web_address
+from stormfold.model.evidence import MAX_RUNBOOKS, RUNBOOK_URL, harmless, json_bytes, short_name, web_address
 from stormfold.model.limits import FIRST_SAMPLES, LATEST_SAMPLES
 from stormfold.policy.showing import NO_NAMES, NOTHING, Names, Showing
 
@@ -37,12 +37,17 @@ class Told:
         sampled = self.sampled
         if sampled < FIRST_SAMPLES:
             sampled = min(FIRST_SAMPLES, sampled + sum(arrival.firing for arrival in arrivals))
-        began_ms = min(arrival.began_ms for arrival in arrivals)
+        began_ms = min([arrival.began_ms for arrival in arrivals])
+        annotations = shared(
+            self.annotations, showing.annotation, [arrival.annotations for arrival in arrivals]
+        )
+        # A runbook that all signals name is no news.
+        same = annotations is self.annotations and any(name in (annotations or ()) for name in RUNBOOK_URL)
         return Told(
             sampled,
             shared(self.labels, showing.label, [arrival.labels for arrival in arrivals]),
-            shared(self.annotations, showing.annotation, [arrival.annotations for arrival in arrivals]),
-            self._runbook_urls(showing, arrivals),
+            annotations,
+            self.runbook_urls if same else self._runbook_urls(showing, arrivals),
             began_ms if self.started_ms is None else min(self.started_ms, began_ms),
         )
 
@@ -51,7 +56,7 @@ class Told:
             return self.runbook_urls
         texts = {
             arrival.annotations[name]
-            for name in evidence.RUNBOOK_URL
+            for name in RUNBOOK_URL
             if showing.annotation(name)
             for arrival in arrivals
             if name in arrival.annotations
