@@ -215,6 +215,33 @@ async def test_earliest_begin_and_all_runbooks_are_kept(storm: Storm) -> None:
     assert evidence.runbook_urls == ("https://1.example/", "https://0.example/")
 
 
+async def test_what_is_shown_takes_bounded_room_until_the_request_holds_it_and_then_none(
+    storm: Storm, redis: Valkey
+) -> None:
+    large = {f"label-{number:02}": "\U0001f525" * 256 for number in range(64)}
+    for number in range(1, 201, 10):  # each time by a process that knows of nothing
+        await storm.show(
+            *(
+                signal(
+                    version_,
+                    f"web-{version_}",
+                    labels=large | {"pod": f"web-{version_}"},
+                    annotations={
+                        "summary": "s" * 1024,
+                        "description": "d" * 1024,
+                        "runbook_url": f"https://{version_}.example/{'u' * 480}",
+                    },
+                )
+                for version_ in range(number, number + 10)
+            )
+        )
+    used = redis.command("MEMORY", "USAGE", storm.evidence_key, "SAMPLES", 0)
+    assert isinstance(used, int)
+    assert used < 16 * 1024
+    await storm.ack(await storm.look(at=10), at=10)
+    assert redis.command("EXISTS", storm.evidence_key) == 0
+
+
 READ = {
     "string": ("GET",),
     "hash": ("HGETALL",),

@@ -21,6 +21,8 @@ MINUTE_MS = 60_000
 FIRST_SAMPLES = 3
 LATEST_SAMPLES = 2
 """So many samples of a storm are of its first signals, and so many of its latest."""
+RUNBOOK_BYTES = 1024
+"""With so many bytes of URLs of runbooks that its request does not hold, a storm takes no more."""
 COUNTED_NAMES = 20
 """Names of a storm's signals that are counted one by one; half of them are shown."""
 FRESH_MS = 5000

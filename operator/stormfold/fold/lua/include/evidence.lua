@@ -28,7 +28,7 @@ end
 local joined = {
   labels = in_common,
   annotations = in_common,
-  runbook_urls = function(one, other) return one .. '\n' .. other end,
+  runbook_urls = function(one, other) return #one < RUNBOOK_BYTES and one .. '\n' .. other or one end,
   started_ms = function(one, other) return number(one) < number(other) and one or other end,
 }
 
