@@ -8,7 +8,6 @@ fire.
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 from stormfold.api.conditions import ConditionType
@@ -105,15 +104,14 @@ class Noter:
                 continue
             try:
                 await self.look()
-            except (StoreUnavailableError, StoreFullError, ApiError) as exc:
+            except (StoreUnavailableError, StoreFullError) as exc:
                 log.warning("ends of alerts are not noted, trying again", extra={"error": str(exc)})
 
     async def look(self) -> None:
-        """Note what has ended since the last look.
+        """Note what has ended since the last look. A request that cannot be written is tried again next time.
 
         Raises:
             StoreError: see `StormStore`.
-            ApiError: a request could not be written.
         """
         for group_hash in list(self._firing):
             request = self._requests.over(group_hash)
@@ -129,5 +127,12 @@ class Noter:
             RemediationRequest.plural, request.resource.metadata.name, request.resource.metadata.namespace
         )
         body = {"metadata": {"resourceVersion": str(request.resource_version)}, "status": status}
-        with suppress(ConflictError, NotFoundError):  # it was changed or deleted: the watch says how
+        try:
             self._requests.observe(self._requests.read(await self._client.merge_patch(path, body)))
+        except (ConflictError, NotFoundError):
+            return  # it was changed or deleted: the watch says how
+        except ApiError as exc:
+            log.warning(
+                "ends of alerts are not noted in a closed request, trying again",
+                extra={"namespace": request.namespace, "request": path.rsplit("/", 2)[1], "error": str(exc)},
+            )

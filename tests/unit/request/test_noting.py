@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
-from tests.harness.request_bodies import STORM, request
+from tests.harness.request_bodies import STORM, body, request
 from tests.harness.values import T0
 
 from stormfold.api.conditions import Reason
 from stormfold.api.remediationrequest import RequestPhase
+from stormfold.kube.errors import ApiError, ApiUnavailableError, ConflictError
 from stormfold.model.storm import TrackedAlert
 from stormfold.request.alert_list import decoded
-from stormfold.request.noting import noted
+from stormfold.request.index import RequestIndex
+from stormfold.request.noting import Noter, noted
+from stormfold.request.reading import Request
 
 START = T0 // 1000
 FIRES, OTHER, OVER = (TrackedAlert(f"{letter}" * 8, START, firing) for letter, firing in
@@ -77,3 +81,69 @@ def test_nothing_is_written_if_nothing_is_new(now: list[TrackedAlert]) -> None:
 
 def test_request_without_a_status_says_nothing() -> None:
     assert noted(request(phase=None), known(FIRES), now_ms=T0) is None
+
+
+# --- who writes it
+
+
+class Nobody:
+    """Deadlines that nobody minds, and a leader's Lease."""
+
+    def make_due(self, group_hashes: Any) -> None:
+        """Not of interest."""
+
+    def fenced(self) -> int | None:
+        return 1
+
+
+class World:
+    """A Redis in which one alert of each closed group has ended, and an API server that may refuse."""
+
+    def __init__(self, refuses: dict[str, ApiError]) -> None:
+        self.index = RequestIndex(Nobody())
+        self.refuses = refuses
+        self.read: list[str] = []
+        self.written: list[str] = []
+        self.bodies: dict[str, dict[str, Any]] = {}
+        self.noter = Noter(cast("Any", self), cast("Any", self), self.index, Nobody())
+        self.index.subscribe(self.noter)
+
+    def close(self, group_hash: str, **changes: Any) -> None:
+        """A group's request is seen as closed."""
+        storm = replace(STORM, firing=1, firing_alerts=1, alerts=1, tracked_alerts=(FIRES,), **changes)
+        made = body(storm, RequestPhase.CLOSED, closed_for=Reason.REMEDIATION_FINISHED, uid=group_hash)
+        made["spec"]["groupHash"] = made["metadata"]["name"] = group_hash
+        self.bodies[group_hash] = made
+        self.index.observe(Request.read(made))
+
+    async def known_of_closed(self, group_hash: str, epoch: int) -> dict[str, TrackedAlert]:
+        self.read.append(group_hash)
+        return known(FIRES._replace(firing=False))
+
+    async def merge_patch(self, path: str, change: dict[str, Any]) -> dict[str, Any]:
+        name = path.rsplit("/", 2)[1]
+        if name in self.refuses:
+            raise self.refuses[name]
+        made = self.bodies[name]
+        status = made["status"] | change["status"]
+        status["signals"] = made["status"]["signals"] | change["status"]["signals"]
+        status["continuation"] = made["status"]["continuation"] | change["status"]["continuation"]
+        self.written.append(name)
+        return made | {"metadata": made["metadata"] | {"resourceVersion": "99"}, "status": status}
+
+
+GROUPS = ("0" * 16, "1" * 16, "2" * 16)
+
+
+async def test_request_that_cannot_be_written_keeps_no_other_from_it() -> None:
+    refusals = ApiUnavailableError("patching", 503, "", ""), ConflictError("patching", 409, "Conflict", "")
+    world = World(dict(zip(GROUPS, refusals, strict=False)))
+    for group_hash in GROUPS:
+        world.close(group_hash)
+    await world.noter.look()
+    assert (world.read, world.written) == ([*GROUPS], [GROUPS[2]])
+    world.refuses.clear()
+    await world.noter.look()
+    assert (world.read[3:], world.written) == ([*GROUPS[:2]], [GROUPS[2], *GROUPS[:2]])
+    await world.noter.look()
+    assert world.read[5:] == [], "of those nothing fires any more"
