@@ -474,6 +474,9 @@ async def test_first_look_is_when_something_is_to_be_decided(
         pytest.param(TERMS, [False, True], None, id="a request below the threshold"),
         pytest.param(DISCARDING, [True] * 4, Reason.BELOW_THRESHOLD, id="one below the threshold"),
         pytest.param(DISCARDING, [True] * 5, None, id="exactly at the threshold"),
+        pytest.param(replace(TERMS, group_wait_ms=5000), [True], None, id="a groupWait of 5 s"),
+        pytest.param(replace(TERMS, group_wait_ms=5001), [True], Reason.GROUP_WAIT, id="a longer one"),
+        pytest.param(replace(TERMS, group_wait_ms=5001), [True] * 5, None, id="which the threshold ends"),
     ],
 )
 async def test_answer_says_why_no_request_is_to_be_made_so_far(

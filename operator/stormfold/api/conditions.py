@@ -322,6 +322,11 @@ class Reason(StrEnum):
         "Signal is Rejected",
         "The spec cannot be read; the message says which field is at fault.",
     )
+    GROUP_WAIT = (
+        "GroupWait",
+        "Alert is pending",
+        "The `groupWait` of the policy is longer than 5 s: the request is made when it is over.",
+    )
     NOTHING_FIRING = (
         "NothingFiring",
         "Signal is Discarded; alert is pending or discarded",

@@ -263,7 +263,7 @@ class Folding:
         FOLDED.inc(len(batch))
         if reply.due_ms:
             self._deadlines.expect(partition(group_hash), reply.due_ms)
-        if storm.version and reply.undecided:
+        if storm.version and reply.undecided not in (None, Reason.GROUP_WAIT):
             wait = storm.version.terms.within_ms / 1000 + DISCARDED_SECONDS
             storm.discarded_by = min(storm.discarded_by, time.monotonic() + wait)
         if batch and not storm.in_flight:
@@ -340,6 +340,8 @@ def _pending(reason: Reason, version: PolicyVersion) -> str:
     within = f"{terms.within_ms / 1000:g} s"
     if reason is Reason.NOTHING_FIRING:
         return f"nothing of its group fires; if nothing does within {within}, the alert is discarded"
+    if reason is Reason.GROUP_WAIT:
+        return f"its request is made when groupWait ({terms.group_wait_ms / 1000:g} s) is over"
     threshold = f"{terms.threshold_signals} signals"
     if terms.threshold_resources:
         threshold += f" or {terms.threshold_resources} resources"

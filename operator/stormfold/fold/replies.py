@@ -53,8 +53,9 @@ class CloseWord(StrEnum):
     NEWER_EPOCH = "newer-epoch"
 
 
-UNDECIDED = {2: Reason.NOTHING_FIRING, 3: Reason.BELOW_THRESHOLD}
-"""What fold.lua says of an open group → why no request is to be made of it so far."""
+UNDECIDED = {2: Reason.NOTHING_FIRING, 3: Reason.BELOW_THRESHOLD, 4: Reason.GROUP_WAIT}
+"""What fold.lua says of an open group → why no request is to be made of it so far. The first two may be
+discarded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ COUNTED_NAMES = 20
 """Names of a storm's signals that are counted one by one; half of them are shown."""
 FRESH_MS = 5000
 """An Event that happened less than this ago counts as one of now: its time has whole seconds."""
+PATIENT_MS = 5000
+"""A post waits for a request that is made so soon after the first signal of its group; one with a longer
+`groupWait` is pending."""
 REMEMBER_SECONDS = 7 * 24 * 3600
 """How long the epoch of a closed storm stays in Redis. Only garbage collection: after it, the request's own
 epoch counts."""

@@ -144,6 +144,18 @@ async def test_alert_that_stays_below_the_threshold_is_said_to_be_discarded_from
     assert await sender.counts() == []
 
 
+async def test_post_does_not_wait_for_a_long_group_wait(replica: NewReplica, sender: Sender) -> None:
+    process = await replica(environment={"STORMFOLD_WEBHOOK_WAIT_SECONDS": "2"})
+    await sender.policy(groupWait="6s")
+    await process.obeys(1)
+    said = {"reason": "GroupWait", "message": "its request is made when groupWait (6 s) is over"}
+    answer = await sender.post(process, sender.alerts(2))
+    assert answer == (200, {"accepted": 0} | TAKEN | {"pending": [{"index": n, **said} for n in (0, 1)]})
+    await sender.come_to([(1, "Open", 2, 2, 0)])
+    assert await sender.post(process, sender.alerts(2)) == (200, {"accepted": 2, **TAKEN})
+    await come(process, "stormfold_signals_in_flight", 0)
+
+
 async def test_end_of_an_alert_that_nobody_knows_is_pending_until_its_group_is_discarded(
     replica: NewReplica, sender: Sender
 ) -> None:

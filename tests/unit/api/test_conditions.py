@@ -100,7 +100,8 @@ def test_a_reason_is_one_word_that_says_where_it_appears_and_what_it_means(reaso
         "|Proceed|RequestsSelected) is "
         "(True|False|Unknown)"
         "|Signal is (Folded|Rejected|Discarded)|Event of a (RemediationRequest|Signal)"
-        "|Alert is rejected|Webhook answers 4[0-9]{2}( or 4[0-9]{2})?|Webhook answers 50[03])(; .+)?",
+        "|Alert is (rejected|pending)"
+        "|Webhook answers 4[0-9]{2}( or 4[0-9]{2})?|Webhook answers 50[03])(; .+)?",
         reason.where,
     )
     assert reason.meaning.endswith(".")

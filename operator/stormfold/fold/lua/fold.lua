@@ -41,11 +41,11 @@
            * what they show, if that is wanted: n and s; n times a field and what is joined to it; s times a
              place 1 … m and its sample; k and k names; how many signals have each, or which each has
 
-  Returns     per piece {word, epoch, folded, open 0|1|2|3, next deadline in Unix ms or 0, folded that the
+  Returns     per piece {word, epoch, folded, open 0|1|2|3|4, next deadline in Unix ms or 0, folded that the
               request holds, incarnation or '', what was last told of a group that was discarded, ordinal of
               each signal …}, of a sum that is all new only the first; ordinal 0: it was durable before;
-              nil: it was discarded. Open is 2 or 3 if no request is to be made so far: nothing of the group
-              fires, or it is below its threshold and would be discarded
+              nil: it was discarded. Open is 2, 3 or 4 if no request is to be made so far: nothing of the
+              group fires, it is below its threshold and would be discarded, or its groupWait is long
               'counted'  the storm holds the signals
               'apart'    some of several Signals may be known: nothing was counted, send each as a piece of
                          its own
@@ -69,6 +69,7 @@ local incarnation = ARGV[2] .. server
 -- @include alert
 -- @include signals
 -- @include counting
+-- @include openness
 
 local losses, others, evidence
 local function made_for_losses()
@@ -90,13 +91,6 @@ local function made_for_others()
     events = { read = read_events, remember = remember_events },
     reopening = { read = read_reopening },
   }
-end
-
-local function open_of(storm)
-  if storm.state ~= 'open' then return 0 end
-  if number(storm.written) > 0 or storm.still_firing then return 1 end
-  if number(storm.firing_signals) == 0 then return 2 end
-  return (storm.detected or number(storm.discard) == 0) and 1 or 3
 end
 
 local function reply_of(word, storm, due, ordinals)
