@@ -37,6 +37,7 @@ LONGEST = (
     *("test_deploy", "test_api_faults", "test_fairness", "test_redis_loss", "test_storms", "test_chart"),
     *("test_quiet", "test_access", "test_manifests", "test_windows", "test_signals", "test_consumers"),
     *("test_start", "test_alerts", "test_policies", "test_alertmanager_alone", "test_standby"),
+    *("test_notify", "test_consumer_examples"),
     *("test_checkpoint", "test_hostile", "test_release", "test_shutdown", "test_event_times"),
 )
 """The files that take 20 s and more, longest first: they are begun first, so that no worker is alone in the
