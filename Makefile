@@ -70,7 +70,8 @@ undeploy: .venv/.complete ## take it away again and say what is kept; PURGE=1 ke
 chaos: .venv/.complete controlplane ## break everything, SEEDS=10 times; SEED=7 is that one, RUN=main|sentinel|cluster (docs/chaos.md)
 	@$(PYTHON_IN)/python -m tests.chaos
 
-races: .venv/.complete controlplane ## 10,000 races of two consumers for a claim, CLAIM_RACES=10000 (docs/consumers.md)
+races: .venv/.complete controlplane ## 10,000 races of two consumers for a claim, CLAIM_RACES=10000 (docs/consumers.md), and 1,000 of two leaders for places in a gate
+	@GATE_SEEDS=$${GATE_SEEDS:-1000} $(PYTHON_IN)/python -m pytest tests/unit/gate/test_steering.py -q --timeout=3600
 	@CLAIM_RACES=$${CLAIM_RACES:-10000} $(PYTHON_IN)/python -m pytest tests/api/one_request/test_claims.py -q -k race --durations=1 --timeout=3600
 
 soak: .venv/.complete controlplane ## half of what it takes for MINUTES=10: nothing may grow (docs/soak.md)

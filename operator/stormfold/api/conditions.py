@@ -283,6 +283,34 @@ class Reason(StrEnum):
         "Proceed is False",
         "A hold in a StormGate says Stop: nothing may start, and what runs is to end.",
     )
+    BREAKER_TRIPPED = (
+        "BreakerTripped",
+        "Proceed is False",
+        "A limit of `breaker` in a StormGate was exceeded: it holds all its requests for `cooldown`.",
+    )
+    AWAITING_CANARY = (
+        "AwaitingCanary",
+        "Proceed is False",
+        "`cooldown` of a StormGate is over, and one other request tries first, the canary.",
+    )
+    BUDGET_SPENT = (
+        "BudgetSpent",
+        "Proceed is False",
+        (
+            "As many requests proceed as `budget` of a StormGate allows. A place is freed when a request "
+            "closes, or when nobody has claimed it for 5 minutes."
+        ),
+    )
+    PLACE_LOST = (
+        "PlaceLost",
+        "Proceed is False",
+        "Nobody claimed the request for 5 minutes, so that it loses its place. It is judged anew at once.",
+    )
+    CANARY = (
+        "Canary",
+        "Proceed is True",
+        "This request tries whether a tripped StormGate may pass again: if its consumer succeeds, it does.",
+    )
     STORM_OPENED = ("StormOpened", "Event of a RemediationRequest", "The request was made.")
     STORM_SETTLED = ("StormSettled", "Event of a RemediationRequest", "No signal came for `window.idle`.")
     STORM_REOPENED = (
@@ -530,6 +558,19 @@ class Reason(StrEnum):
         (
             "A StormGate names namespaces that it does not govern: outside of the operator's namespace it "
             "governs its own one only."
+        ),
+    )
+    LIMIT_IS_ZERO = (
+        "LimitIsZero",
+        "Accepted is True",
+        "A limit of a StormGate is 0 and has no effect. To hold everything, use a hold.",
+    )
+    NODES_NOT_READABLE = (
+        "NodesNotReadable",
+        "Accepted is True",
+        (
+            "The operator may not list nodes, so that `breaker.percentOfNodes` has no effect: apply the "
+            "component `steering`."
         ),
     )
     REQUESTS_MATCH = (

@@ -161,9 +161,11 @@ _KINDS = (
         "sgate",
         columns=(
             _Column("Verdict", "string", ".status.verdict"),
+            _Column("State", "string", ".status.state"),
             _Column("Requests", "integer", ".status.requests"),
             _Column("Held by", "string", ".spec.holds[*].by"),
             _Column("Why", "string", ".spec.holds[*].reason", wide=True),
+            _Column("Breaker", "string", ".status.message", wide=True),
             _Column("Accepted", "string", _condition("Accepted"), wide=True),
             _AGE,
         ),

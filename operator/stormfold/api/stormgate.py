@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from stormfold.api.conditions import Conditions
 from stormfold.api.decision import Verdict
+from stormfold.api.duration import Duration, parse_duration
 from stormfold.api.resource import AS_SET, ApiModel, Count, Name, Namespace, Resource, as_map, cel
 from stormfold.api.signal import Severity
 from stormfold.api.stormpolicy import SelectorKey, SelectorValue
@@ -42,6 +44,53 @@ class GateHold(ApiModel):
     """Hold: nothing starts, and what runs goes on. Stop: what runs ends, too."""
 
 
+class Breaker(ApiModel):
+    """Trips when the requests that the gate governs are more than one of these limits. A tripped gate holds
+    all of them."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            *(
+                (f"duration(self.{name}) > duration('0s')", f"{name} must be greater than 0s", f".{name}")
+                for name in ("within", "cooldown")
+            )
+        )
+    )
+
+    open_requests: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    """More than so many requests that are not closed."""
+    resources: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """More than so many affected resources of them. A resource of two requests counts twice."""
+    percent_of_nodes: Annotated[int, Field(ge=0, le=100)] | None = None
+    """More than this share of the cluster's nodes: a node counts that a request lists among its resources, or
+    by which its group is formed (groupBy node). The operator must be allowed to list nodes."""
+    within: Duration = "5m"
+    """Requests count that were opened within this time, and since the gate passed again."""
+    cooldown: Duration = "5m"
+    """How long a tripped gate holds everything. Then one request proceeds, the canary: if its consumer
+    succeeds, the gate passes; if it fails, or nobody claims it for 5 minutes, the gate trips again."""
+
+    @property
+    def within_ms(self) -> int:
+        """`within` in milliseconds."""
+        return parse_duration(self.within)
+
+    @property
+    def cooldown_ms(self) -> int:
+        """`cooldown` in milliseconds."""
+        return parse_duration(self.cooldown)
+
+
+class Budget(ApiModel):
+    """How many of the requests proceed. A request keeps its place until it is closed, or until nobody has
+    claimed it for 5 minutes."""
+
+    concurrent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """So many at a time."""
+    per_hour: Annotated[int, Field(ge=0, le=100)] | None = None
+    """So many begin within an hour."""
+
+
 class StormGateSpec(ApiModel):
     """Which requests are not to be acted upon now."""
 
@@ -49,6 +98,10 @@ class StormGateSpec(ApiModel):
     """Which requests it governs. Absent: all of its namespace; in the operator's namespace, all."""
     holds: Annotated[tuple[GateHold, ...], Field(max_length=16, json_schema_extra=as_map("by"))] = ()
     """Each of them holds the requests for itself. Of several, the strictest decides."""
+    breaker: Breaker | None = None
+    """When the gate holds everything by itself."""
+    budget: Budget | None = None
+    """How many requests proceed at a time, and in an hour."""
 
 
 class ExpiredHold(ApiModel):
@@ -60,6 +113,41 @@ class ExpiredHold(ApiModel):
     """Its `until`, letter by letter: the same hold with a later one holds again."""
 
 
+class GateState(StrEnum):
+    """Passing: the breaker holds nothing. Tripped: it holds everything. Probing: it holds everything but the
+    canary."""
+
+    PASSING = "Passing"
+    TRIPPED = "Tripped"
+    PROBING = "Probing"
+
+
+class Place(ApiModel):
+    """A request that proceeds by the budget, or as the canary."""
+
+    uid: Annotated[str, Field(min_length=1, max_length=63)]
+    """UID of the request."""
+    namespace: Namespace
+    """Its namespace."""
+    name: Name
+    """Its name."""
+    since: AwareDatetime
+    """When it got the place."""
+    canary: bool = False
+    """True: it tries whether the gate may pass again."""
+
+
+class GateCounts(ApiModel):
+    """What the breaker counts; at most 10 s old."""
+
+    open_requests: Count = 0
+    """Requests that are not closed."""
+    resources: Count = 0
+    """Their affected resources."""
+    nodes: Count = 0
+    """Their nodes."""
+
+
 class StormGateStatus(ApiModel):
     """What the gate does now. Written by stormfold."""
 
@@ -67,6 +155,27 @@ class StormGateStatus(ApiModel):
     """Generation of the spec that this status is about."""
     verdict: Verdict | None = None
     """The verdict on the requests that it governs. Another gate may be stricter."""
+    state: GateState | None = None
+    """Of the breaker. Absent: the gate has none."""
+    since: AwareDatetime | None = None
+    """Since when the state is this one."""
+    message: Annotated[str, Field(max_length=512)] = ""
+    """Why the state is this one."""
+    counted_from: AwareDatetime | None = None
+    """The breaker counts requests that were opened since then: when the gate passed again."""
+    counts: GateCounts | None = None
+    """What the breaker counts. Absent: the gate has none."""
+    places: Annotated[tuple[Place, ...], Field(max_length=100, json_schema_extra=as_map("uid"))] = ()
+    """The requests that proceed by the budget, and the canary. A place is taken here before its request says
+    Proceed, and given to another one after its request has said that it does not."""
+    unclaimed: Annotated[
+        tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=100, json_schema_extra=AS_SET)
+    ] = ()
+    """UIDs of open requests that lost a place since nobody claimed them: the others go first."""
+    begun: Annotated[tuple[AwareDatetime, ...], Field(max_length=100)] = ()
+    """When places were taken within the last hour, for budget.perHour."""
+    turn: Count = 0
+    """One more with each write that lets requests proceed."""
     requests: Count = 0
     """How many requests that are not closed it governs; at most 10 s old."""
     expired_holds: Annotated[

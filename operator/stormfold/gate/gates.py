@@ -1,6 +1,6 @@
 """Gates: what each StormGate says, and which of them govern a request. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from stormfold.api.decision import Decision, DecisionRef, Verdict
 from stormfold.api.resource import ObjectMeta, identity_of
-from stormfold.api.stormgate import GateSelector, StormGate, StormGateSpec, StormGateStatus
+from stormfold.api.stormgate import GateSelector, GateState, StormGate, StormGateSpec, StormGateStatus
 from stormfold.model.moments import milliseconds
 
 MAX_GATES = 50
@@ -30,6 +30,21 @@ class Subject:
     """The labels by which its policy groups."""
     decision: Decision | None
     """What it says now."""
+    opened_ms: int = 0
+    rank: int = 0
+    """Of its severity: the highest goes first."""
+    claimed_until_ms: int = 0
+    """When its claim expires; 0 without a claim."""
+    resources: int = 0
+    """How many it affects."""
+    affected: bytes = b"[]"
+    """Those that it lists, as JSON."""
+    node: str = ""
+    """The node by which its group is formed."""
+
+    def is_claimed(self, now_ms: int) -> bool:
+        """Whether somebody works on it."""
+        return now_ms < self.claimed_until_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +75,32 @@ class Gate:
     fault: str = ""
     """What cannot be read; none of the spec is in force then."""
     warnings: tuple[str, ...] = ()
-    """What of the spec has no effect, or another one than was meant."""
+    """Holds that end never, since their `until` cannot be read."""
+    zeros: tuple[str, ...] = ()
+    """Limits that have no effect."""
     selects: Callable[[Subject], bool] = field(default=lambda _: True, compare=False)
     """Whether it governs a request of a namespace that it may govern."""
+
+    @property
+    def places(self) -> frozenset[str]:
+        """UIDs of the requests that have a place."""
+        return frozenset(place.uid for place in self.status.places)
+
+    @property
+    def state(self) -> GateState:
+        """Of its breaker."""
+        return (self.spec.breaker and self.status.state) or GateState.PASSING
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a request needs a place to proceed."""
+        budget = self.spec.budget
+        return budget is not None and bool(budget.concurrent or budget.per_hour)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether it holds requests by itself: Proceed is said only after a write of its status then."""
+        return self.spec.breaker is not None or self.has_budget
 
     @property
     def key(self) -> tuple[str, str]:
@@ -111,6 +149,7 @@ class Gate:
             ),
             fault,
             tuple(warnings),
+            tuple(_zeros(spec)),
             selection(spec.selector),
         )
 
@@ -132,6 +171,13 @@ def _spec(raw: dict[str, Any], warnings: list[str]) -> tuple[StormGateSpec, str]
         first = exc.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         return StormGateSpec(), f"{where}: {first['msg']}"
+
+
+def _zeros(spec: StormGateSpec) -> Iterator[str]:
+    for part, limits in (("breaker", spec.breaker), ("budget", spec.budget)):
+        for name, value in (limits.manifest() if limits else {}).items():
+            if value == 0:
+                yield f"{part}.{name} is 0 and has no effect: hold everything by a hold"
 
 
 def selection(selector: GateSelector | None) -> Callable[[Subject], bool]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from stormfold.api.conditions import Reason
 from stormfold.api.decision import Decision, DecisionRef, Verdict
+from stormfold.api.stormgate import GateState
 from stormfold.gate.gates import FOREVER, Gate, Hold, Subject
+from stormfold.gate.passing import tripped_until
 from stormfold.model.moments import moment
 
 NAMED = 8
@@ -53,8 +55,57 @@ def held(gathered: Gathered) -> Iterator[Finding]:
     yield from _holds(gathered, Verdict.HOLD, Reason.HELD_BY_GATE)
 
 
-CHECKS: tuple[Check, ...] = (stopped, held)
-"""In the order in which they decide: the stricter verdict first, then what people say."""
+def tripped(gathered: Gathered) -> Iterator[Finding]:
+    """There were too many."""
+    for gate in gathered.gates:
+        if gate.state is GateState.TRIPPED:
+            until_ms = tripped_until(gate.status, gate.spec.breaker)
+            message = f"{gate} tripped: {gate.status.message}"
+            yield Finding(Verdict.HOLD, Reason.BREAKER_TRIPPED, message, gate.ref(), until_ms)
+
+
+def probing(gathered: Gathered) -> Iterator[Finding]:
+    """Another request tries whether the gate may pass again."""
+    for gate in gathered.gates:
+        if gate.state is GateState.PROBING:
+            canary = next((place for place in gate.status.places if place.canary), None)
+            if canary is None or canary.uid != gathered.subject.uid:
+                who = (
+                    f"{canary.namespace}/{canary.name} tries first"
+                    if canary
+                    else "one request is to try first"
+                )
+                yield Finding(Verdict.HOLD, Reason.AWAITING_CANARY, f"{gate}: {who}", gate.ref(), FOREVER)
+
+
+def spent(gathered: Gathered) -> Iterator[Finding]:
+    """All places are taken."""
+    for gate in gathered.gates:
+        budget = gate.spec.budget
+        if not (budget and gate.has_budget) or gathered.subject.uid in gate.places:
+            continue
+        limits = (
+            f"{budget.concurrent} at a time" if budget.concurrent else "",
+            f"{budget.per_hour} an hour" if budget.per_hour else "",
+        )
+        message = f"{gate} lets {' and '.join(filter(None, limits))} proceed"
+        yield Finding(Verdict.HOLD, Reason.BUDGET_SPENT, message, gate.ref(), FOREVER)
+
+
+CHECKS: tuple[Check, ...] = (stopped, held, tripped, probing, spent)
+"""In the order in which they decide: the stricter verdict first, then what people say, then the breaker."""
+FOR_A_PLACE = frozenset((Reason.AWAITING_CANARY, Reason.BUDGET_SPENT))
+"""What a place in the gate would change."""
+
+
+def waits_for(gathered: Gathered) -> tuple[Gate, ...] | None:
+    """The gates in which a request needs a place to proceed; None if something else keeps it, too."""
+    if any(finding.reason not in FOR_A_PLACE for check in CHECKS for finding in check(gathered)):
+        return None
+    named = {
+        (finding.by.namespace, finding.by.name) for check in (probing, spent) for finding in check(gathered)
+    }
+    return tuple(gate for gate in gathered.gates if gate.key in named)
 
 
 def _holds(gathered: Gathered, verdict: Verdict, reason: Reason) -> Iterator[Finding]:
@@ -70,6 +121,20 @@ def _said(gate: Gate, hold: Hold) -> str:
     return f"{gate}: {hold.by} {does} it{until}: {hold.reason}"
 
 
+def place_lost(gate: Gate, subject: Subject, now_ms: int) -> Decision:
+    """What a request says that is about to lose its place. It differs for each turn of the gate, so that the
+    request is written anew, whatever it says now."""
+    before = subject.decision
+    verdict = before.verdict if before and before.verdict is not Verdict.PROCEED else Verdict.HOLD
+    return Decision(
+        verdict=verdict,
+        reason=Reason.PLACE_LOST.value,
+        message=f"{gate} takes its place away after turn {gate.status.turn}: nobody claims it",
+        by=(gate.ref(),),
+        since=before.since if before and before.verdict is verdict else moment(now_ms),
+    )
+
+
 def judge(gathered: Gathered) -> Decision:
     """The decision by all checks; its verdict holds since now, or since the request says so."""
     found = [finding for check in CHECKS for finding in check(gathered)]
@@ -78,6 +143,9 @@ def judge(gathered: Gathered) -> Decision:
         if gathered.gates:
             reason = Reason.GATES_PASS
             message = f"passed by {', '.join(str(gate) for gate in gathered.gates[:SAID])}"
+            if tries := [gate for gate in gathered.gates if gate.state is GateState.PROBING]:
+                reason = Reason.CANARY
+                message = f"the canary: if its consumer succeeds, {tries[0]} passes again"
         return _decision(gathered, Verdict.PROCEED, reason, message)
     more = f"; and {len(found) - SAID} more" if len(found) > SAID else ""
     message = "; ".join(finding.message for finding in found[:SAID])[: MAX_MESSAGE - len(more)] + more

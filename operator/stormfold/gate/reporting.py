@@ -1,5 +1,7 @@
 """What the status of a StormGate says. Pure."""
 
+from collections.abc import Collection
+
 from stormfold.api.conditions import (
     Condition,
     ConditionStatus,
@@ -8,26 +10,44 @@ from stormfold.api.conditions import (
     set_condition,
 )
 from stormfold.api.decision import Verdict
-from stormfold.api.stormgate import ExpiredHold, StormGateStatus
-from stormfold.gate.gates import MAX_GATES, Gate
+from stormfold.api.stormgate import ExpiredHold, GateState, StormGateStatus
+from stormfold.gate.gates import MAX_GATES, Gate, Subject
+from stormfold.gate.passing import counts
 from stormfold.model.moments import moment
 
 MAX_MESSAGE = 2000
 
 
 def verdict(gate: Gate, now_ms: int) -> Verdict:
-    """The strictest verdict of its holds."""
-    said = (hold.verdict for hold in gate.holds if not hold.is_over(now_ms))
+    """The strictest verdict of its holds and its breaker."""
+    said = [hold.verdict for hold in gate.holds if not hold.is_over(now_ms)]
+    if gate.state is not GateState.PASSING:
+        said.append(Verdict.HOLD)
     return max(said, key=lambda verdict: verdict.strictness, default=Verdict.PROCEED)
 
 
-def status(gate: Gate, *, in_force: bool, governs_all: bool, requests: int, now_ms: int) -> StormGateStatus:
-    """The status of a gate that governs so many requests that are not closed."""
+def status(
+    gate: Gate,
+    *,
+    in_force: bool,
+    governs_all: bool,
+    governed: Collection[Subject],
+    nodes_denied: bool,
+    now_ms: int,
+) -> StormGateStatus:
+    """The status of a gate that governs these requests that are not closed. `nodes_denied` says that the
+    operator may not list nodes."""
     generation = gate.metadata.generation
+    nodes_denied &= bool(gate.spec.breaker and gate.spec.breaker.percent_of_nodes)
     conditions = gate.status.conditions
     for kind, holds, reason, message in (
-        (ConditionType.ACCEPTED, *_accepted(gate, in_force=in_force, governs_all=governs_all, now_ms=now_ms)),
-        (ConditionType.REQUESTS_SELECTED, *_selected(requests)),
+        (
+            ConditionType.ACCEPTED,
+            *_accepted(
+                gate, in_force=in_force, governs_all=governs_all, nodes_denied=nodes_denied, now_ms=now_ms
+            ),
+        ),
+        (ConditionType.REQUESTS_SELECTED, *_selected(len(governed))),
     ):
         condition = Condition(
             type=kind,
@@ -38,18 +58,23 @@ def status(gate: Gate, *, in_force: bool, governs_all: bool, requests: int, now_
             last_transition_time=moment(now_ms),
         )
         conditions = set_condition(conditions, condition)
-    return StormGateStatus(
-        observed_generation=generation,
-        verdict=verdict(gate, now_ms) if in_force else Verdict.PROCEED,
-        requests=requests,
-        expired_holds=tuple(
-            ExpiredHold(by=hold.by, until=hold.until) for hold in gate.holds if hold.is_over(now_ms)
-        ),
-        conditions=conditions,
+    return gate.status.model_copy(
+        update={
+            "observed_generation": generation,
+            "verdict": verdict(gate, now_ms) if in_force else Verdict.PROCEED,
+            "requests": len(governed),
+            "counts": counts(gate, governed, now_ms),
+            "expired_holds": tuple(
+                ExpiredHold(by=hold.by, until=hold.until) for hold in gate.holds if hold.is_over(now_ms)
+            ),
+            "conditions": conditions,
+        }
     )
 
 
-def _accepted(gate: Gate, *, in_force: bool, governs_all: bool, now_ms: int) -> tuple[bool, Reason, str]:
+def _accepted(
+    gate: Gate, *, in_force: bool, governs_all: bool, nodes_denied: bool, now_ms: int
+) -> tuple[bool, Reason, str]:
     if gate.fault:
         return False, Reason.INVALID_SPEC, gate.fault
     if not in_force:
@@ -61,6 +86,11 @@ def _accepted(gate: Gate, *, in_force: bool, governs_all: bool, now_ms: int) -> 
     selector, own = gate.spec.selector, gate.metadata.namespace
     others = [name for name in selector.namespaces if name != own] if selector and not governs_all else []
     caveats = [(Reason.INVALID_UNTIL, warning) for warning in gate.warnings]
+    caveats += [(Reason.LIMIT_IS_ZERO, zero) for zero in gate.zeros]
+    if nodes_denied:
+        caveats.append(
+            (Reason.NODES_NOT_READABLE, "breaker.percentOfNodes has no effect: may not list nodes")
+        )
     if others:
         caveats.append(
             (

@@ -6,6 +6,8 @@ from typing import Any
 from stormfold.api.conditions import ConditionType, Reason
 from stormfold.api.decision import Decision, Verdict
 from stormfold.api.remediationrequest import RemediationRequest
+from stormfold.api.stormgate import Place
+from stormfold.gate.passing import Outcome
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ConflictError, NotFoundError
@@ -15,6 +17,8 @@ from stormfold.request.reading import Request
 from stormfold.request.refreshing import read_again
 from stormfold.request.rendering import with_findings
 
+SUCCESS = frozenset(("succeeded", "completed"))
+"""The terminal phases that say that the problem is fixed."""
 REASONS = {reason.value: reason for reason in Reason}
 
 
@@ -39,6 +43,27 @@ class Decisions:
     def begun(self) -> Iterator[Request]:
         """Those that are not closed and say something: the first write brings its decision."""
         return (request for request in self._index.open_requests() if request.begun and not request.deleted)
+
+    async def outcome(self, place: Place) -> Outcome | None:
+        """What became of a request that had a place, as the API server has it; None: it is open.
+
+        Raises:
+            ApiError: it could not be read.
+        """
+        path = paths.item(RemediationRequest.plural, place.name, place.namespace)
+        try:
+            request = self._index.read(await self._client.get(path))
+        except NotFoundError:
+            return Outcome.GONE
+        if request.resource.metadata.uid != place.uid:
+            return Outcome.GONE
+        self._index.observe(request)
+        if not request.closed:
+            return None
+        by = next((found.reason for found in request.conditions if found.type == ConditionType.CLOSED), "")
+        if by != Reason.REMEDIATION_FINISHED:
+            return Outcome.GONE
+        return Outcome.SUCCEEDED if request.report.phase.casefold() in SUCCESS else Outcome.FAILED
 
     async def decide(self, request: Request, decision: Decision, *, now_ms: int) -> None:
         """Write a decision on a request as it was read.

@@ -189,6 +189,12 @@ class Request:
                 if item.value is not None and item.key.startswith("labels.")
             },
             status.decision if status else None,
+            opened_ms=ms_of(spec.opened_at),
+            rank=((status and status.severity) or spec.severity).rank,
+            claimed_until_ms=self.report.claim.expires_ms if self.report.claim else 0,
+            resources=status.affected_resource_count if status else 0,
+            affected=self.affected,
+            node=next((item.value or "" for item in spec.group if item.key == "node"), ""),
         )
 
     @property

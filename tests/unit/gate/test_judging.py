@@ -25,6 +25,8 @@ def ref(name: str, by: str, namespace: str = OPERATOR_NAMESPACE) -> DecisionRef:
     return DecisionRef(kind="StormGate", namespace=namespace, name=name, hold=by)
 
 
+BY_GATE = {"kind": "StormGate", "namespace": OPERATOR_NAMESPACE, "name": "everything"}
+CANARY = {"uid": "uid-1", "namespace": "shop", "name": "storm-1", "since": time_at(0), "canary": True}
 PASSED = {
     "verdict": "Proceed",
     "reason": "NoGateApplies",
@@ -99,6 +101,75 @@ HELD = {
                 "until": "2026-01-01T00:01:30Z",
             },
             id="of two gates the stricter one decides, and both are named",
+        ),
+        pytest.param(
+            [
+                gate(
+                    breaker={"cooldown": "10m"},
+                    status={"state": "Tripped", "since": time_at(0), "message": "m"},
+                )
+            ],
+            HELD
+            | {
+                "reason": "BreakerTripped",
+                "message": "StormGate stormfold-system/everything tripped: m",
+                "by": [BY_GATE],
+                "until": "2026-01-01T00:10:00Z",
+            },
+            id="a tripped breaker, until its cooldown is over",
+        ),
+        pytest.param(
+            [
+                gate(
+                    breaker={},
+                    status={"state": "Probing", "places": [CANARY | {"uid": "uid-2", "name": "other"}]},
+                )
+            ],
+            HELD
+            | {
+                "reason": "AwaitingCanary",
+                "message": "StormGate stormfold-system/everything: shop/other tries first",
+                "by": [BY_GATE],
+            },
+            id="another one is the canary",
+        ),
+        pytest.param(
+            [gate(breaker={}, status={"state": "Probing", "places": [CANARY]})],
+            PASSED
+            | {
+                "reason": "Canary",
+                "message": (
+                    "the canary: if its consumer succeeds, StormGate stormfold-system/everything passes again"
+                ),
+            },
+            id="it is the canary",
+        ),
+        pytest.param(
+            [gate(budget={"concurrent": 1, "perHour": 6})],
+            HELD
+            | {
+                "reason": "BudgetSpent",
+                "message": "StormGate stormfold-system/everything lets 1 at a time and 6 an hour proceed",
+                "by": [BY_GATE],
+            },
+            id="it has no place",
+        ),
+        pytest.param(
+            [gate(budget={"concurrent": 1}, status={"places": [CANARY | {"canary": False}]})],
+            PASSED | {"reason": "GatesPass", "message": "passed by StormGate stormfold-system/everything"},
+            id="it has a place",
+        ),
+        pytest.param(
+            [gate(budget={"concurrent": 1}, holds=[hold()])],
+            HELD
+            | {
+                "message": (
+                    "StormGate stormfold-system/everything: alice holds it: the registry is moved; "
+                    "StormGate stormfold-system/everything lets 1 at a time proceed"
+                ),
+                "by": [ref("everything", "alice").manifest(), BY_GATE],
+            },
+            id="what people say goes before the budget",
         ),
     ],
 )

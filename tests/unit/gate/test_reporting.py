@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.harness.gates import gate, hold, time_at
+from tests.harness.gates import SUBJECT, gate, hold, time_at
 from tests.harness.values import T0
 
 from stormfold.gate.gates import Gate
@@ -14,8 +14,22 @@ from stormfold.gate.reporting import status
 NOW = T0 + 60_000
 
 
-def said(found: Gate, *, in_force: bool = True, governs_all: bool = True, requests: int = 1) -> Any:
-    return status(found, in_force=in_force, governs_all=governs_all, requests=requests, now_ms=NOW).manifest()
+def said(
+    found: Gate,
+    *,
+    in_force: bool = True,
+    governs_all: bool = True,
+    requests: int = 1,
+    nodes_denied: bool = False,
+) -> Any:
+    return status(
+        found,
+        in_force=in_force,
+        governs_all=governs_all,
+        governed=[SUBJECT] * requests,
+        nodes_denied=nodes_denied,
+        now_ms=NOW,
+    ).manifest()
 
 
 def accepted(said: Any) -> tuple[str, str, str]:
@@ -28,6 +42,11 @@ def test_status_says_the_strictest_verdict_and_how_many_requests_are_governed() 
     assert said(found, requests=3) == {
         "observedGeneration": 1,
         "verdict": "Stop",
+        "message": "",
+        "places": [],
+        "unclaimed": [],
+        "begun": [],
+        "turn": 0,
         "requests": 3,
         "expiredHolds": [{"by": "carol", "until": time_at(60)}],
         "conditions": [
@@ -96,6 +115,29 @@ def test_status_says_the_strictest_verdict_and_how_many_requests_are_governed() 
                 "the gate is in force, but the hold of alice ends never: its until cannot be read",
             ),
             id="a time that cannot be read",
+        ),
+        pytest.param(
+            gate(budget={"concurrent": 0, "perHour": 3}, breaker={"resources": 0}),
+            {},
+            (
+                "True",
+                "LimitIsZero",
+                (
+                    "the gate is in force, but breaker.resources is 0 and has no effect: hold everything by "
+                    "a hold; budget.concurrent is 0 and has no effect: hold everything by a hold"
+                ),
+            ),
+            id="limits of 0",
+        ),
+        pytest.param(
+            gate(breaker={"percentOfNodes": 10}),
+            {"nodes_denied": True},
+            (
+                "True",
+                "NodesNotReadable",
+                "the gate is in force, but breaker.percentOfNodes has no effect: may not list nodes",
+            ),
+            id="nodes cannot be counted",
         ),
     ],
 )

@@ -139,3 +139,12 @@ def test_admission_policies_exempt_the_operator_alone_and_by_its_name() -> None:
     account = "system:serviceaccount:stormfold-system:stormfold"
     only = [{"name": "not-the-operator", "expression": f"request.userInfo.username != '{account}'"}]
     assert exempt == {f"stormfold-{name}": only for name in ("consumers", "gates", "objects")}
+
+
+def test_component_steering_lets_the_operator_list_nodes_and_no_more() -> None:
+    found = [
+        role["rules"]
+        for role in manifests("Role", "ClusterRole")
+        if role["metadata"]["labels"]["app.kubernetes.io/component"] == "steering"
+    ]
+    assert found == [[{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]]
