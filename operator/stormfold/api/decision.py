@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from stormfold.api.resource import ApiModel, Name, Namespace
+from stormfold.api.resource import ApiModel, Count, Name, Namespace
 
 
 class Verdict(StrEnum):
@@ -49,6 +49,8 @@ class Decision(ApiModel):
     """What keeps it from Proceed, the strictest first: at most eight."""
     since: AwareDatetime
     """Since when the verdict is this one."""
+    held_seconds: Count = 0
+    """For how long the verdict was not Proceed before `since`: window.maxDuration does not run meanwhile."""
     until: AwareDatetime | None = None
     """When it is decided anew at the latest. Absent: only a change of a gate, or of a request, leads to
     another decision."""

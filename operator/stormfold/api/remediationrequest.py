@@ -187,7 +187,8 @@ class Deadlines(ApiModel):
     """When it is Closed, if no signal comes: last signal plus closeAfter, or plus window.idle after an Event
     that was met late. Absent while what fires holds it open: closeOn of the policy says what does."""
     expire: AwareDatetime | None = None
-    """When it is Closed in any case: opening plus window.maxDuration."""
+    """When it is Closed in any case: opening plus window.maxDuration, and the time in which the request was
+    not allowed to proceed."""
 
 
 class Claim(ApiModel):

@@ -5,13 +5,15 @@ The first check that finds something decides; `by` names all that keep the reque
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from stormfold.api.conditions import Reason
 from stormfold.api.decision import Decision, DecisionRef, Verdict
+from stormfold.api.resource import MAX_INT
 from stormfold.api.stormgate import GateState
 from stormfold.gate.gates import FOREVER, Gate, Hold, Subject
 from stormfold.gate.passing import tripped_until
-from stormfold.model.moments import moment
+from stormfold.model.moments import milliseconds, moment
 
 NAMED = 8
 """References in a decision."""
@@ -126,12 +128,14 @@ def place_lost(gate: Gate, subject: Subject, now_ms: int) -> Decision:
     request is written anew, whatever it says now."""
     before = subject.decision
     verdict = before.verdict if before and before.verdict is not Verdict.PROCEED else Verdict.HOLD
+    since, held_seconds = _since(before, verdict, now_ms)
     return Decision(
         verdict=verdict,
         reason=Reason.PLACE_LOST.value,
         message=f"{gate} takes its place away after turn {gate.status.turn}: nobody claims it",
         by=(gate.ref(),),
-        since=before.since if before and before.verdict is verdict else moment(now_ms),
+        since=since,
+        held_seconds=held_seconds,
     )
 
 
@@ -168,12 +172,30 @@ def _decision(
     by: tuple[DecisionRef, ...] = (),
     until_ms: int = FOREVER,
 ) -> Decision:
-    before = gathered.subject.decision
+    since, held_seconds = _since(gathered.subject.decision, verdict, gathered.now_ms)
     return Decision(
         verdict=verdict,
         reason=reason.value,
         message=message,
         by=by,
-        since=before.since if before and before.verdict is verdict else moment(gathered.now_ms),
+        since=since,
+        held_seconds=held_seconds,
         until=None if until_ms == FOREVER else moment(until_ms),
     )
+
+
+def _since(before: Decision | None, verdict: Verdict, now_ms: int) -> tuple[datetime, int]:
+    """Since when the verdict is this one, and for how many seconds it was not Proceed before that."""
+    if before is None:
+        return moment(now_ms), 0
+    if before.verdict is verdict:
+        return before.since, before.held_seconds
+    return moment(now_ms), min(held_ms(before, now_ms) // 1000, MAX_INT)
+
+
+def held_ms(decision: Decision | None, now_ms: int) -> int:
+    """For how long a request has not been allowed to proceed in all, until now."""
+    if decision is None:
+        return 0
+    now = now_ms - milliseconds(decision.since) if decision.verdict is not Verdict.PROCEED else 0
+    return decision.held_seconds * 1000 + max(0, now)

@@ -90,12 +90,13 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def deadlines(storm: Snapshot, *, made_ms: int = 0) -> DeadlinesMs:
+def deadlines(storm: Snapshot, *, made_ms: int = 0, held_ms: int = 0) -> DeadlinesMs:
     """The three deadlines, from when the latest signal happened and from the opening.
 
     What is met late, or has waited for a place, may have closed long ago by that, but more of it may be on
     its way, and consumers are to see its request: it has `idle` from when it was met, and from `made_ms`,
-    when the request was made."""
+    when the request was made. The last one does not come closer for the `held_ms` in which the request was
+    not allowed to proceed."""
     terms = storm.terms
     return DeadlinesMs(
         settle=storm.happened_ms + terms.idle_ms,
@@ -105,21 +106,27 @@ def deadlines(storm: Snapshot, *, made_ms: int = 0) -> DeadlinesMs:
             storm.happened_ms + terms.close_after_ms,
             max(storm.arrived_ms, made_ms) + min(terms.idle_ms, terms.close_after_ms),
         ),
-        expire=storm.opened_ms + terms.max_duration_ms,
+        expire=storm.opened_ms + terms.max_duration_ms + held_ms,
     )
 
 
 def decide(
-    storm: Snapshot, *, has_request: bool, reported: Reported, now_ms: int, made_ms: int = 0
+    storm: Snapshot,
+    *,
+    has_request: bool,
+    reported: Reported,
+    now_ms: int,
+    made_ms: int = 0,
+    held_ms: int = 0,
 ) -> Decision:
     """What to do about a storm now.
 
     `has_request` says whether its RemediationRequest is known to be there, `made_ms` since when, `reported`
-    what its consumer says in it.
+    what its consumer says in it, `held_ms` for how long it was not allowed to proceed.
     """
     if storm.state is State.CLOSING:
         return Finish(Reason[storm.close_reason])
-    until = deadlines(storm, made_ms=made_ms)
+    until = deadlines(storm, made_ms=made_ms, held_ms=held_ms)
     quiet = now_ms >= until.settle
     deadline = min(
         until.expire,

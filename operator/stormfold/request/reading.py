@@ -9,7 +9,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from stormfold.api.conditions import Condition
-from stormfold.api.decision import Decision
+from stormfold.api.decision import Decision, Verdict
 from stormfold.api.remediationrequest import (
     AffectedResource,
     Counted,
@@ -28,6 +28,7 @@ from stormfold.api.resource import MAX_INT, identity_of
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.fold.holding import RequestPosition
 from stormfold.gate.gates import Subject
+from stormfold.gate.judging import held_ms
 from stormfold.model.arrival import Target
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
@@ -41,6 +42,8 @@ NO_REPORT = Report()
 CLOSE_ANNOTATION = "stormfold.dev/close"
 """With the value `true` it closes the request."""
 
+HELD_AHEAD_MS = 60_000
+"""So much later than its maxDuration a request may close that was held."""
 MOST = 2**52
 """The highest number that is believed of a status: beyond it counting on would leave what JSON and Lua keep
 exact, and whoever forges it must not keep the storm from being written."""
@@ -201,6 +204,13 @@ class Request:
     def sampled(self) -> int:
         """How many samples had been taken when it was written."""
         return believed(self._continuation.sampled)
+
+    def held_ms(self, now_ms: int) -> int:
+        """For how long it was not allowed to proceed. While it is not, a minute more: so that its end is not
+        looked for all the time."""
+        decision = self.resource.status.decision if self.resource.status else None
+        held = decision is not None and decision.verdict is not Verdict.PROCEED
+        return held_ms(decision, now_ms) + (HELD_AHEAD_MS if held else 0)
 
     @property
     def firing_alerts(self) -> int:

@@ -193,7 +193,12 @@ class Reconciler:
         now, made_ms = now_ms(), request.made_ms if request else 0
         reported = request.reported(self._phases, storm.revision, now) if request else Reported()
         decision = decide(
-            storm, has_request=request is not None, reported=reported, now_ms=now, made_ms=made_ms
+            storm,
+            has_request=request is not None,
+            reported=reported,
+            now_ms=now,
+            made_ms=made_ms,
+            held_ms=request.held_ms(now) if request else 0,
         )
         match decision:
             case Wait(deadline):

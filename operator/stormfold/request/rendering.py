@@ -100,6 +100,7 @@ def status(
     generation: int,
     now_ms: int,
     made_ms: int = 0,
+    held_ms: int = 0,
     shown: bytes | None = None,
     sampled: int = 0,
 ) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def status(
         generation=generation,
         now_ms=now_ms,
     )
-    until = deciding.deadlines(storm, made_ms=made_ms)
+    until = deciding.deadlines(storm, made_ms=made_ms, held_ms=held_ms)
     names = storm.evidence.names or _first_name(storm, spec)
     over = phase is RequestPhase.CLOSED
     rendered = RemediationRequestStatus(

@@ -234,6 +234,7 @@ class RequestWriter:
             generation=resource.metadata.generation,
             now_ms=now_ms,
             made_ms=request.made_ms,
+            held_ms=request.held_ms(now_ms),
             shown=held.shown if held.begun else None,
             sampled=held.sampled,
         )

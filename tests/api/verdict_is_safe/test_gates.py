@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import datetime
 from typing import Any
 
 from tests.api.conftest import NewOperator
@@ -223,3 +224,21 @@ async def test_with_no_operator_the_last_verdict_stands_and_the_next_leader_deci
     scene.operator.kill()
     await scene.gate("freeze")
     assert rows(await scene.requests(), VERDICT) == [("Hold",)]
+
+
+async def test_max_duration_does_not_run_while_a_request_is_held(
+    api: Api, namespace: str, operator: NewOperator
+) -> None:
+    process = await operator(constants={"stormfold.request.reading.HELD_AHEAD_MS": 1000})
+    scene = Scene(api, namespace, process)
+    await scene.policy(closeAfter="1h", window={"idle": "500ms", "maxDuration": "3s"})
+    await scene.gate("freeze", by="alice")
+    await gate_says(scene, "freeze", "status.verdict", ("Hold",))
+    (request,) = await storms(scene, "Trouble")
+    opened = datetime.fromisoformat(request["spec"]["openedAt"]).timestamp()
+    await eventually(lambda: time.time() > opened + 5, within=20, what="maxDuration is over")
+    assert rows(await scene.requests(), f"status.phase {VERDICT}") == [("Settled", "Hold")]
+    await scene.gate("freeze")
+    (closed,) = await scene.requests_come_to("status.phase", [("Closed",)])
+    assert at(closed, "status.conditions.Closed.reason") == "MaxDurationReached"
+    assert at(closed, "status.decision.heldSeconds") >= 4

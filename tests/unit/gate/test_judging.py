@@ -33,6 +33,7 @@ PASSED = {
     "message": "no StormGate governs the request",
     "by": [],
     "since": "2026-01-01T00:01:00Z",
+    "heldSeconds": 0,
 }
 HELD = {
     "verdict": "Hold",
@@ -40,6 +41,7 @@ HELD = {
     "message": "StormGate stormfold-system/everything: alice holds it: the registry is moved",
     "by": [ref("everything", "alice").manifest()],
     "since": "2026-01-01T00:01:00Z",
+    "heldSeconds": 0,
 }
 
 
@@ -98,6 +100,7 @@ HELD = {
                     ref("everything", "alice").manifest(),
                 ],
                 "since": "2026-01-01T00:01:00Z",
+                "heldSeconds": 0,
                 "until": "2026-01-01T00:01:30Z",
             },
             id="of two gates the stricter one decides, and both are named",
@@ -196,3 +199,18 @@ def test_since_moves_when_the_verdict_changes_and_not_with_its_reason(verdict: V
     before = Decision(verdict=verdict, reason="Other", since=datetime(2025, 12, 31, tzinfo=UTC))
     decision = decided(gate(holds=[hold()]), subject=replace(SUBJECT, decision=before))
     assert decision.since == datetime.fromisoformat(since)
+
+
+def test_time_in_which_a_request_did_not_proceed_adds_up() -> None:
+    subject = SUBJECT
+    for seconds, spec, held in (
+        (0, {}, 0),
+        (10, {"holds": [hold()]}, 0),  # proceeded before
+        (40, {"holds": [hold(verdict="Stop")]}, 30),
+        (50, {}, 40),
+        (90, {"holds": [hold()]}, 40),
+        (95, {}, 45),
+    ):
+        decision = decided(gate(**spec), subject=subject, now_ms=T0 + seconds * 1000)
+        assert decision.held_seconds == held, seconds
+        subject = replace(SUBJECT, decision=decision)

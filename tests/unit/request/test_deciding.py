@@ -49,6 +49,10 @@ QUIET = Close(Reason.QUIET_FOR_CLOSE_AFTER, unless_grown=True)
 TOO_LONG = Close(Reason.MAX_DURATION_REACHED, unless_grown=False)
 
 
+def test_max_duration_does_not_run_while_a_request_may_not_proceed() -> None:
+    assert deadlines(SNAPSHOT, held_ms=7000) == DeadlinesMs(settle=SETTLE, close=CLOSE, expire=EXPIRE + 7000)
+
+
 def test_deadlines_run_from_the_last_arrival_and_the_opening() -> None:
     assert deadlines(SNAPSHOT) == DeadlinesMs(settle=SETTLE, close=CLOSE, expire=EXPIRE)
 
