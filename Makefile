@@ -10,12 +10,13 @@ help: ## show this list
 .venv/.complete: requirements-dev.lock pyproject.toml
 	@scripts/venv
 
-lint: .venv/.complete ## ruff (lint and format) and the import contracts
+lint: .venv/.complete ## ruff (lint and format), the import contracts, and the prose of the docs
 	$(PYTHON_IN)/ruff check .
 	$(PYTHON_IN)/ruff format --check .
 	$(PYTHON_IN)/lint-imports
+	$(PYTHON_IN)/python scripts/prose.py
 
-format: .venv/.complete ## let ruff mend and format the code
+format: .venv/.complete ## let ruff fix and format the code
 	$(PYTHON_IN)/ruff check --fix .
 	$(PYTHON_IN)/ruff format .
 

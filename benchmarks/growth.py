@@ -680,7 +680,7 @@ def raw(costs: Costs) -> dict[str, list[dict[str, float]]]:
 
 ABOUT = f"""
 What grows is the number of signals, of storms, of replicas and of servers. Arrivals are made in memory and go through the operator's own routing, folder, scripts, reconciler and
-checkpoint into Valkey, as fast as they become durable: {UNDER_WAY:,} are under way at most. In the place of the API server is a writer that says at once that the request holds what it is given.
+checkpoint into Valkey, as fast as they become durable. At most {UNDER_WAY:,} are under way. In the place of the API server is a writer that says at once that the request holds what it is given.
 
 In: routing among ten policies, batches, `fold.lua`, claims, deadlines, settling, ids and their trimming, the word that a signal is durable. Out: reading and decoding Signals, rendering and
 writing requests, marks, retention, kopf, and what replicas hear of each other's requests over a watch: the parts `signals` and `webhook` measure those. CPU is that of the process, without

@@ -318,8 +318,8 @@ def measure(say: Say) -> Measured:
 
 
 ABOUT = """
-The same Signals of a real kube-apiserver go to the same folder (`fold.folder`, on Valkey), once from our list and watch and once from an `@kopf.on.event` handler that parses them with our parser
-and submits them, each in a process of its own. kopf runs twice: as it comes, and tuned (our settings of it, by which it makes no diffs, and workers that end at once). Our way also keeps the books of the checkpoint.
+The same Signals of a real kube-apiserver go to the same folder (`fold.folder`, on Valkey), once from our list and watch and once from an `@kopf.on.event` handler.
+The handler parses them with our parser and submits them. Each runs in a process of its own. kopf runs twice: as it comes, and tuned (our settings of it, by which it makes no diffs, and workers that end at once). Our way also keeps the checkpoint.
 Not in these figures: kopf's queues have no bound, and it does not notice what was deleted while it was disconnected.
 """  # noqa: E501
 AIMS = (

@@ -77,7 +77,7 @@ def _where(machine: Json, took_seconds: float) -> str:
         f"*{machine['date'][:16].replace('T', ' ')} UTC, {commit}, in {took_seconds:.0f} s; "
         f"{machine['cores']} cores of "
         f"{machine['cpu']}, {machine['memory_mb'] // 1024} GB, load before {machine['load_before']}; "
-        f"{versions}.*"
+        f"`{versions}`*"
     )
 
 

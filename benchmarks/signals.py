@@ -702,15 +702,15 @@ def raw(scene: Scene, lives: Lives) -> Json:
 
 
 ABOUT = """
-A real kube-apiserver with etcd, a Valkey and one operator, all on loopback; Signals of 0.7 KB are created as fast as the API server takes them, by the operator's own client in a process
+A real kube-apiserver with etcd, a Valkey and one operator, all on loopback. Signals of 0.7 KB are created as fast as the API server takes them, by the operator's own client in a process
 of its own. All of them share the machine, so that creates beside the operator are held against creates without it, in rounds that take turns.
 
-For orientation, a Go controller (controller-runtime) that did the same in memory, on a machine of this kind: 0.37 ms of its CPU a Signal without marks and 1.17 ms with them, 44 to 51 MB,
-exact 1.0 to 1.2 s after the last create. It was not part of these runs.
+For orientation: a Go controller (controller-runtime) did the same in memory, on a machine of this kind. It took 0.37 ms of its CPU a Signal without marks and 1.17 ms with them, and 44 to 51 MB.
+It was exact 1.0 to 1.2 s after the last create. It was not part of these runs.
 """  # noqa: E501
 NO_CORE_LEFT = (
     "creates at full speed take both cores of the machine by themselves, so that "
-    "whatever runs beside them waits, and slows them"
+    "all else that runs waits, and slows them"
 )
 SPREAD = (
     "no step stands out any more ([profile](profile.md)): reading and taking in a "
@@ -718,7 +718,7 @@ SPREAD = (
 )
 ONCE_A_SECOND = (
     "a request is written once a second at most, so that the last signals of some of "
-    "20 wait nearly as long; the rest is their fold and the write"
+    "20 wait nearly as long. The rest is their fold and the write"
 )
 AIMS = (
     Aim(
@@ -769,7 +769,7 @@ AIMS = (
         "the same in batches of 3",
         "µs",
         at_most=250,
-        reason="a call costs the client some 150 µs whatever it carries",
+        reason="a call costs the client some 150 µs for any content",
     ),
     Aim("patch_client_us", "CPU of the client for a status patch", "µs", at_most=500),
     Aim("delete_client_us", "CPU of the client for a deletion", "µs", at_most=500),

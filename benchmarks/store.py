@@ -605,7 +605,7 @@ def tables(
 ABOUT = f"""
 The same signals about storms of {RESOURCES} pods go to the same server ({MAXMEMORY}), over the same client and connection, one caller at a time. The ways:
 
-* the whole request as a Kubernetes object of 30 KB, read, changed in the client (orjson) and written back; without WATCH, as it was done, which spares it a round trip and all retries;
+* the whole request as a Kubernetes object of 30 KB, read, changed in the client (orjson) and written back. It goes without WATCH, as it was done, which spares it a round trip and all retries;
 * the same object changed by a Lua script with cjson;
 * a JSON text of 2 KB with only what has to be known of a storm, changed by such a script;
 * stormfold's `fold.lua`, one signal a call, and in batches as the operator sends them. It alone also knows signals that come twice, windows, thresholds, deadlines and lost storms.
@@ -614,7 +614,7 @@ A batch of the other scripts, for fairness, is one call for each storm with all 
 """  # noqa: E501
 IN_LUA = (
     "one SADD, HMGET and HSET a storm, which count nothing, take half as much with 10 storms and a quarter "
-    "with 100; of ours the arguments are a quarter to a third, "
+    "with 100. Of ours the arguments are a quarter to a third, "
     "the ids a fifth to a quarter, reading and writing storms a fifth to a third (decision 0026)"
 )
 AIMS = (
@@ -650,7 +650,7 @@ AIMS = (
         "faster than get-modify-set, one signal a call (claimed elsewhere: 7.8)",
         "times",
         at_least=8,
-        reason="a call costs the client alone some 150 µs whatever it carries, and an eighth of "
+        reason="a call costs the client alone some 150 µs for any content, and an eighth of "
         "get-modify-set by orjson is less; "
         "signals of a storm travel in batches",
     ),

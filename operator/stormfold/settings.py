@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     """Where Redis or Valkey is: redis://, rediss:// (TLS), redis+cluster:// or
     redis+sentinel://host:port,…/service/db. Each form and its options: docs/install.md."""
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "stormfold-system"
-    """The operator's own namespace: its Lease lies there, and Signals in it may speak for other
+    """The operator's own namespace: its Lease lies there, and Signals in it may report on other
     namespaces."""
     identity: Annotated[str, Field(min_length=1, max_length=253)] = Field(default_factory=default_identity)
     """The name under which the Lease is held; by default POD_NAME, or host and process id. Must differ

@@ -38,8 +38,7 @@ NAMESPACES = Gauge(
 )
 MISSED = Counter(
     "stormfold_signals_missed_total",
-    "Occurrences that were deleted or edited away before they were read, while their namespace was held "
-    "back.",
+    "Occurrences that were deleted or edited away before they were read, while their namespace was deferred.",
     ["kind"],
 )
 

@@ -52,7 +52,7 @@ PAGE = """\
 
 How it is done.
 
-*2026-11-24 18:05 UTC, commit 0123456789, in 12 s; 2 cores of Example CPU, 23 GB, load before 0.25; python 3.11.7.*
+*2026-11-24 18:05 UTC, commit 0123456789, in 12 s; 2 cores of Example CPU, 23 GB, load before 0.25; `python 3.11.7`*
 
 ### Times
 
