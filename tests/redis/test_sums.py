@@ -6,12 +6,13 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from tests.harness.folding import GROUP_HASH, TERMS, Group, signal, signals
+from tests.harness.folding import GROUP_HASH, TERMS, Group, alert, signal, signals
+from tests.harness.values import T0
 
 from stormfold.api.signal import Severity
 from stormfold.fold.arguments import pieces_of
 from stormfold.fold.connection import Connection
-from stormfold.fold.replies import Folded
+from stormfold.fold.replies import Folded, FoldWord
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival, SignalRef
 from stormfold.model.group import partition
@@ -94,6 +95,16 @@ def without_last(folded: Folded) -> Folded:
     """What was said of a batch, but for its last signal."""
     last = len(folded.ordinals) - 1
     return replace(folded, ordinals=folded.ordinals[:last], discarded=folded.discarded - {last})
+
+
+async def test_what_comes_behind_signals_that_are_sent_again_is_not_counted_before_them(group: Group) -> None:
+    """Else the floor of the storm may rise above them: by a write or a close between the two calls."""
+    await group.fold(signal(2))
+    fold = group.fold_of(*signals(2, 4), alert("a"), signal(5))
+    answers = await group.store.fold_pieces(group.partition, list(pieces_of(fold)), T0)
+    assert [answer.word for answer in answers] == [FoldWord.APART] * 3
+    assert (await group.look(at=0)).total == 1
+    assert (await group.fold(*fold.arrivals)).ordinals == [1, 2, 3, 4, 5]
 
 
 async def test_known_ones_among_new_ones_of_a_sum_are_told_apart(group: Group) -> None:

@@ -47,8 +47,8 @@
               nil: it was discarded. Open is 2, 3 or 4 if no request is to be made so far: nothing of the
               group fires, it is below its threshold and would be discarded, or its groupWait is long
               'counted'  the storm holds the signals
-              'apart'    some of several Signals may be known: nothing was counted, send each as a piece of
-                         its own
+              'apart'    some of several Signals may be known, or are those of a piece before: nothing was
+                         counted, send each as a piece of its own, in order
               'lost'     Redis knows less than the caller, or the storm was counted by another server, such as
                          the one before a fail-over, of which this one may lack the last words, or the storm
                          that the caller knows is closed: send it all again, with a seed
@@ -137,8 +137,10 @@ local function storm_for(keys, at, kind, seed_at, has_seed)
   return new_storm(keys.storm)
 end
 
+local apart_of = {} -- group hash → what was said of a piece; those behind it must not be counted before it
 local function fold_piece(keys, at)
   local group_hash, kind = ARGV[at], ARGV[at + 5]
+  if apart_of[group_hash] then return apart_of[group_hash] end
   local opens, seeds = number(ARGV[at + 6]), number(ARGV[at + 7])
   local opens_at = at + 10
   local seed_at = opens_at + opens
@@ -150,7 +152,8 @@ local function fold_piece(keys, at)
   local tally, ordinals, apart, known
   if kind == 'signals' then
     tally, ordinals, apart = read_signals(storm, first, keys.ids)
-    if apart then return reply_of('apart', storm, 0, {}) end
+    if apart then apart_of[group_hash] = reply_of('apart', storm, 0, {}) end
+    if apart then return apart_of[group_hash] end
   else
     others = others or made_for_others()
     tally, ordinals, known = others[kind].read(storm, first, keys)
