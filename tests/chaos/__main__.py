@@ -195,6 +195,7 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
             problems.append(f"{sender.unanswered} posts never answered by 200: {dict(sender.refused)}")
         firing = sender.still_firing()
         problems += await heard(world, accounting, firing, within=HEARD_SECONDS + abs(offset))
+        await asyncio.sleep(abs(offset))  # an end that comes sooner may look older than what it ends
         try:
             async with asyncio.timeout(TAKEN_SECONDS):
                 await sender.end_alerts()
