@@ -179,6 +179,8 @@ def status(
 
 def _first_name(storm: Snapshot, spec: RemediationRequestSpec) -> dict[str, NameCount]:
     """The name of the first signal: all have it if the policy groups by it, else at least that one."""
+    if not storm.total:
+        return {}
     all_have_it = "name" in spec.policy.group_by
     count = NameCount(storm.total) if all_have_it else NameCount(1, max(0, storm.total - 1))
     return {short_name(spec.name): count}

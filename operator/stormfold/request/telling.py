@@ -39,6 +39,8 @@ def summary(storm: Snapshot, names: Mapping[str, NameCount]) -> str:
     """What came, on what, in one line of at most `SUMMARY_WIDTH` characters:
     `177 signals on 174 pods: KubePodNotReady 120, KubePodCrashLooping 57`. Where nothing came, what still
     fires."""
+    if storm.still_firing and not storm.total and not storm.firing:
+        return "all alerts of the request before have resolved"
     if storm.still_firing and not storm.total:
         return f"{plural(storm.firing, 'alert')} of the request before still firing"
     said = plural(storm.total, "signal")

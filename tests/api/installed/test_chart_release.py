@@ -16,6 +16,7 @@ import yaml
 from tests.harness import guard
 from tests.harness.api import Api, ApiError
 from tests.harness.chart_values import values_of
+from tests.harness.eventually import eventually
 from tests.harness.helm import CHART, NAMESPACE, Helm, HelmError, copied
 from tests.harness.kubectl import Kubectl
 from tests.harness.manifests import ROOT
@@ -250,6 +251,8 @@ async def test_kinds_that_are_served_late_need_wait_and_a_failed_install_goes_on
                 said = str(error)
             # On a slow machine the install may take until the kind is served.
             assert 'no matches for kind "ClusterStormPolicy"' in said or time.monotonic() - began > 5
+            # Helm looks for the kind once more when it deletes what the hook made.
+            await eventually(lambda: api.list("ClusterStormPolicy"), lambda _: True, what="it is served")
             await helm.upgrade()
             assert await api.get("ClusterStormPolicy", "default") is not None
         guard.disown(late.url)

@@ -59,6 +59,7 @@ def test_columns_say_what_and_where(said: RemediationRequestSpec, shown: Display
 def test_storm_without_a_signal_is_told_by_what_still_fires() -> None:
     again = replace(SNAPSHOT, still_firing=True, total=0, firing=6)
     assert summary(again, {}) == "6 alerts of the request before still firing"
+    assert summary(replace(again, firing=0), {}) == "all alerts of the request before have resolved"
     assert summary(replace(again, total=1, resource_count=1), {}).startswith("1 signal on ")
 
 

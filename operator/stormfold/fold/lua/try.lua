@@ -57,6 +57,7 @@ try('HMGET', hash, 'a', 'c')
 try('HGETALL', hash)
 try('HLEN', hash)
 try('HKEYS', hash)
+try('HVALS', hash)
 try('HSETNX', hash, 'd', '1')
 try('HDEL', hash, 'a')
 
