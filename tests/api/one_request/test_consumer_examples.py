@@ -177,6 +177,7 @@ async def test_signals_that_come_while_it_runs_are_worked_on_by_another_run(
     await consumer("consumer.py", "echo begun >> log; while [ ! -e go ]; do sleep 0.1; done")
     await a_request(scene)
     await shows(tmp_path / "log", "begun\n")
+    await scene.comes_to((1, "Settled", 2))
     await scene.pods("Trouble", 1, first=2)
     await scene.requests_come_to("status.phase status.revision", [("Settled", 2)])
     (tmp_path / "go").touch()
