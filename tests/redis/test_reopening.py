@@ -54,6 +54,17 @@ async def test_group_is_a_storm_at_once_if_as_many_still_fire(group: Group) -> N
     assert (storm.detected, storm.firing_signals, storm.total) == (Detected.BY_SIGNALS, 5, 0)
 
 
+async def test_end_waits_for_the_request_of_a_group_that_opens_again_also_below_its_threshold(
+    group: Group,
+) -> None:
+    """It has a request in any case, which is to say that the alert has ended."""
+    discarding = replace(group, terms=replace(TERMS, discard=True))
+    await closed(group)
+    await discarding.fold(at=100, reopening=AGAIN)
+    answer = await discarding.fold(alert("a"), resolved("b", seen_ms=T0 + 200), at=200)
+    assert (answer.ordinals, answer.undecided) == ([0, 2], None)
+
+
 async def test_group_opens_once_whoever_tries(group: Group) -> None:
     await closed(group)
     first = await group.fold(at=100, reopening=AGAIN)

@@ -17,9 +17,9 @@ end
 
 -- Whether the storm may still be discarded. Then no alert waits for its request that an earlier one has
 -- counted.
-local function is_undecided(storm)
-  if number(storm.written) > 0 then return false end
-  return number(storm.firing_signals) == 0 or (storm.discard == '1' and not storm.detected)
+local function may_be_discarded(storm)
+  local open = open_of(storm)
+  return open == 2 or open == 3
 end
 
 -- What a report says anew: `weight` is how often it counts, `firing`, `resolved` and `stale` are how many
@@ -38,7 +38,7 @@ local function judge(storm, known, report)
   end
   local says_nothing = among(alert) == was and not begins
   local is_earlier = not begins and (alert.fate == 'b' or alert.fate == 'c')
-  local fate = is_earlier and (says_nothing or is_undecided(storm)) and 0 or nil
+  local fate = is_earlier and (says_nothing or may_be_discarded(storm)) and 0 or nil
   if alert.fate == 'c' and not says_nothing then was = nil end
   if not says_nothing then alert.fate = fate and 'b' or '' end
   know(known, 'here', report.id, alert)
