@@ -4,7 +4,6 @@ import argparse
 import os
 import re
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ from stormfold.gate.gates import FOREVER, Gate
 from stormfold.kube import paths
 from stormfold.kube.client import JSON_PATCH, SERVER_SIDE_APPLY, KubeClient
 from stormfold.kube.errors import ApiError, ClusterConfigError, CredentialError, NotFoundError
-from stormfold.model.moments import moment
+from stormfold.model.moments import now_ms, written
 
 GATE = "everything"
 """The gate that is meant if none is named."""
@@ -75,10 +74,10 @@ async def _hold(client: KubeClient, arguments: argparse.Namespace) -> list[str]:
     }
     if arguments.duration:
         try:
-            until_ms = int(time.time() * 1000) + parse_duration(arguments.duration)
+            until_ms = now_ms() + parse_duration(arguments.duration)
         except ValueError as exc:
             raise CommandError(f"--for {exc}") from exc
-        hold["until"] = f"{moment(until_ms):%Y-%m-%dT%H:%M:%SZ}"
+        hold["until"] = written(until_ms)
     body = {
         "apiVersion": API_VERSION,
         "kind": StormGate.__name__,
@@ -124,11 +123,11 @@ DO = {"hold": _hold, "lift": _lift, "status": _status}
 
 def _said(gate: Gate) -> Iterator[str]:
     """The gate, and each of its holds."""
-    holds = [hold for hold in gate.holds if not hold.is_over(int(time.time() * 1000))]
+    holds = [hold for hold in gate.holds if not hold.is_over(now_ms())]
     selected = "" if gate.spec.selector is None else ", of those that it selects"
     yield f"{gate}: {'held' if holds else 'not held'}; {gate.status.requests} requests{selected}"
     for hold in holds:
-        until = "" if hold.until_ms == FOREVER else f" until {moment(hold.until_ms):%Y-%m-%dT%H:%M:%SZ}"
+        until = "" if hold.until_ms == FOREVER else f" until {written(hold.until_ms)}"
         yield f"  {hold.verdict} by {hold.by}{until}: {hold.reason}"
 
 

@@ -42,6 +42,11 @@ class Subject:
     node: str = ""
     """The node by which its group is formed."""
 
+    @property
+    def proceeds(self) -> bool:
+        """Whether it says Proceed."""
+        return self.decision is not None and self.decision.verdict is Verdict.PROCEED
+
     def is_claimed(self, now_ms: int) -> bool:
         """Whether somebody works on it."""
         return now_ms < self.claimed_until_ms
@@ -96,6 +101,11 @@ class Gate:
         """Whether a request needs a place to proceed."""
         budget = self.spec.budget
         return budget is not None and bool(budget.concurrent or budget.per_hour)
+
+    @property
+    def counts_nodes(self) -> bool:
+        """Whether its breaker must know how many nodes there are."""
+        return self.spec.breaker is not None and bool(self.spec.breaker.percent_of_nodes)
 
     @property
     def is_guarded(self) -> bool:

@@ -13,7 +13,7 @@ from stormfold.api.resource import MAX_INT
 from stormfold.api.stormgate import GateState
 from stormfold.gate.gates import FOREVER, Gate, Hold, Subject
 from stormfold.gate.passing import tripped_until
-from stormfold.model.moments import milliseconds, moment
+from stormfold.model.moments import milliseconds, moment, written
 
 NAMED = 8
 """References in a decision."""
@@ -119,7 +119,7 @@ def _holds(gathered: Gathered, verdict: Verdict, reason: Reason) -> Iterator[Fin
 
 def _said(gate: Gate, hold: Hold) -> str:
     does = "stops" if hold.verdict is Verdict.STOP else "holds"
-    until = "" if hold.until_ms == FOREVER else f" until {moment(hold.until_ms):%Y-%m-%dT%H:%M:%SZ}"
+    until = "" if hold.until_ms == FOREVER else f" until {written(hold.until_ms)}"
     return f"{gate}: {hold.by} {does} it{until}: {hold.reason}"
 
 

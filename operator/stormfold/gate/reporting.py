@@ -38,7 +38,7 @@ def status(
     """The status of a gate that governs these requests that are not closed. `nodes_denied` says that the
     operator may not list nodes."""
     generation = gate.metadata.generation
-    nodes_denied &= bool(gate.spec.breaker and gate.spec.breaker.percent_of_nodes)
+    nodes_denied &= gate.counts_nodes
     conditions = gate.status.conditions
     for kind, holds, reason, message in (
         (

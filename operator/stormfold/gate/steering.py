@@ -9,24 +9,26 @@ what was judged, and where a gate has places, the order of writes is a law:
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol
 
 from prometheus_client import Counter, Gauge
 
 from stormfold.api.decision import Decision, Verdict
 from stormfold.api.stormgate import Place, StormGate
 from stormfold.gate.gates import FOREVER, Gate, GateIndex, Subject
-from stormfold.gate.judging import Gathered, judge, place_lost, waits_for
-from stormfold.gate.passing import Outcome, Room, admitted, order, settled
+from stormfold.gate.judging import Gathered, judge, place_lost
+from stormfold.gate.passing import Outcome, admitted, settled
+from stormfold.gate.placing import Candidate, GateKey, Governed, R, by_gate, places_for
 from stormfold.gate.reporting import status
 from stormfold.gate.writing import COUNT_SECONDS, GateWriter
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ConflictError, NotFoundError, RefusedError
+from stormfold.model.moments import now_ms
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +47,6 @@ DECISIONS = Gauge("stormfold_decisions", "RemediationRequests that are not close
 GATES = Gauge("stormfold_gates", "StormGates that are in force, by verdict.", ["verdict"])
 JUDGED = Gauge("stormfold_judging_seconds", "How long the last look at all requests and gates took.")
 WRITES = Counter("stormfold_decision_writes_total", "Writes of decisions beside other writes.", ["outcome"])
-
-
-class Governed(Protocol):
-    """A request that is not closed."""
-
-    @property
-    def subject(self) -> Subject:
-        """What gates ask of it."""
-
-
-R = TypeVar("R", bound=Governed)
-GateKey = tuple[str, str]
-"""(namespace, name)."""
 
 
 class Requests(Protocol[R]):
@@ -90,20 +79,6 @@ class Leader(Protocol):
         """Whether this process speaks for all."""
 
 
-def clock_ms() -> int:
-    """The operator's clock."""
-    return int(time.time() * 1000)
-
-
-@dataclass(slots=True)
-class _One(Generic[R]):
-    """A request in a look."""
-
-    request: R
-    subject: Subject
-    gates: tuple[Gate, ...]
-
-
 class Steering(Generic[R]):
     """Judges, and writes what has changed."""
 
@@ -114,7 +89,7 @@ class Steering(Generic[R]):
         requests: Requests[R],
         leader: Leader,
         *,
-        now_ms: Callable[[], int] = clock_ms,
+        now_ms: Callable[[], int] = now_ms,
     ) -> None:
         self._client = client
         self._gates = gates
@@ -145,7 +120,7 @@ class Steering(Generic[R]):
         """Read all gates: before that, no request may be written."""
         gates, version = await self._client.list_all(paths.collection(StormGate.plural), Gate.read)
         self._gates.listed(gates, version)
-        if any(gate.spec.breaker and gate.spec.breaker.percent_of_nodes for gate in self._gates.all()):
+        if self._wants_nodes():
             await self._count_nodes()
 
     async def _count_nodes(self) -> None:
@@ -179,18 +154,18 @@ class Steering(Generic[R]):
                 await asyncio.sleep(LOOK_SECONDS)
 
     def _lacks_nodes(self) -> bool:
-        wanted = any(gate.spec.breaker and gate.spec.breaker.percent_of_nodes for gate in self._gates.all())
-        return wanted and self._nodes is None and not self._nodes_denied
+        return self._wants_nodes() and self._nodes is None and not self._nodes_denied
+
+    def _wants_nodes(self) -> bool:
+        return any(gate.counts_nodes for gate in self._gates.all())
 
     async def _wait(self) -> None:
         """Until something has changed, or the next hold ends, or this replica may have begun to lead."""
         while True:
             seconds = max(0.0, min(LOOK_SECONDS, (self._next_ms - self._now_ms()) / 1000))
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._changed.wait()
-            except TimeoutError:
-                pass
             due = self._now_ms() >= self._next_ms or time.monotonic() - self._resynced > RESYNC_SECONDS
             if self._changed.is_set() or due or self._leader.leading is not self._led:
                 break
@@ -209,45 +184,45 @@ class Steering(Generic[R]):
             default=FOREVER,
         )
         ones = self._ones((request, request.subject) for request in self._requests.begun())
-        governed = _by_gate(ones)
+        governed = by_gate(ones)
         moved = False
         for gate in self._gates.all():
             if self._gates.is_in_force(gate) and (gate.is_guarded or gate.status.places or gate.status.state):
                 moved |= await self._settle(gate, governed.get(gate.key, ()), ones, now)
         if moved:
             ones = self._ones((one.request, one.subject) for one in ones)
+            governed = by_gate(ones)
         decided = [(one, judge(Gathered(one.subject, one.gates, now))) for one in ones]
         self._took = time.perf_counter() - began
         JUDGED.set(self._took)
         waiting = [one for one, it in decided if it.verdict is Verdict.HOLD]
         passing = [one for one, it in decided if it.verdict is Verdict.PROCEED]
-        taking = self._places_for(waiting, _by_gate(ones), now)
+        taking = places_for(waiting, governed, now)
         admitting = {subject.uid for subjects in taking.values() for subject in subjects}
         # Who is about to get a place is not told first that it has none.
         holds = [
             (one, it)
             for one, it in decided
             if it.verdict is not Verdict.PROCEED
-            and not (one.subject.uid in admitting and not _proceeds(one.subject))
+            and not (one.subject.uid in admitting and not one.subject.proceeds)
         ]
         holds.sort(key=lambda pair: -pair[1].verdict.strictness)
         unwritten = await self._write(holds, now)
         late = {gate.key for one in ones if one.subject.uid in unwritten for gate in one.gates}
         taken = [one for one in waiting if one.subject.uid in admitting]
         await self._let_proceed([*passing, *taken], taking, late, now)
-        verdicts = {verdict: sum(it.verdict is verdict for _, it in decided) for verdict in Verdict}
-        verdicts[Verdict.PROCEED] += len(taken)
-        verdicts[Verdict.HOLD] -= len(taken)
-        for verdict, number in verdicts.items():
+        moves = {Verdict.PROCEED: len(taken), Verdict.HOLD: -len(taken)}
+        for verdict in Verdict:
+            number = sum(it.verdict is verdict for _, it in decided) + moves.get(verdict, 0)
             DECISIONS.labels(verdict=verdict.value).set(number)
-        await self._report(ones, now)
+        await self._report(governed, now)
 
-    def _ones(self, found: Iterable[tuple[R, Subject]]) -> list[_One[R]]:
+    def _ones(self, found: Iterable[tuple[R, Subject]]) -> list[Candidate[R]]:
         """Requests with the gates that govern them now."""
-        return [_One(request, subject, self._gates.of(subject)) for request, subject in found]
+        return [Candidate(request, subject, self._gates.of(subject)) for request, subject in found]
 
     async def _settle(
-        self, gate: Gate, governed: Collection[_One[R]], ones: Collection[_One[R]], now: int
+        self, gate: Gate, governed: Collection[Candidate[R]], ones: Collection[Candidate[R]], now: int
     ) -> bool:
         """Take away the places that are over, and move the breaker; whether the gate was written."""
         by_uid = {one.subject.uid: one for one in governed}
@@ -286,35 +261,16 @@ class Steering(Generic[R]):
             return False
         return True
 
-    def _places_for(
-        self, waiting: Collection[_One[R]], governed: dict[GateKey, list[_One[R]]], now: int
-    ) -> dict[GateKey, list[Subject]]:
-        """Which requests get a place, by gate: those that wait for nothing else, if each gate has room."""
-        by_uid = {one.subject.uid: one for one in waiting if any(gate.is_guarded for gate in one.gates)}
-        rooms: dict[GateKey, Room] = {}
-        taking: dict[GateKey, list[Subject]] = {}
-        gates = {gate.key: gate for one in by_uid.values() for gate in one.gates}.values()
-        for subject in order((one.subject for one in by_uid.values()), gates, now):
-            needs = waits_for(Gathered(subject, by_uid[subject.uid].gates, now)) or ()
-            for gate in needs:
-                if gate.key not in rooms:
-                    rooms[gate.key] = Room.of(gate, [one.subject for one in governed[gate.key]], now)
-            if needs and all(rooms[gate.key].has(subject, now) for gate in needs):
-                for gate in needs:
-                    rooms[gate.key].take(subject, now)
-                    taking.setdefault(gate.key, []).append(subject)
-        return taking
-
     async def _let_proceed(
         self,
-        proceeding: Sequence[_One[R]],
+        proceeding: Sequence[Candidate[R]],
         taking: Mapping[GateKey, Sequence[Subject]],
         late: Collection[GateKey],
         now: int,
     ) -> None:
         """Write the gates that let these proceed, and then what the requests say. In the gates `late`
         somebody may still say Proceed who does not."""
-        newly = {one.subject.uid for one in proceeding if not _proceeds(one.subject)}
+        newly = {one.subject.uid for one in proceeding if not one.subject.proceeds}
         guards = {
             gate.key: gate
             for one in proceeding
@@ -336,12 +292,12 @@ class Steering(Generic[R]):
                 decided.append((one, decision))
         await self._write(decided, now)
 
-    async def _write(self, decided: Collection[tuple[_One[R], Decision]], now: int) -> set[str]:
+    async def _write(self, decided: Collection[tuple[Candidate[R], Decision]], now: int) -> set[str]:
         """Write the decisions that say something else; gives the UIDs of those that could not be written."""
         slots = asyncio.Semaphore(AT_ONCE)
         failed: set[str] = set()
 
-        async def write(one: _One[R], decision: Decision) -> None:
+        async def write(one: Candidate[R], decision: Decision) -> None:
             async with slots:
                 try:
                     await self._requests.decide(one.request, decision, now_ms=now)
@@ -366,9 +322,8 @@ class Steering(Generic[R]):
                     tasks.create_task(write(one, decision), name=f"decision-{one.subject.name}")
         return failed
 
-    async def _report(self, ones: Iterable[_One[R]], now: int) -> None:
+    async def _report(self, governed: Mapping[GateKey, Sequence[Candidate[R]]], now: int) -> None:
         """Write the status of each gate that says something else."""
-        governed = _by_gate(ones)
         verdicts = dict.fromkeys(Verdict, 0)
         gates = self._gates.all()
         self._writer.keep(gates)
@@ -392,16 +347,3 @@ class Steering(Generic[R]):
                 self._changed.set()  # the watch brings the newer one
         for verdict, number in verdicts.items():
             GATES.labels(verdict=verdict.value).set(number)
-
-
-def _by_gate(ones: Iterable[_One[R]]) -> dict[GateKey, list[_One[R]]]:
-    """The requests that each gate governs."""
-    governed: dict[GateKey, list[_One[R]]] = {}
-    for one in ones:
-        for gate in one.gates:
-            governed.setdefault(gate.key, []).append(one)
-    return governed
-
-
-def _proceeds(subject: Subject) -> bool:
-    return subject.decision is not None and subject.decision.verdict is Verdict.PROCEED

@@ -43,12 +43,11 @@ class GateWriter:
 
     def waits(self, gate: Gate, after: StormGateStatus) -> bool:
         """Whether it can wait, since only figures have changed."""
-        figures = {"requests": gate.status.requests, "counts": gate.status.counts}
-        if gate.status.counts is None or after.model_copy(update=figures) != gate.status:
-            return after.model_copy(update={"requests": gate.status.requests}) == gate.status and self._early(
-                gate
-            )
-        return self._early(gate)
+        before = gate.status
+        figures: dict[str, Any] = {"requests": before.requests}
+        if before.counts is not None:
+            figures["counts"] = before.counts
+        return after.model_copy(update=figures) == before and self._early(gate)
 
     def _early(self, gate: Gate) -> bool:
         return time.monotonic() - self._written.get(gate.key, -COUNT_SECONDS) < COUNT_SECONDS

@@ -5,13 +5,12 @@ whichever replica posts it, how often it is posted, and when.
 """
 
 import re
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 
-from stormfold.api.conditions import Condition, ConditionType
+from stormfold.api.conditions import ConditionType
 from stormfold.model.arrival import STORM_MARK
 from stormfold.model.evidence import harmless
 from stormfold.request.reading import Request
@@ -24,17 +23,13 @@ VALID = timedelta(minutes=3)
 
 def is_storm(request: Request) -> bool:
     """Whether people are to hear of it: its group has reached its threshold."""
-    return _true(request.conditions, ConditionType.STORM_DETECTED) is not None
+    return request.holding(ConditionType.STORM_DETECTED) is not None
 
 
 def ended(request: Request) -> datetime | None:
     """When it was closed; None if it is open."""
-    closed = _true(request.conditions, ConditionType.CLOSED)
+    closed = request.holding(ConditionType.CLOSED)
     return closed.last_transition_time if closed else None
-
-
-def _true(conditions: Iterable[Condition], wanted: ConditionType) -> Condition | None:
-    return next((one for one in conditions if one.type == wanted and one.holds), None)
 
 
 def alert(request: Request, now: datetime) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +13,7 @@ from stormfold.model import evidence
 from stormfold.model.arrival import Arrival
 from stormfold.model.evidence import cut, harmless, json_bytes, web_address
 from stormfold.model.limits import FIRST_SAMPLES, LATEST_SAMPLES
+from stormfold.model.moments import written
 from stormfold.policy.matching import glob_pattern
 
 MAX_SAMPLES = FIRST_SAMPLES + LATEST_SAMPLES
@@ -69,7 +69,7 @@ def _head(arrival: Arrival) -> dict[str, Any]:
         if target.namespace:
             of["namespace"] = harmless(target.namespace)
         head["target"] = of | {"name": name}
-    head["startsAt"] = datetime.fromtimestamp(arrival.began_ms // 1000, UTC).isoformat()[:-6] + "Z"
+    head["startsAt"] = written(arrival.began_ms)
     return head
 
 

@@ -10,15 +10,14 @@ from stormfold.api.stormgate import Place
 from stormfold.gate.passing import Outcome
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
-from stormfold.kube.errors import ConflictError, NotFoundError
+from stormfold.kube.errors import NotFoundError
 from stormfold.request.deciding import Finding
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request
-from stormfold.request.refreshing import read_again
+from stormfold.request.refreshing import patch_status_or_refresh
+from stormfold.request.remediation import FIXED
 from stormfold.request.rendering import with_findings
 
-SUCCESS = frozenset(("succeeded", "completed"))
-"""The terminal phases that say that the problem is fixed."""
 REASONS = {reason.value: reason for reason in Reason}
 
 
@@ -60,10 +59,10 @@ class Decisions:
         self._index.observe(request)
         if not request.closed:
             return None
-        by = next((found.reason for found in request.conditions if found.type == ConditionType.CLOSED), "")
-        if by != Reason.REMEDIATION_FINISHED:
+        said = request.holding(ConditionType.CLOSED)
+        if said is None or said.reason != Reason.REMEDIATION_FINISHED:
             return Outcome.GONE
-        return Outcome.SUCCEEDED if request.report.phase.casefold() in SUCCESS else Outcome.FAILED
+        return Outcome.SUCCEEDED if request.report.phase.casefold() in FIXED else Outcome.FAILED
 
     async def decide(self, request: Request, decision: Decision, *, now_ms: int) -> None:
         """Write a decision on a request as it was read.
@@ -72,23 +71,14 @@ class Decisions:
             ConflictError: it has changed; it was read again.
             ApiError: it could not be done.
         """
-        metadata = request.resource.metadata
         conditions = with_findings(
-            request.conditions, proceed(decision), generation=metadata.generation, now_ms=now_ms
+            request.conditions,
+            proceed(decision),
+            generation=request.resource.metadata.generation,
+            now_ms=now_ms,
         )
-        body = {
-            "metadata": {"resourceVersion": str(request.resource_version)},
-            "status": {
-                "decision": patch(decision),
-                "conditions": [condition.manifest() for condition in conditions],
-            },
+        status = {
+            "decision": patch(decision),
+            "conditions": [condition.manifest() for condition in conditions],
         }
-        path = paths.status(RemediationRequest.plural, metadata.name, metadata.namespace)
-        try:
-            self._index.observe(self._index.read(await self._client.merge_patch(path, body)))
-        except ConflictError:
-            await read_again(self._client, self._index, request)
-            raise
-        except NotFoundError:
-            self._index.observe_deleted(request)
-            raise
+        await patch_status_or_refresh(self._client, self._index, request, status)

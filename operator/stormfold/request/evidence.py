@@ -1,13 +1,13 @@
 """What a request shows of its signals: what it has shown so far, and what came since. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from stormfold.model.evidence import MAX_RUNBOOKS, Evidence, NameCount
 from stormfold.model.limits import COUNTED_NAMES, FIRST_SAMPLES
+from stormfold.model.moments import written
 
 FIELDS = ("signalNames", "startedAt", "commonLabels", "commonAnnotations", "runbookURLs", "samples")
 """Those of a status that are kept as they were written, and written again only if they change."""
@@ -49,7 +49,7 @@ def _name(name: str, count: NameCount) -> dict[str, Any]:
 def _started(before: str | None, new_ms: int | None) -> str | None:
     if new_ms is None:
         return before
-    new = datetime.fromtimestamp(new_ms // 1000, UTC).isoformat()[:-6] + "Z"
+    new = written(new_ms)
     return min(before, new) if before else new
 
 

@@ -11,19 +11,18 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from stormfold.api.conditions import ConditionType
-from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
 from stormfold.fold.store import StormStore
-from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ConflictError, NotFoundError
+from stormfold.model.moments import now_ms
 from stormfold.model.storm import TrackedAlert
 from stormfold.request import alert_list
 from stormfold.request.deciding import recovery
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request
+from stormfold.request.refreshing import patch_status
 from stormfold.request.rendering import with_findings
-from stormfold.request.schedule import now_ms
 
 log = logging.getLogger(__name__)
 
@@ -123,16 +122,16 @@ class Noter:
                 await self._write(request, status)
 
     async def _write(self, request: Request, status: dict[str, Any]) -> None:
-        path = paths.status(
-            RemediationRequest.plural, request.resource.metadata.name, request.resource.metadata.namespace
-        )
-        body = {"metadata": {"resourceVersion": str(request.resource_version)}, "status": status}
         try:
-            self._requests.observe(self._requests.read(await self._client.merge_patch(path, body)))
+            await patch_status(self._client, self._requests, request, status)
         except (ConflictError, NotFoundError):
             return  # it was changed or deleted: the watch says how
         except ApiError as exc:
             log.warning(
                 "ends of alerts are not noted in a closed request, trying again",
-                extra={"namespace": request.namespace, "request": path.rsplit("/", 2)[1], "error": str(exc)},
+                extra={
+                    "namespace": request.namespace,
+                    "request": request.resource.metadata.name,
+                    "error": str(exc),
+                },
             )

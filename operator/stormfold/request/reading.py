@@ -1,15 +1,14 @@
 """Reading: what one RemediationRequest says."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from stormfold.api.conditions import Condition
-from stormfold.api.decision import Decision, Verdict
+from stormfold.api.conditions import Condition, ConditionType
+from stormfold.api.decision import Verdict
 from stormfold.api.remediationrequest import (
     AffectedResource,
     Counted,
@@ -19,29 +18,25 @@ from stormfold.api.remediationrequest import (
     RequestPhase,
 )
 from stormfold.api.remediationrequest import (
-    Claim as StoredClaim,
-)
-from stormfold.api.remediationrequest import (
     Continuation as StoredContinuation,
 )
-from stormfold.api.resource import MAX_INT, identity_of
+from stormfold.api.resource import MAX_INT
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.fold.holding import RequestPosition
 from stormfold.gate.gates import Subject
 from stormfold.gate.judging import held_ms
 from stormfold.model.arrival import Target
 from stormfold.model.group import Group, PolicyId
+from stormfold.model.moments import milliseconds
 from stormfold.model.opening import Opening
 from stormfold.model.storm import TrackedAlert
 from stormfold.policy.version import PolicyVersion
 from stormfold.request import alert_list, evidence
+from stormfold.request.bodies import CLOSE_ANNOTATION, wanted
 from stormfold.request.deciding import Reported
 from stormfold.request.remediation import Claim, Phases, Report, reported
 
 NO_REPORT = Report()
-CLOSE_ANNOTATION = "stormfold.dev/close"
-"""With the value `true` it closes the request."""
-
 HELD_AHEAD_MS = 60_000
 """So much later than its maxDuration a request may close that was held."""
 MOST = 2**52
@@ -119,7 +114,7 @@ class Request:
     def since_ms(self) -> int:
         """When the first signal happened that it has counted, Unix ms; 0 if it says nothing yet."""
         status = self.resource.status
-        return ms_of(status.first_seen) if status else 0
+        return milliseconds(status.first_seen) if status else 0
 
     @property
     def through(self) -> int:
@@ -134,7 +129,7 @@ class Request:
     @property
     def made_ms(self) -> int:
         """When it was made, Unix ms, by the API server's clock."""
-        return ms_of(self.resource.metadata.creation_timestamp)
+        return milliseconds(self.resource.metadata.creation_timestamp)
 
     @property
     def policy(self) -> PolicyId:
@@ -162,6 +157,10 @@ class Request:
         """What its status says in conditions."""
         return self.resource.status.conditions if self.resource.status else ()
 
+    def holding(self, kind: ConditionType) -> Condition | None:
+        """That condition, if it is True."""
+        return next((one for one in self.conditions if one.type == kind and one.holds), None)
+
     @property
     def report(self) -> Report:
         """What the consumer last reported, and whether the request is to be closed."""
@@ -169,12 +168,9 @@ class Request:
         if not status or not status.remediation:
             return Report(closing=True) if closing else NO_REPORT
         said, claim = status.remediation, status.remediation.claim
-        return Report(
-            said.phase or "",
-            said.observed_revision,
-            Claim(claim.holder_identity, claim.revision, ms_of(claim.expiration_time)) if claim else None,
-            closing,
-        )
+        expires_ms = milliseconds(claim.expiration_time) if claim else 0
+        worked_on = Claim(claim.holder_identity, claim.revision, expires_ms) if claim else None
+        return Report(said.phase or "", said.observed_revision, worked_on, closing)
 
     @property
     def subject(self) -> Subject:
@@ -192,7 +188,7 @@ class Request:
                 if item.value is not None and item.key.startswith("labels.")
             },
             status.decision if status else None,
-            opened_ms=ms_of(spec.opened_at),
+            opened_ms=milliseconds(spec.opened_at),
             rank=((status and status.severity) or spec.severity).rank,
             claimed_until_ms=self.report.claim.expires_ms if self.report.claim else 0,
             resources=status.affected_resource_count if status else 0,
@@ -243,16 +239,15 @@ class Request:
 
         The spec is that of an earlier version of the same object, if it is `known`.
         """
-        status, affected, alerts, shown = status_of(body), b"[]", "", b"{}"
+        of_interest, affected, alerts, shown = wanted(body), b"[]", "", b"{}"
+        status, metadata = of_interest.get("status"), of_interest["metadata"]
         if status:
             shown = evidence.taken_out(status)
             affected = orjson.dumps(status.pop("resources", None) or [])
             alerts = status.pop("withAlerts", None) or ""
-        metadata = identity_of(body["metadata"])
-        metadata |= _asked(body["metadata"])
         if known and known.has_spec_of(metadata):
             spec: Any = known.resource.spec
-        elif spec := body.get("spec"):
+        elif spec := of_interest["spec"]:
             spec = spec | {"policy": _policy(orjson.dumps(spec.get("policy")))}
         resource = RemediationRequest.model_validate({"metadata": metadata, "spec": spec, "status": status})
         return cls(resource, int(metadata["resourceVersion"]), affected, alerts, shown)
@@ -261,50 +256,6 @@ class Request:
         """Whether that object, of which this is the metadata, has the same spec."""
         ours = self.resource.metadata
         return (ours.uid, ours.generation) == (metadata.get("uid"), metadata.get("generation"))
-
-
-def status_of(body: dict[str, Any]) -> dict[str, Any] | None:
-    """The status of an API object; of what the consumer wrote only what `Request.report` says: it may be a
-    megabyte."""
-    status: dict[str, Any] | None = body.get("status")
-    if not status:
-        return None
-    remediation = status.get("remediation")
-    return (
-        status
-        | ({"remediation": _reported(remediation)} if remediation else {})
-        | ({"decision": _decided(status["decision"])} if status.get("decision") else {})
-    )
-
-
-def _decided(decision: dict[str, Any]) -> dict[str, Any] | None:
-    """The decision, if it can be read: one that somebody else wrote is decided anew."""
-    with suppress(ValidationError):
-        return Decision.model_validate(decision).manifest()
-    return None
-
-
-def _reported(remediation: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: remediation.get(key) for key in ("phase", "observedRevision")}
-    with suppress(ValidationError):
-        # The API server takes times that Python does not: they must not hide the request.
-        return kept | {"claim": StoredClaim.model_validate(remediation.get("claim")).manifest()}
-    return kept
-
-
-def _asked(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Of the annotations the one that asks for the request to be closed, if it says so."""
-    if (metadata.get("annotations") or {}).get(CLOSE_ANNOTATION) != "true":
-        return {}
-    return {"annotations": {CLOSE_ANNOTATION: "true"}}
-
-
-def wanted(body: dict[str, Any]) -> dict[str, Any]:
-    """What `Request.read` wants of an API object."""
-    status = status_of(body)
-    metadata = identity_of(body["metadata"]) | _asked(body["metadata"])
-    kept = {"metadata": metadata, "spec": body.get("spec")}
-    return kept | ({"status": status} if status else {})
 
 
 @lru_cache(POLICIES)
@@ -344,11 +295,6 @@ def opening_of(request: Request) -> Opening:
 def believed(number: int) -> int:
     """The number, if it is one that a storm can have."""
     return min(number, MOST)
-
-
-def ms_of(moment: Any) -> int:
-    """Unix ms; 0 if there is none."""
-    return int(moment.timestamp() * 1000) if moment else 0
 
 
 def through_of(counted: Counted | None) -> int:

@@ -19,6 +19,7 @@ from stormfold.fold.store import StormStore
 from stormfold.kube.errors import ApiError, RefusedError
 from stormfold.model.arrival import Verdict
 from stormfold.model.group import partition
+from stormfold.model.moments import now_ms
 from stormfold.model.storm import Snapshot
 from stormfold.policy.router import Router
 from stormfold.request.absences import NAMESPACE_SECONDS, Absences
@@ -29,7 +30,7 @@ from stormfold.request.places import Answer, Places
 from stormfold.request.reading import Request
 from stormfold.request.refusals import Refusals
 from stormfold.request.remediation import Phases
-from stormfold.request.schedule import SWEEP_SECONDS, Schedule, now_ms
+from stormfold.request.schedule import SWEEP_SECONDS, Schedule
 from stormfold.request.sweeping import Sweeper
 from stormfold.request.writing import Outcome, RequestWriter, was_behind
 

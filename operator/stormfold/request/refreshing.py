@@ -1,11 +1,50 @@
-"""Refreshing: what is read again after a write that met a newer version."""
+"""Refreshing: writes of a status as it was read; one that meets a newer version has it read again."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
-from stormfold.kube.errors import NotFoundError
+from stormfold.kube.errors import ConflictError, NotFoundError
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request
+
+
+async def patch_status(
+    client: KubeClient, index: RequestIndex, request: Request, status: Mapping[str, Any]
+) -> Request:
+    """Patch the status of a request, if it is as it was read; gives what it is now, which the index knows.
+
+    Raises:
+        ApiError: it could not be done, or it is not known whether it was.
+    """
+    metadata = request.resource.metadata
+    body = {"metadata": {"resourceVersion": str(request.resource_version)}, "status": status}
+    path = paths.status(RemediationRequest.plural, metadata.name, metadata.namespace)
+    written = index.read(await client.merge_patch(path, body))
+    index.observe(written)
+    return written
+
+
+async def patch_status_or_refresh(
+    client: KubeClient, index: RequestIndex, request: Request, status: Mapping[str, Any]
+) -> Request:
+    """The same; the index knows of what made it fail.
+
+    Raises:
+        ConflictError: it has changed; it was read again.
+        NotFoundError: it is gone.
+        ApiError: it could not be done, or it is not known whether it was.
+    """
+    try:
+        return await patch_status(client, index, request, status)
+    except ConflictError:
+        await read_again(client, index, request)
+        raise
+    except NotFoundError:
+        index.observe_deleted(request)
+        raise
 
 
 async def read_again(client: KubeClient, index: RequestIndex, request: Request) -> None:

@@ -5,6 +5,7 @@ import time
 
 from stormfold.fold.folder import Folder
 from stormfold.kube.errors import ApiError, ConflictError, RefusedError, ThrottledError
+from stormfold.model.evidence import cut
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
 
@@ -38,7 +39,7 @@ class Refusals:
         name = f"{namespace}/{request_name(storm.group_hash, storm.epoch)}"
         if exc.status and not isinstance(exc, ConflictError | ThrottledError):
             sentence = (
-                f"RemediationRequest {name} is not written: {_cut(exc.message)}. "
+                f"RemediationRequest {name} is not written: {cut(exc.message, LONGEST_WORDS)}. "
                 "Its signals are kept, and it is tried again"
             )
             lasts = isinstance(exc, RefusedError) or failures >= LASTING
@@ -52,9 +53,10 @@ class Refusals:
             del self._logged[next(iter(self._logged))]
         log.warning(
             "requests of a namespace are not written, trying again",
-            extra={"namespace": namespace, "request": name, "failures": failures, "error": _cut(str(exc))},
+            extra={
+                "namespace": namespace,
+                "request": name,
+                "failures": failures,
+                "error": cut(str(exc), LONGEST_WORDS),
+            },
         )
-
-
-def _cut(words: str) -> str:
-    return words if len(words) <= LONGEST_WORDS else f"{words[: LONGEST_WORDS - 1]}…"

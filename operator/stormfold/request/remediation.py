@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Self
 
 from stormfold.api.conditions import Condition, ConditionStatus, ConditionType, Reason
+from stormfold.model.moments import written
 from stormfold.request.deciding import Finding, Reported
 
 TO_DO = {
@@ -13,6 +13,10 @@ TO_DO = {
     ConditionType.STALE_REMEDIATION: "look again, and report with the current observedRevision",
     ConditionType.CLAIM_EXPIRED: "another consumer may take over",
 }
+
+
+FIXED = frozenset({"succeeded", "completed"})
+"""The terminal phases that say that the problem is fixed, without case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +135,10 @@ def _expired(report: Report, now_ms: int, *, over: bool) -> Finding:
         return Finding(False, Reason.NOT_CLAIMED, "nobody claims the request")
     if report.claim_is_valid(now_ms):
         return Finding(False, Reason.CLAIM_VALID, f"claimed by {claim.holder}")
-    at = datetime.fromtimestamp(claim.expires_ms // 1000, UTC)
     return Finding(
         True,
         Reason.CLAIM_NOT_RENEWED,
-        f"the claim of {claim.holder} expired at {at:%Y-%m-%dT%H:%M:%SZ}: "
+        f"the claim of {claim.holder} expired at {written(claim.expires_ms)}: "
         f"{TO_DO[ConditionType.CLAIM_EXPIRED]}",
     )
 

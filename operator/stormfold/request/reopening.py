@@ -18,18 +18,17 @@ from stormfold.fold.arguments import Fold, Reopening
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
 from stormfold.fold.store import StormStore
 from stormfold.model.group import Group, PolicyId, partition
+from stormfold.model.moments import milliseconds, now_ms
 from stormfold.model.opening import Opening
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.reading import Request, opening_of
-from stormfold.request.schedule import now_ms
+from stormfold.request.remediation import FIXED
 from stormfold.request.seeding import seed_of
 
 log = logging.getLogger(__name__)
 
 NEVER = frozenset({"skipped", "cancelled"})
 """Phases that say that nothing is to be done: something new opens the group's next request."""
-FIXED = frozenset({"succeeded", "completed"})
-"""Phases that say that it should be over."""
 LOOK_SECONDS = 0.5
 TRY_AGAIN_MS = 10_000
 """As long as the closed request says that alerts fire and no later one is seen, it is tried again so often:
@@ -66,14 +65,13 @@ def reopens_ms(request: Request) -> int | None:
     """When the group opens its next storm by itself, as this last request of it says, Unix ms; None if it
     does not: nothing fires, or its end says that nothing is to be done."""
     policy = request.resource.spec.policy
-    said = next((c for c in request.conditions if c.type == ConditionType.CLOSED and c.holds), None)
-    is_over = request.closed and said is not None and request.firing_alerts > 0
-    if not is_over or said is None or policy.close_on is CloseOn.QUIET:
+    said = request.holding(ConditionType.CLOSED)
+    if said is None or not request.closed or not request.firing_alerts or policy.close_on is CloseOn.QUIET:
         return None
     phase = request.report.phase.casefold()
     if phase in NEVER or request.report.closing:
         return None
-    closed_ms = int(said.last_transition_time.timestamp() * 1000)
+    closed_ms = milliseconds(said.last_transition_time)
     if said.reason == Reason.MAX_DURATION_REACHED:
         return closed_ms
     if said.reason != Reason.REMEDIATION_FINISHED:

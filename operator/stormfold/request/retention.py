@@ -16,8 +16,8 @@ from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ConflictError, NotFoundError
+from stormfold.model.moments import now_ms
 from stormfold.request.reading import Request
-from stormfold.request.schedule import now_ms
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Closed:
     def of(cls, request: Request) -> "Closed":
         """What is to be known of a request that is closed."""
         resource, status = request.resource, request.resource.status
-        said = next((c for c in request.conditions if c.type == ConditionType.CLOSED and c.holds), None)
+        said = request.holding(ConditionType.CLOSED)
         at = said.last_transition_time if said else resource.metadata.creation_timestamp
         closed_ms = int(at.timestamp() * 1000) if at else 0
         stored = status.continuation if status else None

@@ -20,6 +20,7 @@ from prometheus_client import Gauge
 from stormfold.fairness import FairQueue, FairShare
 from stormfold.fold.store import CLAIM_MS, StormStore
 from stormfold.model.group import PARTITIONS, partition
+from stormfold.model.moments import now_ms
 from stormfold.request.backoff import Backoff, Line
 from stormfold.request.places import ASK_AGAIN_SECONDS
 
@@ -42,11 +43,6 @@ MOST_REFUSED = 50_000
 first time."""
 
 WAITING = Gauge("stormfold_storms_waiting", "Storms that are due and wait for their turn.")
-
-
-def now_ms() -> int:
-    """The operator's clock."""
-    return int(time.time() * 1000)
 
 
 class Schedule:

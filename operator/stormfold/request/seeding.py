@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+from stormfold.api.conditions import ConditionType, Reason
 from stormfold.api.remediationrequest import Continuation as StoredContinuation
 from stormfold.api.remediationrequest import OpeningReason, RequestPhase
 from stormfold.model.arrival import Target
+from stormfold.model.moments import milliseconds
 from stormfold.model.storm import Detected, Seed, TrackedAlert
 from stormfold.request.evidence import names_of
-from stormfold.request.reading import Request, believed, ms_of, through_of
+from stormfold.request.reading import Request, believed, through_of
 
 
 def seed_of(request: Request) -> Seed:
@@ -21,9 +23,7 @@ def seed_of(request: Request) -> Seed:
     stored = status.continuation or StoredContinuation()
     tracked = request.tracked_alerts
     names, unnamed = names_of(request.shown, believed(status.signals.total))
-    detected = next(
-        (c.reason for c in status.conditions if c.type == "StormDetected" and c.status == "True"), None
-    )
+    detected = request.holding(ConditionType.STORM_DETECTED)
     return Seed(
         epoch=request.epoch,
         closed=False,
@@ -33,16 +33,16 @@ def seed_of(request: Request) -> Seed:
         firing=believed(status.signals.firing),
         resolved=believed(status.signals.resolved),
         severity=status.severity.rank if status.severity else 0,
-        first_ms=ms_of(status.first_seen),
-        last_ms=ms_of(status.last_seen),
-        opened_ms=ms_of(spec.opened_at),
-        arrived_ms=ms_of(status.deadlines.close) - spec.policy.close_after_ms
+        first_ms=milliseconds(status.first_seen),
+        last_ms=milliseconds(status.last_seen),
+        opened_ms=milliseconds(spec.opened_at),
+        arrived_ms=milliseconds(status.deadlines.close) - spec.policy.close_after_ms
         if status.deadlines and status.deadlines.close
-        else ms_of(status.last_seen),
+        else milliseconds(status.last_seen),
         detected=Detected.NO
         if detected is None
         else Detected.BY_RESOURCES
-        if detected == "ResourceThresholdReached"
+        if detected.reason == Reason.RESOURCE_THRESHOLD_REACHED
         else Detected.BY_SIGNALS,
         settled=status.phase is RequestPhase.SETTLED,
         revision=believed(status.revision),
@@ -78,7 +78,7 @@ def closed_seed(request: Request) -> Seed:
         folded=request.folded,
         through=through_of(stored.counted_signals),
         event_through=through_of(stored.counted_events),
-        arrived_ms=ms_of(status.last_seen),
+        arrived_ms=milliseconds(status.last_seen),
         tracked_alerts=tracked or (),
         unknown_alerts=_unlisted(stored, tracked),
     )

@@ -9,9 +9,9 @@ from prometheus_client import Gauge
 
 from stormfold.fold.folder import Folder
 from stormfold.fold.store import StormStore
+from stormfold.model.moments import now_ms
 from stormfold.request.index import RequestIndex
 from stormfold.request.places import Places
-from stormfold.request.schedule import now_ms
 
 log = logging.getLogger(__name__)
 

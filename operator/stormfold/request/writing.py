@@ -5,6 +5,7 @@ written only over what it descends from, so that neither an older one nor one th
 little replaces more.
 """
 
+import contextlib
 import logging
 from enum import Enum, auto
 from typing import Any
@@ -27,7 +28,7 @@ from stormfold.model.storm import Snapshot, request_name
 from stormfold.request import decisions, rendering
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request, opening_of
-from stormfold.request.refreshing import read_again
+from stormfold.request.refreshing import patch_status_or_refresh
 from stormfold.request.remediation import Phases, findings
 
 log = logging.getLogger(__name__)
@@ -138,10 +139,8 @@ class RequestWriter:
                 return await self._patch(request, storm, phase, closed_for, now_ms, seen=seen)
             except ConflictError:
                 WRITES.labels(operation="patch", outcome="conflict").inc()
-                await read_again(self._client, self._index, request)
             except NotFoundError:
                 WRITES.labels(operation="patch", outcome="missing").inc()
-                self._index.observe_deleted(request)
         raise ConflictError(
             f"writing {request_name(storm.group_hash, storm.epoch)}",
             409,
@@ -245,13 +244,10 @@ class RequestWriter:
             status.setdefault("withAlerts", seen.alerts)
         if decision:
             status["decision"] = decisions.patch(decision)
-        body = {"metadata": {"resourceVersion": str(request.resource_version)}, "status": status}
-        path = paths.status(RemediationRequest.plural, resource.metadata.name, resource.metadata.namespace)
-        written = self._index.read(await self._client.merge_patch(path, body))
+        written = await patch_status_or_refresh(self._client, self._index, request, status)
         WRITES.labels(operation="patch", outcome="written").inc()
         self._record_transition(request, written)
         self._record_reported(request, written)
-        self._index.observe(written)
         return Outcome.WRITTEN
 
     def _first_decision(self, request: Request, now_ms: int) -> Decision | None:
@@ -263,25 +259,15 @@ class RequestWriter:
 
     async def _close_earlier(self, request: Request, now_ms: int) -> None:
         """Close the request of an epoch that is over; a crash between two steps of closing may leave one."""
-        resource = request.resource
         conditions = rendering.closed_conditions(
             request.conditions,
             Reason.NEWER_EPOCH_OPENED,
-            generation=resource.metadata.generation,
+            generation=request.resource.metadata.generation,
             now_ms=now_ms,
         )
-        path = paths.status(RemediationRequest.plural, resource.metadata.name, resource.metadata.namespace)
-        body = {
-            "metadata": {"resourceVersion": str(request.resource_version)},
-            "status": {"phase": RequestPhase.CLOSED.value, "deadlines": None, "conditions": conditions},
-        }
-        try:
-            self._index.observe(self._index.read(await self._client.merge_patch(path, body)))
-        except ConflictError:
-            await read_again(self._client, self._index, request)
-            raise
-        except NotFoundError:
-            self._index.observe_deleted(request)
+        status = {"phase": RequestPhase.CLOSED.value, "deadlines": None, "conditions": conditions}
+        with contextlib.suppress(NotFoundError):
+            await patch_status_or_refresh(self._client, self._index, request, status)
 
     def _record_reported(self, before: Request, after: Request) -> None:
         """An Event for what is newly wrong with what the consumer reports."""
@@ -305,7 +291,8 @@ class RequestWriter:
             case _, RequestPhase.SETTLED:
                 reason, message = Reason.STORM_SETTLED, said
             case _:
-                why = next((c.message for c in status.conditions if c.type == "Closed"), "")
+                closed = after.holding(ConditionType.CLOSED)
+                why = closed.message if closed else ""
                 reason, message = Reason.STORM_CLOSED, f"{said}; {why}"
         log.info(
             "storm changed",

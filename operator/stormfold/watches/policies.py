@@ -28,7 +28,7 @@ from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import ApiError, ConflictError, NotFoundError
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.group import PolicyId
-from stormfold.model.moments import moment
+from stormfold.model.moments import written
 from stormfold.policy.caveats import Rivals, looks_like_regex
 from stormfold.policy.matching import Labels
 from stormfold.policy.router import Router
@@ -337,7 +337,7 @@ def waiting(queued: Sequence[Queued]) -> Fault:
         return Fault(Reason.OPEN_STORMS_WITHIN_LIMIT, "no group waits for a request")
     where = "; ".join(
         f"in {one.namespace} {plural(one.groups, 'group')} with {plural(one.signals, 'signal')} since "
-        f"{moment(one.since_ms):%Y-%m-%dT%H:%M:%SZ}"
+        f"{written(one.since_ms)}"
         for one in queued[:NAMED]
     )
     more = f"; and in {len(queued) - NAMED} more namespaces" if len(queued) > NAMED else ""

@@ -25,7 +25,7 @@ from stormfold.kube.access import Access
 from stormfold.kube.answers import read_json
 from stormfold.kube.client import lines
 from stormfold.kube.paging import PageSize
-from stormfold.request.reading import wanted
+from stormfold.request.bodies import wanted
 
 Reduce = Callable[[dict[str, Any]], dict[str, Any]]
 

@@ -23,8 +23,9 @@ from stormfold.model.arrival import AlertRef, EventRef, SignalRef, Target, Verdi
 from stormfold.model.storm import Detected, Seed, Snapshot, TrackedAlert
 from stormfold.policy.version import PolicyVersion
 from stormfold.request import rendering
+from stormfold.request.bodies import wanted
 from stormfold.request.index import RequestIndex
-from stormfold.request.reading import Request, opening_of, version_of, wanted
+from stormfold.request.reading import Request, opening_of, version_of
 from stormfold.request.remediation import Claim, Report
 from stormfold.request.seeding import seed_of
 from stormfold.request.writing import descends

@@ -152,8 +152,10 @@ local function fold_piece(keys, at)
   local tally, ordinals, apart, known
   if kind == 'signals' then
     tally, ordinals, apart = read_signals(storm, first, keys.ids)
-    if apart then apart_of[group_hash] = reply_of('apart', storm, 0, {}) end
-    if apart then return apart_of[group_hash] end
+    if apart then
+      apart_of[group_hash] = reply_of('apart', storm, 0, {})
+      return apart_of[group_hash]
+    end
   else
     others = others or made_for_others()
     tally, ordinals, known = others[kind].read(storm, first, keys)

@@ -13,6 +13,7 @@ from stormfold.api.signal import SignalPhase
 from stormfold.fairness import FairShare
 from stormfold.kube.reviews import Caller
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
+from stormfold.model.evidence import cut
 from stormfold.sources.alerts.parser import SOURCE, Refusal, Shortened
 from stormfold.sources.signals.stream import DISCARDED, REJECTED
 
@@ -101,7 +102,7 @@ class Post:
 
     def delayed(self, arrival: Arrival, why: str) -> None:
         """The request of one of them cannot be written now."""
-        self.delay = why if len(why) <= MAX_DELAY else f"{why[: MAX_DELAY - 1]}…"
+        self.delay = cut(why, MAX_DELAY)
         self._delayed = index_of(arrival)
 
     def waits(self, arrival: Arrival, why: str) -> bool:
