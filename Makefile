@@ -2,7 +2,7 @@
 PYTHON_IN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help lint format types generate verify audit test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy chaos races soak bench matrix release lock clean
+.PHONY: help lint docs pictures format types generate verify audit test test-unit test-redis test-api e2e controlplane programs demo image install-crds deploy undeploy chaos races soak bench matrix release lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,11 +10,23 @@ help: ## show this list
 .venv/.complete: requirements-dev.lock pyproject.toml
 	@scripts/venv
 
-lint: .venv/.complete ## ruff (lint and format), the import contracts, and the prose of the docs
+lint: .venv/.complete docs ## ruff (lint and format), the import contracts, the prose of the docs, and the site
 	$(PYTHON_IN)/ruff check .
 	$(PYTHON_IN)/ruff format --check .
 	$(PYTHON_IN)/lint-imports
 	$(PYTHON_IN)/python scripts/prose.py
+
+docs: .venv/.docs ## build the site of docs/ into build/site; needs no network once its packages are there
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON_IN)/python -m mkdocs build --strict
+	@$(PYTHON_IN)/python scripts/site_check.py build/site
+
+.venv/.docs: .venv/.complete requirements-docs.lock
+	@$(PYTHON_IN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	@touch $@
+
+pictures: .venv/.complete controlplane ## write docs/pictures and the outputs in the docs again, from real runs (4 minutes)
+	@$(PYTHON_IN)/python scripts/pictures.py
+	@$(PYTHON_IN)/python -m scripts.consoles
 
 format: .venv/.complete ## let ruff fix and format the code
 	$(PYTHON_IN)/ruff check --fix .
@@ -30,7 +42,7 @@ verify: .venv/.complete ## fail if `make generate` would change a file
 	$(PYTHON_IN)/python scripts/generate.py --check
 
 audit: .venv/.complete ## fail if a package of the lock files has a known vulnerability; AUDIT=required if that cannot be asked
-	@$(PYTHON_IN)/python scripts/audit.py requirements.lock requirements-dev.lock requirements-build.lock
+	@$(PYTHON_IN)/python scripts/audit.py requirements.lock requirements-dev.lock requirements-build.lock requirements-docs.lock
 
 test: .venv/.complete controlplane programs ## all tests: unit, on real servers, on a real API server, and, where Docker is, on a real cluster
 	@scripts/test-tiers unit redis+api e2e
@@ -72,7 +84,7 @@ chaos: .venv/.complete controlplane ## break everything, SEEDS=10 times; SEED=7 
 	@$(PYTHON_IN)/python -m tests.chaos
 
 races: .venv/.complete controlplane ## 10,000 races of two consumers for a claim, CLAIM_RACES=10000 (docs/consumers.md), and 1,000 of two leaders for places in a gate
-	@GATE_SEEDS=$${GATE_SEEDS:-1000} $(PYTHON_IN)/python -m pytest tests/unit/gate/test_steering.py -q --timeout=3600
+	@GATE_SEEDS=$${GATE_SEEDS:-1000} $(PYTHON_IN)/python -m pytest tests/unit/gate/test_steering.py tests/unit/gate/test_many_gates.py -q --timeout=3600
 	@CLAIM_RACES=$${CLAIM_RACES:-10000} $(PYTHON_IN)/python -m pytest tests/api/one_request/test_claims.py -q -k race --durations=1 --timeout=3600
 
 soak: .venv/.complete controlplane ## half of what it takes for MINUTES=10: nothing may grow (docs/soak.md)
@@ -82,7 +94,7 @@ soak: .venv/.complete controlplane ## half of what it takes for MINUTES=10: noth
 	@$(PYTHON_IN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	@touch $@
 
-bench: .venv/.bench controlplane programs ## measure docs/benchmarks.md anew; PART=store is one part of it
+bench: .venv/.bench controlplane programs ## measure docs/benchmarks.md again; PART=store is one part of it
 	@$(PYTHON_IN)/python -m benchmarks $(PART)
 
 matrix: .venv/.complete programs ## tests of the API tier on other API servers, VERSIONS="v1.32.13 v1.35.4"; builds each once
@@ -91,7 +103,7 @@ matrix: .venv/.complete programs ## tests of the API tier on other API servers, 
 release: .venv/.complete ## dist/ of the commit: wheel, sdist, install.yaml, chart, SBOM, checksums; VERSION=x.y.z IMAGE=<name without tag>
 	@$(PYTHON_IN)/python scripts/release.py $(VERSION)
 
-lock: .venv/.complete ## resolve the requirements of pyproject.toml anew into the lock files
+lock: .venv/.complete ## resolve the requirements of pyproject.toml again into the lock files
 	@scripts/lock
 
 clean: ## remove .venv and caches of the checkout; the built control plane stays

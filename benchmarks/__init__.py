@@ -9,7 +9,7 @@ One command measures all parts or the named ones (`make bench PART=store`), and 
 | `docs/benchmarks/<part>-<plot>.svg` | its plots, drawn from that file alone |
 | `docs/benchmarks.md` | the page over all parts, written from those files by `page.page`, a pure function; `make generate` writes it too |
 
-A part is a module of this package with a constant `PART` (`part.Part`), listed in `PARTS` of `parts.py`:
+A part is a module or a package of this package with a constant `PART` (`part.Part`), listed in `PARTS` of `parts.py`:
 
     def measure(say: Say) -> Measured:
         say("round 1 of 5")  # progress, for the person who waits

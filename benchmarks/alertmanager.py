@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import uvloop
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.signal import SignalPhase
 from stormfold.kube.reviews import Caller
 from stormfold.model.arrival import Arrival, Verdict
@@ -32,7 +32,7 @@ ALERTS = 100
 POSTS = 200
 CONNECTIONS = 8
 ROUNDS = 5
-COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
+COUNTED = Verdict(SignalPhase.FOLDED, SignalReason.COUNTED, "counted")
 
 
 def body() -> bytes:

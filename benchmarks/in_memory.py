@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from tests.harness.values import NOBODY
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.signal import SignalPhase
 from stormfold.enrich.enricher import Enricher
 from stormfold.enrich.namespaces import Namespaces
@@ -28,7 +28,7 @@ from stormfold.sources.signals.stream import SignalStream
 
 OPERATOR_NAMESPACE = "stormfold-system"
 PARSE = SignalParser(OPERATOR_NAMESPACE, NOBODY)
-COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted")
+COUNTED = Verdict(SignalPhase.FOLDED, SignalReason.COUNTED, "counted")
 
 
 class NoRequests:

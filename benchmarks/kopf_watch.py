@@ -19,7 +19,7 @@ import uvloop
 from benchmarks.cluster import at_once, connected, make_namespace, prepare
 from benchmarks.in_memory import PARSE, folder_of, stream_of
 from benchmarks.part import Aim, Bars, Cell, Measured, Part, Say, Table
-from benchmarks.signals import CREATES_AT_ONCE, Storm
+from benchmarks.signals.load import CREATES_AT_ONCE, Storm
 from lab.building import ensure_binaries
 from lab.controlplane import ControlPlane
 from lab.valkey import Valkey

@@ -1,7 +1,7 @@
 """What a flood costs others, and the operator: the delay of another namespace's requests, and memory at the
 limit.
 
-Runs on servers of its own, like `benchmarks/signals.py`. A probe is the first signal of a group, from its
+Runs on servers of its own, like `benchmarks/signals/`. A probe is the first signal of a group, from its
 creation to its request; beside a flood, the API server itself is slow for everybody, so that a part of the
 delay is its own.
 """
@@ -24,7 +24,7 @@ import uvloop
 
 from benchmarks.cluster import Operator, make_namespace, prepare, say, until
 from benchmarks.in_memory import folder_of, stream_of
-from benchmarks.signals import as_stored, signal_manifest
+from benchmarks.signals.load import as_stored, signal_manifest
 from lab.building import ensure_binaries
 from lab.controlplane import ControlPlane
 from lab.valkey import Valkey

@@ -1,5 +1,4 @@
-"""The values of the Helm chart: default, type and description. `make generate` writes them to files
-(scripts/chart_pages.py)."""
+"""The values of the Helm chart: default, type and description. `make generate` writes them to files."""
 
 from __future__ import annotations
 
@@ -13,6 +12,9 @@ Object = dict[str, Any]
 """A map that Helm takes as it is."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+REPOSITORY = r"^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9._-]+(/[a-z0-9._-]+)*$"
+"""The name of an image: a registry, which may have a port, and a path; no tag."""
+Repository = Annotated[str, Field(pattern=REPOSITORY)]
 NameOrNone = Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$")]
 QUANTITY = r"^[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][0-9]+)?$"
 Quantity = Annotated[str | float, WithJsonSchema({"type": ["string", "number"], "pattern": QUANTITY})]
@@ -30,8 +32,7 @@ class Values(BaseModel):
 
 
 class Piece(BaseModel):
-    """A piece of a Kubernetes object, of which the fields are checked that people get wrong; the API server
-    checks the others."""
+    """A piece of a Kubernetes object: fields that people get wrong are checked, others by the API server."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -96,8 +97,8 @@ def checked(piece: type[Piece]) -> WithJsonSchema:
 class Image(Values):
     """The operator's image."""
 
-    repository: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._:/-]+$")] = "stormfold"
-    """Registry and name."""
+    repository: Repository = "stormfold"
+    """Registry and name, without a tag."""
     tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$")] = ""
     """Empty: the chart's `appVersion`."""
     digest: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
@@ -109,8 +110,8 @@ class Image(Values):
 class ValkeyImage(Image):
     """Valkey's image."""
 
-    repository: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._:/-]+$")] = "valkey/valkey"
-    """Registry and name."""
+    repository: Repository = "valkey/valkey"
+    """Registry and name, without a tag."""
     tag: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")] = "9.1"
     """Its version."""
 
@@ -133,8 +134,7 @@ class Redis(Values):
     """Secret with the key `url`, and `password` if `valkey.enabled`. Empty: the chart makes `stormfold-redis`
     for its Valkey, with a random password."""
     caSecret: NameOrNone = ""  # noqa: N815
-    """Secret whose `ca.crt` is the authority that the operator trusts for `rediss://`. Empty: the system's
-    authorities."""
+    """Secret whose `ca.crt` is the operator's authority for `rediss://`. Empty: the system's authorities."""
     ports: list[Port] = [6379, 6380, 26379]
     """Ports of a Redis of your own that the NetworkPolicy opens."""
 
@@ -168,8 +168,7 @@ class Valkey(Values):
 
 
 class Crds(Values):
-    """The CRDs. They are part of the release, so `helm upgrade` upgrades them, and `helm uninstall` keeps
-    them."""
+    """The CRDs. They are part of the release: `helm upgrade` upgrades and `helm uninstall` keeps them."""
 
     install: bool = True
     """False: somebody else installs them, for instance `kubectl apply --server-side -k crds`."""
@@ -216,10 +215,18 @@ class Alertmanager(Values):
     """Alertmanager's webhook."""
 
     enabled: bool = False
-    """True: a NetworkPolicy lets namespaces labelled `stormfold.dev/alerts=true` post alerts, and the
-    operator post to port 9093 there (docs/notify.md)."""
+    """True: a NetworkPolicy lets namespaces labelled `stormfold.dev/alerts=true` post alerts."""
     tlsSecret: NameOrNone = ""  # noqa: N815
     """Secret with `tls.crt` and `tls.key` for the webhook. Empty: no TLS."""
+
+
+class Notify(Values):
+    """One alert per storm, for your Alertmanagers."""
+
+    enabled: bool = False
+    """True: a NetworkPolicy lets the operator post to namespaces labelled `stormfold.dev/alerts=true`."""
+    ports: Annotated[list[Port], Field(min_length=1)] = [9093]
+    """Ports that it opens. Name the Alertmanagers in `extraEnv` (docs/notify.md)."""
 
 
 class NetworkPolicies(Values):
@@ -297,6 +304,7 @@ class ChartValues(Values):
     owners: Owners = Owners()
     steering: Steering = Steering()
     alertmanager: Alertmanager = Alertmanager()
+    notify: Notify = Notify()
     networkPolicy: NetworkPolicies = NetworkPolicies()  # noqa: N815
     monitoring: Monitoring = Monitoring()
 
@@ -309,6 +317,7 @@ OVERLAYS: Mapping[str, Object] = {
 COMPONENTS: Mapping[str, Object] = {
     "valkey-pvc": {"valkey": {"persistence": {"enabled": True}}},
     "alertmanager": {"alertmanager": {"enabled": True}},
+    "notify": {"notify": {"enabled": True}},
     "webhook-tls": {"alertmanager": {"tlsSecret": "stormfold-webhook-tls"}},
     "redis-ca": {"redis": {"caSecret": "stormfold-redis-ca"}},
     "owners": {"owners": {"enabled": True}},

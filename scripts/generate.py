@@ -11,12 +11,14 @@ from pathlib import Path
 
 import chart_pages
 import costs
+import diagrams
+import reference
 import yaml
 from prometheus_client import REGISTRY
 
 import stormfold
-from stormfold.api.conditions import reasons_page
 from stormfold.api.crd import crds, render
+from stormfold.api.reasons.page import reasons_page
 from stormfold.settings import Settings, default_of, flag_of, kind_of, variable_of
 
 ROOT = Path(__file__).parent.parent
@@ -105,9 +107,12 @@ def main() -> int:
     """0 if every file is as it should be, or was written; 1 if `--check` found a difference."""
     wanted = {ROOT / "crds" / name: render(crd) for name, crd in crds().items()}
     wanted[ROOT / "docs" / "reasons.md"] = reasons_page()
+    wanted[ROOT / "docs" / "crds.md"] = reference.crds_page()
+    wanted[ROOT / "docs" / "runbooks.md"] = reference.runbooks_page(ROOT)
     wanted[ROOT / "docs" / "metrics.md"] = metrics_page()
     wanted[ROOT / "docs" / "settings.md"] = settings_page()
     wanted[ROOT / "docs" / "benchmarks.md"] = benchmarks_page()
+    wanted |= diagrams.diagrams(ROOT / "docs" / "diagrams")
     wanted |= chart_files()
     evaluate = ROOT / "docs" / "evaluate.md"
     wanted[evaluate] = costs.page(evaluate.read_text(), ROOT / "docs" / "benchmarks")

@@ -36,12 +36,18 @@ TESTS = [
         "policies/test_schema",
         "nothing_lost/test_signals",
         "policies/test_policies",
+        "policies/test_precedence",
         "one_request/test_consumers",
         "one_request/test_windows",
         "nothing_lost/test_events",
         "tenants_apart/test_rbac",
         "nothing_lost/test_webhook",
+        "nothing_lost/test_webhook_files",
+        "nothing_lost/test_webhook_limits",
+        "nothing_lost/test_webhook_refusals",
+        "nothing_lost/test_webhook_tokens",
         "installed/test_chart",
+        "installed/test_chart_pods",
         "installed/test_chart_release",
     )
 ]

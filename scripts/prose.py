@@ -1,5 +1,6 @@
 """`make lint`, for what people read: long sentences, private words, and relative links that lead nowhere.
-Prints each as `file:line: message`. The exit code is 1 if there is one."""
+Pages, and the comments of manifests. Prints each as `file:line: message`; the exit code is 1 if there is one.
+"""
 
 import re
 import sys
@@ -16,8 +17,11 @@ PRIVATE = {
     r"held back": "deferred or throttled",
     r"the books": "checks that sent and counted agree",
     r"comes? to nothing|as ever|none of our business": "what happens",
+    r"anew": "again",
 }
 """Words of our own, as patterns, and what to write instead."""
+FOLDERS = ("manifests", "chart", "examples")
+"""Where files of YAML are that people read."""
 LINK = re.compile(r"\[([^]]*)\]\(([^)\s]+)\)")
 CODE = re.compile(r"(`+).+?\1")
 BLOCK = re.compile(r"^(```|~~~).*?^\1|<!--.*?-->", re.MULTILINE | re.DOTALL)
@@ -41,15 +45,15 @@ def sentences(text: str) -> Iterator[tuple[int, str]]:
         lines.append(line)
 
 
-def wrong_words(text: str) -> Iterator[tuple[int, str]]:
+def wrong_words(text: str, at_most: int = WORDS_AT_MOST) -> Iterator[tuple[int, str]]:
     """Private words and long sentences of a page."""
     for number, sentence in sentences(text):
         for word, instead in PRIVATE.items():
             for found in re.finditer(rf"\b({word})\b", sentence, re.IGNORECASE):
                 yield number, f'"{found[0]}": say {instead}'
         count = sum(re.search(r"\w", word) is not None for word in sentence.split())
-        if count > WORDS_AT_MOST:
-            yield number, f"a sentence has {count} words, {WORDS_AT_MOST} at most: {sentence[:60]}"
+        if count > at_most:
+            yield number, f"a sentence has {count} words, {at_most} at most: {sentence[:60]}"
 
 
 def anchors(text: str) -> set[str]:
@@ -74,12 +78,21 @@ def dead_links(page: Path) -> Iterator[tuple[int, str]]:
                 yield number, f"{target}: no such heading"
 
 
+def comments(text: str) -> str:
+    """The lines of a YAML file that are comments, without their marks; the others are empty."""
+    found = (re.fullmatch(r"\s*#+ ?(.*)", line) for line in text.splitlines())
+    return "\n".join(line[1] if line else "" for line in found)
+
+
 def main() -> int:
-    """Check all pages; gives the exit code. Records of decisions and the changelog may speak as they did."""
+    """Check all pages and manifests; gives the exit code. Records of decisions and the changelog may speak as
+    they did."""
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
     records = [ROOT / "CHANGELOG.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
     found = [(page, *wrong) for page in [*pages, *records] for wrong in dead_links(page)]
     found += [(page, *wrong) for page in pages for wrong in wrong_words(page.read_text())]
+    manifests = [file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*.yaml"))]
+    found += [(file, *wrong) for file in manifests for wrong in wrong_words(comments(file.read_text()))]
     for page, number, message in sorted(found):
         print(f"{page.relative_to(ROOT)}:{number}: {message}")
     return 1 if found else 0

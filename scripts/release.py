@@ -28,6 +28,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import yaml
+from chart_values import REPOSITORY
 from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, XsUri
 from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component, ComponentType
@@ -69,8 +70,11 @@ def release(version: str, image: str, out: Path) -> None:
     Raises:
         ReleaseError: the commit says that it is another version, or the image has no possible name.
     """
-    if not re.fullmatch(r"[A-Za-z0-9./:_-]+", image):
-        raise ReleaseError(f"IMAGE={image} is not the name of an image")
+    if not re.fullmatch(REPOSITORY, image):
+        raise ReleaseError(
+            f"IMAGE={image} is not the name of an image without its tag. The release is tagged {version}: "
+            "leave out the tag, as in IMAGE=registry.example.org/stormfold"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch)
         commit, seconds = _run("git", "log", "-1", "--format=%H %ct", at=ROOT).decode().split()

@@ -200,9 +200,9 @@ async def count(settings: Settings) -> Calls:
         await admin.create(paths.collection("signals", NAMESPACE), signal("warm-up"))
         await wait_for_request(admin, 1)
         await asyncio.sleep(CALM_SECONDS)
-        await admin.create(paths.collection("signals", NAMESPACE), signal("counted"))
         calls = Calls()
         sys.setprofile(calls)
+        await asyncio.to_thread(asyncio.run, _create(signal("counted")))
         await asyncio.sleep(CALM_SECONDS)
         sys.setprofile(None)
         await wait_for_request(admin, 2)
@@ -210,6 +210,12 @@ async def count(settings: Settings) -> Calls:
         await asyncio.gather(running, return_exceptions=True)
     await connection.close()
     return calls
+
+
+async def _create(body: dict[str, Any]) -> None:
+    """Make the Signal, in a thread of its own: what the sender calls is not counted."""
+    async with await KubeClient.connect() as client:
+        await client.create(paths.collection("signals", NAMESPACE), body)
 
 
 async def _ready_cluster(client: KubeClient, namespace: str) -> str:

@@ -20,87 +20,70 @@ from kubernetes import client, config, watch
 
 ME = os.environ.get("POD_NAME", f"consumer-{os.getpid()}")  # no other consumer may have this name
 SECONDS = int(os.environ.get("CLAIM_SECONDS", "60"))
-KIND = {"group": "stormfold.dev", "version": "v1alpha1", "plural": "remediationrequests"}
-WHERE = KIND | {"namespace": os.environ["NS"]}
+WHERE = {"group": "stormfold.dev", "version": "v1alpha1", "plural": "remediationrequests"}
+WHERE["namespace"] = os.environ["NS"]
+APPLY = {"field_manager": ME, "force": True, "_content_type": "application/apply-patch+yaml"}
+CHOSEN = {"field_selector": "status.decision.verdict=Proceed,status.phase!=Closed", "timeout_seconds": 60}
 
 
-def read(name):
-    """The request as it is now, and who has claimed it."""
-    request = api.get_namespaced_custom_object(**WHERE, name=name)
-    return request, request["status"].get("remediation", {}).get("claim", {}).get("holderIdentity")
+def say(name, may, words):
+    """Write all that we have to say of a request, as long as we may; gives the request then."""
+    while may((request := api.get_namespaced_custom_object(**WHERE, name=name))["status"]):
+        body = {field: request[field] for field in ("apiVersion", "kind")}
+        body["metadata"] = {"resourceVersion": request["metadata"]["resourceVersion"]}
+        body["status"] = words(request["status"])
+        try:
+            return api.patch_namespaced_custom_object_status(**WHERE, name=name, body=body, **APPLY)
+        except client.ApiException as error:
+            if error.status != 409:  # somebody else has written: read it again
+                raise
+    return None
 
 
-def say(request, **remediation):
-    """Write all that we have to say of a request; whether it was still as we have read it."""
-    metadata = {"resourceVersion": request["metadata"]["resourceVersion"]}
-    body = {"apiVersion": request["apiVersion"], "kind": "RemediationRequest", "metadata": metadata}
-    body["status"] = {"remediation": remediation} if remediation else {}
-    how = {"field_manager": ME, "force": True, "_content_type": "application/apply-patch+yaml"}
-    name = request["metadata"]["name"]
-    try:
-        api.patch_namespaced_custom_object_status(**WHERE, name=name, body=body, **how)
-    except client.ApiException as error:
-        if error.status != 409:
-            raise
-        return False
-    return True
+def holder(status):
+    return status.get("remediation", {}).get("claim", {}).get("holderIdentity")
 
 
-def claim(request, revision):
-    """Take a request, or hold it for longer; whether it was still as we have read it."""
+def is_free(status):
+    true = {condition["type"] for condition in status["conditions"] if condition["status"] == "True"}
+    done = status.get("remediation", {}).get("observedRevision") == status["revision"]
+    held = holder(status) and "ClaimExpired" not in true
+    return "Proceed" in true and "Closed" not in true and not held and not done
+
+
+def goes_on(status):
+    return holder(status) == ME and status["phase"] != "Closed" and status["decision"]["verdict"] != "Stop"
+
+
+def claim(status):
     until = (datetime.now(UTC) + timedelta(seconds=SECONDS)).isoformat()
-    held = {"holderIdentity": ME, "revision": revision, "expirationTime": until}
-    return say(request, phase="InProgress", claim=held)
+    held = {"holderIdentity": ME, "revision": status["revision"], "expirationTime": until}
+    return {"remediation": {"phase": "InProgress", "claim": held}}
 
 
-def goes_on(name, revision):
-    """Hold the request for longer; False: it is closed or no longer ours, or the verdict is Stop."""
-    while True:
-        request, holder = read(name)
-        status = request["status"]
-        if holder != ME or status["phase"] == "Closed" or status["decision"]["verdict"] == "Stop":
-            return False
-        if claim(request, revision):
-            return True
-
-
-def run(request, name, revision):
-    """The exit code of the command; None if we have ended it."""
-    with tempfile.TemporaryFile("w+") as text:
-        json.dump(request, text)
-        text.seek(0)
-        with subprocess.Popen(sys.argv[1:], stdin=text) as command:
+def work_on(request):
+    """Run the command as long as we hold the claim and may go on; then report, or release the request."""
+    name = request["metadata"]["name"]
+    with tempfile.TemporaryFile("w+") as given:
+        json.dump(request, given)
+        given.seek(0)
+        with subprocess.Popen(sys.argv[1:], stdin=given) as command:
             try:
-                while True:
+                while command.poll() is None and say(name, goes_on, claim):
                     with suppress(subprocess.TimeoutExpired):
-                        return command.wait(SECONDS / 3)
-                    if not goes_on(name, revision):
-                        return None
+                        command.wait(SECONDS / 3)
+                code = command.poll()
             finally:
                 command.kill()
-
-
-def act(name):
-    """Claim the request if nobody works on it, run the command, and report or release."""
-    request, holder = read(name)
-    revision, conditions = request["status"]["revision"], request["status"]["conditions"]
-    true = {condition["type"] for condition in conditions if condition["status"] == "True"}
-    done = request["status"].get("remediation", {}).get("observedRevision") == revision
-    if "Closed" in true or "Proceed" not in true or done or (holder and "ClaimExpired" not in true):
-        return
-    if claim(request, revision):
-        code = run(request, name, revision)
-        phase = "Failed" if code else "Succeeded"
-        report = {"phase": phase, "observedRevision": revision, "message": f"exit code {code}"}
-        request, holder = read(name)
-        while holder == ME and not say(request, **({} if code is None else report)):
-            request, holder = read(name)
+    report = {"phase": "Failed" if code else "Succeeded", "message": f"exit code {code}"}
+    report["observedRevision"] = request["status"]["revision"]
+    say(name, lambda status: holder(status) == ME, lambda _: {} if code is None else {"remediation": report})
 
 
 config.load_config()
 api = client.CustomObjectsApi()
 while True:  # each round begins with all requests that may proceed
-    chosen = {"field_selector": "status.decision.verdict=Proceed,status.phase!=Closed", "timeout_seconds": 60}
-    for event in watch.Watch().stream(api.list_namespaced_custom_object, **WHERE, **chosen):
-        if event["type"] != "DELETED":
-            act(event["object"]["metadata"]["name"])
+    for event in watch.Watch().stream(api.list_namespaced_custom_object, **WHERE, **CHOSEN):
+        name = event["object"]["metadata"]["name"]
+        if event["type"] != "DELETED" and (request := say(name, is_free, claim)):
+            work_on(request)

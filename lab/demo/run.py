@@ -222,10 +222,13 @@ async def _refuse_to_share(kubectl: Kubectl) -> None:
     """The demo folds every Signal of its cluster and removes what it made: it wants no one else's beside
     them."""
     if await kubectl("get", "crds", "signals.stormfold.dev", "--ignore-not-found", "-o", "name"):
-        raise DemoError("stormfold is installed in this cluster already: use one without it")
+        raise DemoError("stormfold is installed in this cluster already: use a cluster without it")
     wanted = [OPERATOR_NAMESPACE, *NAMESPACES]
     if there := await kubectl("get", "namespaces", *wanted, "--ignore-not-found", "-o", "name"):
-        raise DemoError(f"the demo would make and remove what is there already: {', '.join(there.split())}")
+        raise DemoError(
+            f"the demo makes and removes {', '.join(there.split())}, which the cluster has already: "
+            "use another cluster"
+        )
 
 
 async def _apply_when_served(kubectl: Kubectl, file: Path) -> None:

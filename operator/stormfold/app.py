@@ -13,6 +13,7 @@ from stormfold.enrich.enricher import Enricher
 from stormfold.enrich.namespaces import Namespaces
 from stormfold.enrich.owners import Owners
 from stormfold.fold.connection import Connection
+from stormfold.fold.elsewhere import Elsewhere
 from stormfold.fold.folder import Folder
 from stormfold.fold.patience import until_done
 from stormfold.fold.preflight import preflight
@@ -20,6 +21,7 @@ from stormfold.fold.store import StormStore
 from stormfold.fold.writes import Writes
 from stormfold.gate.gates import GateIndex
 from stormfold.gate.steering import Steering
+from stormfold.gate.watching import GateWatch
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.recorder import Recorder
@@ -44,7 +46,8 @@ from stormfold.sources.alerts.receiver import WebhookOptions
 from stormfold.sources.alerts.webhook import Webhook
 from stormfold.sources.ingest import Ingest
 from stormfold.sources.signals.keeping import SignalKeeper
-from stormfold.watches.kopf_thread import KopfThread, Listeners
+from stormfold.watches.handlers import Listeners
+from stormfold.watches.kopf_thread import KopfThread
 from stormfold.watches.policies import PolicyIntake
 
 log = logging.getLogger(__name__)
@@ -67,7 +70,7 @@ class App:
         policies_changed = asyncio.Event()
         self._router = router = Router(policies_changed.set)
 
-        schedule = Schedule(store)
+        self._schedule = schedule = Schedule(store)
         self._index = index = RequestIndex(schedule)
         self._folder = folder = Folder(store, router, index, schedule)
         index.subscribe(folder)
@@ -96,27 +99,39 @@ class App:
         gates = GateIndex(settings.namespace)
         self._steering = steering = Steering(client, gates, Decisions(client, index), ingest)
         gates.subscribe(steering)
+        self._gate_watch = GateWatch(client, gates)
         index.subscribe(steering)
         phases = Phases.of(settings.terminal_phases, settings.active_phases)
         places = Places(index, router, deadlines=schedule, ingest=ingest, changed=policies_changed)
         index.subscribe(places)
-        self._reopener = Reopener(store, index, router, deadlines=schedule)
+        self._reopener = Reopener(store, index, router, phases=phases, deadlines=schedule)
         index.subscribe(self._reopener)
         self._noter = Noter(client, store, index, ingest)
         index.subscribe(self._noter)
+        index.subscribe_to_deletions(self._noter)
+        elsewhere = Elsewhere(connection)
         self._reconciler = Reconciler(
             store,
             index,
-            RequestWriter(client, index, recorder, phases=phases, gates=gates),
+            RequestWriter(
+                client,
+                index,
+                recorder,
+                phases=phases,
+                gates=gates,
+                elsewhere=elsewhere,
+                census=owners.census,
+            ),
             folder=folder,
             schedule=schedule,
             ingest=ingest,
             phases=phases,
             router=router,
             places=places,
+            elsewhere=elsewhere,
         )
         self._request_retention = RequestRetention(
-            client, index.closed, ingest, per_namespace=settings.requests_per_namespace
+            client, index.closed, index, ingest, per_namespace=settings.requests_per_namespace
         )
         self._notifier = notifier = Notifier(
             [
@@ -140,7 +155,7 @@ class App:
             ingest=ingest,
             changed=policies_changed,
         )
-        self._kopf = KopfThread(Listeners(policies, index, gates), client.access)
+        self._kopf = KopfThread(Listeners(policies, index), client.access)
         self._readiness = readiness = Readiness(writes, client, ingest, self._kopf)
         self._webhook = Webhook(
             WebhookOptions(
@@ -207,6 +222,7 @@ class App:
             "reopen": self._reopener.run(),
             "note-ends": self._noter.run(),
             "policies": self._policies.run(),
+            "gates": self._gate_watch.run(),
             "steering": self._steering.run(),
             "notify": self._notifier.run(),
             "events": self._recorder.run(),
@@ -229,7 +245,10 @@ class App:
         await self._client.list_all(paths.collection(RemediationRequest.plural), self._index.seen)
         await self._steering.load()
         opened = list(self._index.open_requests())
-        self._folder.adopt(await until_done(self._store.open_groups), opened)
+        groups = await until_done(self._store.open_groups)
+        self._folder.adopt(groups, opened)
+        without_request = groups - {request.group_hash for request in opened}
+        await until_done(lambda: self._schedule.take_up(without_request))
         self._router.retain((request.version for request in opened), self._folder.storms.versions_in_use())
         await self._policies.sync()
         self._readiness.loaded = True
@@ -252,7 +271,7 @@ class App:
 
     async def _drain(self, parts: dict[str, asyncio.Task[None]]) -> None:
         """Take nothing more in, write what was taken, keep the checkpoint, leave the Lease to the next."""
-        log.info("stopping: writing what was taken in")
+        log.info("stopping: writing what was accepted")
         self._readiness.stopping = True
         self._ingest.stop_taking()
         with suppress(TimeoutError):

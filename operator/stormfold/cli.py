@@ -7,43 +7,20 @@ import logging
 import logging.config
 import os
 import sys
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import uvloop
 from pydantic import ValidationError
 
 from stormfold import __version__
 from stormfold.api.crd import crds, render
-from stormfold.app import App
-from stormfold.fold.connection import Connection
-from stormfold.fold.errors import StoreConfigError, StoreError, StoreUnavailableError
+from stormfold.api.value_errors import in_words
 from stormfold.gate import commands as gate_commands
-from stormfold.kube.client import KubeClient
-from stormfold.kube.errors import ApiError, ClusterConfigError, CredentialError
-from stormfold.kube.lease import LeaseLostError
-from stormfold.kube.preflight import PreflightError, preflight
-from stormfold.settings import Settings, default_of, flag_of, kind_of, unknown_variables, variable_of
+from stormfold.settings import FORMS, Settings, default_of, flag_of, kind_of, unknown_variables, variable_of
 
 log = logging.getLogger("stormfold")
-
-MENDABLE = (
-    ClusterConfigError,
-    CredentialError,
-    PreflightError,
-    StoreError,
-    ApiError,
-    LeaseLostError,
-    OSError,
-)
-"""What ends the process with one line that says what to mend."""
-
-FOUND_SECONDS = 10.0
-"""So long nothing may answer where Redis is to be, at start."""
-FOUND_AGAIN_SECONDS = 0.5
 
 TERMINATION_LOG = Path("/dev/termination-log")
 """The terminationMessagePath that a container has by default."""
@@ -94,17 +71,20 @@ def run(arguments: list[str]) -> int:
         settings = Settings(**given)
     except ValidationError as exc:
         return refuse(
-            f"{variable_of(str(error['loc'][0]))}: {error['msg']}, not {error['input']!r}"
+            f"{variable_of(str(error['loc'][0]))}: {in_words(error, FORMS)}"
             for error in exc.errors(include_url=False)
         )
     logging.config.dictConfig(logging_config(settings))
     for warning in unknown_variables(os.environ):
         log.warning("%s", warning)
     code = 0
+    # Half of all imports are the operator's: who lifts a hold does not wait for them.
+    from stormfold.starting import FIXABLE, begin  # noqa: PLC0415
+
     keep_what_is_imported()
     try:
-        uvloop.run(operate(settings))
-    except* MENDABLE as group:
+        begin(settings)
+    except* FIXABLE as group:
         failures = [str(failure) for failure in _leaves(group)]
         for failure in failures:
             log.critical("stormfold ends: %s", failure)
@@ -161,47 +141,6 @@ def say_last(message: str) -> None:
     with suppress(OSError):
         if TERMINATION_LOG.is_file():
             TERMINATION_LOG.write_bytes(message.encode()[:TERMINATION_LOG_BYTES])
-
-
-async def until_found(connection: Connection) -> None:
-    """Check Redis, again and again while nothing answers: in a new installation it starts beside us.
-
-    What Redis refuses for a time is waited for by the app, whose probes say so.
-
-    Raises:
-        StoreConfigError: no wait helps.
-        StoreUnavailableError: nothing has answered for `FOUND_SECONDS`.
-    """
-    began = time.monotonic()
-    while True:
-        try:
-            await connection.check()
-        except StoreUnavailableError as exc:
-            if exc.words:
-                return
-            if time.monotonic() - began > FOUND_SECONDS:
-                raise
-        else:
-            return
-        await asyncio.sleep(FOUND_AGAIN_SECONDS)
-
-
-async def operate(settings: Settings) -> None:
-    """Check what is needed, then run until told to stop."""
-    if not settings.redis_is_named:
-        raise StoreConfigError(
-            f"STORMFOLD_REDIS_URL is not set: create the Secret stormfold-redis with the key url in "
-            f"namespace "
-            f"{settings.namespace} (docs/install.md)"
-        )
-    connection = Connection.from_url(settings.redis_url)
-    try:
-        await until_found(connection)
-        async with await KubeClient.connect() as client:
-            cluster = await preflight(client, namespace=settings.namespace)
-            await App(settings, client, connection, cluster).run()
-    finally:
-        await connection.close()
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

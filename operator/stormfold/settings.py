@@ -12,13 +12,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-PREFIX = "STORMFOLD_"
-Phase = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_. ]{0,63}$")]
+from stormfold.api import value_errors
 
-AlertmanagerUrl = Annotated[
-    str, StringConstraints(pattern=r"^https?://[-A-Za-z0-9._~\[\]:]+(/[-A-Za-z0-9._~/%]*)?$", max_length=1024)
-]
+PREFIX = "STORMFOLD_"
+PHASE = r"^[A-Za-z0-9][-A-Za-z0-9_. ]{0,63}$"
+ALERTMANAGER_URL = r"^https?://[-A-Za-z0-9._~\[\]:]+(/[-A-Za-z0-9._~/%]*)?$"
 """Without user and password: a token comes from a file."""
+FORMS = value_errors.FORMS | {
+    PHASE: "must be phases of letters, digits, spaces and - _ . with commas between them",
+    ALERTMANAGER_URL: "must be http://host:port or https://host:port, without user, password and query",
+}
+"""Pattern → what a setting of that form is."""
 
 
 def default_identity() -> str:
@@ -37,14 +41,12 @@ class Settings(BaseSettings):
     )
 
     redis_url: Annotated[str, Field(min_length=1)] = "redis://127.0.0.1:6379/0"
-    """Where Redis or Valkey is: redis://, rediss:// (TLS), redis+cluster:// or
-    redis+sentinel://host:port,…/service/db. Each form and its options: docs/install.md."""
-    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "stormfold-system"
-    """The operator's own namespace: its Lease lies there, and Signals in it may report on other
-    namespaces."""
+    """The URL of Redis or Valkey: redis://, rediss:// (TLS), redis+cluster:// or
+    redis+sentinel://host:port,…/service/db. Each form and its options: https://stormfold.dev/install/."""
+    namespace: Annotated[str, Field(pattern=value_errors.NAMESPACE_NAME, max_length=63)] = "stormfold-system"
+    """The operator's own namespace. It has the Lease, and Signals in it may report on other namespaces."""
     identity: Annotated[str, Field(min_length=1, max_length=253)] = Field(default_factory=default_identity)
-    """The name under which the Lease is held; by default POD_NAME, or host and process id. Must differ
-    between replicas."""
+    """The name of this replica in the Lease. Each replica needs a name of its own."""
     http_host: str = ""
     """Address for /livez, /readyz and /metrics; empty: all, IPv6 and IPv4."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
@@ -54,65 +56,70 @@ class Settings(BaseSettings):
     webhook_port: Annotated[int, Field(ge=0, le=65535)] = 8090
     """Port to which Alertmanager posts, at /v1/alertmanager."""
     webhook_ack: Literal["request", "redis"] = "request"
-    """When a post is answered by 200: once the RemediationRequest holds its alerts, or as soon as Redis does.
-    With redis, alerts that were answered are lost if Redis is emptied before the request is written."""
+    """When a post is answered by 200. request: when RemediationRequests hold its alerts. redis: when Redis
+    holds them; they are lost if Redis is emptied before the request is written."""
     webhook_wait_seconds: Annotated[float, Field(gt=0, le=300)] = 8.0
-    """How long a post may wait for that before it is answered by 503; Alertmanager itself gives up after 10 s
-    or more."""
+    """How long a post may wait for that, in seconds. Then it is answered by 503. Alertmanager gives up after
+    10 s or more."""
     webhook_posts: Annotated[int, Field(ge=2, le=100_000)] = 512
-    """How many posts may be under way at once; half of them for one user. Beyond that the answer is 503, or
-    429."""
+    """How many posts may be under way at once. One user gets half of what others leave. Beyond that, the
+    answer is 503 or 429."""
     webhook_audience: Annotated[str, Field(max_length=1024)] = ""
-    """What bearer tokens must be made for; empty: for the API server."""
+    """The audience that bearer tokens must have. Empty: the API server."""
     webhook_secret_file: str = ""
-    """File with a shared secret of at least 16 characters. A sender with it as bearer token may report on
+    """File with a shared secret of at least 16 characters. A sender that has it as bearer token may report on
     every namespace. Read again when it changes."""
     webhook_tls_cert_file: str = ""
     """File with the webhook's certificate and its chain, as PEM; empty: no TLS. Read again when it
     changes."""
     webhook_tls_key_file: Annotated[str, Field(validate_default=True)] = ""
     """File with the key of the certificate, as PEM, without a passphrase."""
-    notify_alertmanager_url: Annotated[frozenset[AlertmanagerUrl], NoDecode] = frozenset()
-    """Where Alertmanagers are that hear of each open storm by one alert, with commas between them:
-    http://alertmanager-0:9093,http://alertmanager-1:9093. Empty: none does (docs/notify.md)."""
+    notify_alertmanager_url: Annotated[
+        frozenset[Annotated[str, StringConstraints(pattern=ALERTMANAGER_URL, max_length=1024)]], NoDecode
+    ] = frozenset()
+    """Alertmanagers that get one alert for each open storm, with commas between them:
+    http://alertmanager-0:9093,http://alertmanager-1:9093. Empty: none (https://stormfold.dev/notify/)."""
     notify_token_file: str = ""
-    """File with a bearer token for them. Read for each post."""
+    """File with a bearer token for these Alertmanagers. Read for each post."""
     notify_ca_file: str = ""
-    """File with the authorities that their certificates are checked by, as PEM; empty: those of the system.
-    Read again when it changes."""
+    """File with the certificate authorities of these Alertmanagers, as PEM. Empty: those of the system. Read
+    again when it changes."""
     marks_per_second: Annotated[int, Field(ge=1, le=1000)] = 20
-    """How many Signals a second get a status that says where they went."""
+    """How many Signals a second get a status that says what became of them."""
     signals_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """How many counted Signals a namespace keeps at most, also within its policy's retention; the oldest go
-    first. While more than 200 Signals a second arrive, deletions wait (docs/overload.md)."""
+    """How many counted Signals a namespace keeps at most, also within the policy's retention. The oldest are
+    deleted first. While more than 200 Signals a second arrive, deletions wait
+    (https://stormfold.dev/overload/)."""
     requests_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """How many closed RemediationRequests a namespace keeps at most, also within its policies'
-    requestRetention; the oldest go first."""
-    terminal_phases: Annotated[frozenset[Phase], NoDecode] = frozenset(
-        ("Succeeded", "Completed", "Failed", "Cancelled", "TimedOut", "Skipped", "Aborted")
+    """How many closed RemediationRequests a namespace keeps at most, also within requestRetention of the
+    policy. The oldest are deleted first."""
+    terminal_phases: Annotated[frozenset[Annotated[str, StringConstraints(pattern=PHASE)]], NoDecode] = (
+        frozenset(("Succeeded", "Completed", "Failed", "Cancelled", "TimedOut", "Skipped", "Aborted"))
     )
-    """Phases of status.remediation that close a request, with commas between them, in any case. Any other
-    phase leaves it open."""
-    active_phases: Annotated[frozenset[Phase], NoDecode] = frozenset(
-        (
-            "Pending",
-            "Analyzing",
-            "AwaitingApproval",
-            "InProgress",
-            "Processing",
-            "Executing",
-            "Running",
-            "Verifying",
-            "Blocked",
+    """Phases of status.remediation that close a request, with commas between them. Case does not matter. Any
+    other phase leaves it open."""
+    active_phases: Annotated[frozenset[Annotated[str, StringConstraints(pattern=PHASE)]], NoDecode] = (
+        frozenset(
+            (
+                "Pending",
+                "Analyzing",
+                "AwaitingApproval",
+                "InProgress",
+                "Processing",
+                "Executing",
+                "Running",
+                "Verifying",
+                "Blocked",
+            )
         )
     )
-    """Phases of status.remediation that say that work goes on. A phase that is neither active nor terminal is
-    named in the condition RemediationPhaseUnknown."""
+    """Phases of status.remediation that say that work goes on. The condition RemediationPhaseUnknown names a
+    phase that is neither active nor terminal."""
     grace_seconds: Annotated[float, Field(ge=0, le=600)] = 20.0
-    """How long SIGTERM waits for what was taken in to be written; keep it below
+    """How long, after SIGTERM, the operator writes what it has taken in, in seconds. Keep it below
     terminationGracePeriodSeconds."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """The least severe messages that are logged."""
+    """The lowest level of messages that are logged."""
 
     @field_validator("terminal_phases", "active_phases", "notify_alertmanager_url", mode="before")
     @classmethod
@@ -131,7 +138,7 @@ class Settings(BaseSettings):
     def _tls_files_come_together(cls, key_file: str, info: ValidationInfo) -> str:
         if bool(key_file) != bool(info.data.get("webhook_tls_cert_file")):
             raise PydanticCustomError(
-                "tls", "must be set if STORMFOLD_WEBHOOK_TLS_CERT_FILE is, and only then"
+                "tls", "set it together with STORMFOLD_WEBHOOK_TLS_CERT_FILE, or set neither"
             )
         return key_file
 

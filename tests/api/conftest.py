@@ -5,24 +5,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 from tests.harness import programs
-from tests.harness.alertmanager import Alertmanager, Config
+from tests.harness.alertmanager import NewAlertmanager
 from tests.harness.api import Api
 from tests.harness.api_proxy import ApiProxy
 from tests.harness.cluster import OPERATOR_NAMESPACE, prepared
+from tests.harness.collection import build_for, place_of
 from tests.harness.kubectl import Kubectl
-from tests.harness.operator import OperatorProcess
+from tests.harness.operator import NewOperator, OperatorProcess
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.scene import Scene
 from tests.harness.stage import Stage
 from tests.harness.team import Team
 
-from lab.building import ensure_binaries
 from lab.controlplane import ControlPlane
 from lab.process import tail
 from lab.valkey import Valkey
@@ -32,16 +32,6 @@ ROOT = Path(__file__).parents[2]
 OWN_KINDS = (
     *("Signal", "RemediationRequest", "StormPolicy", "ClusterStormPolicy", "StormGate", "Lease", "Event"),
 )
-LONGEST = (
-    *("test_kills", "test_alertmanager", "test_memory", "test_redis_refusals", "test_chart_release"),
-    *("test_deploy", "test_api_faults", "test_fairness", "test_redis_loss", "test_storms", "test_chart"),
-    *("test_quiet", "test_access", "test_manifests", "test_windows", "test_signals", "test_consumers"),
-    *("test_start", "test_alerts", "test_policies", "test_alertmanager_alone", "test_standby"),
-    *("test_notify", "test_consumer_examples"),
-    *("test_checkpoint", "test_hostile", "test_release", "test_shutdown", "test_event_times"),
-)
-"""The files that take 20 s and more, longest first: they are begun first, so that no worker is alone in the
-end."""
 
 _number = itertools.count(1)
 
@@ -55,21 +45,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    items.sort(key=place_of)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what the tests need and is not there: here, since a first build takes longer than a test may."""
-    ours = [item for item in session.items if item.path.is_relative_to(Path(__file__).parent)]
-    if ours:
-        ensure_binaries()
-    if any("alertmanager_program" in getattr(item, "fixturenames", ()) for item in ours):
-        programs.current_alertmanager()
-    if any("helm" in getattr(item, "fixturenames", ()) or "helm" in item.name for item in ours):
-        programs.helm()
-    if any(item.path.name == "test_release.py" for item in ours):
-        programs.actionlint()
+    build_for([item for item in session.items if item.path.is_relative_to(Path(__file__).parent)])
 
 
 @pytest.fixture(scope="session")
@@ -79,12 +60,26 @@ def control_plane() -> Iterator[ControlPlane]:
         yield running
 
 
+async def clean(client: Api) -> None:
+    """Delete what earlier tests left."""
+    for kind in OWN_KINDS:
+        await client.delete_all(kind)
+
+
+@pytest.fixture(scope="session")
+def shared_operators() -> list[OperatorProcess]:
+    """Those of `shared_operator`: one that runs beside a test's own would take the Lease from it."""
+    return []
+
+
 @pytest.fixture
-async def api(control_plane: ControlPlane) -> AsyncIterator[Api]:
-    """A client of the API server, as `admin`, on a clean slate: what earlier tests left is gone."""
+async def api(control_plane: ControlPlane, shared_operators: list[OperatorProcess]) -> AsyncIterator[Api]:
+    """A client of the API server, as `admin`, on a clean slate: what earlier tests left is gone, and the
+    module's operator has ended."""
+    for process in shared_operators:
+        process.kill()
     async with Api(control_plane) as client:
-        for kind in OWN_KINDS:
-            await client.delete_all(kind)
+        await clean(client)
         yield client
 
 
@@ -133,24 +128,6 @@ async def api_proxy(control_plane: ControlPlane) -> AsyncIterator[ApiProxy]:
         yield proxy
 
 
-class NewOperator(Protocol):
-    """Makes an operator process and, unless `start` is False, starts it and waits until it is ready."""
-
-    def __call__(
-        self,
-        *,
-        redis_url: str | None = None,
-        kubeconfig: Path | None = None,
-        environment: dict[str, str | None] | None = None,
-        identity: str = "test-0",
-        webhook_token_file: Path | None = None,
-        constants: Mapping[str, Any] = {},
-        clock_offset: float = 0.0,
-        start: bool = True,
-        ready: bool = True,
-    ) -> Awaitable[OperatorProcess]: ...
-
-
 @pytest.fixture
 async def operator(
     request: pytest.FixtureRequest, api: Api, control_plane: ControlPlane, valkey: Valkey, tmp_path: Path
@@ -159,38 +136,9 @@ async def operator(
 
     When the test fails, the end of each one's log is shown with the path of the whole.
     """
-    made: list[OperatorProcess] = []
-
-    async def make(
-        *,
-        redis_url: str | None = None,
-        kubeconfig: Path | None = None,
-        environment: dict[str, str | None] | None = None,
-        identity: str = "test-0",
-        webhook_token_file: Path | None = None,
-        constants: Mapping[str, Any] = {},
-        clock_offset: float = 0.0,
-        start: bool = True,
-        ready: bool = True,
-    ) -> OperatorProcess:
-        process = OperatorProcess(
-            redis_url=redis_url or valkey.url,
-            kubeconfig=kubeconfig or control_plane.kubeconfig,
-            log=tmp_path / f"operator-{len(made)}.log",
-            namespace=OPERATOR_NAMESPACE,
-            identity=identity,
-            environment=environment,
-            webhook_token_file=webhook_token_file,
-            constants=constants,
-            clock_offset=clock_offset,
-        )
-        made.append(process)
-        if start:
-            await process.start(ready=ready)
-        return process
-
-    yield make
-    for process in made:
+    start = NewOperator(redis_url=valkey.url, kubeconfig=control_plane.kubeconfig, folder=tmp_path)
+    yield start
+    for process in start.made:
         process.kill()
         if process.log.exists():
             text = f"{process.log}\n{tail(process.log, 60)}"
@@ -214,48 +162,15 @@ def had(find: Callable[[], Path]) -> Path:
         pytest.skip(f"did NOT run: {error}")
 
 
-class NewAlertmanager(Protocol):
-    """Starts an Alertmanager and waits until it is ready; the options are those of `Alertmanager`."""
-
-    def __call__(
-        self,
-        configuration: Config | str,
-        *,
-        cluster: bool = False,
-        peer: Alertmanager | None = None,
-        peer_timeout: str = "5s",
-    ) -> Awaitable[Alertmanager]: ...
-
-
 @pytest.fixture
 async def alertmanager(
     request: pytest.FixtureRequest, alertmanager_program: Path, tmp_path: Path
 ) -> AsyncIterator[NewAlertmanager]:
     """Starts Alertmanagers, and stops them with the test; what each one logged last is shown when it
     fails."""
-    made: list[Alertmanager] = []
-
-    async def make(
-        configuration: Config | str,
-        *,
-        cluster: bool = False,
-        peer: Alertmanager | None = None,
-        peer_timeout: str = "5s",
-    ) -> Alertmanager:
-        one = Alertmanager(
-            alertmanager_program,
-            configuration,
-            tmp_path / f"alertmanager-{len(made)}",
-            cluster=cluster,
-            peer=peer,
-            peer_timeout=peer_timeout,
-        )
-        made.append(one)
-        await one.start()
-        return one
-
-    yield make
-    for one in made:
+    start = NewAlertmanager(alertmanager_program, tmp_path)
+    yield start
+    for one in start.made:
         await one.stop()
         request.node.add_report_section("teardown", "alertmanager log", f"{one.log}\n{tail(one.log, 40)}")
 
@@ -274,42 +189,62 @@ def restart_apiserver(control_plane: ControlPlane) -> Restart:
 
 
 @pytest.fixture(scope="module")
+def shared_valkey() -> Iterator[Valkey]:
+    """The Valkey of `shared_operator`: not `valkey`, which is a test's own."""
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def operator_kubeconfig(control_plane: ControlPlane) -> Path:
+    """How `shared_operator` reaches the API server; a module may give it the rights of a ServiceAccount."""
+    return control_plane.kubeconfig
+
+
+@pytest.fixture(scope="module")
 def shared_operator(
-    request: pytest.FixtureRequest, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    operator_kubeconfig: Path,
+    shared_operators: list[OperatorProcess],
+    shared_valkey: Valkey,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[OperatorProcess]:
-    """One operator for all tests of a module that use `scene`, on a clean slate and a Valkey of its own.
+    """One operator for all tests of a module that use `scene`, on `shared_valkey`; `scene` starts it.
 
     A module sets further settings in its `ENVIRONMENT`.
     """
-
-    async def clean() -> None:
-        async with Api(control_plane) as client:
-            for kind in OWN_KINDS:
-                await client.delete_all(kind)
-
-    with Valkey() as server:
-        process = OperatorProcess(
-            redis_url=server.url,
-            kubeconfig=control_plane.kubeconfig,
-            log=tmp_path_factory.mktemp("shared") / "operator.log",
-            namespace=OPERATOR_NAMESPACE,
-            environment=getattr(request.module, "ENVIRONMENT", None),
-        )
-        asyncio.run(clean())
-        asyncio.run(process.start())
-        yield process
-        process.kill()
+    process = OperatorProcess(
+        redis_url=shared_valkey.url,
+        kubeconfig=operator_kubeconfig,
+        log=tmp_path_factory.mktemp("shared") / "operator.log",
+        namespace=OPERATOR_NAMESPACE,
+        environment=getattr(request.module, "ENVIRONMENT", None),
+    )
+    shared_operators.append(process)
+    yield process
+    process.kill()
+    shared_operators.remove(process)
 
 
 @pytest.fixture
 async def scene(
-    request: pytest.FixtureRequest, shared_operator: OperatorProcess, control_plane: ControlPlane
+    request: pytest.FixtureRequest,
+    shared_operator: OperatorProcess,
+    shared_valkey: Valkey,
+    control_plane: ControlPlane,
 ) -> AsyncIterator[Scene]:
-    """A namespace of the test's own beside those of the other tests, under the module's operator.
+    """A namespace of the test's own beside those of the other tests, under the module's operator, which was
+    started on a clean slate.
 
-    Not together with `api`, which would clean away what the operator works on.
+    Not together with `api`, which ends that operator.
     """
+    assert "api" not in request.fixturenames, "the module's operator ends where `api` begins"
     async with Api(control_plane) as client:
+        assert not shared_operator.ended, f"the operator ended:\n{tail(shared_operator.log)}"
+        if not shared_operator.running:
+            await clean(client)
+            shared_valkey.command("FLUSHALL")
+            await shared_operator.start()
         name = f"team-{os.getpid()}-{next(_number)}"
         await client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         scene = Scene(client, name, shared_operator)

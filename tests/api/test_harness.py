@@ -74,6 +74,30 @@ async def test_request_held_before_the_server_is_dropped_with_its_client(
     assert await api.get("Namespace", "held-before") is None
 
 
+async def test_client_leaves_no_socket_behind_though_requests_of_it_were_cancelled(
+    control_plane: ControlPlane,
+) -> None:
+    def sockets() -> set[str]:
+        links = map(_link, Path("/proc/self/fd").iterdir())
+        return {link for link in links if link.startswith("socket:")}
+
+    before = sockets()
+    async with Api(control_plane) as client:
+        asked = [asyncio.create_task(client.list("Namespace")) for _ in range(30)]
+        await eventually(lambda: len(sockets() - before) == len(asked), what="each has connected")
+        for task in asked:
+            task.cancel()
+        await asyncio.wait(asked)
+    assert sockets() - before == set()
+
+
+def _link(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except FileNotFoundError:  # that of the folder itself
+        return ""
+
+
 async def test_answer_held_back_comes_after_the_work_was_done(api: Api, api_proxy: ApiProxy) -> None:
     hold = api_proxy.hold("POST", NAMESPACES, body=lambda body: b"held-after" in body, when="after")
     async with aiohttp.ClientSession(api_proxy.url) as session:

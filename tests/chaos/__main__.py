@@ -15,20 +15,27 @@ from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
-from tests.chaos import faults
-from tests.chaos.accounting import Accounting, Gap, Leaders
+from tests.chaos.accounting import Accounting
+from tests.chaos.faults.schedule import clock_offset, scheduled
+from tests.chaos.leaders import Gap, Leaders
+from tests.chaos.leading import SLOW_SECONDS, Renewals, Waits
 from tests.chaos.report import Result, show, tell
 from tests.chaos.sending import STRANGER, Sender
+from tests.chaos.steering import Steerer, steered
 from tests.chaos.stores import store_of
 from tests.chaos.stream import NAMESPACES, SECONDS, Group, Law, planned
 from tests.chaos.world import REFUSED, ChaosWorld, running
 from tests.harness import invocation
+from tests.harness.cluster import OPERATOR_NAMESPACE
 from tests.harness.invocation import whole_number, word
+from tests.harness.observing import KINDS, observe
+from tests.harness.verdicts import Interval, Observer
 
 from lab.building import Binaries, ensure_binaries
 from stormfold.kube.lease import checkpoints_of
 
 LOOK_SECONDS = 0.5
+WEIGH_SECONDS = 0.1
 TAKEN_SECONDS = 240.0
 """Within this after the end of the stream every post must have been answered by 200: a bound for a machine
 that does much else, not what to expect."""
@@ -72,6 +79,26 @@ async def look(world: ChaosWorld, accounting: Accounting, sender: Sender) -> Non
         waiting = await gauge(world, "stormfold_waiting_groups")
         accounting.most_waiting = max(accounting.most_waiting, waiting)
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def weigh(world: ChaosWorld, waits: Waits) -> None:
+    """Note for how long each operator has waited for a CPU, for ever."""
+    while True:
+        for number, replica in enumerate(world.replicas):
+            with contextlib.suppress(OSError):
+                waits.note(f"operator-{number}", time.time(), replica.operator.waited_seconds())
+        await asyncio.sleep(WEIGH_SECONDS)
+
+
+async def probe(world: ChaosWorld, slow: list[Interval]) -> None:
+    """Read something small from the API server again and again; note when that took long."""
+    while True:
+        began = time.time()
+        with contextlib.suppress(*REFUSED):
+            await world.leases()
+        if time.time() - began > SLOW_SECONDS:
+            slow.append((began, time.time()))
+        await asyncio.sleep(WEIGH_SECONDS)
 
 
 async def gauge(world: ChaosWorld, name: str) -> int:
@@ -172,27 +199,36 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix=f"stormfold-chaos-{seed}-"))
     plan = planned(seed)
-    offset = faults.clock_offset(seed)
+    offset = clock_offset(seed)
     accounting = Accounting(plan.groups)
     async with running(binaries, folder, store_of(run), clock_offset=offset) as world:
         accounting.losses = world.losses
         sender = Sender(world, accounting, plan, random.Random(f"sending {seed}"))
-        schedule = faults.scheduled(seed, run, seconds=SECONDS)
+        steerer = Steerer(world, accounting, steered(seed, plan.groups, seconds=SECONDS))
+        observer, renewals, waits = Observer(OPERATOR_NAMESPACE), Renewals(), Waits()
+        slow: list[Interval] = []
+        schedule = scheduled(seed, run, seconds=SECONDS)
         world.begin()
         watching = [
             asyncio.create_task(world.keep_running(), name="kubelet"),
             asyncio.create_task(look(world, accounting, sender), name="look"),
+            asyncio.create_task(weigh(world, waits), name="weigh"),
+            asyncio.create_task(probe(world, slow), name="probe"),
+            asyncio.create_task(observe(world.api, renewals, "Lease", OPERATOR_NAMESPACE), name="Lease"),
+            *(asyncio.create_task(observe(world.api, observer, kind), name=kind) for kind in KINDS),
         ]
         problems: list[str] = []
         try:
             async with asyncio.timeout(SECONDS + 2 * TAKEN_SECONDS), asyncio.TaskGroup() as tasks:
                 tasks.create_task(sender.send(until=SECONDS + TAKEN_SECONDS))
+                tasks.create_task(steerer.run())
                 for fault in schedule:
                     tasks.create_task(fault.run(world, accounting))
         except TimeoutError:
             problems.append("what was begun did not end: what was sent is not known")
         if sender.unanswered:
             problems.append(f"{sender.unanswered} posts never answered by 200: {dict(sender.refused)}")
+        await steerer.lift_all()
         firing = sender.still_firing()
         problems += await heard(world, accounting, firing, within=HEARD_SECONDS + abs(offset))
         await asyncio.sleep(abs(offset))  # an end that comes sooner may look older than what it ends
@@ -207,11 +243,19 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
         waiting = await gauge(world, "stormfold_waiting_signals")
+        excused = [*renewals.excused(world.disturbances), *slow]
+        for begin, end in excused:
+            accounting.fault(f"nobody can decide for {end - begin:.2f} s", begin - world.began_wall)
+        starved = list(waits.of_leaders(renewals))
+        accounting.fault(f"leaders waited {sum(b - a for a, b in starved):.1f} s for a CPU", world.seconds)
+        verdicts = observer.judged(
+            time.time(), excused=[*excused, *starved], clock_error=abs(offset), began=world.began_wall
+        )
         result = Result(
             seed,
             Counter(fault.kind for fault in schedule),
             accounting.accounts(),
-            [*problems, *accounting.problems],
+            [*problems, *accounting.problems, *verdicts.wrong],
             accounting.worst_delay(),
             time.monotonic() - started,
             copies=sender.copies,
@@ -223,6 +267,9 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
             held=held,
             most_waiting=accounting.most_waiting,
             most_open=accounting.most_open,
+            verdicts=verdicts,
+            gates=steerer.gates,
+            written=steerer.answers,
             folder=folder,
         )
         began = world.began_wall

@@ -14,7 +14,9 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from tests.chaos.accounting import Account, Accounting, Entry
+from tests.chaos.accounting import Accounting
+from tests.chaos.ledger import Account, Entry
+from tests.harness.verdicts import Judgement
 
 SHOWN_STORMS = 3
 """Of a seed that failed; the folder that is named has the rest."""
@@ -46,6 +48,12 @@ class Result:
     """The most groups that were seen to wait at once."""
     most_open: int = 0
     """The most open storms that were seen at once of the policy that may have two."""
+    verdicts: Judgement = field(default_factory=Judgement)
+    """What an observer of gates and requests has seen."""
+    gates: int = 0
+    """How often a gate was made, changed or deleted."""
+    written: Counter[str] = field(default_factory=Counter)
+    """Answers to what consumers wrote."""
 
     @property
     def wrong(self) -> bool:
@@ -69,7 +77,9 @@ class Result:
             f"{self.total('edited')} by a known edge while nobody led; {self.total('requests')} requests of "
             f"{self.total('storms')} storms; {self.waiting} waiting, {self.held} held, at most "
             f"{self.most_waiting} groups waiting and {self.most_open} open of 2; "
-            f"{self.faults.total()} faults{clock}; worst delay {self.worst_delay:.1f} s"
+            f"{self.faults.total()} faults{clock}; worst delay {self.worst_delay:.1f} s; {self.gates} gates, "
+            f"{self.verdicts.begun} begun, {self.written['refused']} refused, Proceed against a check "
+            f"{self.verdicts.against} times for {self.verdicts.longest:.2f} s at most"
         )
 
 
@@ -113,6 +123,12 @@ def show(results: Sequence[Result], console: Console) -> None:
         ("storms", f"{storms:,}"),
         ("requests per storm", f"{total('requests') / storms:.3f}" if storms else "–"),
         ("other things wrong", f"{sum(_others(result) for result in results):,}"),
+        ("gates made, changed or deleted", f"{sum(r.gates for r in results):,}"),
+        ("consumers began", f"{sum(r.verdicts.begun for r in results):,}"),
+        ("writes of consumers taken", f"{sum(r.written['taken'] for r in results):,}"),
+        ("refused, by a gate or a verdict", f"{sum(r.written['refused'] for r in results):,}"),
+        ("requests that said Proceed against a check", f"{sum(r.verdicts.against for r in results):,}"),
+        ("the longest of them", f"{max((r.verdicts.longest for r in results), default=0):.2f} s"),
         ("worst delay", f"{max((r.worst_delay for r in results), default=0):.1f} s"),
         ("seeds not as they must be", f"{sum(result.wrong for result in results):,}"),
         ("longest seed", f"{max((r.seconds for r in results), default=0):.0f} s"),
@@ -148,6 +164,9 @@ def tell(
     """What is wrong, and the history of the storms that are."""
     for problem in result.problems:
         console.print(f"seed {result.seed}: {problem}")
+    if result.verdicts.wrong:
+        for entry in sorted(accounting.faults, key=lambda entry: entry.at):
+            console.print(f"  {entry.at:7.2f}  {entry.what}", soft_wrap=True, highlight=False, markup=False)
     wrong = [account for account in result.accounts if account.wrong]
     for account in wrong:
         console.print(f"seed {result.seed}: {account}", soft_wrap=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from typing import Any
 
 import aiohttp
 from tests.chaos.accounting import Accounting, Said, above
+from tests.chaos.bodies import event, signal, signal_name
 from tests.chaos.stream import (
     Alert,
     Create,
@@ -26,7 +26,6 @@ from tests.chaos.stream import (
     Plan,
     Post,
     Raise,
-    Remediate,
     Touch,
     Way,
 )
@@ -41,50 +40,6 @@ RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
 ENDS_AT_ONCE = 250
 """Alerts in a body that says they are over."""
 STRANGER = "stranger"
-
-
-def signal_name(group: Group, number: int) -> str:
-    """The name of a Signal resource."""
-    return f"{group.name}-{number:05}"
-
-
-def signal(group: Group, number: int, *, resolved: bool) -> Manifest:
-    """A Signal about a pod of the group."""
-    labels = {"node": group.name} if group.law is Law.CLUSTER else {}
-    return {
-        "apiVersion": "stormfold.dev/v1alpha1",
-        "kind": "Signal",
-        "metadata": {"name": signal_name(group, number), "namespace": group.place(number)},
-        "spec": {
-            "name": group.name,
-            "severity": "warning",
-            "state": "Resolved" if resolved else "Firing",
-            "target": {"kind": "Pod", "name": group.pod(number)},
-            "labels": labels,
-        },
-    }
-
-
-def event(group: Group, number: int, *, at: str) -> Manifest:
-    """An Event about a pod of the group, as it is reported first."""
-    namespace = group.place(number)
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"name": signal_name(group, number), "namespace": namespace},
-        "involvedObject": {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "namespace": namespace,
-            "name": group.pod(number),
-        },
-        "reason": group.name,
-        "message": "it happened",
-        "type": "Warning",
-        "count": 1,
-        "firstTimestamp": at,
-        "lastTimestamp": at,
-    }
 
 
 @dataclass
@@ -167,7 +122,6 @@ class Sender:
             Raise: self._raise,
             Happen: self._happen,
             Post: self._post,
-            Remediate: self._remediate,
         }
         async with self._posting(), asyncio.TaskGroup() as tasks:
             tasks.create_task(self._create_strangers())
@@ -371,23 +325,6 @@ class Sender:
             "startsAt": starts.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "fingerprint": f"{group.name}-{one.number:06}",
         }
-
-    # --- consumers
-
-    async def _remediate(self, move: Remediate) -> None:
-        for shown in list(self.accounting.ledgers[move.group.name].requests.values()):
-            if shown.phase in {"Open", "Settled"}:
-                of_namespace = f"/apis/stormfold.dev/v1alpha1/namespaces/{move.group.home}"
-                path = f"{of_namespace}/remediationrequests/{shown.name}/status"
-                change = {"status": {"remediation": {"phase": move.phase, "message": f"{time.time():.3f}"}}}
-                await self._insist(
-                    lambda path=path, change=change: self.world.api.request(
-                        "PATCH", path, change, content_type="application/merge-patch+json"
-                    )
-                )
-                self.accounting.note(
-                    move.group.name, f"consumer says {move.phase} in {shown.name}", self.world.seconds
-                )
 
 
 def _said(alerts: Sequence[Alert], status: int, answer: Any) -> list[Said]:

@@ -7,7 +7,7 @@ seconds from the beginning.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -195,16 +195,7 @@ class Post:
     """So long after they were taken, they are posted as resolved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remediate:
-    """A consumer says in the open request of a group how far it is."""
-
-    at: float
-    group: Group
-    phase: str
-
-
-Move = Create | Touch | Raise | Happen | Post | Remediate
+Move = Create | Touch | Raise | Happen | Post
 
 
 @dataclass(frozen=True)
@@ -233,7 +224,6 @@ def planned(seed: int, *, seconds: float = SECONDS, signals: int = SIGNALS, aler
         moves += _posts(dice, group, count, seconds)
     for group, count in zip(by_event, _shared(dice, EVENTS, len(by_event), most=EVENTS), strict=True):
         moves += _events(dice, group, count, seconds)
-    moves += _consumers(dice, groups, seconds)
     return Plan(groups, tuple(sorted(moves, key=lambda move: move.at)), strangers=12)
 
 
@@ -329,9 +319,3 @@ def _copies(dice: random.Random) -> tuple[tuple[float, int], ...]:
 
 def _resolve_after(dice: random.Random, ending: float) -> float | None:
     return dice.uniform(0.5, 8.0) if dice.random() < ending else None
-
-
-def _consumers(dice: random.Random, groups: Sequence[Group], seconds: float) -> Iterator[Move]:
-    for _ in range(40):
-        phase = "Succeeded" if dice.random() < 0.2 else f"Step{dice.randrange(100)}"
-        yield Remediate(dice.uniform(2, seconds), dice.choice(groups), phase)

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from tests.chaos.leading import Disturbance
 from tests.chaos.stores import Single, Store
 from tests.chaos.stream import NAMESPACES, PLATFORM, Law
 from tests.harness.api import ApiError, Manifest
 from tests.harness.api_proxy import ApiProxy
+from tests.harness.kubectl import Kubectl
 from tests.harness.operator import OperatorProcess
 from tests.harness.redis_proxy import RedisProxy
 from tests.harness.world import OPERATOR_NAMESPACE, Replica, World, begun
@@ -24,6 +26,8 @@ from tests.harness.world import OPERATOR_NAMESPACE, Replica, World, begun
 from lab.building import Binaries
 
 OPERATORS = 3
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+APPLIED = ("base/rbac.yaml", "components/events/rbac.yaml", "components/steering/admission.yaml")
 
 QUICK: dict[str, Any] = {
     "threshold": {"signals": 5, "within": "3s"},
@@ -80,6 +84,8 @@ class ChaosWorld(World):
     began_wall: float = field(default_factory=time.time)
     losses: list[float] = field(default_factory=list)
     """When Redis was emptied, or lost something."""
+    disturbances: list[Disturbance] = field(default_factory=list)
+    """Faults of what decisions need."""
     locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     @property
@@ -119,6 +125,11 @@ async def running(
         stack.callback(store.stop)
         await asyncio.to_thread(store.start)
         api_proxy = await stack.enter_async_context(ApiProxy(control_plane).running())
+        # Operators have their own account and its rights: the admission policies exempt it alone.
+        kubectl = Kubectl(control_plane.kubeconfig)
+        await kubectl("apply", *(f"-f={MANIFESTS / path}" for path in APPLIED))
+        account = OPERATOR_NAMESPACE, "stormfold"
+        operators_token = await asyncio.to_thread(control_plane.service_account_token, *account)
         world = ChaosWorld(control_plane, api, folder, api_proxy=api_proxy, store=store)
         replicas = []
         for number in range(OPERATORS):
@@ -127,7 +138,7 @@ async def running(
                 proxy = await stack.enter_async_context(RedisProxy(store.server.port).running())
             operator = OperatorProcess(
                 redis_url=proxy.url if proxy else store.url,
-                kubeconfig=api_proxy.kubeconfig(folder / "kubeconfig"),
+                kubeconfig=api_proxy.kubeconfig(folder / "kubeconfig", token=operators_token),
                 log=folder / f"operator-{number}.log",
                 namespace=OPERATOR_NAMESPACE,
                 identity=f"operator-{number}",

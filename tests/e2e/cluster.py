@@ -251,6 +251,8 @@ class Cluster:
         await self.kubectl("-n", SYSTEM, "delete", "pdb,pvc", "-l", PART)
         for name in ("stormfold-to-redis", "stormfold-webhook"):
             await self.kubectl("-n", SYSTEM, "delete", "--ignore-not-found", "networkpolicy", name)
+        admission = "validatingadmissionpolicybindings,validatingadmissionpolicies"
+        await self.kubectl("delete", admission, "-l", f"{PART},app.kubernetes.io/component=steering")
 
     # --- its pods
 

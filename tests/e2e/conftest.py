@@ -25,9 +25,7 @@ import pytest
 from tests.e2e.cluster import Cluster, Progress, Server
 from tests.e2e.keeping import keep_state
 from tests.harness.api import Api
-from tests.harness.eventually import eventually
-from tests.harness.scene import at
-from tests.harness.team import POLICY, Team
+from tests.harness.team import Team
 
 HERE = Path(__file__).parent
 TEST_SECONDS = 300
@@ -155,13 +153,7 @@ def new_team(cluster: Cluster, api: Api, new_namespace: NewNamespace) -> NewTeam
 
     async def make(**spec: object) -> Team:
         team = Team(api, await new_namespace())
-        await team.policy(**spec)
-        await eventually(
-            lambda: api.get("StormPolicy", POLICY, team.namespace),
-            lambda policy: at(policy, "status.conditions.Accepted.status") == "True",
-            within=60,
-            what="the policy is in force",
-        )
+        await team.judged(await team.policy(**spec))
         return team
 
     return make

@@ -8,7 +8,7 @@ from tests.harness.api import Manifest
 from tests.harness.kubectl import Kubectl
 
 KINDS = "signals,remediationrequests,stormpolicies"
-KEPT = {
+KEPT_BY_ALL = {
     *(f"ClusterRole/stormfold-{role}" for role in ("consumer", "edit", "view")),
     "ClusterStormPolicy/default",
     *(
@@ -21,10 +21,10 @@ KEPT = {
             "stormpolicies",
         )
     ),
-    f"Namespace/{SYSTEM}",
-    "Secret/stormfold-redis",
 }
-"""What `make undeploy` leaves of what has our label."""
+"""What is left of what has our label, however stormfold is uninstalled."""
+KEPT = KEPT_BY_ALL | {f"Namespace/{SYSTEM}", "Secret/stormfold-redis"}
+"""What `make undeploy` leaves of it."""
 
 
 def named(item: Manifest) -> str:

@@ -25,7 +25,7 @@ async def going_on(team: Team, api: Api, name: str) -> AsyncIterator[None]:
     async def report() -> None:
         number = 0
         while not ended.is_set():
-            signal = team.signal(name)
+            signal = team.next_signal(name)
             signal["spec"]["target"]["name"] = pod = f"{name}-pod-{number % PODS}"
             await api.create(signal)
             team.expect(name, [pod])

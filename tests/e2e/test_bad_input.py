@@ -101,7 +101,7 @@ async def container(cluster: Cluster) -> Manifest:
         pytest.param(
             missing_secret,
             "STORMFOLD_REDIS_URL is not set: create the Secret stormfold-redis with the key url in namespace "
-            "stormfold-system (docs/install.md)",
+            "stormfold-system. See https://stormfold.dev/install/#a-redis-of-your-own",
             id="missing Secret",
         ),
         pytest.param(

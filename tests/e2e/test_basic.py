@@ -46,14 +46,14 @@ DESCRIPTION:
 FIELDS:
   approximate\t<boolean>
     True: firing and resolved are estimates, since there were more instances
-    than are tracked, or Redis lost them. Whether the total is exact says the
-    condition Exact.
+    than are tracked, or Redis lost them. The condition Exact says whether the
+    total is exact.
 
   firing\t<integer>
-    Instances whose last signal was Firing.
+    Instances whose latest signal says Firing.
 
   resolved\t<integer>
-    Instances whose last signal was Resolved.
+    Instances whose latest signal says Resolved.
 
   stale\t<integer>
     Alerts that were neither repeated nor resolved for staleAfter: they count

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from tests.e2e.cluster import PART, SYSTEM, Cluster
 from tests.e2e.conftest import NewNamespace, NewTeam
-from tests.e2e.installed import labelled, later_crds, uids
+from tests.e2e.installed import KEPT_BY_ALL, labelled, later_crds, uids
 from tests.e2e.ongoing import going_on
 from tests.harness import certificates, programs
 from tests.harness.api import Api
@@ -25,21 +25,6 @@ OF_VALKEY = {"valkey-pvc"}
 OF_THE_PLATFORM = {"openshift"}
 """Components that need more than Kubernetes: here nobody gives pods a user id."""
 
-KEPT = {
-    *(f"ClusterRole/stormfold-{role}" for role in ("consumer", "edit", "view")),
-    "ClusterStormPolicy/default",
-    *(
-        f"CustomResourceDefinition/{plural}.stormfold.dev"
-        for plural in (
-            "clusterstormpolicies",
-            "remediationrequests",
-            "signals",
-            "stormgates",
-            "stormpolicies",
-        )
-    ),
-}
-"""What `helm uninstall` leaves of what has our label."""
 CHECKED = (
     "the operator is ready",
     "its policy is accepted",
@@ -173,7 +158,7 @@ async def test_chart_is_installed_upgraded_and_rolled_back_in_a_storm_and_uninst
 
     await helm("uninstall", "stormfold", "--namespace", SYSTEM, "--wait")
     await eventually(
-        lambda: labelled(kubectl), lambda found: found.keys() == KEPT, within=60, what="what is kept"
+        lambda: labelled(kubectl), lambda found: found.keys() == KEPT_BY_ALL, within=60, what="what is kept"
     )
     await team.report("pod-down", 6)
     await helm.upgrade(values=images)
@@ -186,6 +171,6 @@ async def test_chart_is_installed_upgraded_and_rolled_back_in_a_storm_and_uninst
 
     # As docs/install.md has it.
     await helm("uninstall", "stormfold", "--namespace", SYSTEM, "--wait")
-    await kubectl("delete", "crd,clusterrole", "-l", PART)
+    await kubectl("delete", "crd,clusterrole,clusterrolebinding", "-l", PART)
     await kubectl("delete", "namespace", SYSTEM)
     assert await labelled(kubectl) == {}

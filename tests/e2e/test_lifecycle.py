@@ -29,7 +29,7 @@ async def test_storm_goes_on_while_its_kinds_are_upgraded_and_taken_back(
 ) -> None:
     async def ticket() -> Any:
         """What the API server would keep of a new Signal's ticket."""
-        signal = team.signal("ticket")
+        signal = team.next_signal("ticket")
         signal["spec"]["ticket"] = "T-1"
         return (await api.request("POST", SIGNALS.format(team.namespace), signal, dryRun="All"))["spec"].get(
             "ticket"
@@ -48,7 +48,7 @@ async def test_storm_goes_on_while_its_kinds_are_upgraded_and_taken_back(
         # A watch that is under way shows the kinds as they were when it began.
         await cluster.kubectl("-n", SYSTEM, "delete", "pod", pod["metadata"]["name"])
         (pod,) = await cluster.ready()
-        signal = team.signal("pod-down")
+        signal = team.next_signal("pod-down")
         signal["spec"]["ticket"] = "T-2"
         await api.create(signal)
         team.expect("pod-down", [pod_name := signal["metadata"]["name"]])

@@ -86,7 +86,7 @@ async def pods_of(api: Api, namespace: str) -> list[Manifest]:
 
 async def report(api: Api, team: Team, pods: Sequence[Manifest]) -> None:
     """One signal of each pod."""
-    signals = [team.signal("pod-down") for _ in pods]
+    signals = [team.next_signal("pod-down") for _ in pods]
     for signal, pod in zip(signals, pods, strict=True):
         signal["spec"]["target"]["name"] = pod["metadata"]["name"]
     await api.create_all(signals)

@@ -71,7 +71,7 @@ async def test_flood_of_one_tenant_does_not_delay_the_other(
     flood = asyncio.create_task(team.report("flood", FLOOD))
     await eventually(lambda: count(api, team.namespace), lambda n: n >= UNDER_WAY, within=60, what="a flood")
 
-    signal = team.signal("lonely")
+    signal = team.next_signal("lonely")
     signal["metadata"]["namespace"] = other
     assert not flood.done()
     started = time.monotonic()

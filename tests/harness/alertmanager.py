@@ -195,3 +195,22 @@ class Alertmanager:
             alone = not self.cluster_address
             settled = cluster["status"] == "ready" and len(cluster["peers"]) >= self._members
             return ready.status == 200 and (alone or settled)
+
+
+class NewAlertmanager:
+    """Starts Alertmanagers of a program and waits until each is ready; the options of a call are those of
+    `Alertmanager`."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self._program = program
+        self._folder = folder
+        self.made: list[Alertmanager] = []
+
+    async def __call__(self, configuration: Config | str, **options: Any) -> Alertmanager:
+        """One more, with a folder of its own."""
+        one = Alertmanager(
+            self._program, configuration, self._folder / f"alertmanager-{len(self.made)}", **options
+        )
+        self.made.append(one)
+        await one.start()
+        return one

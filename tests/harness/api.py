@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import aiohttp
+from tests.harness.sockets import Sockets
 
 from stormfold.kube.answers import read_json
 
@@ -63,10 +64,11 @@ class Api:
 
     def __init__(self, server: Server) -> None:
         trust = ssl.create_default_context(cafile=str(server.ca_file))
+        self._sockets = Sockets()
         self._session = aiohttp.ClientSession(
             base_url=server.url,
             headers={"Authorization": f"Bearer {server.token}"},
-            connector=aiohttp.TCPConnector(ssl=trust, limit=50),
+            connector=aiohttp.TCPConnector(ssl=trust, limit=50, socket_factory=self._sockets),
         )
 
     async def __aenter__(self) -> Self:
@@ -74,6 +76,7 @@ class Api:
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
+        await self._sockets.closed()
 
     async def request(
         self,
@@ -134,6 +137,31 @@ class Api:
     async def list(self, kind: str, namespace: str | None = None, **query: str) -> Sequence[Manifest]:
         """All objects of a kind, in one namespace or in all."""
         return list((await self.request("GET", _path(kind, namespace), **query))["items"])
+
+    async def listed(self, kind: str, namespace: str | None = None) -> tuple[Sequence[Manifest], str]:
+        """All objects of a kind, and the resourceVersion of the list."""
+        answer = await self.request("GET", _path(kind, namespace))
+        return answer["items"], answer["metadata"]["resourceVersion"]
+
+    async def watch(self, kind: str, version: str, namespace: str | None = None) -> AsyncIterator[Manifest]:
+        """The changes after a resourceVersion, as the API server tells them, until it ends the watch.
+
+        Raises:
+            ApiError: it says that the watch is over; 410 if it does not know that version any more.
+        """
+        query = {"watch": "true", "resourceVersion": version}
+        endless = aiohttp.ClientTimeout(total=None)
+        async with self._session.get(_path(kind, namespace), params=query, timeout=endless) as response:
+            if response.status >= 400:
+                raise ApiError(response.status, read_json(await response.read()))
+            pending = b""
+            async for chunk in response.content.iter_any():
+                *lines, pending = (pending + chunk).split(b"\n")
+                for line in lines:
+                    event: Manifest = read_json(line)
+                    if event["type"] == "ERROR":
+                        raise ApiError(event["object"].get("code", 0), event["object"])
+                    yield event
 
     async def patch(
         self, kind: str, name: str, namespace: str | None, change: Manifest, *, subresource: str = ""

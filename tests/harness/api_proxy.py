@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,7 +21,7 @@ from typing import Any, Literal
 import aiohttp
 from aiohttp import web
 from tests.harness import guard
-from tests.harness.eventually import eventually
+from tests.harness.sockets import Sockets
 
 from lab.controlplane import ControlPlane
 from lab.process import free_port
@@ -114,7 +113,7 @@ class ApiProxy:
     def __init__(self, control_plane: ControlPlane) -> None:
         self._control_plane = control_plane
         self._rules: list[Rule] = []
-        self._sockets: list[socket.socket] = []
+        self._sockets = Sockets()
         """Those towards the API server."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -223,7 +222,7 @@ class ApiProxy:
         """Serve until the end of the block."""
         trust = ssl.create_default_context(cafile=str(self._control_plane.ca_file))
         self._upstream = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=trust, limit=0, socket_factory=self._socket),
+            connector=aiohttp.TCPConnector(ssl=trust, limit=0, socket_factory=self._sockets),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None),
         )
@@ -244,17 +243,7 @@ class ApiProxy:
                 watch.pump.cancel()
             await runner.cleanup()
             await self._upstream.close()
-            # aiohttp does not wait for TLS connections that it cuts off: their sockets close some rounds
-            # later.
-            await eventually(
-                lambda: all(one.fileno() == -1 for one in self._sockets), what="all sockets are closed"
-            )
-
-    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        family, kind, protocol, *_ = address
-        made = socket.socket(family=family, type=kind, proto=protocol)
-        self._sockets.append(made)
-        return made
+            await self._sockets.closed()
 
     def _add(self, rule: Rule) -> Rule:
         self._rules.append(rule)

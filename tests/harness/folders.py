@@ -11,7 +11,8 @@ from tests.harness.eventually import eventually
 from tests.harness.folding import CLUSTER, Group, signal
 from tests.harness.values import T0
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.signal import SignalPhase
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.app import end_all
@@ -51,7 +52,7 @@ def number_of(arrival: Arrival) -> int:
 
 def counted_in(epoch: int) -> Verdict:
     """What a signal is told that is in the request of that epoch."""
-    return Verdict(SignalPhase.FOLDED, Reason.COUNTED, f"storm {epoch}")
+    return Verdict(SignalPhase.FOLDED, SignalReason.COUNTED, f"storm {epoch}")
 
 
 NOTHING = RequestPosition(1, "", 0, "")

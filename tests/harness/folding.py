@@ -148,6 +148,8 @@ class Group:
     store: StormStore
     group_hash: str = GROUP_HASH
     terms: Terms = TERMS
+    server: Valkey | None = None
+    """Where the store's storms are."""
 
     @property
     def partition(self) -> int:
@@ -254,11 +256,12 @@ class Group:
         """Make no request of the storm."""
         return await self.store.discard(storm, DISCARDED_AS, forget_alerts=forget_alerts)
 
-    async def note_another_server(self, field: str) -> None:
+    def note_another_server(self, field: str) -> None:
         """Let the storm name another server in a field: `incarnation` ends with the one that counted it,
         `discarded_by` is the one that discarded."""
-        server = await self.store._client.hget(self.storm_key, field)
-        await self.store._client.hset(self.storm_key, field, f"{server[:-4]}xxxx")
+        assert self.server is not None
+        named = str(self.server.command("HGET", self.storm_key, field))
+        self.server.command("HSET", self.storm_key, field, f"{named[:-4]}xxxx")
 
     async def freeze_and_close(self, *, at: int) -> Snapshot:
         """Close the open storm for good; gives its last snapshot."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,11 +34,17 @@ PROMETHEUS = {"ServiceMonitor", "PrometheusRule"}
 @cache
 def rendered(overlay: str, *components: str) -> list[Manifest]:
     """What a user gets who puts an overlay and components together in a folder of their own."""
+    return patched({}, overlay, *components)
+
+
+def patched(more: Mapping[str, Any], overlay: str, *components: str) -> list[Manifest]:
+    """The same where their kustomization says more."""
     with TemporaryDirectory() as folder:
         beside = Path(os.path.relpath(MANIFESTS, folder))
         kustomization = {
             "resources": [str(beside / "overlays" / overlay)],
             "components": [str(beside / "components" / name) for name in components],
+            **more,
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         command = [kubectl_path(), "kustomize", folder]

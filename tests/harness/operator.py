@@ -32,7 +32,7 @@ READY_SECONDS = 30.0
 DRAIN_SECONDS = 30.0
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["__main__", "stormfold.cli", __name__])
+FORKS.set_forkserver_preload(["__main__", "stormfold.cli", "stormfold.starting", __name__])
 
 
 def become_the_operator(
@@ -159,6 +159,11 @@ class OperatorProcess:
         """Whether the process is there."""
         return self._process is not None and self._process.exitcode is None
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended otherwise than by `kill`."""
+        return self._process is not None and self._process.exitcode not in {None, -signal.SIGKILL}
+
     async def start(self, *, ready: bool = True) -> None:
         """Start it, again or for the first time, and wait until `/readyz` says 200 unless `ready` is
         False."""
@@ -257,6 +262,10 @@ class OperatorProcess:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def waited_seconds(self) -> float:
+        """For how long its main thread has waited for a CPU, from /proc."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+
     async def _ready_or_ended(self) -> bool:
         return not self.running or (await self.get("/readyz"))[0] == 200
 
@@ -267,3 +276,38 @@ def _parsed(line: str) -> dict[str, Any]:
     except ValueError:
         value = None
     return value if isinstance(value, dict) else {"message": line}
+
+
+class NewOperator:
+    """Makes operators and, unless `start` is False, starts each and waits until it is ready.
+
+    They run on the Redis and the API server given here, or on what a call names; its other options are those
+    of `OperatorProcess`.
+    """
+
+    def __init__(self, *, redis_url: str, kubeconfig: Path, folder: Path) -> None:
+        self._redis_url = redis_url
+        self._kubeconfig = kubeconfig
+        self._folder = folder
+        self.made: list[OperatorProcess] = []
+
+    async def __call__(
+        self,
+        *,
+        redis_url: str | None = None,
+        kubeconfig: Path | None = None,
+        start: bool = True,
+        ready: bool = True,
+        **options: Any,
+    ) -> OperatorProcess:
+        """One more, with a log of its own."""
+        process = OperatorProcess(
+            redis_url=redis_url or self._redis_url,
+            kubeconfig=kubeconfig or self._kubeconfig,
+            log=self._folder / f"operator-{len(self.made)}.log",
+            **options,
+        )
+        self.made.append(process)
+        if start:
+            await process.start(ready=ready)
+        return process

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from stormfold.fold.errors import StoreConfigError, StoreFullError, StoreMovedError, StoreUnavailableError
+from stormfold.fold.errors import (
+    StoreConfigError,
+    StoreContentError,
+    StoreFullError,
+    StoreMovedError,
+    StoreUnavailableError,
+)
 
 AGAIN, ANEW, SLOWER, STOP = StoreUnavailableError, StoreMovedError, StoreFullError, StoreConfigError
 ANSWERS = {
@@ -30,7 +36,8 @@ ANSWERS = {
     "NOPERM this user has no permissions to run the 'evalsha' command": STOP,
     "NOSCRIPT No matching script. Please use EVAL.": STOP,
     "CROSSSLOT Keys in request don't hash to the same slot": STOP,
-    "WRONGTYPE Operation against a key holding the wrong kind of value": STOP,
+    "WRONGTYPE Operation against a key holding the wrong kind of value": StoreContentError,
+    "ERR user_script:77: attempt to perform arithmetic on a string value": StoreContentError,
     "BUSYKEY Target key name already exists.": STOP,
     "DENIED Redis is running in protected mode": STOP,
     "NOPROTO unsupported protocol version": STOP,

@@ -8,24 +8,22 @@ can be tried, in milliseconds, where processes would have to be stopped and slow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from enum import Enum, auto
+from collections.abc import Callable, Collection
 from typing import Any, Self, cast
 
-from tests.harness.folding import CLUSTER, COPY_KEYS, SAVED
+from tests.harness.failing_redis import Fate, Line, Servers
 from tests.harness.requests import Requests
-from tests.harness.values import PHASES, T0
+from tests.harness.values import PHASES, T0, Nobody
 
-from lab.valkey import Valkey
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.requests import RequestReason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.signal import SignalPhase
-from stormfold.fold.connection import Connection
-from stormfold.fold.errors import StoreUnavailableError
+from stormfold.fold.elsewhere import Elsewhere
 from stormfold.fold.folder import Folder
 from stormfold.fold.folding import encoded
 from stormfold.fold.holding import Continuation, RequestPosition
-from stormfold.fold.keys import PREFIX
 from stormfold.fold.replies import CloseWord
 from stormfold.fold.store import StormStore
 from stormfold.fold.storms import OVERDUE_SECONDS
@@ -43,9 +41,8 @@ from stormfold.request.reading import Request
 from stormfold.request.reopening import reopening_of
 from stormfold.request.writing import Outcome, RequestWriter, was_behind
 
-DISCARDED = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "below the threshold")
+DISCARDED = Verdict(SignalPhase.DISCARDED, SignalReason.BELOW_THRESHOLD, "below the threshold")
 """What the signals of a group are told that makes no request."""
-
 FOR_EVER = 10 * T0
 """A time by which everything is due."""
 
@@ -69,104 +66,7 @@ class Clock:
         return self.passed_ms / 1000
 
 
-class Servers:
-    """Redis: the first server, until the next one takes over from it."""
-
-    def __init__(self, servers: Sequence[Valkey]) -> None:
-        self._servers = servers
-        self._connections = [Connection.from_url(server.url) for server in servers]
-        self._stores = [StormStore(connection, cluster=CLUSTER) for connection in self._connections]
-        self._at = 0
-
-    def begin(self) -> None:
-        """Let the first server be Redis, and empty."""
-        self._at = 0
-        self.empty()
-
-    @property
-    def primary(self) -> Valkey:
-        """The server that is Redis now."""
-        return self._servers[self._at]
-
-    @property
-    def store(self) -> StormStore:
-        """The store on it."""
-        return self._stores[self._at]
-
-    @property
-    def can_take_over(self) -> bool:
-        """Whether there is a server left that has not been Redis yet."""
-        return self._at + 1 < len(self._servers)
-
-    def empty(self) -> None:
-        """Redis loses all it has, and its copy."""
-        self.primary.command("FLUSHALL")
-
-    def copy(self) -> None:
-        """Make a copy of what Redis has, as a replica of it or a file on disk is one."""
-        self.primary.command("EVAL", COPY_KEYS, 0, PREFIX, SAVED)
-
-    def take_over(self) -> None:
-        """A fail-over, or a restart: the next server has what was copied last, and another run id."""
-        before, after = self.primary, self._servers[self._at + 1]
-        after.command("FLUSHALL")
-        names = cast("list[str]", before.command("KEYS", f"{SAVED}*"))
-        if names:
-            before.command("MIGRATE", "127.0.0.1", after.port, "", 0, 5000, "COPY", "KEYS", *names)
-            after.command("EVAL", COPY_KEYS, 0, SAVED, PREFIX)
-        self._at += 1
-
-    async def close(self) -> None:
-        """Close all connections."""
-        for connection in self._connections:
-            await connection.close()
-
-
-class Fate(Enum):
-    """What becomes of the next call that folds."""
-
-    ANSWERED = auto()
-    LOST = auto()
-    """It is done, and the answer does not arrive."""
-    DELAYED = auto()
-    """It waits until the test lets it go, and then is done."""
-    ANSWER_DELAYED = auto()
-    """It is done, and the answer waits until the test lets it go."""
-
-
-class Line:
-    """A replica's store: that of the server that is Redis at the time of each call."""
-
-    def __init__(self, servers: Servers) -> None:
-        self._servers = servers
-        self.fate = Fate.ANSWERED
-        self.waits = asyncio.Event()
-        """A call that folds waits to be let go."""
-        self.goes_on = asyncio.Event()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._servers.store, name)
-
-    async def fold(self, number: int, folds: Sequence[Any], *, now_ms: int) -> Any:
-        """As `StormStore.fold`, with the fate of this call."""
-        fate, self.fate = self.fate, Fate.ANSWERED
-        if fate is Fate.DELAYED:
-            await self._wait()
-        reply = await self._servers.store.fold(number, folds, now_ms=now_ms)
-        if fate is Fate.ANSWER_DELAYED:
-            await self._wait()
-        if fate is Fate.LOST:
-            raise StoreUnavailableError("the answer was lost")
-        return reply
-
-    async def _wait(self) -> None:
-        self.goes_on.clear()
-        self.waits.set()
-        await self.goes_on.wait()
-        self.waits.clear()
-
-
-class Replica:
+class Replica(Nobody):
     """What one process has of a group: its folder, its index of requests, and what it has claimed."""
 
     def __init__(
@@ -196,6 +96,7 @@ class Replica:
             self.index,
             Recorder(client, identity="replica"),
             phases=PHASES,
+            elsewhere=Elsewhere(client),
             gates=GateIndex("stormfold-system"),
         )
         router = Router()
@@ -205,26 +106,9 @@ class Replica:
 
     # --- as the source of what comes to it
 
-    def current(self, arrival: Arrival) -> Arrival:
-        """As it came."""
-        return arrival
-
-    def folded(self, arrival: Arrival) -> None:
-        """Not of interest."""
-
-    def delayed(self, arrival: Arrival, why: str) -> None:
-        """Not of interest."""
-
-    def waits(self, arrival: Arrival, why: str) -> bool:
-        """It is held until it is durable."""
-        return False
-
     def pending(self, arrival: Arrival, reason: Reason, message: str) -> bool:
         """Who posts alerts does not wait."""
         return isinstance(arrival.ref, AlertRef)
-
-    def refused(self, arrival: Arrival, why: str) -> None:
-        """Not of interest."""
 
     def durable(self, arrival: Arrival, verdict: Verdict) -> None:
         """It is told."""
@@ -256,7 +140,7 @@ class Replica:
 
     def verdict(self, group_hash: str, epoch: int) -> Verdict:
         """Which epoch holds it."""
-        return Verdict(SignalPhase.FOLDED, Reason.COUNTED, str(epoch))
+        return Verdict(SignalPhase.FOLDED, SignalReason.COUNTED, str(epoch))
 
     # --- the incarnation of the process
 
@@ -332,8 +216,12 @@ class Replica:
         """Take the storm, if there is one, due or not."""
         known = self.index.latest(self.group.group_hash)
         await self.store.make_due([self.group.group_hash], now_ms=0)
+        is_there = known and not known.closed and not known.deleted
         storms = await self.store.claim(
-            self.group.partition, [self.group.group_hash], now_ms=self._clock.unix_ms()
+            self.group.partition,
+            [self.group.group_hash],
+            now_ms=self._clock.unix_ms(),
+            without_request=() if is_there else (self.group.group_hash,),
         )
         self.claimed += [(storm, known) for storm in storms]
 
@@ -341,7 +229,7 @@ class Replica:
         """Begin to close a storm; gives what it holds in the end, or None if it is another one by now."""
         _, frozen = await self.store.freeze(
             storm,
-            reason=Reason.MAX_DURATION_REACHED.name,
+            reason=RequestReason.MAX_DURATION_REACHED.name,
             expected_folded=None,
             now_ms=self._clock.unix_ms(),
         )
@@ -355,7 +243,7 @@ class Replica:
         """
         closing = storm.state is State.CLOSING
         phase = RequestPhase.CLOSED if closing else RequestPhase.OPEN
-        reason = Reason.MAX_DURATION_REACHED if closing else None
+        reason = RequestReason.MAX_DURATION_REACHED if closing else None
         try:
             outcome = await self._writer.write(storm, phase, closed_for=reason, now_ms=self._clock.unix_ms())
         except ConflictError:

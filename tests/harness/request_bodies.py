@@ -7,7 +7,8 @@ from typing import Any
 
 from tests.harness.values import ARRIVAL, SNAPSHOT, T0, cluster_version
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.requests import RequestReason
 from stormfold.api.remediationrequest import RemediationRequestSpec, RequestPhase
 from stormfold.model.storm import Snapshot
 from stormfold.request import rendering
@@ -27,7 +28,7 @@ def body(
     version: int = 10,
     uid: str = "request-1",
     remediation: str | None = None,
-    closed_for: Reason = Reason.QUIET_FOR_CLOSE_AFTER,
+    closed_for: Reason = RequestReason.QUIET_FOR_CLOSE_AFTER,
 ) -> dict[str, Any]:
     """A request as the API server gives it back; no phase: its status was never written."""
     made = rendering.manifest(storm, OPENING)

@@ -42,13 +42,21 @@ class Scene:
     """Everything is made in `namespace` unless another one is named; what it makes of the cluster it takes
     away."""
 
-    def __init__(self, api: Api, namespace: str, operator: OperatorProcess) -> None:
+    terms: Manifest = QUICK
+    """What policies say if they are not told otherwise."""
+    policy_name = "team"
+
+    def __init__(self, api: Api, namespace: str, operator: OperatorProcess | None = None) -> None:
+        """`operator` is the one that must run while something is awaited; None: that varies."""
         self.api = api
         self.namespace = namespace
         self.operator = operator
         self._numbers = itertools.count()
         self._cluster_policies: list[str] = []
         self._gates: list[tuple[str, str]] = []
+
+    def _assert_running(self) -> None:
+        assert self.operator is None or self.operator.running, "the operator has ended"
 
     async def close(self) -> None:
         """Take away what would govern other tests: the cluster's policies, and gates elsewhere."""
@@ -70,22 +78,25 @@ class Scene:
     # --- policies
 
     async def policy(
-        self, name: str = "team", *, namespace: str | None = None, accepted: bool = True, **spec: Any
+        self, name: str = "", *, namespace: str | None = None, accepted: bool = True, **spec: Any
     ) -> Manifest:
-        """A StormPolicy, once the operator has said whether it is in force; without a spec it is `QUICK`."""
+        """A StormPolicy, once the operator, if one runs, has said whether it is in force; without a spec it
+        has the `terms`."""
         return await self.apply_policy(
-            resources.storm_policy(namespace or self.namespace, name, QUICK | spec), accepted=accepted
+            resources.storm_policy(namespace or self.namespace, name or self.policy_name, self.terms | spec),
+            accepted=accepted,
         )
 
     async def cluster_policy(self, name: str, *, accepted: bool = True, **spec: Any) -> Manifest:
         """A ClusterStormPolicy, like `policy`; it is deleted when the test ends."""
-        return await self.apply_policy(resources.cluster_policy(name, QUICK | spec), accepted=accepted)
+        return await self.apply_policy(resources.cluster_policy(name, self.terms | spec), accepted=accepted)
 
     async def apply_policy(self, manifest: Manifest, *, accepted: bool = True) -> Manifest:
         """Any policy, like `policy`."""
         if manifest["kind"] == "ClusterStormPolicy":
             self._cluster_policies.append(manifest["metadata"]["name"])
-        return await self.judged(await self.api.create(manifest), accepted=accepted)
+        made = await self.api.create(manifest)
+        return await self.judged(made, accepted=accepted) if self.operator else made
 
     async def change_policy(self, policy: Manifest, *, accepted: bool = True, **spec: Any) -> Manifest:
         """The policy after a merge into its spec, once the operator has judged it anew."""
@@ -97,7 +108,7 @@ class Scene:
 
     async def judged(self, policy: Manifest, *, accepted: bool = True) -> Manifest:
         """The policy once the operator has said of this generation whether it is in force."""
-        assert self.operator.running, "the operator has ended"
+        self._assert_running()
         metadata = policy["metadata"]
         verdict = (str(accepted), metadata["generation"])
 
@@ -242,7 +253,7 @@ class Scene:
         found: list[Manifest] = []
 
         async def read() -> list[tuple[Any, ...]]:
-            assert self.operator.running, "the operator has ended"
+            self._assert_running()
             if kind == "RemediationRequest":
                 found[:] = await self.requests(namespace)
             else:

@@ -6,11 +6,11 @@ import copy
 from typing import Any
 
 from tests.harness.streams import OPERATOR_NAMESPACE
-from tests.harness.values import NOBODY
+from tests.harness.values import NOBODY, T0
 
-from stormfold.api.conditions import Reason
-from stormfold.api.signal import SignalPhase
-from stormfold.model.arrival import SignalRef, Verdict
+from stormfold.api.reasons.signals import SignalReason
+from stormfold.api.signal import Severity, SignalPhase
+from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict
 from stormfold.sources.signals.parser import SignalParser
 
 PARSE = SignalParser(OPERATOR_NAMESPACE, NOBODY)
@@ -37,7 +37,7 @@ BODY: dict[str, Any] = {
     },
 }
 REF = SignalRef("shop", "web-0-down", "uid-1", 1, 110)
-COUNTED = Verdict(SignalPhase.FOLDED, Reason.COUNTED, "counted in RemediationRequest shop/storm-1")
+COUNTED = Verdict(SignalPhase.FOLDED, SignalReason.COUNTED, "counted in RemediationRequest shop/storm-1")
 
 
 def body(
@@ -50,3 +50,20 @@ def body(
     if status is not None:
         made["status"] = status
     return made
+
+
+ARRIVAL = Arrival(
+    ref=REF,
+    name="PodDown",
+    namespace="shop",
+    severity=Severity.HIGH,
+    firing=False,
+    target=Target("apps/v1", "Deployment", "web", "shop"),
+    labels={"app": "web"},
+    source="alertmanager",
+    seen_ms=T0,
+    fingerprint="f1",
+    via=NOBODY,
+    annotations=BODY["spec"]["annotations"],
+    started_ms=T0,
+)

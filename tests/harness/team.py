@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tests.harness import resources
 from tests.harness.api import Api, Manifest
 from tests.harness.eventually import eventually
+from tests.harness.scene import Scene
 
 from stormfold.model.group import PolicyId, group_hash
 
@@ -38,34 +37,31 @@ class Storm:
     epoch: int = 1
 
 
-class Team:
+class Team(Scene):
     """Reports on pods that are new each time: `count` signals of a name are `count` instances."""
 
+    terms = FAST
+    policy_name = POLICY
+
     def __init__(self, api: Api, namespace: str) -> None:
-        self._api = api
-        self._numbers = itertools.count(1)
-        self.namespace = namespace
+        super().__init__(api, namespace)
         self.expected: dict[str, Storm] = {}
         """What each name's request must say in the end; kept by `report`."""
-
-    async def policy(self, **spec: Any) -> None:
-        """Make the team's policy: `FAST`, with these fields of its spec instead."""
-        await self._api.create(resources.storm_policy(self.namespace, POLICY, FAST | spec))
 
     def group_hash(self, name: str) -> str:
         """The id of the group that signals of this name make."""
         policy = PolicyId("StormPolicy", self.namespace, POLICY)
         return group_hash(policy, (("name", name), ("namespace", self.namespace)))
 
-    def signal(self, name: str) -> Manifest:
+    def next_signal(self, name: str) -> Manifest:
         """The next signal of a name, about a pod of its own."""
         pod = f"{name}-{next(self._numbers)}"
         return resources.signal(self.namespace, pod, name, pod, severity="high")
 
     async def report(self, name: str, count: int) -> list[Manifest]:
         """Make `count` signals of a name, all at once; they belong in its request from then on."""
-        signals = [self.signal(name) for _ in range(count)]
-        made = await self._api.create_all(signals)
+        signals = [self.next_signal(name) for _ in range(count)]
+        made = await self.api.create_all(signals)
         self.expect(name, (signal["metadata"]["name"] for signal in signals))
         return made
 
@@ -81,16 +77,15 @@ class Team:
             before, total=total, firing=len(resources), resources=resources, count=len(resources)
         )
 
-    async def requests(self, name: str | None = None) -> list[Manifest]:
-        """The team's requests, of one name or of all."""
-        found = await self._api.list("RemediationRequest", self.namespace)
-        return [request for request in found if name in {None, request["spec"]["name"]}]
+    async def requests_of(self, name: str) -> list[Manifest]:
+        """The team's requests of one name, the first epoch first."""
+        return [request for request in await self.requests() if request["spec"]["name"] == name]
 
     async def totals(self, name: str) -> list[int]:
         """What each request of a name has counted; an empty list while there is none."""
         return [
             request.get("status", {}).get("signals", {}).get("total", 0)
-            for request in await self.requests(name)
+            for request in await self.requests_of(name)
         ]
 
     async def counted(self, name: str) -> None:

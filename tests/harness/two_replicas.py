@@ -13,7 +13,8 @@ from unittest.mock import patch
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
-from tests.harness.replicas import Clock, Fate, Replica, Servers
+from tests.harness.failing_redis import Fate, Servers
+from tests.harness.replicas import Clock, Replica
 from tests.harness.requests import Requests
 
 from lab.valkey import Valkey

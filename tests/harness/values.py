@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
 from stormfold.api.signal import Severity
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.model.arrival import Arrival, SignalRef, Target, Verdict

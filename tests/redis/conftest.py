@@ -9,7 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.harness.folders import World, running
 from tests.harness.folding import CLUSTER, Group
+from tests.harness.redis_proxy import RedisProxy
 from tests.harness.redis_servers import found_servers
 from tests.harness.two_replicas import Bench
 
@@ -94,9 +96,9 @@ def store(connection: Connection) -> StormStore:
 
 
 @pytest.fixture
-def group(store: StormStore) -> Group:
+def group(store: StormStore, redis: Valkey) -> Group:
     """A group of which nobody has heard yet."""
-    return Group(store)
+    return Group(store, server=redis)
 
 
 @pytest.fixture
@@ -113,3 +115,17 @@ def forgotten_nodes() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+@pytest.fixture
+async def world(redis: Valkey) -> AsyncIterator[World]:
+    """A folder under a policy, on the shared server."""
+    async with running(redis.url) as world:
+        yield world
+
+
+@pytest.fixture
+async def proxied(valkey: Valkey, redis_proxy: RedisProxy) -> AsyncIterator[World]:
+    """The same behind a proxy of Redis."""
+    async with running(redis_proxy.url) as world:
+        yield world

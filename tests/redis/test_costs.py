@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.storms import Storm, policy, storms
+from benchmarks.store.storms import Storm, policy, storms
 from tests.harness.costs import bytes_of, hold
 from tests.harness.folding import Group
 

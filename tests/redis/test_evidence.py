@@ -19,6 +19,7 @@ from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival
 from stormfold.model.evidence import Evidence
 from stormfold.model.storm import Seed, Snapshot
+from stormfold.request.evidence import changes, joined
 
 SHOWING = version().showing
 HAS_FIRST = Told(sampled=3)
@@ -167,7 +168,7 @@ async def test_storm_that_is_replaced_by_its_request_shows_nothing_of_its_own(
 
 
 async def test_where_nothing_is_shown_it_is_only_told_since_when(storm: Storm, redis: Valkey) -> None:
-    nothing = cluster_version(requestNamespace="platform").showing
+    nothing = cluster_version(requestNamespace="platform", causes=[]).showing
     fold = storm.fold_of(*signals(1, 4, labels={"app": "web"}))
     of = replace(fold, shown=shown_of(nothing, NOTHING_TOLD, fold.arrivals))
     await storm.store.fold(storm.partition, [of], now_ms=T0)
@@ -206,6 +207,31 @@ async def test_what_is_common_is_told_anew_after_the_request_holds_it(storm: Sto
     assert (await storm.look(at=30)).evidence.labels == {"a": "1"}
 
 
+async def test_what_all_have_in_common_stays_when_another_process_tells_more_than_a_request_shows(
+    storm: Storm,
+) -> None:
+    """One that is restarted has heard of one signal, and all of that is common to it."""
+
+    def down(number: int) -> Arrival:
+        notes = {"summary": "s" * 200, "runbook_url": "https://runbooks.example/Down"}
+        return signal(
+            number,
+            labels={"zone": "eu-1"} | {f"a{n}": f"{number}-{'x' * 100}" for n in range(8)},
+            annotations=notes | {"description": f"{number} {'d' * 600}"},
+        )
+
+    await storm.show(down(1), down(2))
+    written = await storm.look(at=10)
+    first = changes(joined(written.evidence, {}, held=None, sampled=0, shown=0), None)
+    assert set(first["commonAnnotations"]) == {"runbook_url", "summary"}
+    assert first["commonLabels"] == {"zone": "eu-1"}
+    await storm.ack(written, at=10)
+    await storm.show(down(3))
+    came = (await storm.look(at=20)).evidence
+    assert came.annotations
+    assert changes(joined(came, {}, held=first, sampled=5, shown=0), first) == {}
+
+
 async def test_earliest_begin_and_all_runbooks_are_kept(storm: Storm) -> None:
     for number, began in ((1, T0 - 5), (2, T0 - 9), (3, T0 - 7)):
         url = {"runbook_url": f"https://{number % 2}.example/"}
@@ -237,7 +263,7 @@ async def test_what_is_shown_takes_bounded_room_until_the_request_holds_it_and_t
         )
     used = redis.command("MEMORY", "USAGE", storm.evidence_key, "SAMPLES", 0)
     assert isinstance(used, int)
-    assert used < 16 * 1024
+    assert used < 19 * 1024
     await storm.ack(await storm.look(at=10), at=10)
     assert redis.command("EXISTS", storm.evidence_key) == 0
 

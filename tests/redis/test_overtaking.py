@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import pytest
-from tests.harness.folders import View, World, running
+from tests.harness.folders import View, World
 from tests.harness.folding import CLUSTER, Group, alert, signal, signals
 
 from lab.valkey import Valkey
@@ -15,12 +13,6 @@ from stormfold.fold.holding import RequestPosition
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import SignalRef
 from stormfold.model.storm import Seed
-
-
-@pytest.fixture
-async def world(redis: Valkey) -> AsyncIterator[World]:
-    async with running(redis.url) as world:
-        yield world
 
 
 async def test_signals_that_the_closed_request_does_not_hold_go_before_later_ones(

@@ -167,8 +167,9 @@ async def test_scripts_forgotten_by_one_node_are_sent_again(
 
 async def test_call_with_keys_of_two_partitions_is_refused(cluster_connection: Connection) -> None:
     mixed = [keys.storm(1, "a"), keys.due(2), keys.ids(1, "a"), keys.checkpoint(1), keys.evidence(1, "a")]
+    mixed.append(keys.seen(1, T0))
     with pytest.raises(StoreError), store_errors("settling"):
-        await scripts.ACK(cluster_connection.client, mixed, ["a", 1, 1, 1, 0, T0, T0, "0", 0, 0, 0])
+        await scripts.ACK(cluster_connection.client, mixed, ["a", 1, 1, 1, 0, T0, T0, "0", 0, 0, 0, ""])
 
 
 async def test_node_that_owns_both_slots_refuses_a_script_that_touches_two(cluster: ValkeyCluster) -> None:

@@ -153,10 +153,10 @@ async def test_calls_follow_a_slot_that_has_moved(own_cluster: ValkeyCluster) ->
 
 
 async def test_node_that_does_not_answer_holds_up_no_other(cluster: ValkeyCluster) -> None:
-    connection = to_cluster(cluster, timeout_seconds=0.5)
+    connection = to_cluster(cluster, timeout_seconds=2.0)
     keys = {place(cluster, key): key for key in (f"key-{number}" for number in range(50))}
     await asyncio.gather(*(echoed(connection, key) for key in keys.values()))
-    cluster.nodes[1].command("CLIENT", "PAUSE", 2000, "ALL")
+    cluster.nodes[1].command("CLIENT", "PAUSE", 4000, "ALL")
     first, silent, last = await asyncio.gather(
         *(echoed(connection, keys[number]) for number in range(3)), return_exceptions=True
     )

@@ -127,7 +127,7 @@ async def test_every_right_of_the_docs_is_needed(redis: Valkey, right: str) -> N
         assert f"'{command.lower()}' command" in await refusal(url)
     else:
         assert await refusal(url) == (
-            f"Redis does not let its user run {command}: give its user the rights of docs/install.md"
+            f"Redis does not let its user run {command}: give its user the rights of https://stormfold.dev/install/#a-redis-of-your-own"
         )
 
 
@@ -136,7 +136,7 @@ async def test_node_of_a_cluster_that_lacks_a_right_is_found(cluster: ValkeyClus
         url = let_in(node, *rights_of_the_docs(), *(["-persist"] if node is cluster.nodes[1] else []))
     try:
         assert await refusal(url.replace("redis://", "redis+cluster://")) == (
-            "Redis does not let its user run PERSIST: give its user the rights of docs/install.md"
+            "Redis does not let its user run PERSIST: give its user the rights of https://stormfold.dev/install/#a-redis-of-your-own"
         )
     finally:
         for node in cluster.nodes:
@@ -151,7 +151,7 @@ async def test_user_who_may_not_touch_our_keys_is_refused(redis: Valkey) -> None
             if "valkey_version" in str(redis.command("INFO", "server"))
             else "this user has no permissions to access one of the keys used as arguments"
         )
-        + "; give its user the rights of docs/install.md"
+        + "; give its user the rights of https://stormfold.dev/install/#a-redis-of-your-own"
     )
 
 

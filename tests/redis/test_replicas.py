@@ -13,8 +13,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
+from tests.harness.failing_redis import Fate
 from tests.harness.folding import fields_of
-from tests.harness.replicas import Fate, Replica
+from tests.harness.replicas import Replica
 from tests.harness.two_replicas import REPLICAS, Bench, Then, TwoReplicas, try_out
 from tests.harness.values import ARRIVAL, version
 

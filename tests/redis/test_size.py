@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import random
+import runpy
 import uuid
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.harness.costs import bytes_of
-from tests.harness.folding import T0, Group, pod, signal
+from tests.harness.folding import T0, Group, alert, pod, signal
 
 from lab.valkey import Valkey
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.fold import keys
 from stormfold.fold.arguments import Fold
+from stormfold.fold.showing import NOTHING_TOLD, shown
 from stormfold.fold.store import StormStore
 from stormfold.model.arrival import Arrival, SignalRef
 from stormfold.model.group import PolicyId
 from stormfold.policy.version import PolicyVersion
 
+COSTS = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "costs.py"))
 GOAL_BYTES = 2048
 MANY_BYTES = 2560
 """Of pods that have nothing in common but their namespace and how they begin."""
@@ -89,6 +93,38 @@ async def test_storm_is_kept_in_packed_forms(
     instances = keys.instances(group.partition, group.group_hash)
     forms = [redis.command("OBJECT", "ENCODING", key) for key in (group.ids_key, instances)]
     assert forms == ["listpack", "intset"]
+
+
+def alerts_about(names: list[str]) -> list[Arrival]:
+    """Three alerts that fire about each pod, with labels and texts of the usual size."""
+    common = {"name": "KubePodCrashLooping", "severity": "critical"}
+    return [
+        replace(
+            alert(f"{name}-{number}"),
+            target=pod(name),
+            labels={"pod": name, "container": f"container-{number}", "node": "worker-07", **common},
+            annotations={"summary": f"Pod {name} restarts.", "description": f"{name} is not ready. " * 8},
+        )
+        for name in names
+        for number in range(3)
+    ]
+
+
+@pytest.mark.parametrize("pods", [30, 1000])
+async def test_storm_of_alerts_takes_no_more_than_the_page_for_deciders_says(
+    store: StormStore, redis: Valkey, pods: int
+) -> None:
+    batch = alerts_about(pods_of("checkout", pods))
+    group = POLICY.group(batch[0])
+    opening = POLICY.opening(group, batch[0]).encoded()
+    for first in range(0, len(batch), 200):
+        some = batch[first : first + 200]
+        told = shown(POLICY.showing, NOTHING_TOLD, some)
+        fold = Fold(group.group_hash, POLICY.terms, opening, some, shown=told)
+        await store.fold(group.partition, [fold], now_ms=T0)
+    storm = Group(store, group.group_hash, POLICY.terms)
+    assert (await storm.look(at=10)).firing == len(batch)
+    assert bytes_of(redis, storm) <= 1000 * (COSTS["STORM_KB"] + COSTS["REPORT_KB"] * len(batch))
 
 
 async def test_pods_with_the_longest_names_are_kept_whole(store: StormStore) -> None:

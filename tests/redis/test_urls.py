@@ -5,16 +5,14 @@ After what is wrong with the URL itself (`tests/unit/fold/test_url.py`) comes wh
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
-import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.harness.certificates import behind_tls
 from tests.harness.eventually import eventually
 from tests.harness.folding import CLUSTER
 from tests.harness.redis_servers import found_servers
@@ -184,27 +182,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made += ["-subj", "/CN=redis", "-addext", "subjectAltName=IP:127.0.0.1,IP:::1", "-keyout", "tls.key"]
     subprocess.run([*made, "-out", "tls.crt"], cwd=folder, check=True, capture_output=True)
     return folder / "tls.crt"
-
-
-@asynccontextmanager
-async def behind_tls(port: int, certificate: Path, host: str = "127.0.0.1") -> AsyncIterator[int]:
-    """The port of a server with TLS that passes everything on."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while sent := await reader.read(65_536):
-                writer.write(sent)
-                await writer.drain()
-        writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
-
-    async with await asyncio.start_server(serve, host, 0, ssl=context) as listening:
-        yield listening.sockets[0].getsockname()[1]
 
 
 async def test_tls_takes_an_authority_or_says_that_it_needs_one(redis: Valkey, authority: Path) -> None:

@@ -39,7 +39,7 @@ def test_help_of_run_says_of_every_setting_its_flag_type_variable_and_default() 
     for name, field in Settings.model_fields.items():
         assert f"{flag_of(name)} {kind_of(field)} " in text
         assert f"[{variable_of(name)}; default: {default_of(field) or 'empty'}]" in text
-    assert "--log-level DEBUG|INFO|WARNING|ERROR The least severe messages" in text
+    assert "--log-level DEBUG|INFO|WARNING|ERROR The lowest level of messages" in text
     assert "[STORMFOLD_TERMINAL_PHASES; default: Aborted, Cancelled, Completed, Failed," in text
 
 
@@ -63,7 +63,7 @@ def test_unknown_variable_is_warned_of_and_the_flag_wins_over_its_variable() -> 
             ["run"],
             {"STORMFOLD_HTTP_PORT": "99999"},
             2,
-            "stormfold: STORMFOLD_HTTP_PORT: Input should be less than or equal to 65535, not '99999'",
+            "stormfold: STORMFOLD_HTTP_PORT: must be 65535 or less, not '99999'",
             id="a port that is none",
         ),
         pytest.param(
@@ -95,7 +95,7 @@ def test_last_words_are_left_for_the_kubelet(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(cli, "TERMINATION_LOG", for_the_kubelet)
     assert cli.run(["--http-port", "99999"]) == 2
     assert for_the_kubelet.read_text() == (
-        "stormfold: STORMFOLD_HTTP_PORT: Input should be less than or equal to 65535, not '99999'"
+        "stormfold: STORMFOLD_HTTP_PORT: must be 65535 or less, not '99999'"
     )
 
 
@@ -111,8 +111,7 @@ def test_pod_without_its_secret_says_so_in_one_line() -> None:
     assert ended.returncode == 1
     assert json.loads(line)["message"] == (
         "stormfold ends: STORMFOLD_REDIS_URL is not set: create the Secret stormfold-redis with the key url "
-        "in "
-        "namespace stormfold-system (docs/install.md)"
+        "in namespace stormfold-system. See https://stormfold.dev/install/#a-redis-of-your-own"
     )
 
 
@@ -130,3 +129,23 @@ def test_all_that_is_kept_is_looked_through_for_garbage_ten_times_less_often() -
     (young, middle, old), after, frozen = json.loads(told.stdout)
     assert after == [young, middle, 10 * old]
     assert frozen > 10_000
+
+
+IMPORTED = """
+import sys
+from stormfold.__main__ import main
+sys.argv = ["stormfold", "gate", "--help"]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def test_gate_begins_without_what_only_the_operator_needs() -> None:
+    told = subprocess.run([sys.executable, "-c", IMPORTED], check=True, capture_output=True, text=True)
+    help_, imported = told.stdout.rsplit("\n", 2)[:2]
+    assert "hold | lift | status" in help_
+    assert {"stormfold", "pydantic"} <= set(imported.split())
+    assert {"kopf", "redis", "uvloop"} & set(imported.split()) == set()

@@ -1,7 +1,6 @@
 """The CustomResourceDefinitions of all kinds, made from the models.
 
-What pydantic calls a schema is not yet a structural one: references, unions with null, `propertyNames` and
-titles are resolved here. A default is declared to the API server if it says something: absent, empty text,
+A default is declared to the API server if it says something: absent, empty text,
 empty lists and empty maps mean the same without. In a status nothing is defaulted, since a status is what its
 owner wrote.
 """
@@ -19,20 +18,7 @@ from stormfold.api.resource import GROUP, VERSION, Resource, cel
 from stormfold.api.signal import Signal
 from stormfold.api.stormgate import StormGate
 from stormfold.api.stormpolicy import ClusterStormPolicy, StormPolicy
-
-Schema = dict[str, Any]
-
-_RULES = "x-kubernetes-validations"
-_ORDER = (
-    "description type format enum default pattern minLength maxLength minimum maximum minItems maxItems "
-    "items maxProperties "
-    "additionalProperties required properties x-kubernetes-list-type x-kubernetes-list-map-keys "
-    "x-kubernetes-map-type "
-    f"x-kubernetes-preserve-unknown-fields {_RULES}"
-).split()
-"""Every keyword that the models may lead to, in the order in which a person reads them."""
-
-_RULE_ORDER = ("rule", "message", "fieldPath")
+from stormfold.api.structural import RULES, Schema, drop_rules, one_line, structural, without_defaults
 
 _HEADER = (
     "# Generated from the models in operator/stormfold/api: change them there, then run `make generate`.\n"
@@ -86,6 +72,9 @@ class _Kind:
     """Fields below which no CEL rule is checked."""
     rules: Mapping[str, Schema] = field(default_factory=dict)
     """Further CEL rules, by field."""
+    may_be_empty: bool = False
+    """Whether the spec may be absent: server-side apply takes it away with the last field that anybody owned,
+    as the only hold of a gate."""
 
 
 _KINDS = (
@@ -163,12 +152,12 @@ _KINDS = (
             _Column("Verdict", "string", ".status.verdict"),
             _Column("State", "string", ".status.state"),
             _Column("Requests", "integer", ".status.requests"),
-            _Column("Held by", "string", ".spec.holds[*].by"),
-            _Column("Why", "string", ".spec.holds[*].reason", wide=True),
+            _Column("Held by", "string", ".status.heldBy"),
             _Column("Breaker", "string", ".status.message", wide=True),
             _Column("Accepted", "string", _condition("Accepted"), wide=True),
             _AGE,
         ),
+        may_be_empty=True,
     ),
 )
 
@@ -229,17 +218,17 @@ def _definition(kind: _Kind) -> dict[str, Any]:
 def _object_schema(kind: _Kind) -> Schema:
     whole = kind.model.model_json_schema()
     definitions = whole.get("$defs", {})
-    spec = _structural(whole["properties"]["spec"], definitions)
-    status = _without_defaults(_structural(whole["properties"]["status"], definitions))
+    spec = structural(whole["properties"]["spec"], definitions)
+    status = without_defaults(structural(whole["properties"]["status"], definitions))
     schema: Schema = {
-        "description": _one_line(whole["description"]),
+        "description": one_line(whole["description"]),
         "type": "object",
-        "required": ["spec"],
+        **({} if kind.may_be_empty else {"required": ["spec"]}),
         "properties": {
             "apiVersion": {"description": "Group and version of the kind.", "type": "string"},
             "kind": {"description": "The kind of this object.", "type": "string"},
             "metadata": {"type": "object"},
-            "spec": spec,
+            "spec": spec | ({"default": {}} if kind.may_be_empty else {}),
             "status": status,
         },
     }
@@ -247,10 +236,10 @@ def _object_schema(kind: _Kind) -> Schema:
         parent, _, name = path.rpartition(".")
         del _at(schema, parent)["properties"][name]
     for path in kind.unruled:
-        _drop_rules(_at(schema, path))
+        drop_rules(_at(schema, path))
     for path, rules in kind.rules.items():
         node = _at(schema, path)
-        node[_RULES] = [*node.get(_RULES, ()), *rules[_RULES]]
+        node[RULES] = [*node.get(RULES, ()), *rules[RULES]]
     return schema
 
 
@@ -258,95 +247,3 @@ def _at(schema: Schema, path: str) -> Schema:
     for name in path.split("."):
         schema = schema["properties"][name]
     return schema
-
-
-def _structural(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
-    """The schema as a structural one, with everything that it refers to in place.
-
-    Raises:
-        ValueError: a model uses something that a structural schema cannot say.
-    """
-    node = _resolved(node, definitions)
-    node.pop("title", None)
-    if "description" in node:
-        node["description"] = _one_line(node["description"])
-    match node.get("type"):
-        case "object" if node.get("additionalProperties") is True:
-            del node["additionalProperties"]
-            node["x-kubernetes-preserve-unknown-fields"] = True
-        case "object" if "additionalProperties" in node:
-            node["additionalProperties"] = _structural(node["additionalProperties"], definitions)
-            _turn_key_lengths_into_a_rule(node)
-        case "array":
-            node["items"] = _structural(node["items"], definitions)
-        case "integer":
-            node["format"] = "int32" if node.get("maximum", 2**63) < 2**31 else "int64"
-    if "properties" in node:
-        node["properties"] = _structural_properties(node, definitions)
-    if node.get("default") in (None, "", [], {}):
-        node.pop("default", None)
-    if _RULES in node:
-        node[_RULES] = [{word: rule[word] for word in _RULE_ORDER if word in rule} for rule in node[_RULES]]
-    if unknown := node.keys() - set(_ORDER):
-        raise ValueError(f"a structural schema has no {', '.join(sorted(unknown))}")
-    return _in_order(node)
-
-
-def _in_order(node: Schema) -> Schema:
-    return {keyword: node[keyword] for keyword in _ORDER if keyword in node}
-
-
-def _structural_properties(node: Schema, definitions: Mapping[str, Schema]) -> dict[str, Schema]:
-    properties = {}
-    for name, raw in node["properties"].items():
-        properties[name] = _structural(raw, definitions)
-        given_or_absent = name in node.get("required", ()) or "anyOf" in raw
-        if "properties" in properties[name] and not given_or_absent:
-            # An object left out is then filled with the defaults of its fields, and `kubectl get` shows them.
-            properties[name] = _in_order({**properties[name], "default": {}})
-    return properties
-
-
-def _resolved(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
-    """The node with its reference, or the one alternative to null, in place; what stands beside a reference
-    prevails."""
-    node = dict(node)
-    while "$ref" in node or "anyOf" in node:
-        if "$ref" in node:
-            inner = definitions[node.pop("$ref").rpartition("/")[2]]
-        else:
-            (inner,) = (alternative for alternative in node.pop("anyOf") if alternative.get("type") != "null")
-        node = {**inner, **node}
-    return node
-
-
-def _turn_key_lengths_into_a_rule(node: Schema) -> None:
-    keys = node.pop("propertyNames", {})
-    low, high = keys.get("minLength", 0), keys["maxLength"]
-    node[_RULES] = [
-        {
-            "rule": f"self.all(key, size(key) >= {low} && size(key) <= {high})",
-            "message": f"keys must have {low} to {high} characters",
-        }
-    ]
-
-
-def _without_defaults(node: Schema) -> Schema:
-    """The schema with no defaults in it, however deep."""
-    node = {keyword: value for keyword, value in node.items() if keyword != "default"}
-    if "properties" in node:
-        node["properties"] = {name: _without_defaults(child) for name, child in node["properties"].items()}
-    if "items" in node:
-        node["items"] = _without_defaults(node["items"])
-    return node
-
-
-def _drop_rules(node: Schema) -> None:
-    node.pop(_RULES, None)
-    for child in (*node.get("properties", {}).values(), node.get("items"), node.get("additionalProperties")):
-        if child:
-            _drop_rules(child)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

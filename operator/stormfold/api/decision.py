@@ -42,7 +42,7 @@ class Decision(ApiModel):
     verdict: Verdict
     """Proceed: act. Hold: do not start; what runs goes on. Stop: do not start, and end what runs."""
     reason: Annotated[str, Field(pattern="^[A-Za-z]+$", max_length=63)]
-    """Why, as one word: docs/reasons.md."""
+    """Why, as one word: https://stormfold.dev/reasons/."""
     message: Annotated[str, Field(max_length=1024)] = ""
     """Why, as a sentence."""
     by: Annotated[tuple[DecisionRef, ...], Field(max_length=8)] = ()
@@ -52,5 +52,5 @@ class Decision(ApiModel):
     held_seconds: Count = 0
     """For how long the verdict was not Proceed before `since`: window.maxDuration does not run meanwhile."""
     until: AwareDatetime | None = None
-    """When it is decided anew at the latest. Absent: only a change of a gate, or of a request, leads to
+    """When it is decided again at the latest. Absent: only a change of a gate, or of a request, leads to
     another decision."""

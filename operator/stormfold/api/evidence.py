@@ -16,8 +16,8 @@ Globs = Annotated[
 
 
 class EvidenceRules(ApiModel):
-    """What requests may show of signals beside names and numbers. A label or an annotation is never shown
-    whose name contains token, passw, secret, key or credential, whatever the globs say."""
+    """What requests may show of signals beside names and numbers. A label or an annotation is never shown if
+    its name contains token, passw, secret, key or credential, also if a glob matches it."""
 
     labels: Globs | None = None
     """Names of labels, as globs. Left out: all, if the requests lie in the namespace of their signals, else
@@ -34,17 +34,36 @@ class SignalName(ApiModel):
     """A name that signals of the storm have."""
 
     name: Annotated[str, Field(max_length=63)]
-    """The name; of one with more than 63 characters the beginning, … and a digest."""
+    """The name; of one with more than 63 bytes the beginning, … and a digest."""
     signals: Count
     """How many signals have it."""
     approximate: bool = False
     """True: at least so many have it, since not all names are counted one by one, or Redis has lost data."""
 
 
+class CommonCause(ApiModel):
+    """A value that most signals of the storm have, and that is rarer elsewhere."""
+
+    attribute: Annotated[str, Field(max_length=135)]
+    """What it is a value of, as the policy's causes name it."""
+    value: Annotated[str, Field(max_length=63)]
+    """The value; of one with more than 63 bytes the beginning, … and a digest."""
+    signals: Count
+    """How many signals have it."""
+    coverage: Annotated[int, Field(ge=0, le=100)]
+    """Percent of all signals, rounded down: at least 60."""
+    lift: Count | None = None
+    """How many times as frequent it is as in other storms of the last hour, rounded down, by an estimate. Of
+    a node: as among the cluster's pods, if they are read. Absent: too little is known to tell."""
+    approximate: bool = False
+    """True: at least so many have it. Values are counted by space-saving, and of some nothing may be known,
+    since Redis has lost data."""
+
+
 Shared = Annotated[
     dict[Annotated[str, Field(max_length=128)], Annotated[str, Field(max_length=1024)]], Field(max_length=32)
 ]
-"""What all signals have in common: of at most 768 bytes in all, the first by name."""
+"""What all signals have in common: the shortest texts first, at most 768 bytes in all."""
 RunbookUrl = Annotated[str, Field(max_length=512)]
 Url = Annotated[str, Field(max_length=1024)]
 

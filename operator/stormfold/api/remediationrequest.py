@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from stormfold.api.conditions import Conditions
 from stormfold.api.decision import Decision
-from stormfold.api.evidence import RunbookUrl, Sample, Shared, SignalName
+from stormfold.api.evidence import CommonCause, RunbookUrl, Sample, Shared, SignalName
 from stormfold.api.resource import ATOMIC, MAX_INT, ApiModel, Count, Name, Namespace, Resource, as_map
 from stormfold.api.signal import Severity, Target
 from stormfold.api.stormpolicy import PolicySpec
@@ -55,14 +55,14 @@ class OpeningReason(StrEnum):
 
 
 class RequestRef(ApiModel):
-    """Another request of the same namespace."""
+    """Another request: of the same namespace, unless the policy has changed requestNamespace since then."""
 
     name: Name
     """Name of the request."""
 
 
 class RemediationRequestSpec(ApiModel):
-    """What was fixed when the storm opened. It never changes afterwards."""
+    """Set when the storm opened. It never changes."""
 
     group_hash: Annotated[str, Field(pattern="^[0-9a-f]{16}$", max_length=16)]
     """Identity of the group: the same policy, keys and values give the same group_hash."""
@@ -76,20 +76,20 @@ class RemediationRequestSpec(ApiModel):
     """The policy's spec when the storm opened: it holds for the whole storm, also if the policy is
     changed or deleted."""
     name: Name
-    """Name of the first signal; with reason StillFiring that of the request before."""
+    """Name of the first signal. If none came since the request before: the name in that request."""
     severity: Severity
     """Severity of the first signal. The highest one seen is in the status."""
     target: Target | None = None
-    """The object that is in trouble: the owner or the node, if the policy groups by it and it is known, else
-    the target of the first signal, if it had one."""
+    """The object that is in trouble. It is the owner or the node, if the policy groups by it and it is
+    known. Else it is the target of the first signal, if that had one."""
     opened_at: AwareDatetime
     """When the storm opened."""
     reason: OpeningReason = OpeningReason.NEW_SIGNALS
     """Why the storm opened. NewSignals: signals came that are in no other request. StillFiring: the request
-    before was closed by its consumer or by window.maxDuration, and alerts of it still fire. They are among
+    before is closed, and alerts of it fire on, or had ended and fire again. They are among
     status.signals.firing, not in the total."""
     previous_ref: RequestRef | None = None
-    """The request whose alerts still fire. Absent unless reason is StillFiring."""
+    """The request before, whose alerts fire. Absent unless reason is StillFiring."""
 
 
 class RequestPhase(StrEnum):
@@ -118,15 +118,15 @@ class SignalCounts(ApiModel):
     total: Count = 0
     """All signals that were counted."""
     firing: Count = 0
-    """Instances whose last signal was Firing."""
+    """Instances whose latest signal says Firing."""
     resolved: Count = 0
-    """Instances whose last signal was Resolved."""
+    """Instances whose latest signal says Resolved."""
     stale: Count = 0
     """Alerts that were neither repeated nor resolved for staleAfter: they count neither as firing nor as
     resolved."""
     approximate: bool = False
     """True: firing and resolved are estimates, since there were more instances than are tracked, or Redis
-    lost them. Whether the total is exact says the condition Exact."""
+    lost them. The condition Exact says whether the total is exact."""
 
 
 class Counted(ApiModel):
@@ -137,8 +137,7 @@ class Counted(ApiModel):
 
 
 class Continuation(ApiModel):
-    """What the storm is continued from if Redis loses it. For stormfold alone: it may change in any
-    release."""
+    """For stormfold alone: where counting goes on if Redis loses its data. It may change in any release."""
 
     incarnation: Annotated[str, Field(pattern="^[A-Za-z0-9_-]*$", max_length=32)] = ""
     """The incarnation of the storm in Redis whose numbers these are."""
@@ -154,6 +153,8 @@ class Continuation(ApiModel):
     """How many of the instances that fire are alerts of a webhook."""
     sampled: Count = 0
     """How many samples were taken."""
+    causes: Annotated[str, Field(max_length=2048)] = ""
+    """How often values have come that may explain the storm, by their digests."""
     left_out: Count = 0
     """The most alerts that a sender says it has left out of a post."""
     counted_signals: Counted | None = None
@@ -179,7 +180,7 @@ class AffectedResource(ApiModel):
 
 
 class Deadlines(ApiModel):
-    """When the storm goes on to its next phase by itself. Each moves as signals arrive, except expire."""
+    """When the request changes its phase by itself. Each time moves as signals arrive, except expire."""
 
     settle: AwareDatetime | None = None
     """When it is Settled, if no signal comes: last signal plus window.idle."""
@@ -187,8 +188,8 @@ class Deadlines(ApiModel):
     """When it is Closed, if no signal comes: last signal plus closeAfter, or plus window.idle after an Event
     that was met late. Absent while what fires holds it open: closeOn of the policy says what does."""
     expire: AwareDatetime | None = None
-    """When it is Closed in any case: opening plus window.maxDuration, and the time in which the request was
-    not allowed to proceed."""
+    """When it is Closed in any case: creation plus window.maxDuration, plus the time under Hold or Stop.
+    Absent under Hold or Stop."""
 
 
 class Claim(ApiModel):
@@ -250,12 +251,17 @@ class RemediationRequestStatus(ApiModel):
     last_seen: AwareDatetime | None = None
     """When the latest signal arrived; of Events, when the latest one happened."""
     resources: Annotated[tuple[AffectedResource, ...], Field(max_length=100)] = ()
-    """The first targets, at most limits.resources of them; those with the most signals come first."""
+    """The first targets, at most limits.resources of them and as many as there is room for; those with the
+    most signals come first. The status has room for 16 KB, and 320 bytes for each one beyond 25."""
     summary: Annotated[str, Field(max_length=256)] | None = None
     """What came, on what, in one line: how many signals on how many resources, and the most frequent names
-    with their counts; + behind a count says that it is at least so many."""
+    with their counts. Then what they were grouped by, and the value that most share. A + after a count means:
+    at least so many."""
     signal_names: Annotated[tuple[SignalName, ...], Field(max_length=10)] | None = None
     """The names of the signals, the most frequent first, at most 10."""
+    common_causes: Annotated[tuple[CommonCause, ...], Field(max_length=5)] | None = None
+    """What may explain the storm: values that most of its signals have, and that are rarer elsewhere. The one
+    that explains most comes first."""
     started_at: AwareDatetime | None = None
     """When the trouble began, as its signals say: the earliest of their startsAt."""
     common_labels: Shared | None = None
@@ -266,24 +272,24 @@ class RemediationRequestStatus(ApiModel):
     """URLs of runbooks that signals name, the first three."""
     samples: Annotated[tuple[Sample, ...], Field(max_length=5)] | None = None
     """Some signals that said Firing: the first three and the latest two, or fewer, as evidence in the policy
-    says."""
+    says. Where the status has no room, their texts are left out."""
     affected_resource_count: Count = 0
     """How many different targets there are."""
     affected_resource_count_precision: CountPrecision = CountPrecision.EXACT
     """Exact up to limits.resources, Approximate beyond."""
     truncated: bool = False
-    """True: resources lists not all targets."""
+    """True: resources does not list all targets."""
     rate_per_minute: Count = 0
     """Signals per minute lately."""
     revision: Count = 1
-    """Starts at 1, and is one more each time a signal reopens the settled storm. Consumers say by it what
-    they have seen."""
+    """Starts at 1, and grows by one each time a firing signal reopens the settled request. Consumers report
+    the revision that they have seen."""
     deadlines: Deadlines | None = None
-    """When the storm goes on to its next phase by itself."""
+    """When the request changes its phase by itself."""
     display: Display | None = None
     """Short texts for the columns of kubectl get."""
     decision: Decision | None = None
-    """Whether a consumer may begin, and why. Absent: not yet, as with Hold."""
+    """Whether a consumer may begin, and why. Absent: read it as Hold."""
     conditions: Conditions = ()
     """StormDetected: the threshold was reached. Settled: quiet. Recovered: nothing fires any more.
     Truncated: the list of resources is not complete. Closed: over for good. Exact: each signal is known to
@@ -291,7 +297,7 @@ class RemediationRequestStatus(ApiModel):
     RemediationPhaseUnknown, StaleRemediation: what is wrong with status.remediation; absent if nothing ever
     was."""
     continuation: Continuation | None = None
-    """What the storm is continued from if Redis loses it. For stormfold alone."""
+    """For stormfold alone: where counting goes on if Redis loses its data."""
     remediation: Remediation | None = None
     """What the consumer reports. stormfold never writes it."""
     with_alerts: Annotated[str, Field(max_length=MAX_ALERT_LIST)] | None = None
@@ -305,7 +311,7 @@ class RemediationRequest(Resource):
     plural: ClassVar[str] = "remediationrequests"
 
     spec: RemediationRequestSpec
-    """What was fixed when the storm opened: its group, its policy, its first signal. Immutable."""
+    """Set when the storm opened: its group, its policy, its first signal. It never changes."""
     status: RemediationRequestStatus | None = None
     """What is known so far: how many signals, of what, since when, and whether it is over. Written by
     stormfold, at most once a second, except remediation."""

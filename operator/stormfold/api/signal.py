@@ -61,8 +61,8 @@ class Target(ApiModel):
     name: Name
     """Name of the object."""
     namespace: Namespace | None = None
-    """Namespace of the object; leave it out for one that has none, such as a Node. A signal speaks for its
-    own namespace only: one that names another is Rejected, unless it lies in the namespace of the
+    """Namespace of the object; leave it out for one that has none, such as a Node. A signal may report
+    on its own namespace only: one that names another is Rejected, unless it lies in the namespace of the
     operator."""
 
 
@@ -75,11 +75,11 @@ class SignalSpec(ApiModel):
     severity: Severity = Severity.UNKNOWN
     """How bad it is. A policy may map it to another one."""
     state: SignalState = SignalState.FIRING
-    """Firing: something is wrong. Resolved: it is right again."""
+    """Firing: something is wrong. Resolved: it is over."""
     target: Target | None = None
     """The object that is in trouble, if there is one."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
-    """What tells this signal from others; policies select and group by them. Not the labels in metadata."""
+    """Policies select and group by these. They are not the labels in metadata."""
     annotations: Annotated[
         dict[Annotated[str, Field(max_length=128)], Annotated[str, Field(max_length=4096)]],
         Field(max_length=32),
@@ -105,14 +105,14 @@ class RequestRef(ApiModel):
 
 
 class SignalStatus(ApiModel):
-    """Where the signal went. Written at leisure, for people: a signal without a status may well be counted
+    """What became of the signal, for people. It is written late: a signal without a status may be counted
     already."""
 
     phase: SignalPhase | None = None
     """Folded: counted in a request. Rejected: cannot be counted, see reason. Discarded: the policy wants no
     request for it."""
     reason: Annotated[str, Field(max_length=63)] | None = None
-    """Why, as one word; docs/reasons.md explains each."""
+    """Why, as one word; https://stormfold.dev/reasons/ explains each."""
     message: Annotated[str, Field(max_length=1024)] | None = None
     """Why, as a sentence."""
     remediation_request: RequestRef | None = None
@@ -122,7 +122,7 @@ class SignalStatus(ApiModel):
 
 
 class Signal(Resource):
-    """A report that something is wrong, or right again. Signals that belong together are folded into one
+    """A report that something is wrong, or is over. Signals that belong together are folded into one
     RemediationRequest."""
 
     plural: ClassVar[str] = "signals"
@@ -130,4 +130,4 @@ class Signal(Resource):
     spec: SignalSpec
     """The report."""
     status: SignalStatus | None = None
-    """Where the signal went, as stormfold reports it."""
+    """What became of the signal."""

@@ -10,9 +10,12 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from stormfold.api.conditions import Conditions
 from stormfold.api.decision import Verdict
 from stormfold.api.duration import Duration, parse_duration
+from stormfold.api.match import SelectorKey, SelectorValue
 from stormfold.api.resource import AS_SET, ApiModel, Count, Name, Namespace, Resource, as_map, cel
 from stormfold.api.signal import Severity
-from stormfold.api.stormpolicy import SelectorKey, SelectorValue
+
+MAX_TIME = 64
+"""Characters of a time in a spec: the status of its gate repeats it, letter by letter."""
 
 
 class GateSelector(ApiModel):
@@ -29,13 +32,13 @@ class GateSelector(ApiModel):
 
 
 class GateHold(ApiModel):
-    """Somebody says: not now. Nobody lifts another one's hold by writing their own."""
+    """Somebody says: not now. Writing a hold of your own does not lift another one's."""
 
     by: Annotated[str, Field(min_length=1, max_length=63)]
     """Who holds: a person, a team or a program. A gate has one hold of each."""
     reason: Annotated[str, Field(min_length=1, max_length=256)]
-    """Why, as a sentence for whoever finds it."""
-    until: AwareDatetime | None = None
+    """Why, as a sentence for people who find it."""
+    until: Annotated[AwareDatetime, Field(json_schema_extra={"maxLength": MAX_TIME})] | None = None
     """When the hold ends by itself. Absent: when somebody removes it."""
     verdict: Annotated[
         Verdict,
@@ -82,8 +85,8 @@ class Breaker(ApiModel):
 
 
 class Budget(ApiModel):
-    """How many of the requests proceed. A request keeps its place until it is closed, or until nobody has
-    claimed it for 5 minutes."""
+    """How many of the requests proceed. A request keeps its place until it is closed. One that nobody claims
+    loses it after 5 minutes, or at once when something else holds it."""
 
     concurrent: Annotated[int, Field(ge=0, le=100)] | None = None
     """So many at a time."""
@@ -109,7 +112,7 @@ class ExpiredHold(ApiModel):
 
     by: Annotated[str, Field(min_length=1, max_length=63)]
     """Whose it was."""
-    until: Annotated[str, Field(max_length=64)]
+    until: Annotated[str, Field(max_length=MAX_TIME)]
     """Its `until`, letter by letter: the same hold with a later one holds again."""
 
 
@@ -176,13 +179,15 @@ class StormGateStatus(ApiModel):
     """When places were taken within the last hour, for budget.perHour."""
     turn: Count = 0
     """One more with each write that lets requests proceed."""
+    held_by: Annotated[str, Field(max_length=63)] = ""
+    """Whose holds are not over. What is cut ends in an ellipsis: all are in spec."""
     requests: Count = 0
     """How many requests that are not closed it governs; at most 10 s old."""
     expired_holds: Annotated[
         tuple[ExpiredHold, ...], Field(max_length=16, json_schema_extra=as_map("by"))
     ] = ()
-    """The holds that are over by the operator's clock. The API server has none for its own checks: it takes a
-    hold that is not listed here as one that holds."""
+    """The holds that have ended by the operator's clock. Checks of the API server have no clock: for them a
+    hold that is not listed here still holds."""
     conditions: Conditions = ()
     """Accepted: the spec is in force; the message says what of it has no effect. RequestsSelected: it governs
     at least one request that is not closed."""

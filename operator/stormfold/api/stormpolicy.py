@@ -1,4 +1,4 @@
-"""StormPolicy and ClusterStormPolicy: which signals belong together, and from when on they are a storm."""
+"""StormPolicy and ClusterStormPolicy: which signals belong together, and when they are a storm."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pydantic import ConfigDict, Field
 from stormfold.api.conditions import Conditions
 from stormfold.api.duration import Duration, parse_duration
 from stormfold.api.evidence import EvidenceRules
+from stormfold.api.match import Match
 from stormfold.api.resource import AS_SET, ApiModel, Count, Resource, cel
 from stormfold.api.signal import Severity
-
-SelectorKey = Annotated[str, Field(min_length=1, max_length=317)]
-SelectorValue = Annotated[str, Field(max_length=256)]
+from stormfold.api.value_errors import NAMESPACE_NAME
 
 PLAIN_KEYS = (
     *("name", "namespace", "severity", "source"),
@@ -38,85 +37,13 @@ GroupKey = Annotated[
 ]
 
 
-class SelectorOperator(StrEnum):
-    """How a label is compared."""
-
-    IN = "In"
-    NOT_IN = "NotIn"
-    EXISTS = "Exists"
-    DOES_NOT_EXIST = "DoesNotExist"
-
-
-class SelectorExpression(ApiModel):
-    """One requirement on a label."""
-
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            (
-                "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
-                "values must not be empty when operator is In or NotIn",
-                ".values",
-            ),
-            (
-                (
-                    "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || "
-                    "size(self.values) == 0"
-                ),
-                "values may not be set when operator is Exists or DoesNotExist",
-                ".values",
-            ),
-        )
-    )
-
-    key: SelectorKey
-    """Name of the label."""
-    operator: SelectorOperator
-    """In: the label has one of the values. NotIn: it has none of them, or is missing. Exists, DoesNotExist:
-    the label is there, or not."""
-    values: Annotated[tuple[SelectorValue, ...], Field(max_length=32, json_schema_extra=AS_SET)] = ()
-    """The values of In and NotIn."""
-
-
-class Selector(ApiModel):
-    """Requirements on labels, all of which must hold. Without any it matches everything."""
-
-    match_labels: Annotated[dict[SelectorKey, SelectorValue], Field(max_length=16)] = Field(
-        default_factory=dict
-    )
-    """Labels and the values that they must have."""
-    match_expressions: Annotated[tuple[SelectorExpression, ...], Field(max_length=16)] = ()
-    """Further requirements."""
-
-
-class Match(ApiModel):
-    """Which signals a policy governs. What is left out matches everything, but Kubernetes Events only match
-    if sources is given; what is given must all hold."""
-
-    names: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=253)], ...],
-        Field(max_length=32, json_schema_extra=AS_SET),
-    ] = ()
-    """Names of signals, as globs (* for any characters, ? for one): one of them must match."""
-    severities: Annotated[tuple[Severity, ...], Field(max_length=5, json_schema_extra=AS_SET)] = ()
-    """Severities of signals, as the signals state them."""
-    sources: Annotated[
-        tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=16, json_schema_extra=AS_SET)
-    ] = ()
-    """Sources of signals, as globs: one of them must match. The source of Kubernetes Events is event; without
-    a glob for it a policy takes none of them."""
-    label_selector: Selector | None = None
-    """Requirements on the labels in the spec of a signal."""
-    namespace_selector: Selector | None = None
-    """Requirements on the labels of the namespace in which a signal lies."""
-
-
 class Threshold(ApiModel):
-    """From when on a group of signals is a storm: when one of the two counts is reached."""
+    """When a group of signals is a storm: as soon as one of the two counts is reached."""
 
     signals: Annotated[int, Field(ge=1, le=100_000)] = 5
-    """That many signals."""
+    """So many signals that say Firing. Signals that say Resolved do not count here."""
     resources: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """That many different targets. Left out, targets do not matter."""
+    """So many different targets. Left out, targets do not matter."""
     within: Duration = "1m"
     """The time from a group's first signal in which the count must be reached, such as 1m."""
 
@@ -149,8 +76,8 @@ class Limits(ApiModel):
     """What a policy may cost."""
 
     resources: Annotated[int, Field(ge=1, le=100)] = 25
-    """How many affected resources a request lists, with exact counts. Beyond that they are only counted,
-    approximately."""
+    """How many affected resources a request lists, with exact counts. Further ones are only counted, as an
+    estimate."""
     open_storms: Annotated[int, Field(ge=1, le=10_000)] = 500
     """How many storms of this policy may be open at once, in each namespace in which it makes
     requests. Further groups wait until one is closed, the highest severity first: Signals for an hour at
@@ -179,8 +106,13 @@ class MissingKeys(StrEnum):
     GROUP = "Group"
 
 
+REOPEN_AFTER_MOST = "23h"
+"""The longest time after which a group opens again: for a day its alerts are known, and its closed request is
+kept."""
+
+
 class ReopenAfter(ApiModel):
-    """How long after its end a request whose alerts still fire is followed by another one."""
+    """How long after its end a request whose alerts still fire is followed by another one: 23h at most."""
 
     succeeded: Duration = "5m"
     """After Succeeded or Completed: the fix needs time to show."""
@@ -199,7 +131,7 @@ class ReopenAfter(ApiModel):
 
 
 class PolicySpec(ApiModel):
-    """Which signals belong together, from when on they are a storm, and when it is over."""
+    """Which signals belong together, when they are a storm, and when it is over."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -243,6 +175,14 @@ class PolicySpec(ApiModel):
                 "groupWait must be less than or equal to threshold.within",
                 ".groupWait",
             ),
+            *(
+                (
+                    f"duration(self.reopenAfter.{field}) <= duration('{REOPEN_AFTER_MOST}')",
+                    f"reopenAfter.{field} must be {REOPEN_AFTER_MOST} or less",
+                    f".reopenAfter.{field}",
+                )
+                for field in ("succeeded", "failed")
+            ),
             (
                 "duration(self.requestRetention) >= duration('1h')",
                 "requestRetention must be 1h or more",
@@ -260,17 +200,16 @@ class PolicySpec(ApiModel):
         "name",
         "namespace",
     )
-    """Signals that agree in all of these belong to one storm: name, namespace, severity, source, target.kind,
-    target.name, owner, node, or labels.<key>. missingKeys is about signals that lack one of them. owner, or
-    target.owner, is the top controller of the target, such as Deployment/shop/web for a pod of it, and the
-    target itself if it has none; node is the node of the target. They are null where that is not known, as of
-    a pod that was gone before stormfold saw it and whose name does not tell."""
+    """Signals that agree in all of these belong to one group: name, namespace, severity, source, target.kind,
+    target.name, owner, node, or labels.<key>. missingKeys is about signals that lack one of them. owner (or
+    target.owner) is the top controller of the target, such as Deployment/shop/web for a pod of it. It is the
+    target itself if that has no controller. node is the node of the target. Both are null if stormfold does
+    not know them, as of a pod that was gone before stormfold saw it."""
     missing_keys: MissingKeys = MissingKeys.NEXT_POLICY
-    """Where signals go that have no value of a key in groupBy. NextPolicy: to the next policy that matches
-    them and of which they have all keys; if there is none, they form a group here. Group: they form a group
-    here."""
+    """Where signals go that lack a key of groupBy. NextPolicy: to the next policy that matches them and whose
+    keys they all have. If there is none, they form a group here. Group: they form a group here."""
     threshold: Threshold = Field(default_factory=Threshold)
-    """From when on a group of signals is a storm."""
+    """When a group of signals is a storm."""
     group_wait: Duration = "1s"
     """How long a group's first signals are gathered before a request is made; reaching the threshold ends it
     early."""
@@ -288,7 +227,7 @@ class PolicySpec(ApiModel):
     stale_after: Duration = "24h"
     """An alert that is neither repeated nor resolved for this long no longer counts as firing. Set it longer
     than the repeat_interval of Alertmanager. It may take a sixteenth longer until that is noticed. If Redis
-    loses its data, the time begins anew."""
+    loses its data, the time starts again."""
     reopen_after: ReopenAfter = Field(default_factory=ReopenAfter)
     """If a consumer closes a request while alerts in it fire, the group opens its next one after this time,
     with reason StillFiring; at once if window.maxDuration has closed it. Never after Skipped or Cancelled,
@@ -297,21 +236,27 @@ class PolicySpec(ApiModel):
     retention: Duration = "10m"
     """How long a Signal is kept after it was counted."""
     request_retention: Duration = "168h"
-    """How long a request is kept after it was Closed, at least 1h. If alerts still fired, it is kept for 24h
-    at least, since they are repeated."""
+    """How long a request is kept after it was Closed, at least 1h. If alerts still fired in the last request
+    of its group, that is kept for 24h at least, since they are repeated."""
     limits: Limits = Field(default_factory=Limits)
     """What the policy may cost."""
     evidence: EvidenceRules | None = None
     """What requests may show of signals beside names and numbers."""
+    causes: Annotated[tuple[GroupKey, ...], Field(max_length=8, json_schema_extra=AS_SET)] | None = None
+    """Attributes whose values may explain a storm: what groupBy may name, but no label that looks like a
+    secret. A request shows the value that most of its signals have, if it is more common there than
+    elsewhere. Of values that explain equally much, that of the first attribute in this list wins. Left out:
+    node, owner, namespace, labels.image, labels.zone, labels.cluster. Owners, and nodes of pods, are then
+    known only if some policy names them."""
     severity_map: Annotated[dict[Annotated[str, Field(max_length=63)], Severity], Field(max_length=32)] = (
         Field(default_factory=dict)
     )
-    """Severity that a signal states, and the one to use instead. The key may also be a word of the source's
-    own, such as P0, sev1 or page, that an alert has in its label severity: exactly so, or else in other case.
-    A word that is not mapped counts as unknown."""
-    request_namespace: (
-        Annotated[str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] | None
-    ) = None
+    """Severity that a signal states, and the one to use instead. The key may also be any other word of an
+    alert's label severity, such as P0, sev1 or page. Case counts only if two keys differ by it. A word that
+    is not mapped counts as unknown."""
+    request_namespace: Annotated[str, Field(min_length=1, max_length=63, pattern=NAMESPACE_NAME)] | None = (
+        None
+    )
     """Namespace in which the requests are made. May be left out when groupBy contains namespace: each request
     is then made in the namespace of its signals."""
 
@@ -342,7 +287,7 @@ class PolicySpec(ApiModel):
 
 
 class PolicyStatus(ApiModel):
-    """What stormfold makes of the policy."""
+    """What stormfold says about the policy."""
 
     observed_generation: Count | None = None
     """Generation of the spec that this status is about."""
@@ -359,10 +304,9 @@ class StormPolicy(Resource):
     plural: ClassVar[str] = "stormpolicies"
 
     spec: PolicySpec
-    """Which signals it governs, how they are grouped, from when on a group is a storm, and when that is
-    over."""
+    """Which signals it governs, how they are grouped, when a group is a storm, and when that is over."""
     status: PolicyStatus | None = None
-    """What stormfold makes of the policy."""
+    """What stormfold says about the policy."""
 
 
 class ClusterStormPolicy(Resource):
@@ -373,7 +317,6 @@ class ClusterStormPolicy(Resource):
     namespaced: ClassVar[bool] = False
 
     spec: PolicySpec
-    """Which signals it governs, how they are grouped, from when on a group is a storm, and when that is
-    over."""
+    """Which signals it governs, how they are grouped, when a group is a storm, and when that is over."""
     status: PolicyStatus | None = None
-    """What stormfold makes of the policy."""
+    """What stormfold says about the policy."""

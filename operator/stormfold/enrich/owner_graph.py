@@ -22,6 +22,8 @@ from weakref import WeakValueDictionary
 
 from stormfold.kube.changes import version_number
 from stormfold.model.arrival import Target
+from stormfold.model.causes import Counted, digest_of
+from stormfold.model.evidence import NameCount, short_name
 
 REMEMBERED = 20_000
 """How many objects are remembered that have gone, 14 MB at most: the latest, and those that were asked
@@ -31,6 +33,8 @@ LONGEST_KIND, LONGEST_NAME = 63, 253
 nothing."""
 DEPTH = 8
 """The longest chain that is followed; Kubernetes' own have three objects."""
+
+NO_PODS = NameCount(0)
 
 GROUPS = {
     "Pod": "",
@@ -142,6 +146,8 @@ class OwnerGraph:
         """uid → one that has gone. Whatever controls it is behind it, and so is forgotten later."""
         self._named: dict[tuple[str, str, str], Member] = {}
         """Key → the object of that name; if none is there, the latest that is remembered."""
+        self._pods_of_node: dict[str, NameCount] = {}
+        self._pods = 0
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -150,13 +156,32 @@ class OwnerGraph:
 
     def add(self, member: Member) -> None:
         """An object is there, or has changed."""
+        self._count_pod(self._there.get(member.uid), -1)
+        self._count_pod(member, 1)
         self._there[member.uid] = self._named[member.key] = member
+
+    def _count_pod(self, member: Member | None, more: int) -> None:
+        if member is None or not member.node:
+            return
+        node = digest_of(short_name(member.node))
+        pods = self._pods_of_node.get(node, NO_PODS).signals + more
+        self._pods += more
+        if pods:
+            self._pods_of_node[node] = NameCount(pods)
+        else:
+            del self._pods_of_node[node]
+
+    @property
+    def pods_of_nodes(self) -> Counted:
+        """How many pods each node has, by the digest of its name."""
+        return Counted(self._pods_of_node, signals=self._pods)
 
     def remove(self, uid: str) -> None:
         """An object has gone."""
         member = self._there.pop(uid, None)
         if member is None:
             return
+        self._count_pod(member, -1)
         self._gone[uid] = member
         self._touch(member)
         while len(self._gone) > self._limit:

@@ -8,12 +8,11 @@ and the conditions of the policies concerned say so.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from prometheus_client import Counter, Gauge
 
-from stormfold.api.conditions import Reason
 from stormfold.enrich.owner_graph import GROUPS, MemberParser, OwnerGraph
 from stormfold.kube import paths
 from stormfold.kube.changes import Changed, Deleted, Listed
@@ -22,6 +21,8 @@ from stormfold.kube.errors import ApiError
 from stormfold.kube.listwatch import ListWatch
 from stormfold.kube.preflight import denied_owner_rights
 from stormfold.model.arrival import Arrival
+from stormfold.model.causes import MIN_ELSEWHERE, Counted
+from stormfold.policy.caveats import owners_not_readable
 from stormfold.policy.validation import Fault
 from stormfold.policy.version import PolicyVersion
 
@@ -36,7 +37,9 @@ OBJECTS = Gauge("stormfold_owner_objects", "Objects by which owners are found.",
 RESOLVED = Counter(
     "stormfold_owners_resolved_total", "Owners looked up, by whether one was found.", ["outcome"]
 )
-RIGHTS_DENIED = Gauge("stormfold_owner_rights_denied", "Rights that owners need and that we do not have.")
+RIGHTS_DENIED = Gauge(
+    "stormfold_owner_rights_denied", "Rights that owners need and that stormfold does not have."
+)
 
 
 class _UnwantedError(Exception):
@@ -88,13 +91,14 @@ class Owners:
 
     def caveat(self, version: PolicyVersion) -> Fault | None:
         """What a policy that is in force must be told."""
-        if not version.needs_owners or not self._denied:
+        if not version.wants_owners or not self._denied:
             return None
-        return Fault(
-            Reason.OWNERS_NOT_READABLE,
-            "owner and node are null for all its signals: RBAC denies "
-            f"{', '.join(self._denied)}; apply manifests/components/owners",
-        )
+        return owners_not_readable(self._denied)
+
+    def census(self) -> Mapping[str, Counted]:
+        """How common nodes are among the pods of the cluster, where that is known."""
+        pods = self._graph.pods_of_nodes
+        return {"node": pods} if self.ready and pods.signals >= MIN_ELSEWHERE else {}
 
     async def resolve(self, arrival: Arrival, needed: Callable[[Arrival], bool]) -> Arrival:
         """The arrival with its owner and node, or as it is if nobody wants them. One for which they are
@@ -117,7 +121,7 @@ class Owners:
                 return
             except TimeoutError:
                 log.warning(
-                    "signals wait until owners can be told: not all is listed yet",
+                    "signals wait: not all pods and controllers are listed yet",
                     extra={"kinds": sorted(self._unlisted)},
                 )
 

@@ -1,21 +1,17 @@
 """What fold.lua is told of the storms of a batch, as its header says: in pieces, each of one kind."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 
-from stormfold.api.stormpolicy import CloseOn
-from stormfold.fold.resources import encoded_resource, resource_field, shared_prefix
+from stormfold.fold.resources import encoded_resource, shared_prefix
+from stormfold.fold.seeds import Args, seed_args, terms_fields
 from stormfold.fold.showing import NONE_SHOWN, Shown
 from stormfold.model.arrival import AlertRef, Arrival, EventRef, SignalRef
-from stormfold.model.storm import Seed, State, Terms
-
-CLOSED_FOLDED = 2**53 - 1
-"""With this much folded a closed request is newer than whatever Redis has of its epoch."""
-
-Args = list[str | int]
+from stormfold.model.storm import Seed, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +95,12 @@ class Piece:
         return replace(self, fold=fold).each()
 
 
-def _kind(arrival: Arrival) -> str:
-    if isinstance(arrival.ref, SignalRef):
-        return "signals"
-    return "alerts" if isinstance(arrival.ref, AlertRef) else "events"
-
-
 def pieces_of(fold: Fold) -> Iterator[Piece]:
     """The pieces of a fold, one at least; Signals of which one comes twice are a piece each."""
     if not fold.arrivals:
         yield Piece(fold, range(0), "reopening" if fold.reopening else "signals")
     first = 0
-    for kind, run in groupby(fold.arrivals, _kind):
+    for kind, run in groupby(fold.arrivals, attrgetter("ref.kind")):
         arrivals = list(run)
         piece = Piece(fold, range(first, first + len(arrivals)), kind)
         first += len(arrivals)
@@ -124,7 +114,7 @@ def piece_args(piece: Piece) -> Args:
     """One piece, as the header says."""
     fold = piece.fold
     opens = _opening_args(fold) if fold.seed or not fold.known_epoch else []
-    seed = _seed_args(fold.seed, fold.terms) if fold.seed else []
+    seed = seed_args(fold.seed, fold.terms) if fold.seed else []
     signals = _ARGS[piece.kind](piece)
     shown = fold.shown.args(piece.arrivals) if signals[0] else []
     return [
@@ -150,27 +140,6 @@ def _opening_args(fold: Fold) -> Args:
     for field, value in terms_fields(fold.terms).items():
         args += (field, value)
     return args
-
-
-def terms_fields(terms: Terms) -> dict[str, int | str]:
-    """The terms as fields of a storm, without those that are 0, and `close_on` if it is not Auto."""
-    fields: dict[str, int | str] = {
-        "threshold_signals": terms.threshold_signals,
-        "threshold_resources": terms.threshold_resources,
-        "within_ms": terms.within_ms,
-        "group_wait_ms": terms.group_wait_ms,
-        "discard": int(terms.discard),
-        "idle_ms": terms.idle_ms,
-        "max_duration_ms": terms.max_duration_ms,
-        "close_after_ms": terms.close_after_ms,
-        "resource_limit": terms.resources,
-        "close_on": "" if terms.close_on is CloseOn.AUTO else terms.close_on.value,
-        "stale_after_ms": terms.stale_after_ms,
-    }
-    return {field: value for field, value in fields.items() if value}
-
-
-# --- signals
 
 
 def _sum_args(piece: Piece) -> Args:
@@ -247,107 +216,3 @@ _ARGS = {
     "events": _event_args,
     "reopening": _reopening_args,
 }
-
-
-# --- seeds
-
-
-def _seed_args(seed: Seed, terms: Terms) -> Args:
-    parts: tuple[Mapping[str, str | int], ...] = (
-        seed_fields(seed, terms),
-        {} if seed.closed else seed_resources(seed),
-        seed_alerts(seed),
-        seed_names(seed),
-    )
-    args: Args = [
-        seed.epoch,
-        CLOSED_FOLDED if seed.closed else seed.folded,
-        f"{seed.incarnation}:{seed.folded}" if seed.closed else "",
-        *(2 * len(pairs) for pairs in parts),
-    ]
-    for pairs in parts:
-        for field, value in pairs.items():
-            args += (field, value)
-    return args
-
-
-def seed_fields(seed: Seed, terms: Terms) -> dict[str, str | int]:
-    """What a storm that goes on from its request begins with in Redis, without its incarnation."""
-    fields: dict[str, str | int] = {
-        "epoch": seed.epoch,
-        "state": State.CLOSED if seed.closed else State.OPEN,
-        "signals_floor": seed.through,
-        "events_floor": seed.event_through,
-        "alerts_unknown": seed.unknown_alerts,
-    }
-    if not seed.closed:
-        fields |= _open_fields(seed) | terms_fields(terms)
-    told = {field: value for field, value in fields.items() if value not in (0, "")}
-    if not seed.closed and seed.resources:
-        told["resource_prefix"] = _prefix_of(seed)
-    return told
-
-
-def seed_alerts(seed: Seed) -> dict[str, str]:
-    """The same of its alerts; the last word of each came when the request was last told of anything."""
-    said = max(0, seed.arrived_ms)
-    return {
-        alert.id: f"{'f' if alert.firing else 'r'}{alert.starts_s},{said}" for alert in seed.tracked_alerts
-    }
-
-
-def seed_names(seed: Seed) -> dict[str, str]:
-    """The same of the names of its signals, as names.lua writes them."""
-    return {
-        name: f"{of.signals + of.others} {of.others}" if of.others else str(of.signals)
-        for name, of in seed.names.items()
-    }
-
-
-def _prefix_of(seed: Seed) -> str:
-    return shared_prefix([encoded_resource(target) for target in seed.resources])
-
-
-def _open_fields(seed: Seed) -> dict[str, str | int]:
-    firing = sum(alert.firing for alert in seed.tracked_alerts)
-    resolved = min(len(seed.tracked_alerts) - firing, seed.resolved)
-    return {
-        "origin": seed.origin,
-        "alerts": seed.alerts,
-        "alerts_firing": firing,
-        "alerts_resolved": resolved,
-        "alerts_stale": seed.stale_alerts,
-        "still_firing": int(seed.still_firing),
-        "total": seed.total,
-        "changes": seed.folded - seed.total,
-        "firing_signals": max(seed.firing, 1),
-        "estimated_firing": max(0, seed.firing - firing),
-        "estimated_resolved": max(0, seed.resolved - resolved),
-        "estimated_firing_alerts": max(0, seed.firing_alerts - firing),
-        "left_out": seed.left_out,
-        "severity": seed.severity,
-        "opened_ms": seed.opened_ms,
-        "first_ms": seed.first_ms,
-        "last_ms": seed.last_ms,
-        "arrived_ms": seed.arrived_ms,
-        "detected": seed.detected,
-        "truncated": int(seed.truncated),
-        "resources_at_least": seed.resource_count,
-        "names_floor": seed.names_floor,
-        "sampled": seed.sampled,
-        "written": seed.folded,
-        "written_ms": seed.written_ms,
-        "settled": int(seed.settled),
-        "reopened": seed.revision - 1,
-        "signals_last": seed.through,
-        "events_last": seed.event_through,
-    }
-
-
-def seed_resources(seed: Seed) -> dict[str, int]:
-    """The same of its listed resources."""
-    prefix = _prefix_of(seed)
-    return {
-        resource_field(encoded_resource(target), prefix): signals
-        for target, signals in seed.resources.items()
-    }

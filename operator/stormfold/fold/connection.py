@@ -114,6 +114,10 @@ class Connection:
         """Whether keys are spread over several servers."""
         return isinstance(self.client, RedisCluster)
 
+    def pipeline(self) -> Any:
+        """Commands that travel together, without being one transaction."""
+        return self.client.pipeline() if self.is_cluster else self.client.pipeline(transaction=False)
+
     @classmethod
     def from_url(cls, url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> "Connection":
         """A client for the URL; nothing is sent yet.

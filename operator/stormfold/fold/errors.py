@@ -5,6 +5,7 @@ StoreError
 │   └── StoreMovedError     another server has the keys by now: drop the connections, then try again
 ├── StoreFullError          refused for lack of memory: slow the intake down
 └── StoreConfigError        does not end by itself: stop, and say what to change
+    └── StoreContentError   a key holds what no stormfold of this layout has written
 """
 
 import ast
@@ -24,6 +25,8 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+
+from stormfold.api.site import page
 
 CODE = re.compile(r"-?([A-Z][A-Z0-9_]+)(?: |$)")
 IN_A_PIPELINE = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: (\(.*\))", re.DOTALL)
@@ -55,6 +58,10 @@ class StoreConfigError(StoreError):
     """Redis is not set up as stormfold needs it."""
 
 
+class StoreContentError(StoreConfigError):
+    """Redis holds what stormfold has not written there."""
+
+
 BY_CODE: Mapping[str, type[StoreError]] = {
     # try again: these end by themselves, or somebody fixes Redis while we wait
     "LOADING": StoreUnavailableError,
@@ -82,7 +89,7 @@ BY_CODE: Mapping[str, type[StoreError]] = {
     "NOPERM": StoreConfigError,
     "NOSCRIPT": StoreConfigError,
     "CROSSSLOT": StoreConfigError,
-    "WRONGTYPE": StoreConfigError,
+    "WRONGTYPE": StoreContentError,
 }
 """Code of an error of Redis → what to do. Nothing else decides it."""
 BY_WORDS: Mapping[str, type[StoreError]] = {
@@ -90,6 +97,7 @@ BY_WORDS: Mapping[str, type[StoreError]] = {
     "Script killed by user with SCRIPT KILL": StoreUnavailableError,
     "The previous master is now a slave": StoreMovedError,
     "TTL exhausted": StoreMovedError,
+    "user_script:": StoreContentError,
 }
 """How errors begin that have no code of their own: of Redis, and of redis-py instead of a READONLY behind a
 Sentinel and of one MOVED after the other."""
@@ -103,7 +111,7 @@ BY_CLASS: tuple[tuple[tuple[type[Exception], ...], type[StoreError]], ...] = (
 """What redis-py raises without a code, the first that fits; all else is no answer."""
 DENIED = re.compile(r"^NOPERM|ACL failure in script|The user executing the script can't")
 """How Redis and Valkey say that a right is missing, also within a script."""
-RIGHTS = "give its user the rights of docs/install.md"
+RIGHTS = f"give its user the rights of {page('install', 'a-redis-of-your-own')}"
 
 
 def code_of(exc: Exception) -> str:
@@ -178,4 +186,6 @@ def _translated(doing: str, exc: Exception, user: str) -> StoreError:
         said = f"Redis refused the credentials{whose} ({said}); fix user and password in STORMFOLD_REDIS_URL"
     elif what is StoreConfigError and DENIED.search(words):
         said = f"{said}; {RIGHTS}"
+    elif what is StoreContentError:
+        said = f"{said}; empty this Redis, and stormfold gives everything back"
     return what(f"{doing}: {said}", words=words)

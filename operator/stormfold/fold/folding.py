@@ -16,7 +16,8 @@ from typing import Protocol, TypeVar
 
 from prometheus_client import Counter, Histogram
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.signal import SignalPhase
 from stormfold.fold.arguments import Fold
 from stormfold.fold.errors import StoreError, StoreFullError
@@ -125,10 +126,8 @@ class Folding:
             if reply.word is FoldWord.LOST:
                 closing = await self._fold_again(number, group_hash, batches[group_hash]) or closing
             else:
-                closing = (
-                    self._note(group_hash, [InFlight(routed) for routed in batches[group_hash]], reply)
-                    or closing
-                )
+                items = [InFlight(routed) for routed in batches[group_hash]]
+                closing = self._note(group_hash, items, reply) or closing
         if closing:
             await asyncio.sleep(CLOSING_SECONDS)
 
@@ -139,7 +138,7 @@ class Folding:
             lost = list(storm.in_flight)
             if lost:
                 log.warning(
-                    "Redis lost a storm, folding it again",
+                    "Redis lost a storm, counting its signals again",
                     extra={"groupHash": group_hash, "signals": len(lost)},
                 )
             REFOLDED.inc(len(lost))
@@ -211,7 +210,7 @@ class Folding:
         def failed(exc: StoreError, attempt: int) -> None:
             FOLD_ERRORS.labels(reason="full" if isinstance(exc, StoreFullError) else "unavailable").inc()
             if attempt == 0:
-                log.warning("fold failed, trying again", extra={"partition": number, "error": str(exc)})
+                log.warning("counting failed, trying again", extra={"partition": number, "error": str(exc)})
 
         return await until_done(ask, failed=failed)
 
@@ -263,7 +262,7 @@ class Folding:
         FOLDED.inc(len(batch))
         if reply.due_ms:
             self._deadlines.expect(partition(group_hash), reply.due_ms)
-        if storm.version and reply.undecided not in (None, Reason.GROUP_WAIT):
+        if storm.version and reply.undecided not in (None, SignalReason.GROUP_WAIT):
             wait = storm.version.terms.within_ms / 1000 + DISCARDED_SECONDS
             storm.discarded_by = min(storm.discarded_by, time.monotonic() + wait)
         if batch and not storm.in_flight:
@@ -274,7 +273,7 @@ class Folding:
         durable = max(reply.written, held.folded_of(reply.epoch, reply.incarnation) if held else 0)
         pending = None
         if reply.undecided and not held and storm.version:
-            pending = reply.undecided, _pending(reply.undecided, storm.version)
+            pending = reply.undecided, pending_message(reply.undecided, storm.version)
         verdict = cache(lambda epoch: self._requests.verdict(group_hash, epoch))
         epoch_of = self._epoch_that_holds(group_hash)
         for place, (item, ordinal) in enumerate(zip(batch, reply.ordinals, strict=True)):
@@ -284,7 +283,7 @@ class Folding:
                 self._queue.release(item, verdict(epoch))
                 continue
             if place in reply.discarded:
-                self._queue.release(item, storm.kept_as_it_says(_discarded(reply.discarded_as)))
+                self._queue.release(item, storm.kept_as_it_says(discarded_before(reply.discarded_as)))
                 continue
             if ordinal > durable:
                 counted = Counted(reply.epoch, reply.incarnation, ordinal)
@@ -328,19 +327,19 @@ def encoded(verdict: Verdict) -> str:
     return f"{verdict.phase.name}:{verdict.reason.name}"
 
 
-def _discarded(text: str) -> Verdict:
+def discarded_before(text: str) -> Verdict:
     """What `encoded` wrote, for a signal of which only Redis knows that it was discarded."""
     phase, _, reason = text.partition(":")
-    return Verdict(SignalPhase[phase], Reason[reason], "no request was made of its group")
+    return Verdict(SignalPhase[phase], SignalReason[reason], "its group got no request")
 
 
-def _pending(reason: Reason, version: PolicyVersion) -> str:
+def pending_message(reason: Reason, version: PolicyVersion) -> str:
     """What is said of an alert that is pending."""
     terms = version.terms
     within = f"{terms.within_ms / 1000:g} s"
-    if reason is Reason.NOTHING_FIRING:
+    if reason is SignalReason.NOTHING_FIRING:
         return f"nothing of its group fires; if nothing does within {within}, the alert is discarded"
-    if reason is Reason.GROUP_WAIT:
+    if reason is SignalReason.GROUP_WAIT:
         return f"its request is made when groupWait ({terms.group_wait_ms / 1000:g} s) is over"
     threshold = f"{terms.threshold_signals} signals"
     if terms.threshold_resources:

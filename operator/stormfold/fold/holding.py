@@ -98,10 +98,11 @@ class InFlight(NamedTuple):
     def folded(self, counted: Counted) -> "InFlight":
         """The same after a fold; of an incarnation that had counted it before, what was said then stays."""
         if not self.counted_in:
-            return self._replace(counted_in=(counted,))
+            return InFlight(self.routed, (counted,), self.pending)
         earlier = [known for known in self.counted_in if known[:2] != counted[:2]]
         same = [known for known in self.counted_in if known[:2] == counted[:2]]
-        return self._replace(counted_in=(*(same or [counted]), *earlier)[:MAX_INCARNATIONS])
+        counted_in = (*(same or [counted]), *earlier)[:MAX_INCARNATIONS]
+        return InFlight(self.routed, counted_in, self.pending)
 
     def is_of(self, storm: Snapshot) -> bool:
         """Whether the snapshot has counted it."""

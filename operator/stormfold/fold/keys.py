@@ -34,11 +34,12 @@ number of their layout: those of another one are left alone, and most of them ex
 | written written_ms | how much of total + changes the request holds; when it was written |
 | settled reopened | 1 if it has settled; how often it was reopened |
 | signals_last events_last | the resourceVersions of the newest Signal and the newest Event counted |
-| still_firing | 1 if it opened since alerts of the request before still fire |
+| still_firing | 1 if it opened since alerts of the request before still fire, 2 if one fires again |
 | close_reason closing_ms | why and when it began to close |
 | epoch state | also of a storm that is closed |
 | heard_ms | alerts count as heard of then, if not later: since a data loss nobody knows when the last word of them came |
 | signals_floor events_floor | the resourceVersion at or below which nothing is counted |
+| severity_before | the highest severity of the last request of the group, if alerts fired in it |
 | discarded_by discarded_as | of the last group that was discarded: which server has what was discarded; what its signals are told |
 
 A value of the hashes `alerts` and `before`: `f`, `r` or `s`, firing, resolved or stale, its latest start in seconds, and when the
@@ -46,10 +47,13 @@ last word of it came, in ms; behind that `d` if it was discarded: `f1767225600,1
 
 The hash `evidence` has what the signals show, until the request holds it: `sample_1` … `sample_3`, of the first ones, and
 `latest_0` and `latest_1`, of those with an even and an odd number; `labels` and `annotations`, JSON objects of those that
-all have in common; `runbook_urls`, one a line; `started_ms`, when the first of them began.
+all have in common; `runbook_urls`, one a line; `started_ms`, when the first of them began; `causes_<total + changes>`, which
+values those have of attributes that were counted up to there, as `fold.causes` writes it.
 """  # noqa: E501
 
 PREFIX = "sf:2:"
+SEEN_MS = 1_800_000
+"""What was told in the last two of these spans counts: that of half an hour to an hour."""
 
 
 def due(partition: int) -> str:
@@ -117,6 +121,12 @@ def evidence(partition: int, group_hash: str) -> str:
 def names(partition: int, group_hash: str) -> str:
     """Hash: how often each name of its signals has come, of the most frequent ones; see names.lua."""
     return f"{PREFIX}{{p{partition}}}:names:{group_hash}"
+
+
+def seen(partition: int, now_ms: int) -> str:
+    """Hash: what storms tell others of how common values are, by `group_hash:epoch`, in the half hour of a
+    time. See `fold.causes`."""
+    return f"{PREFIX}{{p{partition}}}:seen:{now_ms // SEEN_MS}"
 
 
 def opening(partition: int, group_hash: str) -> str:

@@ -18,7 +18,7 @@ RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 def noted(exc: StoreError, attempt: int) -> None:
     """Log the first failure of a call."""
     if attempt == 0:
-        log.warning("Redis does not do it, trying again", extra={"error": str(exc)})
+        log.warning("a call to Redis failed, trying again", extra={"error": str(exc)})
 
 
 async def until_done(

@@ -25,10 +25,10 @@ MAX_PENDING = 10_000
 """The most places that pending alerts take beside those, half of them for one namespace. An alert beyond that
 is known to Redis alone."""
 
-IN_FLIGHT = Gauge("stormfold_signals_in_flight", "Signals taken in whose request does not hold them yet.")
+IN_FLIGHT = Gauge("stormfold_signals_in_flight", "Signals that were taken in and that no request holds yet.")
 PENDING = Gauge(
     "stormfold_alerts_pending",
-    "Of those, alerts that were answered as pending: no request of their group is to be made so far.",
+    "Alerts that were answered as pending: their group needs no request so far.",
 )
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import orjson
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.signals import SignalReason
+from stormfold.api.resource import MAX_INT
 from stormfold.api.stormpolicy import CloseOn
 from stormfold.fold.arguments import Piece
 from stormfold.fold.resources import decoded_resource, resource_of_field
@@ -53,7 +55,9 @@ class CloseWord(StrEnum):
     NEWER_EPOCH = "newer-epoch"
 
 
-UNDECIDED = {2: Reason.NOTHING_FIRING, 3: Reason.BELOW_THRESHOLD, 4: Reason.GROUP_WAIT}
+CAUSES = "causes_"
+"""What fields of the evidence begin with that may explain a storm."""
+UNDECIDED = {2: SignalReason.NOTHING_FIRING, 3: SignalReason.BELOW_THRESHOLD, 4: SignalReason.GROUP_WAIT}
 """What fold.lua says of an open group → why no request is to be made of it so far. The first two may be
 discarded."""
 
@@ -167,7 +171,8 @@ def terms_of(fields: Mapping[str, Any]) -> Terms:
 def tracked(known: Mapping[str, str]) -> tuple[TrackedAlert, ...]:
     """Alerts as `lua/include/alert.lua` writes them, by their ids."""
     return tuple(
-        TrackedAlert(id_, int(text[1:].partition(",")[0]), text[0] == "f") for id_, text in known.items()
+        TrackedAlert(id_, int(text[1:].partition(",")[0]), firing=text[0] == "f", stale=text[0] == "s")
+        for id_, text in known.items()
     )
 
 
@@ -187,6 +192,11 @@ def evidence_of(fields: Mapping[str, str], names: Mapping[str, str], sampled: in
         runbook_urls=tuple(dict.fromkeys(fields.get("runbook_urls", "").split())),
         started_ms=int(fields["started_ms"]) if "started_ms" in fields else None,
         names={name: counts[name] for name in in_order},
+        causes={
+            int(field.removeprefix(CAUSES)): text
+            for field, text in fields.items()
+            if field.startswith(CAUSES)
+        },
     )
 
 
@@ -207,7 +217,10 @@ def snapshot_of(group_hash: str, reply: Told, now_ms: int) -> Snapshot:
     fields = mapped(flat)
 
     def number(name: str) -> int:
-        return int(fields.get(name, 0))
+        said = int(fields.get(name, 0))
+        if abs(said) > MAX_INT:
+            raise ValueError(f"{name} is {said}")
+        return said
 
     prefix = fields.get("resource_prefix", "")
     resources = sorted(
@@ -265,7 +278,8 @@ def snapshot_of(group_hash: str, reply: Told, now_ms: int) -> Snapshot:
         close_reason=fields.get("close_reason", ""),
         closed_ms=number("closing_ms"),
         firing_alerts=number("alerts_firing") + number("estimated_firing_alerts"),
-        still_firing=number("still_firing") == 1,
+        still_firing=number("still_firing") > 0,
+        fires_again=number("still_firing") == 2,
         stale_alerts=number("alerts_stale"),
         stale_look_ms=number("stale_look_ms") if number("alerts_firing") else 0,
         left_out=number("left_out"),

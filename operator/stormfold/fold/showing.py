@@ -7,9 +7,17 @@ from heapq import nlargest
 
 import orjson
 
+from stormfold.fold.causes import causes_arg
 from stormfold.model import evidence
 from stormfold.model.arrival import AlertRef, Arrival, SignalRef
-from stormfold.model.evidence import MAX_RUNBOOKS, RUNBOOK_URL, harmless, json_bytes, short_name, web_address
+from stormfold.model.evidence import (
+    MAX_RUNBOOKS,
+    RUNBOOK_URL,
+    RUNBOOK_URL_BYTES,
+    harmless,
+    short_name,
+    web_address,
+)
 from stormfold.model.limits import FIRST_SAMPLES, LATEST_SAMPLES
 from stormfold.policy.showing import NO_NAMES, NOTHING, Names, Showing
 
@@ -61,7 +69,7 @@ class Told:
             for arrival in arrivals
             if name in arrival.annotations
         }
-        urls = {url for text in texts if len(url := web_address(text)) <= evidence.MAX_RUNBOOK_URL and url}
+        urls = {url for text in texts if 0 < len((url := web_address(text)).encode()) <= RUNBOOK_URL_BYTES}
         new = sorted(urls - self.runbook_urls)[: MAX_RUNBOOKS - len(self.runbook_urls)]
         return self.runbook_urls.union(new) if new else self.runbook_urls
 
@@ -80,11 +88,13 @@ class Shown:
 
     def args(self, arrivals: Sequence[Arrival]) -> list[str | int]:
         """The arguments for some of them, all of one kind, as the header of fold.lua says."""
-        fields, places = self._fields(), self._sampled_places(arrivals)
+        fields, has_first = self._fields(), self.told.sampled >= FIRST_SAMPLES
+        places = sampled_places(arrivals, has_first=has_first) if self.showing.samples else []
         names = names_args(arrivals) if self.showing.counts_names else [0]
-        if not fields and not places and names == [0]:
+        causes = causes_arg(self.showing.causes, arrivals)
+        if not fields and not places and names == [0] and not causes:
             return []
-        args: list[str | int] = [len(fields), len(places)]
+        args: list[str | int] = [len(fields), len(places), causes]
         for field in fields.items():
             args += field
         for place in places:
@@ -104,11 +114,6 @@ class Shown:
             fields["started_ms"] = after.started_ms
         return fields
 
-    def _sampled_places(self, arrivals: Sequence[Arrival]) -> list[int]:
-        if not self.showing.samples:
-            return []
-        return sampled_places(arrivals, has_first=self.told.sampled >= FIRST_SAMPLES)
-
 
 def shown(showing: Showing, told: Told, arrivals: Sequence[Arrival]) -> Shown:
     """What is to be shown of the arrivals of a fold, where so much was told before."""
@@ -125,18 +130,10 @@ def shared(before: Texts | None, names: Names, of: Sequence[Texts]) -> Texts | N
             common = {name: text for name, text in texts.items() if names(name)}
         elif not common.items() <= texts.items():
             common = {name: text for name, text in common.items() if texts.get(name) == text}
-    return _bounded(common, names) if before is None and common else common
-
-
-def _bounded(texts: Texts, names: Names) -> Texts:
-    """So many of them as are shown, in order of their names."""
-    room, some = evidence.SHARED_BYTES, dict[str, str]()
-    for name in sorted(texts):
-        took = json_bytes(names(name)) + json_bytes(harmless(texts[name]))
-        if took <= room and len(some) < evidence.MAX_SHARED:
-            room -= took
-            some[name] = texts[name]
-    return some
+    if before is None and common:
+        told = evidence.fitting({name: harmless(text) for name, text in common.items()}, evidence.TOLD_BYTES)
+        return {name: common[name] for name in told}
+    return common
 
 
 def _written(texts: Texts, names: Names) -> str:

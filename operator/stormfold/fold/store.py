@@ -13,8 +13,10 @@ from typing import Any
 
 from stormfold.fold import keys, scripts
 from stormfold.fold.arguments import Fold, Piece, piece_args, pieces_of
+from stormfold.fold.closed_alerts import ClosedStorms
 from stormfold.fold.connection import Connection, Memory
 from stormfold.fold.errors import StoreConfigError
+from stormfold.fold.groups import Groups
 from stormfold.fold.replies import (
     AckWord,
     CloseWord,
@@ -23,13 +25,11 @@ from stormfold.fold.replies import (
     FreezeWord,
     folded_of,
     joined,
-    snapshot_of,
-    tracked,
 )
 from stormfold.model.arrival import Stream
 from stormfold.model.group import PARTITIONS, partition
 from stormfold.model.limits import KNOWN_SIGNALS
-from stormfold.model.storm import Snapshot, TrackedAlert
+from stormfold.model.storm import Snapshot
 
 CLAIM_MS = 10_000
 """How long a claimed storm is hidden from other replicas; what is not settled by then is due again."""
@@ -55,8 +55,10 @@ class StormStore:
 
     def __init__(self, connection: Connection, *, cluster: str) -> None:
         self._connection = connection
-        self._client = connection.client
         self._cluster = cluster
+        self._groups = Groups(connection)
+        self.closed = ClosedStorms(connection, self._groups)
+        """What is known of alerts of closed storms."""
         self.blind = False
         """Whether scripts may not ask the server who it is: a fail-over then shows only by what it has
         lost."""
@@ -64,8 +66,7 @@ class StormStore:
     async def _run(
         self, doing: str, script: scripts.Script, key_names: list[str], args: list[str | int]
     ) -> Any:
-        async with self._connection.calling(doing):
-            return await (script.blind if self.blind else script)(self._connection.scripts, key_names, args)
+        return await self._groups.run(doing, script.blind if self.blind else script, key_names, args)
 
     async def fold(self, number: int, folds: Sequence[Fold], *, now_ms: int) -> list[Folded]:
         """Count a batch into storms of partition `number`; one answer for each storm, in order.
@@ -99,31 +100,19 @@ class StormStore:
         replies = await self._run(f"folding into partition {number}", scripts.FOLD, key_names, args)
         return [folded_of(piece, reply) for piece, reply in zip(pieces, replies, strict=True)]
 
-    async def claim(self, number: int, group_hashes: Sequence[str], *, now_ms: int) -> list[Snapshot]:
-        """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`.
-
-        What is not settled by then is claimed again, so the caller may die at any point.
-        """
+    async def claim(
+        self, number: int, group_hashes: Sequence[str], *, now_ms: int, without_request: Collection[str] = ()
+    ) -> list[Snapshot]:
+        """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`; what is
+        not settled by then is claimed again. `without_request` are those of which all alerts are wanted."""
         key_names = [keys.due(number)]
+        args: list[str | int] = [now_ms, now_ms + CLAIM_MS]
         for group_hash in group_hashes:
             key_names += keys.of_snapshot(number, group_hash)
-        args: list[str | int] = [now_ms, now_ms + CLAIM_MS, *group_hashes]
+            args += group_hash, int(group_hash in without_request)
         replies = await self._run(f"claiming in partition {number}", scripts.CLAIM, key_names, args)
-        return [
-            snapshot_of(group_hash, reply, now_ms)
-            for group_hash, reply in zip(group_hashes, replies, strict=True)
-            if reply
-        ]
-
-    async def known_of_closed(self, group_hash: str, epoch: int) -> dict[str, TrackedAlert]:
-        """The alerts of a group that is closed at that epoch, as they are known now, by their ids."""
-        number = partition(group_hash)
-        async with self._connection.calling("reading alerts of a closed request"):
-            pipeline = self._pipeline()
-            pipeline.hmget(keys.storm(number, group_hash), "state", "epoch")
-            pipeline.hgetall(keys.before(number, group_hash))
-            found, alerts = await pipeline.execute()
-        return {one.id: one for one in tracked(alerts)} if found == ["closed", str(epoch)] else {}
+        told = {one: reply for one, reply in zip(group_hashes, replies, strict=True) if reply}
+        return await self._groups.snapshots(told, now_ms)
 
     async def ack(
         self,
@@ -134,11 +123,13 @@ class StormStore:
         deadline_ms: int,
         now_ms: int,
         trim: int,
+        seen: str = "",
     ) -> AckWord:
         """Note that the storm was looked at, whether its request holds the snapshot, and when to look again.
 
         `settled` says that this very write made the request say so. `trim` is the resourceVersion up to which
-        ids may be forgotten, as the leader says, or 0: they are refused from then on.
+        ids may be forgotten, as the leader says, or 0: they are refused from then on. `seen` is what other
+        storms are to know of this one.
         """
         group_hash, number = snapshot.group_hash, partition(snapshot.group_hash)
         word = await self._run(
@@ -150,6 +141,7 @@ class StormStore:
                 keys.ids(number, group_hash),
                 keys.checkpoint(number),
                 keys.evidence(number, group_hash),
+                keys.seen(number, now_ms),
             ],
             [
                 group_hash,
@@ -163,6 +155,7 @@ class StormStore:
                 trim,
                 snapshot.through,
                 KNOWN_SIGNALS,
+                seen,
             ],
         )
         return AckWord(word)
@@ -170,10 +163,8 @@ class StormStore:
     async def freeze(
         self, snapshot: Snapshot, *, reason: str, expected_folded: int | None, now_ms: int
     ) -> tuple[FreezeWord, Snapshot | None]:
-        """Freeze a storm that is to be closed; with `closing` comes its last snapshot.
-
-        With `expected_folded`, a storm that has grown meanwhile is left open.
-        """
+        """Freeze a storm that is to be closed; with `closing` comes its last snapshot, with all alerts if
+        `snapshot` has them. With `expected_folded`, a storm that has grown meanwhile is left open."""
         group_hash, number = snapshot.group_hash, partition(snapshot.group_hash)
         reply = await self._run(
             f"freezing storm {group_hash}",
@@ -185,12 +176,14 @@ class StormStore:
                 -1 if expected_folded is None else expected_folded,
                 reason,
                 now_ms,
+                int(snapshot.tracked_alerts is not None),
             ],
         )
         word = FreezeWord(reply[0])
         if word is not FreezeWord.CLOSING:
             return word, None
-        return word, snapshot_of(group_hash, reply[1:], now_ms)
+        found = await self._groups.snapshots({group_hash: reply[1:]}, now_ms)
+        return (word, found[0]) if found else (FreezeWord.GONE, None)
 
     async def _close(self, snapshot: Snapshot, why: str, told: str = "") -> CloseWord:
         group_hash, number = snapshot.group_hash, partition(snapshot.group_hash)
@@ -224,7 +217,7 @@ class StormStore:
     async def make_due(self, group_hashes: Collection[str], *, now_ms: int) -> None:
         """Make storms due now, those that there are."""
         async with self._connection.calling("making storms due"):
-            pipeline = self._pipeline()
+            pipeline = self._connection.pipeline()
             for group_hash in group_hashes:
                 pipeline.zadd(keys.due(partition(group_hash)), {group_hash: now_ms}, xx=True, lt=True)
             await pipeline.execute()
@@ -235,7 +228,7 @@ class StormStore:
         One is lost also if it lacks the checkpoint, where the caller has `fenced` it.
         """
         async with self._connection.calling("looking for due storms"):
-            pipeline = self._pipeline()
+            pipeline = self._connection.pipeline()
             for number in range(PARTITIONS):
                 pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=DUE_AT_ONCE)
                 pipeline.hmget(keys.checkpoint(number), "cluster", *((Stream.SIGNALS,) if fenced else ()))
@@ -250,7 +243,7 @@ class StormStore:
     async def due(self, numbers: Sequence[int], *, now_ms: int) -> dict[int, list[str]]:
         """Partition → group_hashes that are due there, the earliest first, at most `DUE_AT_ONCE` each."""
         async with self._connection.calling("looking for due storms"):
-            pipeline = self._pipeline()
+            pipeline = self._connection.pipeline()
             for number in numbers:
                 pipeline.zrangebyscore(keys.due(number), "-inf", now_ms, start=0, num=DUE_AT_ONCE)
             answers = await pipeline.execute()
@@ -263,10 +256,19 @@ class StormStore:
     async def open_groups(self) -> set[str]:
         """The groups that have a storm, or wait for one."""
         async with self._connection.calling("reading the open storms"):
-            pipeline = self._pipeline()
+            pipeline = self._connection.pipeline()
             for number in range(PARTITIONS):
                 pipeline.zrange(keys.due(number), 0, -1)
             return {group_hash for group_hashes in await pipeline.execute() for group_hash in group_hashes}
+
+    async def with_request(self, group_hashes: Sequence[str]) -> list[str]:
+        """Those of the groups whose storm was written into a request."""
+        async with self._connection.calling("asking which storms have a request"):
+            pipeline = self._connection.pipeline()
+            for group_hash in group_hashes:
+                pipeline.hget(keys.storm(partition(group_hash), group_hash), "written")
+            written = await pipeline.execute()
+        return [group_hash for group_hash, much in zip(group_hashes, written, strict=True) if int(much or 0)]
 
     async def check_owner(self) -> None:
         """Make sure that all partitions are this cluster's, or nobody's.
@@ -279,7 +281,7 @@ class StormStore:
     async def _checkpoints(self, partitions: Sequence[int]) -> list[int]:
         """The checkpoint in each partition, 0 for none; raises like `check_owner`."""
         async with self._connection.calling("asking whose the partitions are"):
-            pipeline = self._pipeline()
+            pipeline = self._connection.pipeline()
             for number in partitions:
                 pipeline.hmget(keys.checkpoint(number), "cluster", Stream.SIGNALS)
             answers = await pipeline.execute()
@@ -301,7 +303,7 @@ class StormStore:
         """
         before = await self._checkpoints(partitions)
         async with self._connection.calling("fencing the partitions"):
-            pipeline = self._pipeline()
+            pipeline = self._connection.pipeline()
             for number, refused in zip(partitions, before, strict=True):
                 kept = {"cluster": self._cluster, Stream.SIGNALS: max(checkpoint, refused)}
                 pipeline.hset(keys.checkpoint(number), mapping=kept)
@@ -343,7 +345,3 @@ class StormStore:
                 for n in numbers
             )
         )
-
-    def _pipeline(self) -> Any:
-        pipeline = self._client.pipeline
-        return pipeline() if self._connection.is_cluster else pipeline(transaction=False)

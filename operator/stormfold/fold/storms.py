@@ -16,7 +16,7 @@ from stormfold.policy.version import PolicyVersion
 OVERDUE_SECONDS = 10.0
 """What is in flight for this long is folded again: nothing happens if Redis kept it."""
 
-OPEN_STORMS = Gauge("stormfold_storms_open", "Groups that have a storm or wait for one.")
+OPEN_STORMS = Gauge("stormfold_storms_open", "Groups that have an open request or wait for one.")
 
 
 class Requests(Protocol):

@@ -197,10 +197,10 @@ def _path(path: str, kind: str) -> tuple[str, int]:
     else:
         service, db, beyond = "", first, others
     if beyond:
-        raise _none("there is more behind the number of the database")
+        raise _none("remove what follows the number of the database")
     number = _database(db)
     if kind == "cluster" and number:
-        raise _none(f"a Cluster has database 0 alone: leave out /{number}")
+        raise _none(f"a Cluster has only database 0: leave out /{number}")
     return service, number
 
 
@@ -222,7 +222,7 @@ def _options(query: str, *, kind: str, tls: bool) -> dict[str, str]:
         if name not in taken:
             # Behind an unescaped & or ? in a password comes a piece of it.
             unknown = f"the option {name}" if name in KNOWN_OPTIONS else "an option that is not taken"
-            known = f"it takes {', '.join(taken)}" if taken else "it takes none"
+            known = f"it takes {', '.join(taken)}" if taken else "this URL takes no options"
             raise _none(f"it has {unknown}: {known}")
         if name in options:
             raise _none(f"it has the option {name} twice")

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from stormfold.api.decision import Decision, DecisionRef, Verdict
 from stormfold.api.resource import ObjectMeta, identity_of
 from stormfold.api.stormgate import GateSelector, GateState, StormGate, StormGateSpec, StormGateStatus
+from stormfold.api.value_errors import first_fault
 from stormfold.model.moments import milliseconds
 
 MAX_GATES = 50
@@ -41,6 +42,8 @@ class Subject:
     """Those that it lists, as JSON."""
     node: str = ""
     """The node by which its group is formed."""
+    mirrored: bool = True
+    """Whether its condition Proceed says the same as its decision."""
 
     @property
     def proceeds(self) -> bool:
@@ -113,9 +116,23 @@ class Gate:
         return self.spec.breaker is not None or self.has_budget
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it is looked at who has a place, and whether the breaker moves."""
+        return self.is_guarded or bool(self.status.places) or self.status.state is not None
+
+    def allows_for(self, uid: str) -> bool:
+        """Whether its limits hold even if that request, which is to say something else, says Proceed."""
+        return self.state is not GateState.PROBING and (not self.has_budget or uid in self.places)
+
+    @property
     def key(self) -> tuple[str, str]:
         """(namespace, name)."""
         return self.metadata.namespace, self.metadata.name
+
+    @property
+    def version(self) -> tuple[str, str]:
+        """(UID, resourceVersion): differs for each write of it."""
+        return self.metadata.uid, self.metadata.resource_version
 
     @property
     def resource_version(self) -> int:
@@ -173,21 +190,25 @@ def _spec(raw: dict[str, Any], warnings: list[str]) -> tuple[StormGateSpec, str]
             StormGateSpec.model_validate({"holds": [hold]})
         except ValidationError:
             hold = {key: value for key, value in hold.items() if key != "until"}
-            warnings.append(f"the hold of {hold.get('by')} ends never: its until cannot be read")
+            warnings.append(
+                f"the hold of {hold.get('by')} has no end: write its until as a time such as "
+                "2026-03-01T11:00:00Z"
+            )
         holds.append(hold)
     try:
         return StormGateSpec.model_validate(raw | {"holds": holds}), ""
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return StormGateSpec(), f"{where}: {first['msg']}"
+        return StormGateSpec(), first_fault(exc)
 
 
 def _zeros(spec: StormGateSpec) -> Iterator[str]:
     for part, limits in (("breaker", spec.breaker), ("budget", spec.budget)):
-        for name, value in (limits.manifest() if limits else {}).items():
+        given = limits.manifest() if limits else {}
+        if limits and not given.keys() - {"within", "cooldown"}:
+            yield f"{part} has no limit and has no effect"
+        for name, value in given.items():
             if value == 0:
-                yield f"{part}.{name} is 0 and has no effect: hold everything by a hold"
+                yield f"{part}.{name} is 0 and has no effect: to hold everything, add a hold"
 
 
 def selection(selector: GateSelector | None) -> Callable[[Subject], bool]:
@@ -243,25 +264,25 @@ class GateIndex:
         self._gates[namespace][name] = gate
         self._note(namespace)
 
-    def gone(self, body: dict[str, Any]) -> None:
-        """An API object was deleted; this is the last of it."""
-        metadata = body["metadata"]
-        namespace, name = metadata.get("namespace", ""), metadata["name"]
-        known = self._gates.get(namespace, {}).get(name)
-        if known and known.resource_version <= int(metadata["resourceVersion"]):
-            del self._gates[namespace][name]
-            self._note(namespace)
+    def gone(self, uid: str, version: int) -> None:
+        """A gate was deleted with that resourceVersion."""
+        for gate in self.all():
+            if gate.metadata.uid == uid and gate.resource_version <= version:
+                self._forget(gate)
 
-    def listed(self, gates: Iterable[Gate], version: str) -> None:
+    def listed(self, gates: Iterable[Gate], version: int) -> None:
         """These are all that there were when a list with that resourceVersion was made."""
         found = {gate.key: gate for gate in gates}
-        for namespace, known in list(self._gates.items()):
-            for name, gate in list(known.items()):
-                if gate.key not in found and gate.resource_version <= int(version or 0):
-                    del known[name]
-                    self._note(namespace)
+        for gate in self.all():
+            if gate.key not in found and gate.resource_version <= version:
+                self._forget(gate)
         for gate in found.values():
             self.observe(gate)
+
+    def _forget(self, gate: Gate) -> None:
+        namespace, name = gate.key
+        del self._gates[namespace][name]
+        self._note(namespace)
 
     def _note(self, namespace: str) -> None:
         gates = sorted(self._gates[namespace].values(), key=lambda gate: gate.key)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from stormfold.api.conditions import Reason
 from stormfold.api.decision import Decision, DecisionRef, Verdict
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.gates import GateReason
 from stormfold.api.resource import MAX_INT
 from stormfold.api.stormgate import GateState
 from stormfold.gate.gates import FOREVER, Gate, Hold, Subject
@@ -49,12 +50,12 @@ Check = Callable[[Gathered], Iterator[Finding]]
 
 def stopped(gathered: Gathered) -> Iterator[Finding]:
     """Somebody wants what runs to end."""
-    yield from _holds(gathered, Verdict.STOP, Reason.STOPPED_BY_GATE)
+    yield from _holds(gathered, Verdict.STOP, GateReason.STOPPED_BY_GATE)
 
 
 def held(gathered: Gathered) -> Iterator[Finding]:
     """Somebody wants nothing to start."""
-    yield from _holds(gathered, Verdict.HOLD, Reason.HELD_BY_GATE)
+    yield from _holds(gathered, Verdict.HOLD, GateReason.HELD_BY_GATE)
 
 
 def tripped(gathered: Gathered) -> Iterator[Finding]:
@@ -63,7 +64,7 @@ def tripped(gathered: Gathered) -> Iterator[Finding]:
         if gate.state is GateState.TRIPPED:
             until_ms = tripped_until(gate.status, gate.spec.breaker)
             message = f"{gate} tripped: {gate.status.message}"
-            yield Finding(Verdict.HOLD, Reason.BREAKER_TRIPPED, message, gate.ref(), until_ms)
+            yield Finding(Verdict.HOLD, GateReason.BREAKER_TRIPPED, message, gate.ref(), until_ms)
 
 
 def probing(gathered: Gathered) -> Iterator[Finding]:
@@ -77,7 +78,7 @@ def probing(gathered: Gathered) -> Iterator[Finding]:
                     if canary
                     else "one request is to try first"
                 )
-                yield Finding(Verdict.HOLD, Reason.AWAITING_CANARY, f"{gate}: {who}", gate.ref(), FOREVER)
+                yield Finding(Verdict.HOLD, GateReason.AWAITING_CANARY, f"{gate}: {who}", gate.ref(), FOREVER)
 
 
 def spent(gathered: Gathered) -> Iterator[Finding]:
@@ -90,13 +91,13 @@ def spent(gathered: Gathered) -> Iterator[Finding]:
             f"{budget.concurrent} at a time" if budget.concurrent else "",
             f"{budget.per_hour} an hour" if budget.per_hour else "",
         )
-        message = f"{gate} lets {' and '.join(filter(None, limits))} proceed"
-        yield Finding(Verdict.HOLD, Reason.BUDGET_SPENT, message, gate.ref(), FOREVER)
+        message = f"{gate} lets {' and '.join(filter(None, limits))} proceed, and it has no place"
+        yield Finding(Verdict.HOLD, GateReason.BUDGET_SPENT, message, gate.ref(), FOREVER)
 
 
 CHECKS: tuple[Check, ...] = (stopped, held, tripped, probing, spent)
 """In the order in which they decide: the stricter verdict first, then what people say, then the breaker."""
-FOR_A_PLACE = frozenset((Reason.AWAITING_CANARY, Reason.BUDGET_SPENT))
+FOR_A_PLACE = frozenset((GateReason.AWAITING_CANARY, GateReason.BUDGET_SPENT))
 """What a place in the gate would change."""
 
 
@@ -131,8 +132,8 @@ def place_lost(gate: Gate, subject: Subject, now_ms: int) -> Decision:
     since, held_seconds = _since(before, verdict, now_ms)
     return Decision(
         verdict=verdict,
-        reason=Reason.PLACE_LOST.value,
-        message=f"{gate} takes its place away after turn {gate.status.turn}: nobody claims it",
+        reason=GateReason.PLACE_LOST.value,
+        message=f"{gate} takes its place back after turn {gate.status.turn}",
         by=(gate.ref(),),
         since=since,
         held_seconds=held_seconds,
@@ -143,12 +144,12 @@ def judge(gathered: Gathered) -> Decision:
     """The decision by all checks; its verdict holds since now, or since the request says so."""
     found = [finding for check in CHECKS for finding in check(gathered)]
     if not found:
-        reason, message = Reason.NO_GATE_APPLIES, "no StormGate governs the request"
+        reason, message = GateReason.NO_GATE_APPLIES, "no StormGate governs the request"
         if gathered.gates:
-            reason = Reason.GATES_PASS
+            reason = GateReason.GATES_PASS
             message = f"passed by {', '.join(str(gate) for gate in gathered.gates[:SAID])}"
             if tries := [gate for gate in gathered.gates if gate.state is GateState.PROBING]:
-                reason = Reason.CANARY
+                reason = GateReason.CANARY
                 message = f"the canary: if its consumer succeeds, {tries[0]} passes again"
         return _decision(gathered, Verdict.PROCEED, reason, message)
     more = f"; and {len(found) - SAID} more" if len(found) > SAID else ""

@@ -11,6 +11,8 @@ from enum import Enum, auto
 
 import orjson
 
+from stormfold.api.duration import format_duration
+from stormfold.api.resource import MAX_INT
 from stormfold.api.stormgate import Breaker, GateCounts, GateState, Place, StormGateStatus
 from stormfold.gate.gates import FOREVER, Gate, Subject
 from stormfold.model.moments import milliseconds, moment
@@ -38,7 +40,7 @@ class Settled:
     """The gate after what has happened, and who is to be told first."""
 
     status: StormGateStatus
-    expired: tuple[str, ...]
+    told: tuple[str, ...]
     """UIDs of open requests that lose their place: each must say anew that it does not proceed before the
     gate is written, so that nobody who has read it before can let it proceed."""
     next_ms: int
@@ -55,7 +57,7 @@ def counts(gate: Gate, governed: Iterable[Subject], now_ms: int) -> GateCounts |
     nodes = set[str]().union(*map(nodes_of, counted)) if breaker.percent_of_nodes else set()
     return GateCounts(
         open_requests=len(counted),
-        resources=sum(subject.resources for subject in counted),
+        resources=min(sum(subject.resources for subject in counted), MAX_INT),
         nodes=len(nodes),
     )
 
@@ -85,19 +87,21 @@ def settled(
     governed: Mapping[str, Subject],
     *,
     ended: Mapping[str, Outcome],
+    held: Collection[str],
     claimed_ms: Mapping[str, int],
     nodes: int | None,
     now_ms: int,
 ) -> Settled:
     """The gate after what has happened. `governed` are its open requests by UID, `ended` says what became of
-    those with a place that are open no more, `claimed_ms` when each was last seen claimed."""
+    those with a place that are open no more, `held` are those that have one and yet may not proceed, and
+    `claimed_ms` says when each was last seen claimed. A place is for who proceeds, or works already."""
     expiry = {
         place.uid: max(
             milliseconds(place.since), claimed_ms.get(place.uid, 0), governed[place.uid].claimed_until_ms
         )
         + UNCLAIMED_MS
         for place in gate.status.places
-        if place.uid in governed and not governed[place.uid].is_claimed(now_ms)
+        if place.uid in governed and place.uid not in held and not governed[place.uid].is_claimed(now_ms)
     }
     expired = {uid for uid, at_ms in expiry.items() if now_ms >= at_ms}
     canary = next((place for place in gate.status.places if place.canary), None)
@@ -110,11 +114,12 @@ def settled(
         for place in gate.status.places
         if needs_places
         and place.uid in governed
+        and (place.uid not in held or governed[place.uid].is_claimed(now_ms))
         and place.uid not in expired
         and not (place.canary and state is not GateState.PROBING)
     )
     begun = tuple(at for at in gate.status.begun if now_ms < milliseconds(at) + HOUR_MS)
-    losers = dict.fromkeys((*gate.status.unclaimed, *sorted(expired)))
+    losers = *(uid for uid in gate.status.unclaimed if uid not in expired), *sorted(expired)
     unclaimed = tuple(uid for uid in losers if uid in governed)[-MOST_PLACES:]
     changes: dict[str, object] = {"places": kept, "begun": begun, "unclaimed": unclaimed}
     if gate.spec.breaker is None:
@@ -132,6 +137,18 @@ def settled(
     if state is GateState.TRIPPED:
         ends.append(tripped_until(status, gate.spec.breaker))
     return Settled(status, tuple(sorted(told)), min(ends, default=FOREVER))
+
+
+def keeping(before: StormGateStatus, after: StormGateStatus, untold: Collection[str]) -> StormGateStatus:
+    """The gate after that, in which those keep their places that could not be told that they lose them. Other
+    places are free, and the breaker trips. But nobody becomes the canary before each was told."""
+    if untold and after.state is GateState.PROBING:
+        return before
+    kept = {place.uid: place for place in before.places if place.uid in untold}
+    kept = {uid: place.model_copy(update={"canary": False}) for uid, place in kept.items()}
+    kept |= {place.uid: place for place in after.places}
+    places = tuple(kept[place.uid] for place in before.places if place.uid in kept)
+    return after.model_copy(update={"places": places})
 
 
 def tripped_until(status: StormGateStatus, breaker: Breaker | None) -> int:
@@ -168,7 +185,7 @@ def _moved(
         return (state, "") if governed else (GateState.PASSING, "no request is open any more")
     who = f"{canary.namespace}/{canary.name}"
     if canary.uid in expired:
-        return GateState.TRIPPED, f"nobody has claimed the canary {who} for 5 minutes"
+        return GateState.TRIPPED, f"nobody has claimed the canary {who} for {format_duration(UNCLAIMED_MS)}"
     match ended.get(canary.uid):
         case Outcome.SUCCEEDED:
             return GateState.PASSING, f"the canary {who} succeeded"
@@ -200,6 +217,10 @@ class Room:
     """Requests that are worked on without a place: they are taken into account."""
     canary: bool
     """The one place is that of the canary."""
+    placed: frozenset[str]
+    """UIDs of the requests that have a place: one of them may become the canary with it."""
+    full: bool
+    """Nobody gets a place, whatever is left of the budget."""
 
     @classmethod
     def of(cls, gate: Gate, governed: Sequence[Subject], now_ms: int) -> "Room":
@@ -209,21 +230,23 @@ class Room:
         per_hour = (budget and budget.per_hour) or math.inf
         places = concurrent - len(status.places)
         probing = gate.state is GateState.PROBING
-        if gate.state is GateState.TRIPPED or (probing and any(place.canary for place in status.places)):
-            places = 0
+        full = gate.state is GateState.TRIPPED or (probing and any(place.canary for place in status.places))
         working = sum(one.is_claimed(now_ms) and one.uid not in gate.places for one in governed)
-        return cls(places, per_hour - len(status.begun), 0 if probing else working, probing)
+        hour = per_hour - len(status.begun)
+        return cls(places, hour, 0 if probing else working, probing, gate.places, full)
 
     def has(self, subject: Subject, now_ms: int) -> bool:
         """Whether a request may have a place."""
         working = 0 if subject.is_claimed(now_ms) else self.working
-        return self.places - working > 0 and self.hour > 0
+        left = self.places - working > 0 and self.hour > 0
+        return not self.full and (left or subject.uid in self.placed)
 
     def take(self, subject: Subject, now_ms: int) -> None:
         """It has one."""
-        self.working -= subject.is_claimed(now_ms)
+        self.working = max(0, self.working - subject.is_claimed(now_ms))  # a probing gate counts none of them
         self.hour -= 1
-        self.places = 0 if self.canary else self.places - 1
+        self.places -= 1
+        self.full = self.canary
 
 
 def admitted(gate: Gate, taking: Sequence[Subject], now_ms: int) -> StormGateStatus:
@@ -233,11 +256,13 @@ def admitted(gate: Gate, taking: Sequence[Subject], now_ms: int) -> StormGateSta
         Place(uid=one.uid, namespace=one.namespace, name=one.name, since=moment(now_ms), canary=canary)
         for one in taking
     )
-    begun = (*gate.status.begun, *(place.since for place in places))
+    taken = {place.uid for place in places}
+    kept = tuple(place for place in gate.status.places if place.uid not in taken)
+    begun = (*gate.status.begun, *(place.since for place in places if place.uid not in gate.places))
     return gate.status.model_copy(
         update={
-            "places": (*gate.status.places, *places),
+            "places": (*kept, *places),
             "begun": begun if gate.spec.budget and gate.spec.budget.per_hour else (),
-            "turn": gate.status.turn + 1,
+            "turn": gate.status.turn % MAX_INT + 1,  # the API server takes none that is higher
         }
     )

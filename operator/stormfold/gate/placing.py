@@ -1,12 +1,14 @@
 """Placing: which of the requests that wait get a place in their gates. Pure."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from stormfold.api.decision import Decision, Verdict
+from stormfold.api.stormgate import Place
 from stormfold.gate.gates import Gate, Subject
-from stormfold.gate.judging import Gathered, waits_for
-from stormfold.gate.passing import Room, order
+from stormfold.gate.judging import FOR_A_PLACE, Gathered, judge, waits_for
+from stormfold.gate.passing import Outcome, Room, order
 
 
 class Governed(Protocol):
@@ -18,6 +20,42 @@ class Governed(Protocol):
 
 
 R = TypeVar("R", bound=Governed)
+
+
+class Requests(Protocol[R]):
+    """The requests of this process."""
+
+    def begun(self) -> Iterable[R]:
+        """Those that are not closed and say something: the first write brings its decision."""
+
+    async def decide(self, request: R, decision: Decision, *, now_ms: int) -> None:
+        """Write a decision on a request as it was read.
+
+        Raises:
+            ConflictError: it has changed; it was read again.
+            ApiError: it could not be done.
+        """
+
+    def newest(self, request: R) -> R | None:
+        """What is known of it now; None if it is closed or gone."""
+
+    async def hold(self, request: R, decision: Decision, *, now_ms: int) -> None:
+        """Write one that is not Proceed, whatever has changed in the request since it was read.
+
+        Raises:
+            ConflictError: another request has its name now.
+            NotFoundError: it is gone.
+            ApiError: it could not be done.
+        """
+
+    async def outcome(self, place: Place) -> Outcome | None:
+        """What became of a request, as the API server has it; None: it is open.
+
+        Raises:
+            ApiError: it could not be read.
+        """
+
+
 GateKey = tuple[str, str]
 """(namespace, name)."""
 
@@ -29,6 +67,32 @@ class Candidate(Generic[R]):
     request: R
     subject: Subject
     gates: tuple[Gate, ...]
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What each log line about it says."""
+        return {"namespace": self.subject.namespace, "request": self.subject.name}
+
+
+def decisions(ones: Iterable[Candidate[R]], now: int) -> list[tuple[Candidate[R], Decision]]:
+    """What each is to say now."""
+    return [(one, judge(Gathered(one.subject, one.gates, now))) for one in ones]
+
+
+def stricter(subject: Subject, decision: Decision) -> bool:
+    """Whether a decision is stricter than what the request says, and not only since it has no place."""
+    said = subject.decision
+    before = said.verdict if said else Verdict.HOLD
+    return decision.verdict.strictness > before.strictness and decision.reason not in FOR_A_PLACE
+
+
+def without_right(gate: Gate, governed: Mapping[str, Candidate[R]], now: int) -> set[str]:
+    """UIDs of the requests that have a place in the gate and may not proceed in spite of it."""
+    return {
+        uid
+        for uid in gate.places & governed.keys()
+        if judge(Gathered(governed[uid].subject, governed[uid].gates, now)).verdict is not Verdict.PROCEED
+    }
 
 
 def by_gate(ones: Iterable[Candidate[R]]) -> dict[GateKey, list[Candidate[R]]]:

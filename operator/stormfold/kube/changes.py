@@ -5,7 +5,7 @@ cells that `kubectl get` prints. Each row is then read like an object that has i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
@@ -87,6 +87,11 @@ class Changed(Generic[T]):
 
     item: T
 
+    @property
+    def resource_version(self) -> int:
+        """How far all has been seen with this change."""
+        return self.item.resource_version
+
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
@@ -121,9 +126,10 @@ def version_number(text: object) -> int:
     )
 
 
-def version_of(change: Changed[T] | Deleted | Reached) -> int:
-    """How far all has been seen with this change."""
-    return change.item.resource_version if isinstance(change, Changed) else change.resource_version
+def edited(metadata: Mapping[str, Any]) -> bool:
+    """Whether managedFields tell of a write after the creation; who strips them may have hidden one."""
+    entries = metadata.get("managedFields") or []
+    return len(entries) != 1 or entries[0].get("time") != metadata["creationTimestamp"]
 
 
 class Reader(Generic[T]):

@@ -131,7 +131,11 @@ class Credentials:
         if last is not None and now < self._due:
             return last
         with self._lock:
-            if self._last is None and self._failure and now < self._asked + AGAIN_SECONDS:
+            # Looked at again: the answer may have come before we had the lock.
+            last = self._last
+            if last is not None and now < self._due:
+                return last
+            if last is None and self._failure and now < self._asked + AGAIN_SECONDS:
                 raise self._failure
             fetching = self._fetching or self._begin()
             last = self._last

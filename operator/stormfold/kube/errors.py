@@ -10,10 +10,13 @@ ApiError
 ├── ConflictError         409: somebody else wrote: read again
 ├── AlreadyExistsError    409: there is one of that name: adopt it
 ├── NotFoundError         404: the object, its namespace or its kind is not there
-└── RefusedError          400, 403, 405, 413, 415, 422: a repetition does not help
+└── RefusedError          400, 403, 405, 413, 415, 422, or too large for etcd: a repetition does not help
 """
 
 from typing import Any
+
+TOO_LARGE = ("request is too large", "message larger than max")
+"""What etcd says of an object that is too large for it, and the API server hands on as a 500."""
 
 
 class ClusterConfigError(Exception):
@@ -83,6 +86,8 @@ def error_of(doing: str, status: int, body: Any) -> ApiError:
             kind = GoneError
         case 429:
             kind = ThrottledError
+        case 500 if any(words in message for words in TOO_LARGE):
+            kind = RefusedError
         case _ if status == 408 or status >= 500:
             kind = ApiUnavailableError
         case _:

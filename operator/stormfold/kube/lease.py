@@ -29,6 +29,10 @@ EVENT_CHECKPOINT = "stormfold.dev/event-checkpoint"
 """Annotation: the same for Events."""
 DURATION_SECONDS = 3
 """How long a Lease is obeyed without a sign of its holder: an upper bound of the fail-over time."""
+LONGEST_SECONDS = 15.0
+"""However long a Lease says that it is to be obeyed, it is for so long, or nobody might ever lead again."""
+MOST_TRANSITIONS = 2**31 - 1
+"""The highest number that the API server takes."""
 RENEW_SECONDS = 1.0
 """How often it is renewed, and so how often the checkpoint is kept."""
 RELEASES = 3
@@ -50,10 +54,18 @@ class Lease:
     """The Lease of whoever takes in Signals and Events."""
 
     def __init__(
-        self, client: KubeClient, *, namespace: str, identity: str, first: Callable[[str], None]
+        self,
+        client: KubeClient,
+        *,
+        namespace: str,
+        identity: str,
+        first: Callable[[str], None],
+        again: Callable[[], None],
     ) -> None:
-        """`first` hears once who leads, when that is first known."""
+        """`first` hears once who leads, when that is first known. `again` is called when we lead again, after
+        a time in which the Lease had run out and nobody had taken it."""
         self._client = client
+        self._again = again
         self._first: Callable[[str], None] | None = first
         self._collection = paths.leases(namespace)
         self._path = f"{self._collection}/{NAME}"
@@ -107,7 +119,8 @@ class Lease:
             if holder not in before[:1]:
                 log.info("waiting for the Lease", extra={"lease": NAME, "holder": holder})
             self._seen = state, (since := time.monotonic())
-        return since + (spec.get("leaseDurationSeconds") or DURATION_SECONDS) - time.monotonic()
+        lasts = min(spec.get("leaseDurationSeconds") or DURATION_SECONDS, LONGEST_SECONDS)
+        return since + lasts - time.monotonic()
 
     async def _take(self, lease: dict[str, Any]) -> Checkpoints:
         started = time.monotonic()
@@ -154,10 +167,13 @@ class Lease:
             # that overlap do no harm, fold tells what was counted.
             log.warning("Lease not renewed, trying again", extra={"lease": NAME, "error": str(exc)})
             return
+        had_run_out = not self.leading
         self._renewed = started
         for kind, checkpoint in (("Signal", current.signals), ("Event", current.events)):
             CHECKPOINT_GAUGE.labels(kind=kind).set(checkpoint.resource_version)
         kept(current)
+        if had_run_out:
+            self._again()
 
     async def _read_again(self) -> None:
         lease = await self._read()
@@ -223,22 +239,22 @@ class Lease:
         }
         if acquire:
             spec["acquireTime"] = now
-            spec["leaseTransitions"] = (spec.get("leaseTransitions") or 0) + 1
+            spec["leaseTransitions"] = min((spec.get("leaseTransitions") or 0) + 1, MOST_TRANSITIONS)
         metadata = dict(lease["metadata"])
         if checkpoints:
             metadata["annotations"] = (metadata.get("annotations") or {}) | {
-                CHECKPOINT: _encoded(checkpoints.signals),
-                EVENT_CHECKPOINT: _encoded(checkpoints.events),
+                CHECKPOINT: encoded(checkpoints.signals),
+                EVENT_CHECKPOINT: encoded(checkpoints.events),
             }
         return await self._client.replace(self._path, {**lease, "metadata": metadata, "spec": spec})
 
 
-def _encoded(checkpoint: Checkpoint) -> str:
+def encoded(checkpoint: Checkpoint) -> str:
     return orjson.dumps((checkpoint.resource_version, checkpoint.created_before)).decode()
 
 
 def _decoded(text: str | None) -> Checkpoint:
-    """What `_encoded` wrote; nothing, if somebody else has written there."""
+    """What `encoded` wrote; nothing, if somebody else has written there."""
     if text is None:
         return Checkpoint()
     try:
@@ -247,7 +263,7 @@ def _decoded(text: str | None) -> Checkpoint:
                 return Checkpoint(max(0, version), max(0, created))
     except ValueError:
         pass
-    log.error("the checkpoint of the Lease cannot be read: Signals are folded again", extra={"text": text})
+    log.error("the checkpoint of the Lease cannot be read: all Signals are read again", extra={"text": text})
     return Checkpoint()
 
 

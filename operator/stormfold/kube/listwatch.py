@@ -31,7 +31,6 @@ from stormfold.kube.changes import (
     T,
     Unread,
     version_number,
-    version_of,
 )
 from stormfold.kube.client import JSON, WATCH_SECONDS, KubeClient
 from stormfold.kube.errors import ApiError, GoneError, NotFoundError, RefusedError
@@ -59,7 +58,7 @@ minute."""
 
 LAST_EVENT = Gauge(
     "stormfold_watch_last_event_timestamp_seconds",
-    "When the watch last heard of the API server, bookmarks included.",
+    "When the watch last heard from the API server, bookmarks included.",
     ["kind"],
 )
 LISTS = Counter("stormfold_lists_total", "Full lists that the watch had to begin with.", ["kind"])
@@ -79,8 +78,12 @@ class ListWatch(Generic[T]):
         parse: Callable[[dict[str, Any]], T],
         params: Mapping[str, str] = {},
         accept: str = JSON,
+        longest_wait: float = LONGEST_WAIT_SECONDS,
     ) -> None:
-        """`params` select, such as a fieldSelector; `accept` asks for another form of the objects."""
+        """`params` select, such as a fieldSelector; `accept` asks for another form of the objects.
+        `longest_wait` is how long it waits at most, in seconds, before it asks again an API server that does
+        not answer."""
+        self._longest_wait = longest_wait
         self._client = client
         self._path = path
         self._params = dict(params)
@@ -126,7 +129,7 @@ class ListWatch(Generic[T]):
                 async with aclosing(self._watch(version)) as watch:
                     async for change in watch:
                         self._hear()
-                        version = version_of(change)
+                        version = change.resource_version
                         wait, came = FIRST_WAIT_SECONDS, True
                         yield change
                         del change
@@ -143,7 +146,7 @@ class ListWatch(Generic[T]):
                 level = logging.ERROR if reason == "refused" else logging.WARNING
                 log.log(level, "watch failed, trying again", extra={"kind": self._kind, "error": str(exc)})
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311
-            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+            wait = min(wait * 2, self._longest_wait)
 
     def _watch(self, version: int) -> AsyncGenerator[Changed[T] | Deleted | Reached, None]:
         """The changes after a version, for a minute at most.

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
 from stormfold.api.signal import Severity, SignalPhase
 
 SEVERITIES = tuple(sorted(Severity, key=lambda severity: severity.rank))
@@ -26,13 +26,13 @@ namespace."""
 STORM_MARK = "stormfold_storm"
 """A label of the alerts that stormfold itself posts about storms: none is counted when it comes back."""
 
-PLACE_BYTES = 1024
+PLACE_BYTES = 1536
 """Texts of an arrival that take one place more; labels alone may have 24 KB, and four times as much beyond
 ASCII."""
 LABEL_BYTES = 64
 """What a label or an annotation counts beside its texts. 64 labels of two short texts took 5 to 9 KB in
-memory; so counted, a place is 1.1 to 1.6 KB, whether there are few labels or many, and whether their texts
-are short or long."""
+memory; so counted, a place is 1.7 to 2.6 KB, whether there are few labels or many, and whether their texts
+are short or long. An alert of the usual size takes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,8 @@ def address_target(address: str) -> Target:
 class SignalRef:
     """One version of one `Signal` resource."""
 
+    kind: ClassVar[str] = "signals"
+    """What fold.lua calls such."""
     namespace: str
     name: str
     uid: str
@@ -149,6 +151,7 @@ class Source(Protocol):
 class AlertRef:
     """One alert of a webhook body."""
 
+    kind: ClassVar[str] = "alerts"
     index: int
     """Its place in the body."""
     starts_s: int
@@ -163,6 +166,7 @@ class AlertRef:
 class EventRef:
     """Some occurrences of one Kubernetes Event: from the `after` + 1st up to the `count`-th."""
 
+    kind: ClassVar[str] = "events"
     uid: str
     resource_version: int
     count: int
@@ -207,6 +211,9 @@ class Arrival:
     """Texts for people, as `evidence.kept` keeps them."""
     started_ms: int = 0
     """When the trouble began, if its source says so otherwise than by `ref`."""
+    hints: Mapping[str, str] | None = None
+    """Labels that it has not itself, but others about the same: they may explain a storm, and decide nothing
+    else."""
 
     @property
     def occurrence(self) -> str:
@@ -229,7 +236,9 @@ class Arrival:
         labels and annotations."""
         labels, notes = self.labels, self.annotations
         texts = (self.name, self.fingerprint, *labels, *labels.values(), *notes, *notes.values())
-        return 1 + (sum(map(_bytes_of, texts)) + LABEL_BYTES * (len(labels) + len(notes))) // PLACE_BYTES
+        whole = "".join(texts)  # most are ASCII: one look at all of it
+        text_bytes = len(whole) if whole.isascii() else sum(map(_bytes_of, texts))
+        return 1 + (text_bytes + LABEL_BYTES * (len(labels) + len(notes))) // PLACE_BYTES
 
     @property
     def began_ms(self) -> int:

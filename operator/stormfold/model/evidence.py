@@ -21,11 +21,14 @@ MAX_SHARED = 32
 """Labels, and annotations, that are shown of those that all signals have in common."""
 SHARED_BYTES = 768
 """Of all these labels, and of all these annotations, with their names, as JSON."""
+TOLD_BYTES = 2 * SHARED_BYTES
+"""Of those that Redis is told: more, since what is common to a batch need not be so to the storm, and must
+not take the room of what is."""
 MAX_RUNBOOKS = 3
-MAX_RUNBOOK_URL = 512
-"""Characters of a URL where those of the storm are listed; a longer one is in its sample alone."""
-MAX_SHOWN_NAME = 63
-"""Characters of the name of a signal where many are shown: with more Redis would not keep them packed."""
+RUNBOOK_URL_BYTES = 512
+"""Of a URL where those of the storm are listed; a longer one is in its sample alone."""
+SHOWN_NAME_BYTES = 63
+"""Of the name of a signal where many are shown, as UTF-8. Redis packs names if none has more than 64."""
 ELLIPSIS = "…"
 SUMMARY, DESCRIPTION = ("summary",), ("description", "message")
 RUNBOOK_URL = ("runbook_url", "runbook", "runbookURL")
@@ -39,6 +42,8 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?
 """What a terminal takes for a command: CSI and OSC sequences, and shorter ones."""
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _SCRIPT = re.compile(r"(script)\s*:", re.IGNORECASE)
+_LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
+"""The user, and the password, of an address in a text."""
 _URL = re.compile(r"https?://(?![^/?#]*@)[^\s/?#<>\"'`\\][^\s<>\"'`\\]*", re.IGNORECASE)
 """An address of the web without the name or the password of a user."""
 
@@ -57,7 +62,8 @@ def _shown(char: str) -> str:
 
 def harmless(text: str) -> str:
     """The text as one line of printable characters, without what a terminal, a browser or an eye takes for
-    anything else: no escape sequence, no mark that turns the direction, no tag of HTML, no `javascript:`."""
+    anything else: no escape sequence, no mark that turns the direction, no tag of HTML, no `javascript:`; and
+    without the user and the password of an address."""
     if not text.isprintable():
         text = _ESCAPE.sub("", text)
         text = " ".join("".join(map(_shown, text)).split())
@@ -65,23 +71,35 @@ def harmless(text: str) -> str:
         text = _TAG.sub("‹", text)
     if ":" in text:
         text = _SCRIPT.sub(r"\1 :", text)
+        if "@" in text:
+            text = _LOGIN.sub("", text)
     return text
 
 
 @lru_cache(4096)
 def short_name(name: str) -> str:
-    """The name of a signal as it is counted and shown: harmless, and at most `MAX_SHOWN_NAME` characters. Two
-    that differ stay apart, since a digest of the whole ends what is cut."""
+    """The name of a signal as it is counted and shown: harmless, and at most `SHOWN_NAME_BYTES`. Two that
+    differ stay apart, since a digest of the whole ends what is cut."""
     shown = harmless(name) or "?"
-    if len(shown) <= MAX_SHOWN_NAME:
+    if len(shown.encode()) <= SHOWN_NAME_BYTES:
         return shown
-    end = blake2b(name.encode(errors="replace"), digest_size=8).hexdigest()
-    return f"{shown[: MAX_SHOWN_NAME - len(end) - 1]}{ELLIPSIS}{end}"
+    end = ELLIPSIS + blake2b(name.encode(errors="replace"), digest_size=8).hexdigest()
+    return first_bytes(shown, SHOWN_NAME_BYTES - len(end.encode())) + end
+
+
+def first_bytes(text: str, most: int) -> str:
+    """The characters that the text begins with: at most so many bytes as UTF-8."""
+    return text.encode()[:most].decode(errors="ignore")
 
 
 def cut(text: str, most: int) -> str:
     """The text, or its beginning and an ellipsis: at most so many characters."""
     return text if len(text) <= most else f"{text[: most - 1]}{ELLIPSIS}"
+
+
+def was_cut(text: str) -> bool:
+    """Whether a name or a value was cut when it was read: it ends in an ellipsis and a digest."""
+    return text[-17:-16] == ELLIPSIS
 
 
 def web_address(text: str) -> str:
@@ -104,6 +122,18 @@ def kept(sent: Mapping[str, str]) -> dict[str, str]:
             some[name] = text
             room -= len(name) + len(text)
     return some
+
+
+def fitting(texts: Mapping[str, str], room: int) -> dict[str, str]:
+    """Those of the texts that have room, which is in bytes of a JSON object: the shortest first."""
+    size = {name: json_bytes(name) + json_bytes(text) + 2 for name, text in texts.items()}
+    some: dict[str, str] = {}
+    for name in sorted(texts, key=lambda name: (size[name], name)):
+        if size[name] > room:
+            break
+        room -= size[name]
+        some[name] = texts[name]
+    return dict(sorted(some.items()))
 
 
 def _characters(texts: Mapping[str, str]) -> int:
@@ -142,6 +172,9 @@ class Evidence:
     """When the trouble of the first of them began."""
     names: Mapping[str, NameCount] = field(default_factory=dict)
     """The most frequent names of its signals, those that come most often first; none if all have the same."""
+    causes: Mapping[int, str] = field(default_factory=dict)
+    """Which values its signals have of attributes, as `fold.causes` writes it, by how much the storm had
+    counted then."""
 
 
 NOTHING_SHOWN = Evidence()

@@ -23,6 +23,14 @@ LATEST_SAMPLES = 2
 """So many samples of a storm are of its first signals, and so many of its latest."""
 RUNBOOK_BYTES = 1024
 """With so many bytes of URLs of runbooks that its request does not hold, a storm takes no more."""
+EVIDENCE_FIELDS = 42
+"""With so many fields that its request does not hold, a storm takes no more of what may explain it."""
+SEEN_SIGNALS = 50
+"""So many signals of a storm tell others how common values are: more would make a large one drown them."""
+SEEN_STORMS = 16
+"""So many storms of a partition tell it in half an hour."""
+SEEN_SECONDS = 3600
+"""How long that is kept."""
 COUNTED_NAMES = 20
 """Names of a storm's signals that are counted one by one; half of them are shown."""
 FRESH_MS = 5000

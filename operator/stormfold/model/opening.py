@@ -21,8 +21,6 @@ class Opening:
     name: str
     severity: Severity
     target: Target | None
-    still_firing: bool = False
-    """No signal opened it: alerts of the request before still fire."""
 
     def encoded(self) -> str:
         """A compact JSON text: Redis keeps it and does not look into it."""
@@ -38,14 +36,13 @@ class Opening:
                 self.name,
                 self.severity,
                 [target.api_version, target.kind, target.name, target.namespace] if target else None,
-                int(self.still_firing),
             ]
         ).decode()
 
     @classmethod
     def decoded(cls, text: str) -> "Opening":
         """The opening that `encoded` wrote."""
-        policy, values, namespace, uid, generation, spec, name, severity, target, fires = orjson.loads(text)
+        policy, values, namespace, uid, generation, spec, name, severity, target = orjson.loads(text)
         return cls(
             Group(PolicyId(*policy), tuple((key, value) for key, value in values), namespace),
             uid,
@@ -54,5 +51,4 @@ class Opening:
             name,
             Severity(severity),
             Target(*target) if target else None,
-            bool(fires),
         )

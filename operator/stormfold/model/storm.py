@@ -64,6 +64,8 @@ class TrackedAlert(NamedTuple):
     starts_s: int
     """Its latest start, seconds of the Unix epoch."""
     firing: bool
+    stale: bool = False
+    """It fired, and no word came for the policy's staleAfter: it is neither firing nor resolved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,8 @@ class Snapshot:
     """When a claim looks for such among those that fire; 0: none fires."""
     still_firing: bool = False
     """It opened since alerts of the request before still fire: it makes a request, whatever the threshold."""
+    fires_again: bool = False
+    """One of those has fired again, after the request before said that it had ended or was stale."""
     left_out: int = 0
     """The most alerts that a sender says it has left out of a post of which others are here."""
     late_ms: int = 0

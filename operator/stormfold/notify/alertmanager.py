@@ -70,7 +70,8 @@ class Alertmanager:
                     raise NotToldError(f"it answered {answer.status}: {said}")
         except TimeoutError as exc:
             raise NotToldError(f"it did not answer within {SECONDS:g} s") from exc
-        except (aiohttp.ClientError, ClusterConfigError, OSError) as exc:
+        # A ValueError is of a host that there cannot be.
+        except (aiohttp.ClientError, ClusterConfigError, OSError, ValueError) as exc:
             raise NotToldError(str(exc)) from exc
 
     def _context(self) -> ssl.SSLContext | bool:

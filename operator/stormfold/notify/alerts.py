@@ -33,13 +33,15 @@ def ended(request: Request) -> datetime | None:
 
 
 def alert(request: Request, now: datetime) -> dict[str, Any]:
-    """The alert as it is to be posted at that time: it fires until `VALID` later, or is over."""
-    opened, end = request.resource.spec.opened_at, ended(request)
+    """The alert as it is to be posted at that time: it fires until `VALID` later, or is over. What its
+    request says of a time to come is taken for now: Alertmanager refuses an alert that begins after its end,
+    and would let one fire on that ends later."""
+    opened, end = min(request.resource.spec.opened_at, now), ended(request)
     return {
         "labels": labels(request),
         "annotations": _annotations(request),
         "startsAt": opened.isoformat(),
-        "endsAt": (max(opened, end) if end else now + VALID).isoformat(),
+        "endsAt": (max(opened, min(end, now)) if end else now + VALID).isoformat(),
     }
 
 

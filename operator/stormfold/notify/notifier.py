@@ -15,6 +15,7 @@ from typing import Protocol
 import aiohttp
 from prometheus_client import Counter
 
+from stormfold.model.leading import Leader
 from stormfold.notify.alertmanager import Alertmanager, NotToldError
 from stormfold.notify.alerts import VALID, alert, ended, is_storm
 from stormfold.request.reading import Request
@@ -42,12 +43,10 @@ ALERTS = Counter(
 )
 
 
-class Leader(Protocol):
-    """Who leads."""
-
-    @property
-    def leading(self) -> bool:
-        """Whether this process speaks for all."""
+def pause_seconds(failures: int) -> float:
+    """How long it is waited before an Alertmanager is told again that has failed so often in a row."""
+    doublings = min(failures, 16)  # more of them would be no float any more after a night
+    return min(LOOK_SECONDS * float(2**doublings), MOST_BACKOFF_SECONDS)
 
 
 class Requests(Protocol):
@@ -145,7 +144,7 @@ class Notifier:
     async def _tell(self, session: aiohttp.ClientSession, alertmanager: Alertmanager) -> None:
         told, failures = Told(), 0
         while True:
-            await asyncio.sleep(min(LOOK_SECONDS * 2**failures, MOST_BACKOFF_SECONDS))
+            await asyncio.sleep(pause_seconds(failures))
             if not self._leader.leading:
                 told, failures = Told(), 0
                 continue
@@ -153,7 +152,7 @@ class Notifier:
             try:
                 await self._post(session, alertmanager, told)
                 if failures:
-                    log.info("Alertmanager takes storms again", extra={"url": alertmanager.url})
+                    log.info("Alertmanager accepts storms again", extra={"url": alertmanager.url})
                 failures = 0
             except NotToldError as exc:
                 POSTS.labels(outcome="failed").inc()

@@ -5,8 +5,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 
-from stormfold.api.conditions import Reason
-from stormfold.api.stormpolicy import Match, MissingKeys, Selector, SelectorExpression, SelectorOperator
+from stormfold.api.match import Match, Selector, SelectorExpression, SelectorOperator
+from stormfold.api.reasons.signals import SignalReason
+from stormfold.api.reasons.specs import SpecReason
+from stormfold.api.stormpolicy import MissingKeys
 from stormfold.model.arrival import Arrival
 from stormfold.model.group import Group
 from stormfold.policy.matching import EVENT_SOURCE, glob_pattern
@@ -34,11 +36,29 @@ def looks_like_regex(version: PolicyVersion) -> Fault | None:
         for glob in globs:
             if REGULAR_EXPRESSION.search(glob):
                 return Fault(
-                    Reason.GLOB_LOOKS_LIKE_REGEX,
+                    SpecReason.GLOB_LOOKS_LIKE_REGEX,
                     f"{field}: {glob!r} looks like a regular expression, but is a glob: write * for any "
                     "characters, ? for one, and one entry for each alternative",
                 )
     return None
+
+
+def request_namespace_not_found(named: str) -> Fault:
+    """What a policy is told whose requests have no namespace to lie in."""
+    return Fault(
+        SignalReason.REQUEST_NAMESPACE_NOT_FOUND,
+        f"requestNamespace {named!r} does not exist, so the policy makes no requests: create it, or "
+        "change requestNamespace",
+    )
+
+
+def owners_not_readable(denied: Sequence[str]) -> Fault:
+    """What a policy is told that groups by owner or node, which the operator has no right to read."""
+    return Fault(
+        SpecReason.OWNERS_NOT_READABLE,
+        f"owner and node are null for all its signals, since RBAC denies {', '.join(denied)}: apply "
+        "manifests/components/owners",
+    )
 
 
 class Rivals:
@@ -77,7 +97,7 @@ class Rivals:
         ]
         more = f", and {len(rivals) - NAMED} more policies" if len(rivals) > NAMED else ""
         return Fault(
-            Reason.EQUAL_PRIORITY,
+            SpecReason.EQUAL_PRIORITY,
             f"policies of equal priority ({version.spec.priority}) can match the same signals, so that their "
             f"names decide: {', '.join(said)}{more}; set priority",
         )
@@ -112,14 +132,14 @@ class MissingValues:
         lack = self._lack.get(version.key)
         if not lack:
             return None
-        said = (f"{key} is null for {_counted(len(signals))}" for key, signals in sorted(lack.items()))
+        said = (f"{_counted(len(signals))} without {key}" for key, signals in sorted(lack.items()))
         where = (
-            "form a group of their own"
+            "They form a group of their own"
             if version.spec.missing_keys is MissingKeys.GROUP
-            else "go to the next policy of which they have all keys, or form a group of their own"
+            else "They go to the next policy whose keys they all have, or form a group of their own"
         )
         return (
-            f"{', '.join(said)}: those {where}. Group by a key that they have, or let match name only "
+            f"groupBy: {', '.join(said)}. {where}. Group by a key that they have, or let match select only "
             "signals that have it"
         )
 

@@ -37,7 +37,8 @@ def labels_grouped(group_by: Sequence[str]) -> frozenset[str]:
 
 
 def picker(key: str) -> Picker:
-    """The picker of that entry of `groupBy`."""
+    """The picker of that entry of `groupBy`. Of one that only another version knows, whose requests are still
+    there, nothing has a value."""
     if key.startswith(OF_LABELS):
         label = key.removeprefix(OF_LABELS)
         return lambda arrival: arrival.labels.get(label)
@@ -52,7 +53,7 @@ def picker(key: str) -> Picker:
             return lambda arrival: arrival.target.name if arrival.target else None
         case "target.owner":
             return attrgetter("owner")
-    raise ValueError(f"groupBy has no key {key!r}")
+    return lambda _: None
 
 
 def grouper(policy: PolicyId, group_by: Sequence[str], named: str | None) -> Callable[[Arrival], Group]:

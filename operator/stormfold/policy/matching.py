@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import translate
 
-from stormfold.api.stormpolicy import Match, Selector, SelectorOperator
+from stormfold.api.match import Match, Selector, SelectorOperator
 from stormfold.model.arrival import Arrival, EventRef
 
 Labels = Mapping[str, str]
@@ -60,8 +60,9 @@ def takes_events(match: Match) -> bool:
     return sources is not None and sources.match(EVENT_SOURCE) is not None
 
 
-def matcher(match: Match) -> Matcher:
-    """A function that tells whether `match` takes an arrival: every field that is set must take it.
+def matcher(match: Match, namespace: str = "") -> Matcher:
+    """A function that tells whether `match` takes an arrival: every field that is set must take it, and the
+    arrival must speak for the `namespace`, if one is given.
 
     An Event is taken only if `sources` is set.
     """
@@ -70,7 +71,8 @@ def matcher(match: Match) -> Matcher:
 
     def matches(arrival: Arrival, namespace_labels: Labels) -> bool:
         return (
-            (names is None or names.match(arrival.name) is not None)
+            (not namespace or namespace == arrival.namespace)
+            and (names is None or names.match(arrival.name) is not None)
             and (not severities or arrival.severity in severities)
             and (
                 sources.match(arrival.source) is not None

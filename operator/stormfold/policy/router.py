@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.signal import SignalPhase
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import PolicyId
@@ -129,12 +129,12 @@ def _without_namespace(routed: Routed) -> Verdict:
     if namespace == routed.arrival.namespace:
         return Verdict(
             SignalPhase.REJECTED,
-            Reason.NAMESPACE_NOT_FOUND,
-            f"the alert is about namespace {namespace!r}, which does not exist",
+            SignalReason.NAMESPACE_NOT_FOUND,
+            f"the alert is about namespace {namespace!r}, which does not exist: fix that label in the alert",
         )
     return Verdict(
         SignalPhase.REJECTED,
-        Reason.REQUEST_NAMESPACE_NOT_FOUND,
+        SignalReason.REQUEST_NAMESPACE_NOT_FOUND,
         f"{policy} makes its requests in namespace {namespace!r}, which does not exist: create it, or change "
         "requestNamespace",
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.signal import Severity, SignalPhase
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
 from stormfold.model.group import Group
@@ -67,7 +67,7 @@ class Routing:
         What a request holds stays there. A storm goes on under what opened it: a retained version is asked
         next, but takes only what belongs to a storm that is open. All else goes by the policies in force.
         """
-        labels = self._labels_of(arrival)
+        labels = self.namespaces.get(arrival.namespace, NO_LABELS)
         listed = storms.listed_in(arrival) if isinstance(arrival.ref, AlertRef) else None
         if listed and listed.version.governs(arrival, labels):
             return _routed(arrival, listed.version, listed.group)  # its node or owner may be another by now
@@ -83,8 +83,9 @@ class Routing:
                     return routed
         return self.in_force(arrival) or Verdict(
             SignalPhase.REJECTED,
-            Reason.NO_POLICY_MATCHES,
-            f"no accepted policy governs signal {arrival.name!r} of namespace {arrival.namespace!r}",
+            SignalReason.NO_POLICY_MATCHES,
+            f"no policy in force matches signal {arrival.name!r} of namespace {arrival.namespace!r}: add a "
+            "policy, or let the match of one select it",
         )
 
     def in_force(self, arrival: Arrival) -> Routed | None:
@@ -93,7 +94,8 @@ class Routing:
         does."""
         first: Routed | None = None
         lacking: list[tuple[PolicyVersion, Group]] = []
-        for version in self.index.governing(arrival, self._labels_of(arrival)):
+        labels = self.namespaces.get(arrival.namespace, NO_LABELS)
+        for version in self.index.governing(arrival, labels):
             routed = _routed(arrival, version)
             if routed.group.missing:
                 lacking.append((version, routed.group))
@@ -104,8 +106,9 @@ class Routing:
 
     def needs_owner(self, arrival: Arrival) -> bool:
         """Whether the owner or the node of the arrival's target decides where it goes."""
-        labels = self._labels_of(arrival)
-        if any(version.needs_owners and version.governs(arrival, labels) for version in self._of_storms):
+        labels = self.namespaces.get(arrival.namespace, NO_LABELS)
+        of_storms = (*self.held, *self.retained)
+        if any(version.needs_owners and version.governs(arrival, labels) for version in of_storms):
             return True
         for version in self.index.governing(arrival, labels):
             if version.needs_owners:
@@ -113,13 +116,6 @@ class Routing:
             if version.takes(version.group(arrival)):
                 return False
         return False
-
-    @property
-    def _of_storms(self) -> tuple[PolicyVersion, ...]:
-        return (*self.held, *self.retained)
-
-    def _labels_of(self, arrival: Arrival) -> Labels:
-        return self.namespaces.get(arrival.namespace, NO_LABELS)
 
 
 def mapped_severity(arrival: Arrival, mapping: Mapping[str, Severity]) -> Severity:

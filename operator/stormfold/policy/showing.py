@@ -11,9 +11,10 @@ from stormfold.api.evidence import EvidenceRules
 from stormfold.api.stormpolicy import PolicySpec
 from stormfold.model import evidence
 from stormfold.model.arrival import Arrival
-from stormfold.model.evidence import cut, harmless, json_bytes, web_address
+from stormfold.model.evidence import cut, harmless, json_bytes, was_cut, web_address
 from stormfold.model.limits import FIRST_SAMPLES, LATEST_SAMPLES
 from stormfold.model.moments import written
+from stormfold.policy.causes import CountedCauses, counted_causes
 from stormfold.policy.matching import glob_pattern
 
 MAX_SAMPLES = FIRST_SAMPLES + LATEST_SAMPLES
@@ -22,6 +23,8 @@ SAMPLE_BYTES = 1536
 MAX_LABELS = 16
 MAX_LABEL = 256
 MAX_SUMMARY = 512
+HEAD_BYTES = 256
+"""Of a name as JSON where there is no room for all: one of 253 ASCII characters fits."""
 MIN_TEXT = 16
 """Characters of a text of which it makes no sense to show less."""
 ALL = ("*",)
@@ -40,6 +43,8 @@ class Showing:
     annotation: Names
     counts_names: bool = False
     """Whether its signals may have several names."""
+    causes: CountedCauses = ()
+    """The attributes that are counted."""
 
     def sample(self, arrival: Arrival) -> str:
         """A sample as JSON, as `status.samples` has it: harmless, and at most `SAMPLE_BYTES`."""
@@ -50,6 +55,8 @@ class Showing:
 
     def _written(self, arrival: Arrival, sheet: "_Sheet") -> dict[str, Any]:
         sheet.begin(_head(arrival))
+        if was_cut(arrival.name):
+            sheet.said["truncated"] = True
         annotations, labels = arrival.annotations, arrival.labels
         shown = {name: text for name, text in annotations.items() if self.annotation(name)}
         sheet.write_text("summary", evidence.annotation(shown, evidence.SUMMARY), MAX_SUMMARY)
@@ -100,6 +107,7 @@ class _Sheet:
     def write_labels(self, labels: Mapping[str, str]) -> None:
         shown = {name: harmless(labels[name]) for name in sorted(labels)[:MAX_LABELS]}
         whole = len(shown) == len(labels) and (not shown or max(map(len, shown.values())) <= MAX_LABEL)
+        whole = whole and not any(map(was_cut, (*shown, *shown.values())))
         if shown:
             self.write("labels", {name: cut(value, MAX_LABEL) for name, value in shown.items()}, whole=whole)
 
@@ -108,7 +116,7 @@ class _TightSheet(_Sheet):
     """One that has no room for all of it."""
 
     def begin(self, head: dict[str, Any]) -> None:
-        super().begin(head | {"truncated": True})
+        super().begin(_shortened(head) | {"truncated": True})
         self._room = SAMPLE_BYTES - json_bytes(self.said)
 
     def write(self, field: str, value: Any, *, whole: bool) -> None:
@@ -121,6 +129,14 @@ class _TightSheet(_Sheet):
         if value and took <= room:
             self._room = room - took
             super().write(field, value, whole=whole)
+
+
+def _shortened(head: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with no text of more than `HEAD_BYTES`."""
+    return {
+        field: _shortened(value) if isinstance(value, dict) else _cut_to_bytes(value, HEAD_BYTES)
+        for field, value in head.items()
+    }
 
 
 def _cut_to_bytes(text: str, room: int) -> str:
@@ -169,6 +185,7 @@ def showing(spec: PolicySpec, policy_namespace: str) -> Showing:
         _names(default if rules.labels is None else rules.labels),
         _names(default if rules.annotations is None else rules.annotations),
         counts_names="name" not in spec.group_by,
+        causes=counted_causes(spec, policy_namespace),
     )
 
 

@@ -5,8 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 
-from stormfold.api.conditions import Reason
-from stormfold.api.stormpolicy import PLAIN_KEYS, PolicySpec, Selector
+from stormfold.api.duration import parse_duration
+from stormfold.api.match import Selector
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.specs import SpecReason
+from stormfold.api.stormpolicy import PLAIN_KEYS, REOPEN_AFTER_MOST, PolicySpec
+from stormfold.model.evidence import is_secret
 from stormfold.model.group import PolicyId
 
 LABEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,128}")
@@ -33,15 +37,31 @@ def _glob_faults(globs: tuple[str, ...], field: str) -> Iterator[Fault]:
             why = "it begins or ends with white space"
         else:
             continue
-        yield Fault(Reason.GLOB_MATCHES_NOTHING, f"{field}: {glob!r} can match nothing: {why}")
+        yield Fault(SpecReason.GLOB_MATCHES_NOTHING, f"{field}: {glob!r} can match nothing: {why}")
 
 
 def _label_faults(names: list[str], field: str) -> Iterator[Fault]:
     for name in names:
         if not name.strip():
-            yield Fault(Reason.EMPTY_LABEL_NAME, f"{field}: must name a label behind 'labels.'")
+            yield Fault(SpecReason.EMPTY_LABEL_NAME, f"{field}: must name a label after 'labels.'")
         elif not LABEL_NAME.fullmatch(name):
-            yield Fault(Reason.INVALID_LABEL_NAME, f"{field}: {name!r} must not contain white space")
+            yield Fault(SpecReason.INVALID_LABEL_NAME, f"{field}: {name!r} must not contain white space")
+
+
+def _cause_faults(causes: tuple[str, ...]) -> Iterator[Fault]:
+    labels = [key.removeprefix("labels.") for key in causes if key.startswith("labels.")]
+    yield from _label_faults(labels, "causes")
+    for key in causes:
+        if not key.startswith("labels.") and key not in PLAIN_KEYS:
+            yield Fault(
+                SpecReason.UNKNOWN_GROUP_KEY,
+                f"causes: {key!r} must be one of {', '.join(PLAIN_KEYS)}, labels.<key>",
+            )
+    for name in filter(is_secret, labels):
+        yield Fault(
+            SpecReason.INVALID_LABEL_NAME,
+            f"causes: {name!r} looks like a secret, and such labels are never shown: leave it out",
+        )
 
 
 def _selector_names(selector: Selector | None) -> list[str]:
@@ -67,7 +87,7 @@ def _faults(policy: PolicyId, spec: PolicySpec) -> Iterator[Fault]:
     size = len(spec.model_dump_json(by_alias=True, exclude_defaults=True).encode())
     if size > MAX_SPEC_BYTES:
         yield Fault(
-            Reason.INVALID_SPEC,
+            SpecReason.INVALID_SPEC,
             f"spec: must have at most {MAX_SPEC_BYTES} bytes as JSON, not {size}: name fewer things in match",
         )
     label_keys = [key.removeprefix("labels.") for key in spec.group_by if key.startswith("labels.")]
@@ -75,9 +95,10 @@ def _faults(policy: PolicyId, spec: PolicySpec) -> Iterator[Fault]:
     for key in spec.group_by:
         if not key.startswith("labels.") and key not in PLAIN_KEYS:
             yield Fault(
-                Reason.UNKNOWN_GROUP_KEY,
+                SpecReason.UNKNOWN_GROUP_KEY,
                 f"groupBy: {key!r} must be one of {', '.join(PLAIN_KEYS)}, labels.<key>",
             )
+    yield from _cause_faults(spec.causes or ())
     yield from _glob_faults(spec.match.names, "match.names")
     yield from _glob_faults(spec.match.sources, "match.sources")
     if spec.evidence:
@@ -94,31 +115,38 @@ def _faults(policy: PolicyId, spec: PolicySpec) -> Iterator[Fault]:
         ("staleAfter", spec.stale_after_ms),
     ):
         if milliseconds <= 0:
-            yield Fault(Reason.DURATION_NOT_POSITIVE, f"{field}: must be greater than 0")
+            yield Fault(SpecReason.DURATION_NOT_POSITIVE, f"{field}: must be greater than 0")
     if window.idle_ms > window.max_duration_ms:
         yield Fault(
-            Reason.IDLE_LONGER_THAN_MAX_DURATION,
+            SpecReason.IDLE_LONGER_THAN_MAX_DURATION,
             f"window.idle: {window.idle} must be less than or equal to window.maxDuration "
             f"({window.max_duration})",
         )
     if window.idle_ms > spec.close_after_ms:
         yield Fault(
-            Reason.IDLE_LONGER_THAN_CLOSE_AFTER,
+            SpecReason.IDLE_LONGER_THAN_CLOSE_AFTER,
             f"window.idle: {window.idle} must be less than or equal to closeAfter ({spec.close_after})",
         )
     if spec.group_wait_ms > spec.threshold.within_ms:
         yield Fault(
-            Reason.GROUP_WAIT_LONGER_THAN_WITHIN,
+            SpecReason.GROUP_WAIT_LONGER_THAN_WITHIN,
             f"groupWait: {spec.group_wait} must be less than or equal to threshold.within "
             f"({spec.threshold.within})",
         )
     if spec.request_retention_ms < MIN_REQUEST_RETENTION_MS:
         yield Fault(
-            Reason.REQUEST_RETENTION_TOO_SHORT,
+            SpecReason.REQUEST_RETENTION_TOO_SHORT,
             f"requestRetention: {spec.request_retention} must be 1h or more",
         )
+    longest = parse_duration(REOPEN_AFTER_MOST)
+    for field, text in (("succeeded", spec.reopen_after.succeeded), ("failed", spec.reopen_after.failed)):
+        if parse_duration(text) > longest:
+            yield Fault(
+                SpecReason.REOPEN_AFTER_TOO_LONG,
+                f"reopenAfter.{field}: {text} must be {REOPEN_AFTER_MOST} or less",
+            )
     if not policy.namespace and not spec.request_namespace and "namespace" not in spec.group_by:
         yield Fault(
-            Reason.REQUEST_NAMESPACE_MISSING,
+            SpecReason.REQUEST_NAMESPACE_MISSING,
             "requestNamespace: must be set when groupBy does not contain 'namespace'",
         )

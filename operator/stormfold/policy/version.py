@@ -9,8 +9,8 @@ from stormfold.model.arrival import Arrival
 from stormfold.model.group import Group, PolicyId
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Terms
-from stormfold.policy import grouping, showing
-from stormfold.policy.matching import Labels, Matcher, labels_matched, matcher, takes_events
+from stormfold.policy import causes, grouping, showing
+from stormfold.policy.matching import Matcher, labels_matched, matcher, takes_events
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class PolicyVersion:
         return showing.showing(self.spec, self.id.namespace)
 
     @cached_property
+    def counted_attributes(self) -> tuple[str, ...]:
+        """The attributes whose values it counts, in its order."""
+        return tuple(attribute for attribute, _ in self.showing.causes)
+
+    @cached_property
     def spec_json(self) -> str:
         """The spec without what is at its default, for `Opening`."""
         return self.spec.model_dump_json(by_alias=True, exclude_defaults=True)
@@ -61,16 +66,24 @@ class PolicyVersion:
         return not grouping.OWNER_KEYS.isdisjoint(self.spec.group_by)
 
     @cached_property
+    def wants_owners(self) -> bool:
+        """Whether owners and nodes are to be known, so that its groups depend on them or it counts them."""
+        return self.needs_owners or causes.asks_for_owners(self.spec)
+
+    @cached_property
     def labels_used(self) -> frozenset[str]:
-        """Names of the labels of a signal by which it matches and groups."""
-        return labels_matched(self.spec.match) | grouping.labels_grouped(self.spec.group_by)
+        """Names of the labels of a signal by which it matches and groups, and of those that are counted."""
+        keys = (*self.spec.group_by, *self.counted_attributes)
+        return labels_matched(self.spec.match) | grouping.labels_grouped(keys)
 
     @cached_property
-    def _matcher(self) -> Matcher:
-        return matcher(self.spec.match)
+    def governs(self) -> Matcher:
+        """Whether the policy takes an arrival: it speaks for the policy's namespace, and `match` takes it."""
+        return matcher(self.spec.match, self.id.namespace)
 
     @cached_property
-    def _grouper(self) -> Callable[[Arrival], Group]:
+    def group(self) -> Callable[[Arrival], Group]:
+        """An arrival's group under this version; its severity is mapped already."""
         return grouping.grouper(self.id, self.spec.group_by, self.spec.request_namespace)
 
     @cached_property
@@ -82,17 +95,6 @@ class PolicyVersion:
     def precedence(self) -> tuple[bool, int, str]:
         """Sorts versions: namespaced before cluster-wide, then the higher priority, then the name."""
         return (not self.id.namespace, -self.spec.priority, self.id.name)
-
-    def governs(self, arrival: Arrival, namespace_labels: Labels) -> bool:
-        """Whether the policy takes the arrival: it speaks for the policy's namespace, and `match` takes
-        it."""
-        if self.id.namespace and self.id.namespace != arrival.namespace:
-            return False
-        return self._matcher(arrival, namespace_labels)
-
-    def group(self, arrival: Arrival) -> Group:
-        """The arrival's group under this version; its severity is mapped already."""
-        return self._grouper(arrival)
 
     def takes(self, group: Group) -> bool:
         """Whether an arrival of the group stays here, though another policy may match it too."""

@@ -3,6 +3,12 @@
 NAMESPACE_SECONDS = 60.0
 """How long a request waits for its namespace to be made, and for how long an absence that nobody meets is
 known."""
+NAMESPACE_MISSING = (
+    f"the namespace of the request was not there for {NAMESPACE_SECONDS:.0f} s: create it, or fix "
+    "requestNamespace of the policy"
+)
+NAMESPACE_GONE = "the namespace of the request was deleted"
+"""What is said of the signals of such requests."""
 
 
 class Absences:

@@ -1,7 +1,7 @@
-"""The list of alerts that a request holds: who they are, since when, and whether they fire.
+"""The list of alerts that a request holds: who they are, since when, and whether they fire or are stale.
 
-Ten bytes each, in base64: 48 bits of the digest, 31 bits with the seconds of the start since 2020, and
-whether it fires. A start before 2020 or after 2088 is written as the nearest that there is.
+Ten bytes each, in base64: 48 bits of the digest, 30 bits with the seconds of the start since 2020, whether
+it is stale and whether it fires. A start before 2020 or after 2053 is written as the nearest that there is.
 """
 
 import struct
@@ -13,7 +13,7 @@ from stormfold.model.storm import TrackedAlert
 
 FIRST_START_S = 1_577_836_800
 """The beginning of 2020."""
-_LATEST = 2**31 - 1
+_LATEST = 2**30 - 1
 _PACKED = struct.Struct(">6sI")
 
 
@@ -29,7 +29,12 @@ def decoded(text: str) -> tuple[TrackedAlert, ...] | None:
     if packed is None:
         return None
     return tuple(
-        TrackedAlert(b2a_base64(digest, newline=False).decode(), FIRST_START_S + (mark >> 1), bool(mark & 1))
+        TrackedAlert(
+            b2a_base64(digest, newline=False).decode(),
+            FIRST_START_S + (mark >> 2),
+            firing=mark & 1 == 1,
+            stale=mark & 2 == 2,
+        )
         for digest, mark in packed
     )
 
@@ -53,4 +58,4 @@ def _unpacked(text: str) -> list[tuple[bytes, int]] | None:
 
 def _packed(alert: TrackedAlert) -> bytes:
     start = min(max(alert.starts_s - FIRST_START_S, 0), _LATEST)
-    return _PACKED.pack(a2b_base64(alert.id), start << 1 | alert.firing)
+    return _PACKED.pack(a2b_base64(alert.id), start << 2 | alert.stale << 1 | alert.firing)

@@ -5,12 +5,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stormfold.api.decision import Decision
 from stormfold.api.remediationrequest import Claim as StoredClaim
 from stormfold.api.resource import identity_of
 
 CLOSE_ANNOTATION = "stormfold.dev/close"
 """With the value `true` it closes the request."""
+UNREADABLE = frozenset(("datetime_parsing", "datetime_from_date_parsing", "timezone_aware"))
+"""What pydantic calls a time that it cannot read."""
 
 
 def status_of(body: dict[str, Any]) -> dict[str, Any] | None:
@@ -20,18 +21,30 @@ def status_of(body: dict[str, Any]) -> dict[str, Any] | None:
     if not status:
         return None
     remediation = status.get("remediation")
-    return (
-        status
-        | ({"remediation": _reported(remediation)} if remediation else {})
-        | ({"decision": _decided(status["decision"])} if status.get("decision") else {})
-    )
+    return status | ({"remediation": _reported(remediation)} if remediation else {})
 
 
-def _decided(decision: dict[str, Any]) -> dict[str, Any] | None:
-    """The decision, if it can be read: one that somebody else wrote is decided anew."""
-    with suppress(ValidationError):
-        return Decision.model_validate(decision).manifest()
-    return None
+def readable(status: dict[str, Any], exc: ValidationError) -> dict[str, Any]:
+    """The status of an API object without a decision, or fields and items of lists with times, that could not
+    be read: the API server takes times that Python does not, and they must not hide the request.
+
+    Raises:
+        ValidationError: something else could not be read.
+    """
+    kept, items = dict(status), dict[str, set[int]]()
+    for fault in exc.errors(include_url=False, include_context=False, include_input=False):
+        match fault["loc"]:
+            case "status", "decision", *_:
+                kept.pop("decision", None)
+            case "status", str(field), int(item), *_ if fault["type"] in UNREADABLE:
+                items.setdefault(field, set()).add(item)
+            case "status", str(field), *_ if fault["type"] in UNREADABLE:
+                kept.pop(field, None)
+            case _:
+                raise exc
+    for field, unread in items.items():
+        kept[field] = [item for number, item in enumerate(status[field]) if number not in unread]
+    return kept
 
 
 def _reported(remediation: dict[str, Any]) -> dict[str, Any]:

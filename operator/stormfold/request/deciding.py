@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.requests import RequestReason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.stormpolicy import CloseOn
 from stormfold.model.limits import KNOWN_ALERTS
@@ -95,8 +97,8 @@ def deadlines(storm: Snapshot, *, made_ms: int = 0, held_ms: int = 0) -> Deadlin
 
     What is met late, or has waited for a place, may have closed long ago by that, but more of it may be on
     its way, and consumers are to see its request: it has `idle` from when it was met, and from `made_ms`,
-    when the request was made. The last one does not come closer for the `held_ms` in which the request was
-    not allowed to proceed."""
+    when the request was made. The last deadline is counted from then, too, and does not come closer for the
+    `held_ms` in which the request was not allowed to proceed."""
     terms = storm.terms
     return DeadlinesMs(
         settle=storm.happened_ms + terms.idle_ms,
@@ -106,7 +108,7 @@ def deadlines(storm: Snapshot, *, made_ms: int = 0, held_ms: int = 0) -> Deadlin
             storm.happened_ms + terms.close_after_ms,
             max(storm.arrived_ms, made_ms) + min(terms.idle_ms, terms.close_after_ms),
         ),
-        expire=storm.opened_ms + terms.max_duration_ms + held_ms,
+        expire=max(storm.opened_ms, made_ms) + terms.max_duration_ms + held_ms,
     )
 
 
@@ -118,14 +120,16 @@ def decide(
     now_ms: int,
     made_ms: int = 0,
     held_ms: int = 0,
+    stopped: bool = False,
 ) -> Decision:
     """What to do about a storm now.
 
     `has_request` says whether its RemediationRequest is known to be there, `made_ms` since when, `reported`
-    what its consumer says in it, `held_ms` for how long it was not allowed to proceed.
+    what its consumer says in it, `held_ms` for how long it was not allowed to proceed. `stopped` says whether
+    the request before says that nothing is to be done about what fires on.
     """
     if storm.state is State.CLOSING:
-        return Finish(Reason[storm.close_reason])
+        return Finish(RequestReason[storm.close_reason])
     until = deadlines(storm, made_ms=made_ms, held_ms=held_ms)
     quiet = now_ms >= until.settle
     deadline = min(
@@ -136,28 +140,36 @@ def decide(
         storm.stale_look_ms or until.expire,
     )
     if not has_request and not storm.written:
-        if not_yet := _before_request(storm, now_ms):
+        if not_yet := _before_request(storm, now_ms, stopped=stopped):
             return not_yet
         return Write(RequestPhase.SETTLED if quiet else RequestPhase.OPEN, deadline)
     if has_request and reported.closing:
-        return Close(Reason.CLOSED_BY_ANNOTATION, unless_grown=False)
+        return Close(RequestReason.CLOSED_BY_ANNOTATION, unless_grown=False)
     if has_request and reported.finished:
         # A signal that reopens it meanwhile raises the revision: what was reported may be stale then.
-        return Close(Reason.REMEDIATION_FINISHED, unless_grown=storm.settled)
+        return Close(RequestReason.REMEDIATION_FINISHED, unless_grown=storm.settled)
     if now_ms >= until.expire:
-        return Close(Reason.MAX_DURATION_REACHED, unless_grown=False)
+        return Close(RequestReason.MAX_DURATION_REACHED, unless_grown=False)
     if until.close is not None and now_ms >= until.close:
-        return Close(Reason.QUIET_FOR_CLOSE_AFTER, unless_grown=True)
+        return Close(RequestReason.QUIET_FOR_CLOSE_AFTER, unless_grown=True)
     if has_request and storm.written == storm.folded and quiet == storm.settled and not reported.unsaid:
         return Wait(deadline)
     return Write(RequestPhase.SETTLED if quiet else RequestPhase.OPEN, deadline)
 
 
-def _before_request(storm: Snapshot, now_ms: int) -> Wait | Discard | None:
+def _before_request(storm: Snapshot, now_ms: int, *, stopped: bool) -> Wait | Discard | None:
     """Why no request is made, not yet or never."""
     terms = storm.terms
     if storm.still_firing:
-        return None
+        if storm.total:
+            return None
+        if stopped and not storm.fires_again:
+            return Discard(SignalReason.NOTHING_FIRING, "the request before says that nothing is to be done")
+        if storm.firing:
+            return None
+        return Discard(
+            SignalReason.NOTHING_FIRING, "all alerts of the request before have resolved, and none came"
+        )
     detected = storm.detected is not Detected.NO
     if storm.firing_signals == 0 or (terms.discard and not detected):
         deadline = max(storm.window_ms, storm.opened_ms) + terms.within_ms
@@ -165,10 +177,10 @@ def _before_request(storm: Snapshot, now_ms: int) -> Wait | Discard | None:
             return Wait(deadline)
         if storm.firing_signals == 0:
             return Discard(
-                Reason.NOTHING_FIRING,
-                f"{plural(storm.total, 'signal')} said Resolved and none of the group said Firing",
+                SignalReason.NOTHING_FIRING,
+                f"{plural(storm.total, 'signal')} said Resolved, and no signal of the group said Firing",
             )
-        return Discard(Reason.BELOW_THRESHOLD, below_threshold(storm))
+        return Discard(SignalReason.BELOW_THRESHOLD, below_threshold(storm))
     hold = storm.opened_ms + terms.group_wait_ms
     return Wait(hold) if not detected and now_ms < hold else None
 
@@ -189,23 +201,24 @@ def storm_detected(storm: Snapshot) -> Finding:
         case Detected.BY_SIGNALS if storm.still_firing and storm.total < terms.threshold_signals:
             return Finding(
                 True,
-                Reason.SIGNAL_THRESHOLD_REACHED,
-                f"{plural(terms.threshold_signals, 'alert')} or more of the request before still fired",
+                RequestReason.SIGNAL_THRESHOLD_REACHED,
+                f"{plural(terms.threshold_signals, 'alert')} or more fired, those of the request before "
+                "included",
             )
         case Detected.BY_SIGNALS:
             return Finding(
                 True,
-                Reason.SIGNAL_THRESHOLD_REACHED,
+                RequestReason.SIGNAL_THRESHOLD_REACHED,
                 f"{plural(terms.threshold_signals, 'signal')} came within {_seconds(terms.within_ms)}",
             )
         case Detected.BY_RESOURCES:
             return Finding(
                 True,
-                Reason.RESOURCE_THRESHOLD_REACHED,
+                RequestReason.RESOURCE_THRESHOLD_REACHED,
                 f"{plural(terms.threshold_resources, 'resource')} affected within "
                 f"{_seconds(terms.within_ms)}",
             )
-    return Finding(False, Reason.BELOW_THRESHOLD, f"no storm: {below_threshold(storm)}")
+    return Finding(False, SignalReason.BELOW_THRESHOLD, f"no storm: {below_threshold(storm)}")
 
 
 def settled(storm: Snapshot, phase: RequestPhase) -> Finding:
@@ -213,11 +226,11 @@ def settled(storm: Snapshot, phase: RequestPhase) -> Finding:
     if phase is RequestPhase.OPEN:
         return Finding(
             False,
-            Reason.SIGNALS_ARRIVING,
+            RequestReason.SIGNALS_ARRIVING,
             f"{plural(storm.total, 'signal')} so far, {storm.rate_per_minute} in the last minute",
         )
     how = "the counts are exact" if exact(storm).status else "the condition Exact says how exact"
-    return Finding(True, Reason.QUIET, f"{plural(storm.total, 'signal')}; {how}")
+    return Finding(True, RequestReason.QUIET, f"{plural(storm.total, 'signal')}; {how}")
 
 
 def recovered(storm: Snapshot) -> Finding:
@@ -236,16 +249,16 @@ def recovery(*, firing: int, resolved: int, stale: int, stale_after_ms: int, app
     silent = f", {plural(stale, 'alert')} neither repeated nor resolved for staleAfter" if stale else ""
     silent += f" ({_seconds(stale_after_ms)})" if stale else ""
     if firing:
-        return Finding(False, Reason.STILL_FIRING, f"{firing} firing, {resolved} resolved{silent}")
+        return Finding(False, RequestReason.STILL_FIRING, f"{firing} firing, {resolved} resolved{silent}")
     if stale:
-        return Finding(None, Reason.ALERTS_STALE, f"{resolved} resolved{silent}")
+        return Finding(None, RequestReason.ALERTS_STALE, f"{resolved} resolved{silent}")
     if approximate:
         return Finding(
             None,
-            Reason.INSTANCES_NOT_TRACKED,
+            RequestReason.INSTANCES_NOT_TRACKED,
             f"about {resolved} resolved; not every instance could be followed",
         )
-    return Finding(True, Reason.ALL_RESOLVED, f"all {resolved} resolved")
+    return Finding(True, RequestReason.ALL_RESOLVED, f"all {resolved} resolved")
 
 
 def truncated(storm: Snapshot) -> Finding:
@@ -253,10 +266,10 @@ def truncated(storm: Snapshot) -> Finding:
     if storm.truncated:
         return Finding(
             True,
-            Reason.RESOURCE_LIMIT_REACHED,
+            RequestReason.RESOURCE_LIMIT_REACHED,
             f"{len(storm.resources)} of about {plural(storm.affected, 'resource')} listed",
         )
-    return Finding(False, Reason.WITHIN_LIMIT, f"{plural(storm.affected, 'resource')} listed")
+    return Finding(False, RequestReason.WITHIN_LIMIT, f"{plural(storm.affected, 'resource')} listed")
 
 
 def exact(storm: Snapshot) -> Finding:
@@ -265,30 +278,30 @@ def exact(storm: Snapshot) -> Finding:
     doubts: dict[Reason, str] = {}
     if storm.left_out:
         left_out = plural(storm.left_out, "alert")
-        doubts[Reason.ALERTS_LEFT_OUT] = (
-            f"a sender left {left_out} out of a post: they are in no request; set its max_alerts to 0"
+        doubts[RequestReason.ALERTS_LEFT_OUT] = (
+            f"a sender left {left_out} out of a post, which are in no request: set its max_alerts to 0"
         )
     if storm.unknown_alerts:
         unknown = plural(storm.unknown_alerts, "alert")
-        doubts[Reason.ALERTS_MAY_REPEAT] = (
+        doubts[RequestReason.ALERTS_MAY_REPEAT] = (
             f"up to {unknown} may count twice: Redis lost which ones were counted"
         )
     if storm.alerts_beyond:
-        doubts[Reason.ALERTS_ESTIMATED] = (
-            f"{storm.alerts} alerts, {storm.alerts_beyond} of them estimated: up to {KNOWN_ALERTS} of a "
-            f"request are known one by one"
+        doubts[RequestReason.ALERTS_ESTIMATED] = (
+            f"{storm.alerts_beyond} of {storm.alerts} alerts are an estimate: stormfold knows up to "
+            f"{KNOWN_ALERTS} of a request one by one"
         )
     if not doubts:
-        return Finding(True, Reason.EACH_COUNTED_ONCE, "each signal counts once")
+        return Finding(True, RequestReason.EACH_COUNTED_ONCE, "each signal counts once")
     return Finding(False, next(iter(doubts)), "; ".join(doubts.values()))
 
 
-CLOSING_SENTENCES = {
-    Reason.REMEDIATION_FINISHED: "the consumer reported a terminal phase in status.remediation",
-    Reason.CLOSED_BY_ANNOTATION: "the annotation stormfold.dev/close asks for it",
-    Reason.QUIET_FOR_CLOSE_AFTER: "no signal came for closeAfter",
-    Reason.MAX_DURATION_REACHED: "the storm has lasted window.maxDuration",
-    Reason.NEWER_EPOCH_OPENED: "a later storm of the group is open",
+CLOSING_SENTENCES: dict[Reason, str] = {
+    RequestReason.REMEDIATION_FINISHED: "the consumer reported a terminal phase in status.remediation",
+    RequestReason.CLOSED_BY_ANNOTATION: "somebody set the annotation stormfold.dev/close",
+    RequestReason.QUIET_FOR_CLOSE_AFTER: "no signal came for closeAfter",
+    RequestReason.MAX_DURATION_REACHED: "the request was open for window.maxDuration",
+    RequestReason.NEWER_EPOCH_OPENED: "the group has a newer request",
 }
 
 
@@ -300,12 +313,14 @@ def closed(reason: Reason) -> Finding:
 def not_closed(storm: Snapshot) -> Finding:
     """That it is not, and what keeps it open."""
     if not storm.holding:
-        return Finding(False, Reason.NOT_CLOSED, "signals of the group are still counted here")
+        return Finding(
+            False, RequestReason.NOT_CLOSED, "the next signal of the group is counted in this request"
+        )
     by_alerts = storm.terms.close_on is CloseOn.AUTO
     up_to = "up to " if storm.approximate else ""
     return Finding(
         False,
-        Reason.ALERTS_FIRING if by_alerts else Reason.STILL_FIRING,
+        RequestReason.ALERTS_FIRING if by_alerts else RequestReason.STILL_FIRING,
         f"{up_to}{plural(storm.holding, 'alert' if by_alerts else 'instance')} still firing: closeAfter "
         f"({_seconds(storm.terms.close_after_ms)}) begins when all have resolved",
     )

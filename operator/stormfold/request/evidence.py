@@ -5,13 +5,23 @@ from typing import Any
 
 import orjson
 
-from stormfold.model.evidence import MAX_RUNBOOKS, Evidence, NameCount
+from stormfold.model.evidence import MAX_RUNBOOKS, MAX_SHARED, SHARED_BYTES, Evidence, NameCount, fitting
 from stormfold.model.limits import COUNTED_NAMES, FIRST_SAMPLES
-from stormfold.model.moments import written
+from stormfold.model.moments import LAST_SECOND, written
+from stormfold.request.causes import Cause
 
-FIELDS = ("signalNames", "startedAt", "commonLabels", "commonAnnotations", "runbookURLs", "samples")
+FIELDS = (
+    "signalNames",
+    "commonCauses",
+    "startedAt",
+    "commonLabels",
+    "commonAnnotations",
+    "runbookURLs",
+    "samples",
+)
 """Those of a status that are kept as they were written, and written again only if they change."""
 SHOWN_NAMES = COUNTED_NAMES // 2
+MOST_MS = 1000 * LAST_SECOND
 Texts = Mapping[str, str]
 Held = Mapping[str, Any]
 """These fields, those that there are."""
@@ -22,23 +32,52 @@ def taken_out(status: dict[str, Any]) -> bytes:
     return orjson.dumps({field: status.pop(field) for field in FIELDS if status.get(field) is not None})
 
 
-def changes(
-    new: Evidence, names: Mapping[str, NameCount], *, held: bytes | None, sampled: int, shown: int
+def joined(
+    new: Evidence,
+    names: Mapping[str, NameCount],
+    causes: Sequence[Cause] = (),
+    *,
+    held: Held | None,
+    sampled: int,
+    shown: int,
+    first_ms: int = MOST_MS,
 ) -> dict[str, Any]:
-    """What is to be written over `held`, which was written after so many samples; None: nothing was written
-    yet. `names` are all that are known, and `shown` is how many samples the policy wants."""
-    before: Held = orjson.loads(held or b"{}")
+    """What a request is to show that has shown `held`, which was written after so many samples; None: nothing
+    was written yet. `names` are all that are known, and `shown` is how many samples the policy wants.
+    `first_ms` is when the first signal came: the trouble did not begin after that, whatever its sender's
+    clock says."""
+    before: Held = held or {}
     begun = held is not None
     runbooks = dict.fromkeys((*before.get("runbookURLs", ()), *new.runbook_urls))
-    after = {
+    return {
         "signalNames": [_name(name, count) for name, count in list(names.items())[:SHOWN_NAMES]],
-        "startedAt": _started(before.get("startedAt"), new.started_ms),
+        "commonCauses": [_cause(cause) for cause in causes],
+        "startedAt": _started(before.get("startedAt"), new.started_ms, first_ms),
         "commonLabels": _common(before.get("commonLabels", {}), new.labels, begun=begun),
         "commonAnnotations": _common(before.get("commonAnnotations", {}), new.annotations, begun=begun),
         "runbookURLs": list(runbooks)[:MAX_RUNBOOKS],
         "samples": _samples(new, before.get("samples", []), sampled, shown),
     }
-    return {field: value for field, value in after.items() if value and value != before.get(field)}
+
+
+def changes(shown: Held, held: Held | None) -> dict[str, Any]:
+    """What is to be written over `held`, so that this is shown. A merge patch keeps what it does not name."""
+    before: Held = held or {}
+    changed = {field: value for field, value in shown.items() if value and value != before.get(field)}
+    if not shown["commonCauses"] and before.get("commonCauses"):
+        changed["commonCauses"] = None
+    return changed
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    said = {"attribute": cause.attribute, "value": cause.value, "signals": cause.signals}
+    said |= {"coverage": cause.coverage} | ({"lift": cause.lift} if cause.lift else {})
+    return said | {"approximate": True} if cause.approximate else said
+
+
+def causes_of(held: bytes) -> list[tuple[str, str]]:
+    """Attribute and value of the causes that a request shows."""
+    return [(item["attribute"], item["value"]) for item in orjson.loads(held).get("commonCauses", [])]
 
 
 def _name(name: str, count: NameCount) -> dict[str, Any]:
@@ -46,10 +85,10 @@ def _name(name: str, count: NameCount) -> dict[str, Any]:
     return said | {"approximate": True} if count.others else said
 
 
-def _started(before: str | None, new_ms: int | None) -> str | None:
+def _started(before: str | None, new_ms: int | None, first_ms: int) -> str | None:
     if new_ms is None:
         return before
-    new = written(new_ms)
+    new = written(min(new_ms, first_ms))
     return min(before, new) if before else new
 
 
@@ -60,7 +99,7 @@ def _common(
     if new is None:
         return dict(before)
     if not begun:
-        return dict(new)
+        return dict(list(fitting(new, SHARED_BYTES).items())[:MAX_SHARED])
     return {name: text if new.get(name) == text else None for name, text in before.items()}
 
 

@@ -14,27 +14,34 @@ from typing import Any, Protocol
 from prometheus_client import Gauge
 from pydantic import ValidationError
 
-from stormfold.api.conditions import Reason
-from stormfold.api.remediationrequest import (
-    RequestPhase,
-)
+from stormfold.api.reasons.signals import SignalReason
+from stormfold.api.remediationrequest import RemediationRequest, RequestPhase
 from stormfold.api.signal import SignalPhase
+from stormfold.api.value_errors import first_fault
 from stormfold.fold.holding import Continuation, RequestPosition
+from stormfold.kube.errors import RefusedError
+from stormfold.kube.listwatch import MISSED_DELETIONS
 from stormfold.model.arrival import AlertRef, Arrival, EventRef, Verdict
 from stormfold.model.group import PolicyId
-from stormfold.model.storm import request_name
+from stormfold.model.seldom import Seldom
+from stormfold.model.storm import Snapshot, request_name
 from stormfold.policy.router import DEFAULT_RETENTION_MS
 from stormfold.policy.routing import Place
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.alert_index import AlertIndex
+from stormfold.request.identity import foreign
 from stormfold.request.reading import NO_REPORT, Request, opening_of, version_of
 from stormfold.request.retention import ClosedRequests
+from stormfold.request.schedule import Schedule
 from stormfold.request.seeding import closed_seed, seed_of
 
 log = logging.getLogger(__name__)
 
 STORMS = Gauge("stormfold_storms", "RemediationRequests by phase.", ["phase"])
 CLAIMS = Gauge("stormfold_remediation_claims", "Claims of open RemediationRequests.", ["state"])
+
+TOLD_SECONDS = 60.0
+"""How often the log names a request that is not of stormfold: a backup may have restored thousands."""
 
 
 class Listener(Protocol):
@@ -44,20 +51,21 @@ class Listener(Protocol):
         """A newer version of a request was seen, whoever wrote it."""
 
 
-class Deadlines(Protocol):
-    """Who looks at storms."""
+class DeletionListener(Protocol):
+    """Who hears of closed requests that are deleted."""
 
-    def make_due(self, group_hashes: Collection[str]) -> None:
-        """Look at these storms now."""
+    def deleted(self, request: Request) -> None:
+        """A closed request was deleted, by whomever; this is the last of it."""
 
 
 class RequestIndex:
     """Per group, the latest request and those that are not closed."""
 
-    def __init__(self, deadlines: Deadlines) -> None:
+    def __init__(self, deadlines: Schedule) -> None:
         """`deadlines` hears of groups whose requests others have changed."""
         self._deadlines = deadlines
         self._listeners: list[Listener] = []
+        self._deletion_listeners: list[DeletionListener] = []
         self.closed = ClosedRequests()
         """All that are closed and there."""
         self._requests: dict[str, dict[int, Request]] = {}
@@ -68,10 +76,15 @@ class RequestIndex:
         self._open_at: dict[str, tuple[PolicyId, str]] = {}
         """The same by group."""
         self._alerts = AlertIndex()
+        self._told = Seldom()
 
     def subscribe(self, *listeners: Listener) -> None:
         """Let them hear of each newer version that is seen."""
         self._listeners += listeners
+
+    def subscribe_to_deletions(self, listener: DeletionListener) -> None:
+        """Let it hear of each closed request that is deleted."""
+        self._deletion_listeners.append(listener)
 
     def get(self, group_hash: str, epoch: int) -> Request | None:
         """The request of one storm, if it is there."""
@@ -112,9 +125,10 @@ class RequestIndex:
             if not self._open[before]:
                 del self._open[before]
         request = self.latest(group_hash)
-        is_open = request is not None and not request.closed and not request.deleted
-        self._alerts.note(group_hash, request if is_open else None)
-        if request and is_open:
+        if request and not request.is_open:
+            request = None
+        self._alerts.note(group_hash, request)
+        if request:
             of = self._open_at[group_hash] = request.policy, request.namespace
             self._open[of].add(group_hash)
 
@@ -139,11 +153,7 @@ class RequestIndex:
 
     def open_before(self, group_hash: str, epoch: int) -> list[Request]:
         """Requests of earlier storms of the group that are not closed."""
-        return [
-            r
-            for e, r in self._requests.get(group_hash, {}).items()
-            if e < epoch and not r.closed and not r.deleted
-        ]
+        return [r for e, r in self._requests.get(group_hash, {}).items() if e < epoch and r.is_open]
 
     def seen(self, body: dict[str, Any]) -> None:
         """Take in an API object as a list or a watch gave it."""
@@ -158,19 +168,58 @@ class RequestIndex:
         if request := self._understood(body):
             self.observe_deleted(request)
 
+    def listed(self, uids: Collection[str], resource_version: int) -> None:
+        """Take in which requests a whole list of that resourceVersion has. One that is known here, is no
+        newer and is not in it was deleted, and no watch has told of it."""
+        known = [request for epochs in self._requests.values() for request in epochs.values()]
+        for request in known:
+            missing = request.resource.metadata.uid not in uids and not request.deleted
+            if missing and request.resource_version <= resource_version:
+                MISSED_DELETIONS.labels(kind=RemediationRequest.__name__).inc()
+                log.warning("a request was deleted, which only a list has told", extra=request.log_fields)
+                self.observe_deleted(request)
+        # Of earlier epochs no more is known.
+        for closed in list(self.closed):
+            if closed.uid not in uids and closed.resource_version <= resource_version:
+                self.closed.forget(closed.uid)
+
     def _understood(self, body: dict[str, Any]) -> Request | None:
         try:
             return self.read(body)
-        except ValidationError as exc:
+        except RefusedError as exc:
+            metadata = body["metadata"]
+            if not self._told.tells(TOLD_SECONDS):
+                return None
             log.warning(
-                "RemediationRequest not understood, left alone",
-                extra={"request": body.get("metadata", {}).get("name"), "error": str(exc.errors()[0]["msg"])},
+                "a RemediationRequest is not of stormfold, ignoring it",
+                extra={
+                    "namespace": metadata.get("namespace"),
+                    "request": metadata.get("name"),
+                    "error": exc.message,
+                },
             )
             return None
 
     def read(self, body: dict[str, Any]) -> Request:
-        """The request of an API object: see `Request.read`."""
-        return Request.read(body, self._known(body))
+        """The request of an API object.
+
+        Raises:
+            RefusedError: it is none that we could have made, and as good as none that may be written.
+        """
+        known = self._known(body)
+        try:
+            request = Request.read(body, known)
+            fault = "" if known and known.resource.spec is request.resource.spec else foreign(request)
+        except ValidationError as exc:
+            fault = first_fault(exc)
+        if fault:
+            raise RefusedError(
+                "reading a RemediationRequest",
+                422,
+                "Unreadable",
+                f"there is one that stormfold has not made ({fault}): delete it",
+            )
+        return request
 
     def _known(self, body: dict[str, Any]) -> Request | None:
         spec: dict[str, Any] = body.get("spec") or {}
@@ -209,6 +258,8 @@ class RequestIndex:
             if not epochs:
                 del self._requests[request.group_hash]
                 self._since_ms.pop(request.group_hash, None)
+            for listener in self._deletion_listeners:
+                listener.deleted(last)
             return
         epochs[request.epoch] = replace(last, deleted=True)
         self._note_open(request.group_hash)
@@ -218,7 +269,7 @@ class RequestIndex:
         # What was made last may say nothing yet: until it does, the one before tells what has been counted.
         epochs = self._requests[group_hash]
         last = max((epoch for epoch, request in epochs.items() if request.begun), default=0)
-        for epoch in [e for e, r in epochs.items() if e < last and (r.closed or r.deleted)]:
+        for epoch in [e for e, r in epochs.items() if e < last and not r.is_open]:
             del epochs[epoch]
 
     def update_gauges(self, now_ms: int) -> None:
@@ -235,6 +286,12 @@ class RequestIndex:
         CLAIMS.labels(state="valid").set(claims[True])
         CLAIMS.labels(state="expired").set(claims[False])
 
+    def log_fields(self, storm: Snapshot, namespace: str) -> dict[str, str]:
+        """What log lines say of a storm that may have no request yet in its `namespace`."""
+        request = self.get(storm.group_hash, storm.epoch)
+        named = {"namespace": namespace, "request": request_name(storm.group_hash, storm.epoch)}
+        return request.log_fields if request else named
+
     def position(self, group_hash: str, epoch: int) -> RequestPosition | None:
         """How much of which incarnation the request of that epoch holds."""
         request = self.get(group_hash, epoch)
@@ -250,7 +307,7 @@ class RequestIndex:
         namespace, name = request.namespace if request else "", request_name(group_hash, epoch)
         return Verdict(
             SignalPhase.FOLDED,
-            Reason.COUNTED,
+            SignalReason.COUNTED,
             f"counted in RemediationRequest {namespace}/{name}",
             namespace,
             name,

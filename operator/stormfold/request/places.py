@@ -20,7 +20,10 @@ from typing import Protocol
 from prometheus_client import Gauge
 
 from stormfold.model.group import Group, PolicyId
+from stormfold.model.leading import Leader
 from stormfold.model.storm import Snapshot
+from stormfold.policy.router import Router
+from stormfold.request.backoff import RETRY_SECONDS
 from stormfold.request.reading import Request
 
 WAITING_MS = 3_600_000
@@ -31,17 +34,20 @@ ASK_AGAIN_SECONDS = 60
 """A group that waits asks again after this long at the latest. One that does not is gone from Redis."""
 NOT_LEADING_SECONDS = 1
 """A group that another replica than the leader has met is due again so soon, so that the leader meets it."""
+LEFT_SECONDS = 3.0
+"""So long that replica leaves the group alone: sweeps of all replicas are a second apart, so one that claimed
+it again at once might do so each time before the leader."""
 GRANT_SECONDS = 5.0
 """How long a place is kept for a group that may have it; its request is made by then, or cannot be made."""
 
 GROUPS = Gauge(
     "stormfold_waiting_groups",
-    "Groups that wait for a request, since their policy has limits.openStorms open storms in the namespace.",
+    "Groups that wait for a request, since their policy has reached limits.openStorms in the namespace.",
 )
-SIGNALS = Gauge("stormfold_waiting_signals", "Signals of those groups.")
+SIGNALS = Gauge("stormfold_waiting_signals", "Signals of waiting groups.")
 OLDEST = Gauge(
     "stormfold_waiting_oldest_timestamp_seconds",
-    "When the oldest of those groups began, Unix seconds; 0 if none waits.",
+    "When the oldest waiting group began, in Unix seconds; 0 if none waits.",
 )
 
 
@@ -65,26 +71,11 @@ class Requests(Protocol):
         """The groups of a policy that have an open request in a namespace."""
 
 
-class Policies(Protocol):
-    """The policies as they are now."""
-
-    def open_storms(self, policy: PolicyId) -> int | None:
-        """`limits.openStorms` of a policy; None if it is not in force."""
-
-
 class Deadlines(Protocol):
     """Who looks at storms."""
 
     def make_due(self, group_hashes: Collection[str]) -> None:
         """Look at these storms now."""
-
-
-class Ingest(Protocol):
-    """Who takes Signals and Events in."""
-
-    @property
-    def leading(self) -> bool:
-        """Whether this process does."""
 
 
 @dataclass(slots=True)
@@ -136,10 +127,10 @@ class Places:
     def __init__(
         self,
         requests: Requests,
-        policies: Policies,
+        policies: Router,
         *,
         deadlines: Deadlines,
-        ingest: Ingest,
+        ingest: Leader,
         changed: asyncio.Event,
     ) -> None:
         """`changed` is set when groups of a policy begin to wait somewhere, or none waits any more."""
@@ -173,6 +164,16 @@ class Places:
         """When a group that waits asks again, Unix ms."""
         seconds = ASK_AGAIN_SECONDS if self._ingest.leading else NOT_LEADING_SECONDS
         return min(now_ms + seconds * 1000, ends_ms(storm))
+
+    def leave_seconds(self) -> float:
+        """For how long this process leaves a group alone that waits."""
+        return RETRY_SECONDS if self._ingest.leading else LEFT_SECONDS
+
+    def over(self, storm: Snapshot, group: Group) -> None:
+        """The group needs no request any more."""
+        if line := self._lines.get((group.policy, group.request_namespace)):
+            line.waiting.pop(storm.group_hash, None)
+            line.granted.pop(storm.group_hash, None)
 
     def observed(self, request: Request) -> None:
         """A newer version of a request was seen: it may take a place, or free one."""
@@ -218,6 +219,9 @@ class Places:
         """Let the first in line have what is free; the one that `asks` is being looked at already."""
         policy, _ = of
         now_open = self._requests.open_in(*of)
+        for group_hash, until in line.granted.items():
+            if until <= now:  # it did not come for its place, and asks again if it is there
+                line.waiting.pop(group_hash, None)
         line.granted = {
             group_hash: until
             for group_hash, until in line.granted.items()
@@ -268,3 +272,8 @@ class Places:
 def ends_ms(storm: Snapshot) -> int:
     """Until when a group waits for a place, Unix ms."""
     return max(storm.opened_ms, storm.window_ms) + max(WAITING_MS, storm.terms.within_ms)
+
+
+def all_taken(policy: PolicyId, limit: int | None, namespace: str) -> str:
+    """What is said of a group that waits for a place."""
+    return f"policy {policy} has limits.openStorms ({limit}) open storms in namespace {namespace}"

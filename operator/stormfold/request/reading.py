@@ -5,14 +5,13 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from stormfold.api.conditions import Condition, ConditionType
+from stormfold.api.conditions import Condition, ConditionStatus, ConditionType
 from stormfold.api.decision import Verdict
 from stormfold.api.remediationrequest import (
     AffectedResource,
     Counted,
-    OpeningReason,
     RemediationRequest,
     RemediationRequestSpec,
     RequestPhase,
@@ -22,6 +21,7 @@ from stormfold.api.remediationrequest import (
 )
 from stormfold.api.resource import MAX_INT
 from stormfold.api.stormpolicy import PolicySpec
+from stormfold.fold.causes import seen_of
 from stormfold.fold.holding import RequestPosition
 from stormfold.gate.gates import Subject
 from stormfold.gate.judging import held_ms
@@ -31,8 +31,8 @@ from stormfold.model.moments import milliseconds
 from stormfold.model.opening import Opening
 from stormfold.model.storm import TrackedAlert
 from stormfold.policy.version import PolicyVersion
-from stormfold.request import alert_list, evidence
-from stormfold.request.bodies import CLOSE_ANNOTATION, wanted
+from stormfold.request import alert_list, causes, evidence
+from stormfold.request.bodies import CLOSE_ANNOTATION, readable, wanted
 from stormfold.request.deciding import Reported
 from stormfold.request.remediation import Claim, Phases, Report, reported
 
@@ -78,6 +78,11 @@ class Request:
     def closed(self) -> bool:
         """Whether it is over for good."""
         return self.resource.status is not None and self.resource.status.phase is RequestPhase.CLOSED
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is there, and not over."""
+        return not self.closed and not self.deleted
 
     @property
     def begun(self) -> bool:
@@ -173,6 +178,17 @@ class Request:
         return Report(said.phase or "", said.observed_revision, worked_on, closing)
 
     @property
+    def log_fields(self) -> dict[str, str]:
+        """What each log line about it says: where it is, by which policy, and the name of what fires."""
+        spec = self.resource.spec
+        return {
+            "namespace": self.namespace,
+            "request": self.resource.metadata.name,
+            "policy": spec.policy_ref.name,
+            "what": spec.name,
+        }
+
+    @property
     def subject(self) -> Subject:
         """What gates ask of it."""
         spec, status, metadata = self.resource.spec, self.resource.status, self.resource.metadata
@@ -194,7 +210,24 @@ class Request:
             resources=status.affected_resource_count if status else 0,
             affected=self.affected,
             node=next((item.value or "" for item in spec.group if item.key == "node"), ""),
+            mirrored=self._mirrored,
         )
+
+    @property
+    def _mirrored(self) -> bool:
+        decision = self.resource.status.decision if self.resource.status else None
+        goes = decision is not None and decision.verdict is Verdict.PROCEED
+        said = ConditionStatus.TRUE if goes else ConditionStatus.FALSE
+        return any(one.type == ConditionType.PROCEED and one.status is said for one in self.conditions)
+
+    @property
+    def held_causes(self) -> causes.Held:
+        """What it says of causes."""
+        return causes.Held(self._continuation.causes, self.folded, evidence.causes_of(self.shown))
+
+    def told_others(self) -> str:
+        """What other storms are to know of how common values are."""
+        return seen_of(causes.decoded(self._continuation.causes, self.version.counted_attributes))
 
     @property
     def sampled(self) -> int:
@@ -249,7 +282,11 @@ class Request:
             spec: Any = known.resource.spec
         elif spec := of_interest["spec"]:
             spec = spec | {"policy": _policy(orjson.dumps(spec.get("policy")))}
-        resource = RemediationRequest.model_validate({"metadata": metadata, "spec": spec, "status": status})
+        said = {"metadata": metadata, "spec": spec, "status": status}
+        try:
+            resource = RemediationRequest.model_validate(said)
+        except ValidationError as exc:
+            resource = RemediationRequest.model_validate(said | {"status": readable(status or {}, exc)})
         return cls(resource, int(metadata["resourceVersion"]), affected, alerts, shown)
 
     def has_spec_of(self, metadata: dict[str, Any]) -> bool:
@@ -288,7 +325,6 @@ def opening_of(request: Request) -> Opening:
         spec.name,
         spec.severity,
         Target(target.api_version, target.kind, target.name, target.namespace) if target else None,
-        spec.reason is OpeningReason.STILL_FIRING,
     )
 
 

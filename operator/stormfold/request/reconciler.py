@@ -4,59 +4,52 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from typing import Protocol
 
 from prometheus_client import Counter, Histogram
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.api.signal import SignalPhase
+from stormfold.fold.elsewhere import Elsewhere
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
 from stormfold.fold.folder import Folder
-from stormfold.fold.folding import encoded
 from stormfold.fold.replies import AckWord, CloseWord, FreezeWord
 from stormfold.fold.store import StormStore
 from stormfold.kube.errors import ApiError, RefusedError
 from stormfold.model.arrival import Verdict
 from stormfold.model.group import partition
+from stormfold.model.leading import Leader
+from stormfold.model.limits import SEEN_SIGNALS
 from stormfold.model.moments import now_ms
 from stormfold.model.storm import Snapshot
 from stormfold.policy.router import Router
-from stormfold.request.absences import NAMESPACE_SECONDS, Absences
+from stormfold.request.absences import NAMESPACE_GONE, NAMESPACE_MISSING, NAMESPACE_SECONDS, Absences
 from stormfold.request.backoff import RETRY_SECONDS, Line
 from stormfold.request.deciding import Close, Discard, Finish, Reported, Wait, Write, decide
+from stormfold.request.discarding import Discarder
 from stormfold.request.index import RequestIndex
-from stormfold.request.places import Answer, Places
+from stormfold.request.places import Answer, Places, all_taken
 from stormfold.request.reading import Request
 from stormfold.request.refusals import Refusals
 from stormfold.request.remediation import Phases
+from stormfold.request.reopening import stops
 from stormfold.request.schedule import SWEEP_SECONDS, Schedule
 from stormfold.request.sweeping import Sweeper
 from stormfold.request.writing import Outcome, RequestWriter, was_behind
 
 log = logging.getLogger(__name__)
 
-CLAIMED = Counter("stormfold_storms_claimed_total", "Storms looked at since they were due.")
+CLAIMED = Counter("stormfold_storms_claimed_total", "How often a storm that was due was looked at.")
 FAILED = Counter(
-    "stormfold_storms_failed_total", "Looks at a storm that failed and are repeated.", ["reason"]
+    "stormfold_storms_failed_total", "How often a storm could not be written. It is tried again.", ["reason"]
 )
 CLOSED = Counter("stormfold_storms_closed_total", "Storms closed.", ["reason"])
-DISCARDED = Counter("stormfold_groups_discarded_total", "Groups that made no request.", ["reason"])
 LAG = Histogram(
     "stormfold_request_lag_seconds",
-    "From a storm's last arrival to the write that holds it, but for what waits at limits.openStorms.",
+    "From a storm's latest arrival to the write that holds it, without what waits for limits.openStorms.",
     buckets=(0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60),
 )
-
-
-class Ingest(Protocol):
-    """How far what is taken in here is durable."""
-
-    def trim(self) -> int:
-        """The resourceVersion up to which Redis may forget ids; 0 is none."""
-
-    def fenced(self) -> int | None:
-        """The resourceVersion that our Lease carries; None while it is not ours."""
 
 
 class Reconciler:
@@ -70,10 +63,11 @@ class Reconciler:
         *,
         folder: Folder,
         schedule: Schedule,
-        ingest: Ingest,
+        ingest: Leader,
         phases: Phases,
         router: Router,
         places: Places,
+        elsewhere: Elsewhere,
     ) -> None:
         """`phases` are those of `status.remediation` that are understood. `router` hears of a namespace that
         is not there though a request was to be made in it."""
@@ -86,10 +80,12 @@ class Reconciler:
         self._phases = phases
         self._router = router
         self._places = places
+        self._elsewhere = elsewhere
         self._refusals = Refusals(folder)
+        self._discarder = Discarder(store, index, writer, folder=folder, schedule=schedule, places=places)
         self._absences = Absences()
         self._pausing: set[str] = set()
-        """Groups that wait for a place: each is looked at once in `RETRY_SECONDS`."""
+        """Groups that wait for a place: each is left alone for a while."""
         self._sweeper = Sweeper(store, index, folder=folder, ingest=ingest, places=places)
 
     async def run(self) -> None:
@@ -133,8 +129,9 @@ class Reconciler:
 
     async def _claim(self, tasks: asyncio.TaskGroup, number: int, group_hashes: dict[str, Line]) -> None:
         known = {group_hash: self._index.latest(group_hash) for group_hash in group_hashes}
+        without = {group_hash for group_hash, one in known.items() if not one or not one.is_open}
         try:
-            storms = await self._store.claim(number, list(group_hashes), now_ms=now_ms())
+            storms = await self._store.claim(number, list(known), now_ms=now_ms(), without_request=without)
         except BaseException:
             self._schedule.make_due(group_hashes)  # they may be hidden by a claim whose answer was lost
             self._end(group_hashes)
@@ -161,7 +158,7 @@ class Reconciler:
                 self._schedule.make_due([storm.group_hash])
             elif storm.group_hash in self._pausing:
                 self._pausing.discard(storm.group_hash)
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(self._places.leave_seconds())
         finally:
             self._schedule.end(storm.group_hash)
 
@@ -179,13 +176,17 @@ class Reconciler:
         except (StoreUnavailableError, StoreFullError) as exc:
             FAILED.labels(reason="redis").inc()
             log.warning(
-                "storm not reconciled, trying again", extra={"groupHash": storm.group_hash, "error": str(exc)}
+                "storm not reconciled, trying again",
+                extra=self._index.log_fields(storm, line.namespace) | {"error": str(exc)},
             )
             return True
-        except (ValueError, LookupError):
+        except (ArithmeticError, LookupError, TypeError, ValueError):
             # A storm that cannot be written must not stop the others; it is claimed again by itself.
             FAILED.labels(reason="defect").inc()
-            log.exception("storm not reconciled: please report this", extra={"groupHash": storm.group_hash})
+            log.exception(
+                "storm not reconciled: please report this",
+                extra=self._index.log_fields(storm, line.namespace),
+            )
         return False
 
     async def _act(self, storm: Snapshot, known: Request | None) -> bool:
@@ -193,6 +194,7 @@ class Reconciler:
         request = self._index.get(storm.group_hash, storm.epoch)
         now, made_ms = now_ms(), request.made_ms if request else 0
         reported = request.reported(self._phases, storm.revision, now) if request else Reported()
+        before = self._index.over(storm.group_hash)
         decision = decide(
             storm,
             has_request=request is not None,
@@ -200,6 +202,7 @@ class Reconciler:
             now_ms=now,
             made_ms=made_ms,
             held_ms=request.held_ms(now) if request else 0,
+            stopped=before is not None and stops(before, self._phases),
         )
         match decision:
             case Wait(deadline):
@@ -213,7 +216,7 @@ class Reconciler:
             case Finish(reason):
                 await self._finish(storm, reason, known)
             case Discard(reason, message):
-                await self._discard_unless_found(storm, reason, message)
+                await self._discarder.discard_unless_found(storm, reason, message)
         return isinstance(decision, Write | Close | Finish)
 
     async def _has_place(self, storm: Snapshot) -> bool:
@@ -222,24 +225,15 @@ class Reconciler:
         if (answer := self._places.ask(storm, group, now_ms=now)) is Answer.GRANTED:
             return True
         limit = self._router.open_storms(group.policy)
-        why = (
-            f"policy {group.policy} has limits.openStorms ({limit}) open storms in namespace "
-            f"{group.request_namespace}"
-        )
+        why = all_taken(group.policy, limit, group.request_namespace)
         if answer is Answer.WAITS:
             self._folder.waits(storm.group_hash, why)
             again_ms = self._places.ask_again_ms(storm, now_ms=now)
             await self._ack(storm, written=False, settled=False, deadline_ms=again_ms)
             self._pausing.add(storm.group_hash)
         else:
-            await self._discard_unless_found(storm, Reason.OPEN_STORMS_REACHED, why)
+            await self._discarder.discard_unless_found(storm, SignalReason.OPEN_STORMS_REACHED, why)
         return False
-
-    async def _discard_unless_found(self, storm: Snapshot, reason: Reason, message: str) -> None:
-        if await self._writer.finds(storm):
-            self._schedule.make_due([storm.group_hash])
-        else:
-            await self._discard(storm, Verdict(SignalPhase.DISCARDED, reason, message))
 
     async def _ack(self, storm: Snapshot, *, written: bool, settled: bool, deadline_ms: int) -> None:
         word = await self._store.ack(
@@ -249,16 +243,25 @@ class Reconciler:
             deadline_ms=deadline_ms,
             now_ms=now_ms(),
             trim=self._ingest.trim(),
+            seen=self._told_others(storm) if written else "",
         )
         if word is AckWord.ACKED:
             self._schedule.expect(partition(storm.group_hash), deadline_ms)
         elif word is AckWord.MORE:
             self._schedule.expect(partition(storm.group_hash), now_ms() + 1000 if written else now_ms())
 
+    def _told_others(self, storm: Snapshot) -> str:
+        """What other storms are to know of one; its first signals tell enough."""
+        request = self._index.get(storm.group_hash, storm.epoch)
+        return request.told_others() if request and storm.written < SEEN_SIGNALS else ""
+
     async def _write(
         self, storm: Snapshot, phase: RequestPhase, deadline_ms: int, known: Request | None
     ) -> None:
         waited = self._folder.storms.waits(storm.group_hash)
+        # The last write of a storm that is quiet knows what others have told until its last signal.
+        since_ms = storm.arrived_ms if phase is RequestPhase.SETTLED else 0
+        await self._elsewhere.refresh(now_ms=now_ms(), since_ms=since_ms)
         outcome = await self._writer.write(storm, phase, closed_for=None, now_ms=now_ms())
         match outcome:
             case Outcome.WRITTEN:
@@ -280,14 +283,14 @@ class Reconciler:
         if now < max(storm.opened_ms, absent) + NAMESPACE_SECONDS * 1000:
             await self._ack(storm, written=False, settled=False, deadline_ms=now + 1000)
             return
-        await self._discard(
+        await self._discarder.discard(
             storm,
             Verdict(
                 SignalPhase.REJECTED,
-                Reason.REQUEST_NAMESPACE_NOT_FOUND,
-                f"the namespace for the request was not there for {NAMESPACE_SECONDS:.0f} s; "
-                "create it, or fix requestNamespace of the policy",
+                SignalReason.REQUEST_NAMESPACE_NOT_FOUND,
+                NAMESPACE_MISSING,
             ),
+            SignalReason.REQUEST_NAMESPACE_NOT_FOUND,
         )
 
     def _mark_stale(self, storm: Snapshot, phase: RequestPhase, known: Request | None) -> None:
@@ -300,8 +303,8 @@ class Reconciler:
             self._schedule.make_due([storm.group_hash])  # Redis may hold all of it
             return
         log.warning(
-            "Redis does not hold what the request does",
-            extra={"groupHash": storm.group_hash, "redis": storm.folded, "request": request.folded},
+            "Redis holds less than the request",
+            extra=request.log_fields | {"folded": request.folded, "foldedInRedis": storm.folded},
         )
         self._folder.mark_stale(request, storm.incarnation)
 
@@ -334,22 +337,11 @@ class Reconciler:
                 storm,
                 Verdict(
                     SignalPhase.REJECTED,
-                    Reason.REQUEST_NAMESPACE_NOT_FOUND,
-                    "the namespace of the request is gone",
+                    SignalReason.REQUEST_NAMESPACE_NOT_FOUND,
+                    NAMESPACE_GONE,
                 ),
             )
         self._folder.closed(storm.group_hash)
-
-    async def _discard(self, storm: Snapshot, verdict: Verdict) -> None:
-        forget = verdict.reason is Reason.OPEN_STORMS_REACHED  # whoever posts such an alert posts it again
-        word = await self._store.discard(storm, encoded(verdict), forget_alerts=forget)
-        if word is CloseWord.CLOSED:
-            DISCARDED.labels(reason=verdict.reason.value).inc()
-            self._folder.released(storm, verdict)
-        elif word is CloseWord.MOVED:
-            self._schedule.make_due([storm.group_hash])
-        else:
-            self._folder.look_again(storm.group_hash)
 
     def drain(self) -> None:
         """Make everything due that is in flight; whoever stops waits until it is durable."""

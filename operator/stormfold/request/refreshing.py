@@ -12,15 +12,22 @@ from stormfold.request.reading import Request
 
 
 async def patch_status(
-    client: KubeClient, index: RequestIndex, request: Request, status: Mapping[str, Any]
+    client: KubeClient,
+    index: RequestIndex,
+    request: Request,
+    status: Mapping[str, Any],
+    *,
+    as_read: bool = True,
 ) -> Request:
-    """Patch the status of a request, if it is as it was read; gives what it is now, which the index knows.
+    """Patch the status of a request, if it is as it was read, or else if no other has its name; gives what it
+    is now, which the index knows.
 
     Raises:
         ApiError: it could not be done, or it is not known whether it was.
     """
     metadata = request.resource.metadata
-    body = {"metadata": {"resourceVersion": str(request.resource_version)}, "status": status}
+    only = {"resourceVersion": str(request.resource_version)} if as_read else {"uid": metadata.uid}
+    body = {"metadata": only, "status": status}
     path = paths.status(RemediationRequest.plural, metadata.name, metadata.namespace)
     written = index.read(await client.merge_patch(path, body))
     index.observe(written)

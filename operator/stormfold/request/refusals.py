@@ -1,12 +1,12 @@
 """Refusals: what is said of requests that cannot be written, in the API server's words, and how often."""
 
 import logging
-import time
 
 from stormfold.fold.folder import Folder
 from stormfold.kube.errors import ApiError, ConflictError, RefusedError, ThrottledError
 from stormfold.model.evidence import cut
 from stormfold.model.opening import Opening
+from stormfold.model.seldom import Seldom
 from stormfold.model.storm import Snapshot, request_name
 
 log = logging.getLogger(__name__)
@@ -18,8 +18,6 @@ LASTING = 8
 too."""
 LONGEST_WORDS = 1024
 """The most characters of the API server's words that are told: an admission webhook may send a megabyte."""
-NAMESPACES = 10_000
-"""The most namespaces of which it is known when they were logged."""
 
 
 class Refusals:
@@ -27,8 +25,8 @@ class Refusals:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._logged: dict[str, float] = {}
-        """Namespace → when it was logged, by the monotonic clock."""
+        self._logged = Seldom()
+        """Of each namespace."""
 
     def note(self, storm: Snapshot, namespace: str, exc: ApiError, failures: int) -> None:
         """A write of the storm's request has failed; it is the so-manyth failure of the namespace in a
@@ -38,19 +36,11 @@ class Refusals:
             namespace = Opening.decoded(storm.opening).group.request_namespace
         name = f"{namespace}/{request_name(storm.group_hash, storm.epoch)}"
         if exc.status and not isinstance(exc, ConflictError | ThrottledError):
-            sentence = (
-                f"RemediationRequest {name} is not written: {cut(exc.message, LONGEST_WORDS)}. "
-                "Its signals are kept, and it is tried again"
-            )
+            sentence = not_written(name, exc.message)
             lasts = isinstance(exc, RefusedError) or failures >= LASTING
             self._folder.delayed(storm.group_hash, sentence, lasts=lasts)
-        now = time.monotonic()
-        if now - self._logged.get(namespace, -LOG_SECONDS) < LOG_SECONDS:
+        if not self._logged.tells(LOG_SECONDS, namespace):
             return
-        self._logged.pop(namespace, None)
-        self._logged[namespace] = now
-        if len(self._logged) > NAMESPACES:
-            del self._logged[next(iter(self._logged))]
         log.warning(
             "requests of a namespace are not written, trying again",
             extra={
@@ -60,3 +50,11 @@ class Refusals:
                 "error": cut(str(exc), LONGEST_WORDS),
             },
         )
+
+
+def not_written(name: str, words: str) -> str:
+    """What those hear who wait for a request that the API server refuses with these words."""
+    return (
+        f"RemediationRequest {name} is not written: {cut(words, LONGEST_WORDS)}. "
+        "Its signals are kept, and stormfold tries again"
+    )

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from stormfold.api.conditions import Condition, ConditionStatus, ConditionType, Reason
+from stormfold.api.conditions import Condition, ConditionStatus, ConditionType
+from stormfold.api.reasons.consumers import ConsumerReason
+from stormfold.api.site import see
 from stormfold.model.moments import written
 from stormfold.request.deciding import Finding, Reported
 
@@ -17,6 +19,11 @@ TO_DO = {
 
 FIXED = frozenset({"succeeded", "completed"})
 """The terminal phases that say that the problem is fixed, without case."""
+
+
+NEVER = frozenset({"skipped", "cancelled"})
+"""The terminal phases that say that nothing is to be done, without case: something new opens the group's next
+request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,11 @@ class Report:
         observed = self.observed_revision
         return phases.is_terminal(self.phase) and observed is not None and observed < revision
 
+    def wants_nothing_done(self, revision: int, phases: Phases) -> bool:
+        """Whether it says that nothing is to be done about the current revision, `revision`."""
+        said = self.phase.casefold() in NEVER and phases.is_terminal(self.phase)
+        return self.closing or (said and not self.is_stale(revision, phases))
+
     def claim_is_valid(self, now_ms: int) -> bool:
         """Whether somebody may work on the request now."""
         return self.claim is not None and now_ms < self.claim.expires_ms
@@ -107,39 +119,50 @@ def findings(
 
 def _phase_unknown(report: Report, phases: Phases) -> Finding:
     if phases.is_known(report.phase):
-        return Finding(False, Reason.PHASE_KNOWN, f'phase "{report.phase}"' if report.phase else "no phase")
+        return Finding(
+            False, ConsumerReason.PHASE_KNOWN, f'phase "{report.phase}"' if report.phase else "no phase"
+        )
     return Finding(
         True,
-        Reason.PHASE_NOT_KNOWN,
-        f'phase "{report.phase}" is neither terminal nor active, and leaves the request open: '
-        f"{TO_DO[ConditionType.REMEDIATION_PHASE_UNKNOWN]}",
+        ConsumerReason.PHASE_NOT_KNOWN,
+        see(
+            ConsumerReason.PHASE_NOT_KNOWN,
+            f'phase "{report.phase}" is neither terminal nor active, so the request stays open: '
+            f"{TO_DO[ConditionType.REMEDIATION_PHASE_UNKNOWN]}",
+        ),
     )
 
 
 def _stale(report: Report, phases: Phases, revision: int) -> Finding:
     if not report.is_stale(revision, phases):
-        return Finding(False, Reason.REVISION_CURRENT, "the report is not about an older revision")
+        return Finding(False, ConsumerReason.REVISION_CURRENT, "the report is not about an older revision")
     return Finding(
         True,
-        Reason.OLDER_REVISION,
-        f"{report.phase} is about revision {report.observed_revision}, but signals came since and the "
-        f"request is at revision {revision}: {TO_DO[ConditionType.STALE_REMEDIATION]}",
+        ConsumerReason.OLDER_REVISION,
+        see(
+            ConsumerReason.OLDER_REVISION,
+            f"{report.phase} is about revision {report.observed_revision}, but signals came since and the "
+            f"request is at revision {revision}: {TO_DO[ConditionType.STALE_REMEDIATION]}",
+        ),
     )
 
 
 def _expired(report: Report, now_ms: int, *, over: bool) -> Finding:
     claim = report.claim
     if over:
-        return Finding(False, Reason.CLAIM_ENDED, "a claim ends with its request")
+        return Finding(False, ConsumerReason.CLAIM_ENDED, "a claim ends with its request")
     if claim is None:
-        return Finding(False, Reason.NOT_CLAIMED, "nobody claims the request")
+        return Finding(False, ConsumerReason.NOT_CLAIMED, "nobody claims the request")
     if report.claim_is_valid(now_ms):
-        return Finding(False, Reason.CLAIM_VALID, f"claimed by {claim.holder}")
+        return Finding(False, ConsumerReason.CLAIM_VALID, f"claimed by {claim.holder}")
     return Finding(
         True,
-        Reason.CLAIM_NOT_RENEWED,
-        f"the claim of {claim.holder} expired at {written(claim.expires_ms)}: "
-        f"{TO_DO[ConditionType.CLAIM_EXPIRED]}",
+        ConsumerReason.CLAIM_NOT_RENEWED,
+        see(
+            ConsumerReason.CLAIM_NOT_RENEWED,
+            f"the claim of {claim.holder} expired at {written(claim.expires_ms)}: "
+            f"{TO_DO[ConditionType.CLAIM_EXPIRED]}",
+        ),
     )
 
 

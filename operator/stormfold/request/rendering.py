@@ -1,15 +1,13 @@
 """Decision → what the RemediationRequest says. Pure."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from stormfold.api.conditions import (
-    Condition,
-    ConditionStatus,
-    ConditionType,
-    Reason,
-    set_condition,
-)
+import orjson
+
+from stormfold.api.conditions import Condition, ConditionStatus, ConditionType, set_condition
+from stormfold.api.reason import Reason
 from stormfold.api.remediationrequest import (
     Continuation,
     Counted,
@@ -34,15 +32,14 @@ from stormfold.model.moments import moment
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
 from stormfold.policy import showing
-from stormfold.request import alert_list, deciding, evidence
+from stormfold.request import alert_list, bounding, deciding, evidence
+from stormfold.request.causes import NONE_FOUND, Found
 from stormfold.request.deciding import Finding
 from stormfold.request.telling import display, summary
 
 GROUP_HASH_LABEL = "stormfold.dev/group-hash"
 POLICY_LABEL = "stormfold.dev/policy"
 MAX_LABEL = 63
-MAX_CONDITIONS = 32
-"""What the API takes; beyond it those of others give way, the last first."""
 
 
 def manifest(storm: Snapshot, opening: Opening) -> dict[str, Any]:
@@ -68,9 +65,9 @@ def manifest(storm: Snapshot, opening: Opening) -> dict[str, Any]:
         if target
         else None,
         opened_at=moment(storm.opened_ms),
-        reason=OpeningReason.STILL_FIRING if opening.still_firing else OpeningReason.NEW_SIGNALS,
+        reason=OpeningReason.STILL_FIRING if storm.still_firing else OpeningReason.NEW_SIGNALS,
         previous_ref=RequestRef(name=request_name(storm.group_hash, storm.epoch - 1))
-        if opening.still_firing
+        if storm.still_firing
         else None,
     )
     labels = {GROUP_HASH_LABEL: storm.group_hash, "app.kubernetes.io/managed-by": "stormfold"}
@@ -101,12 +98,31 @@ def status(
     now_ms: int,
     made_ms: int = 0,
     held_ms: int = 0,
+    proceeds: bool = True,
     shown: bytes | None = None,
     sampled: int = 0,
+    found: Found = NONE_FOUND,
 ) -> dict[str, Any]:
     """The status, without `remediation`, which is the consumer's. `spec` and `namespace` are those of the
-    request, `before` the conditions there now, `reported` those about what the consumer says, `shown` what it
-    shows of its signals now, after so many samples; None: it says nothing yet."""
+    request, `before` the conditions there now, `reported` those about what the consumer says; `proceeds` says
+    whether a consumer may begin. `shown` is what it shows of its signals now, after so many samples; None: it
+    says nothing yet. `found` is what explains it."""
+    names = storm.evidence.names or _first_name(storm, spec)
+    held = None if shown is None else orjson.loads(shown)
+    joined = evidence.joined(
+        storm.evidence,
+        names,
+        found.causes,
+        held=held,
+        sampled=sampled,
+        shown=showing.samples(spec.policy, spec.policy_ref.namespace or ""),
+        first_ms=storm.first_ms or now_ms,
+    )
+    # By hand, since models of so many take as long as all the rest.
+    all_listed = [_affected(target, signals) for target, signals in storm.resources]
+    listed = bounding.within(all_listed, joined, storm.terms.resources)
+    if len(listed) < len(all_listed):
+        storm = replace(storm, resources=storm.resources[: len(listed)], truncated=True)
     conditions = with_findings(
         before,
         {
@@ -122,7 +138,6 @@ def status(
         now_ms=now_ms,
     )
     until = deciding.deadlines(storm, made_ms=made_ms, held_ms=held_ms)
-    names = storm.evidence.names or _first_name(storm, spec)
     over = phase is RequestPhase.CLOSED
     rendered = RemediationRequestStatus(
         observed_generation=generation,
@@ -137,7 +152,7 @@ def status(
         severity=SEVERITIES[storm.severity],
         first_seen=moment(storm.first_ms),
         last_seen=moment(storm.last_ms),
-        summary=summary(storm, names),
+        summary=summary(storm, names, found.causes, group=spec.group),
         affected_resource_count=storm.affected,
         affected_resource_count_precision=CountPrecision.APPROXIMATE
         if storm.truncated
@@ -151,7 +166,7 @@ def status(
         else Deadlines(
             settle=None if phase is RequestPhase.SETTLED else moment(until.settle),
             close=None if until.close is None else moment(until.close),
-            expire=moment(until.expire),
+            expire=moment(until.expire) if proceeds else None,
         ),
         conditions=conditions,
         continuation=Continuation(
@@ -162,18 +177,20 @@ def status(
             unlisted_alerts=storm.unlisted_alerts,
             firing_alerts=storm.firing_alerts,
             sampled=storm.evidence.sampled,
+            causes=found.kept,
             left_out=storm.left_out,
             counted_signals=_counted(storm.through),
             counted_events=_counted(storm.event_through),
         ),
         with_alerts=None if storm.tracked_alerts is None else alert_list.encoded(storm.tracked_alerts),
     ).manifest()
-    # By hand, since models of so many take as long as all the rest.
-    rendered["resources"] = [_affected(target, signals) for target, signals in storm.resources]
-    wanted = showing.samples(spec.policy, spec.policy_ref.namespace or "")
-    rendered |= evidence.changes(storm.evidence, names, held=shown, sampled=sampled, shown=wanted)
+    rendered["resources"] = listed
+    left = bounding.room(storm.terms.resources) - bounding.taken(rendered)
+    rendered |= evidence.changes(bounding.cut(joined, left), held)
     # A merge patch keeps what it does not name: a deadline that is no more has to be named.
-    rendered["deadlines"] = {"settle": None, "close": None} | rendered["deadlines"] if not over else None
+    rendered["deadlines"] = (
+        {"settle": None, "close": None, "expire": None} | rendered["deadlines"] if not over else None
+    )
     return rendered
 
 
@@ -222,15 +239,7 @@ def with_findings(
                 last_transition_time=moment(now_ms),
             ),
         )
-    return _without_too_many(conditions)
-
-
-def _without_too_many(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    kept = list(conditions)
-    foreign = [condition for condition in conditions if condition.type not in set(ConditionType)]
-    while len(kept) > MAX_CONDITIONS and foreign:
-        kept.remove(foreign.pop())
-    return tuple(kept)
+    return conditions
 
 
 def closed_conditions(

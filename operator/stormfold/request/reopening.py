@@ -12,7 +12,8 @@ from typing import Protocol
 
 from prometheus_client import Counter
 
-from stormfold.api.conditions import ConditionType, Reason
+from stormfold.api.conditions import ConditionType
+from stormfold.api.reasons.requests import RequestReason
 from stormfold.api.stormpolicy import CloseOn
 from stormfold.fold.arguments import Fold, Reopening
 from stormfold.fold.errors import StoreFullError, StoreUnavailableError
@@ -22,13 +23,11 @@ from stormfold.model.moments import milliseconds, now_ms
 from stormfold.model.opening import Opening
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.reading import Request, opening_of
-from stormfold.request.remediation import FIXED
+from stormfold.request.remediation import FIXED, Phases
 from stormfold.request.seeding import seed_of
 
 log = logging.getLogger(__name__)
 
-NEVER = frozenset({"skipped", "cancelled"})
-"""Phases that say that nothing is to be done: something new opens the group's next request."""
 LOOK_SECONDS = 0.5
 TRY_AGAIN_MS = 10_000
 """As long as the closed request says that alerts fire and no later one is seen, it is tried again so often:
@@ -36,7 +35,7 @@ the policy may come into force again, and what Redis has opened it may lose."""
 
 REOPENED = Counter(
     "stormfold_storms_reopened_total",
-    "Storms that opened since alerts of a closed request still fire, by any replica that met that.",
+    "Requests opened because alerts of a closed request still fire.",
 )
 
 
@@ -61,23 +60,29 @@ class Deadlines(Protocol):
         """A partition has something due then, Unix ms."""
 
 
-def reopens_ms(request: Request) -> int | None:
+def stops(request: Request, phases: Phases) -> bool:
+    """Whether a closed request says that nothing is to be done about what fires on."""
+    status = request.resource.status
+    return request.report.wants_nothing_done(status.revision if status else 1, phases)
+
+
+def reopens_ms(request: Request, phases: Phases) -> int | None:
     """When the group opens its next storm by itself, as this last request of it says, Unix ms; None if it
     does not: nothing fires, or its end says that nothing is to be done."""
     policy = request.resource.spec.policy
     said = request.holding(ConditionType.CLOSED)
     if said is None or not request.closed or not request.firing_alerts or policy.close_on is CloseOn.QUIET:
         return None
-    phase = request.report.phase.casefold()
-    if phase in NEVER or request.report.closing:
+    if stops(request, phases):
         return None
     closed_ms = milliseconds(said.last_transition_time)
-    if said.reason == Reason.MAX_DURATION_REACHED:
+    if said.reason == RequestReason.MAX_DURATION_REACHED:
         return closed_ms
-    if said.reason != Reason.REMEDIATION_FINISHED:
+    if said.reason != RequestReason.REMEDIATION_FINISHED:
         return None
     after = policy.reopen_after
-    return closed_ms + (after.succeeded_ms if phase in FIXED else after.failed_ms)
+    is_fixed = request.report.phase.casefold() in FIXED
+    return closed_ms + (after.succeeded_ms if is_fixed else after.failed_ms)
 
 
 def reopening_of(request: Request, version: PolicyVersion) -> Fold | None:
@@ -86,7 +91,8 @@ def reopening_of(request: Request, version: PolicyVersion) -> Fold | None:
     opening = opening_of(request)
     if version.spec.group_by != request.resource.spec.policy.group_by:
         return None
-    namespace = version.id.namespace or version.spec.request_namespace or request.namespace
+    own = dict(opening.group.values).get("namespace") or request.namespace
+    namespace = version.id.namespace or version.spec.request_namespace or own
     status = request.resource.status
     return Fold(
         request.group_hash,
@@ -99,7 +105,6 @@ def reopening_of(request: Request, version: PolicyVersion) -> Fold | None:
             opening.name,
             opening.severity,
             opening.target,
-            still_firing=True,
         ).encoded(),
         (),
         seed=seed_of(request),
@@ -111,11 +116,19 @@ class Reopener:
     """Opens groups again when their closed requests are due."""
 
     def __init__(
-        self, store: StormStore, requests: Requests, policies: Policies, *, deadlines: Deadlines
+        self,
+        store: StormStore,
+        requests: Requests,
+        policies: Policies,
+        *,
+        phases: Phases,
+        deadlines: Deadlines,
     ) -> None:
+        """`phases` are those of `status.remediation` that are understood."""
         self._store = store
         self._requests = requests
         self._policies = policies
+        self._phases = phases
         self._deadlines = deadlines
         self._queue: list[tuple[int, str]] = []
         """When to try, Unix ms, and the group hash; of a group only what `_due` says counts."""
@@ -125,7 +138,7 @@ class Reopener:
         """A newer version of a request was seen: its group may be due at another time, or no more."""
         group_hash = request.group_hash
         over = self._requests.over(group_hash)
-        due_ms = reopens_ms(over) if over else None
+        due_ms = reopens_ms(over, self._phases) if over else None
         if due_ms is None:
             self._due.pop(group_hash, None)
         elif over is request or group_hash not in self._due:
@@ -157,7 +170,7 @@ class Reopener:
             # First, so that it is tried again whatever happens.
             self._line_up(group_hash, now_ms() + TRY_AGAIN_MS)
             request = self._requests.over(group_hash)
-            if request is None or reopens_ms(request) is None:
+            if request is None or reopens_ms(request, self._phases) is None:
                 del self._due[group_hash]
                 continue
             version = self._policies.in_force(request.policy)
@@ -174,5 +187,5 @@ class Reopener:
             REOPENED.inc()
             log.info(
                 "alerts of a closed request still fire: the group opens its next one",
-                extra={"namespace": request.namespace, "request": request.resource.metadata.name},
+                extra=request.log_fields,
             )

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -15,8 +15,9 @@ from stormfold.api.conditions import ConditionType
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
-from stormfold.kube.errors import ApiError, ConflictError, NotFoundError
-from stormfold.model.moments import now_ms
+from stormfold.kube.errors import ApiError, ConflictError, NotFoundError, RefusedError
+from stormfold.model.leading import Leader
+from stormfold.model.moments import milliseconds, now_ms
 from stormfold.request.reading import Request
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,11 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 5.0
 DELETIONS_AT_ONCE = 50
 """In one look, one after the other: at most 10 a second."""
+REFUSED_MS = 600_000
+"""So long a deletion is not tried again that an admission policy or a right does not allow."""
 ALERTS_MS = 24 * 3_600_000
-"""So long a request is kept in which alerts fired when it closed: Alertmanager repeats them, and the request
-says that they were counted."""
+"""So long the last request of a group is kept if alerts fire in it: they are repeated, and it says that they
+were counted. It is more than any `reopenAfter`."""
 
 DELETED = Counter("stormfold_requests_deleted_total", "Closed RemediationRequests deleted.", ["reason"])
 CLOSED = Gauge("stormfold_requests_closed", "Closed RemediationRequests that are still there.")
@@ -56,7 +59,8 @@ class Closed:
     through: int
     """resourceVersion of the newest Signal that it has counted; 0: none."""
     alerts_fire: bool
-    """Whether alerts fired in it when it closed."""
+    """Whether alerts fire in it, as it says."""
+    policy: str = ""
 
     @classmethod
     def of(cls, request: Request) -> "Closed":
@@ -64,7 +68,7 @@ class Closed:
         resource, status = request.resource, request.resource.status
         said = request.holding(ConditionType.CLOSED)
         at = said.last_transition_time if said else resource.metadata.creation_timestamp
-        closed_ms = int(at.timestamp() * 1000) if at else 0
+        closed_ms = milliseconds(at)
         stored = status.continuation if status else None
         return cls(
             request.group_hash,
@@ -77,17 +81,27 @@ class Closed:
             closed_ms + resource.spec.policy.request_retention_ms,
             int(stored.counted_signals.resource_version) if stored and stored.counted_signals else 0,
             bool(stored and stored.firing_alerts),
+            resource.spec.policy_ref.name,
         )
 
-    def is_needed(self, *, now_ms: int, durable: int) -> bool:
-        """Whether a repeated alert, or a Signal that is read again, is known by it as counted."""
-        return self.through > durable or (self.alerts_fire and now_ms < self.closed_ms + ALERTS_MS)
+    def is_needed(self, *, now_ms: int, durable: int, is_last: "Callable[[Closed], bool]") -> bool:
+        """Whether a repeated alert, or a Signal that is read again, is known by it as counted. What fires on
+        is in the next request of the group, if there is one."""
+        if self.through > durable:
+            return True
+        return self.alerts_fire and now_ms < self.closed_ms + ALERTS_MS and is_last(self)
 
 
 def due(
-    requests: Iterable[Closed], *, per_namespace: int, now_ms: int, durable: int
+    requests: Iterable[Closed],
+    *,
+    per_namespace: int,
+    now_ms: int,
+    durable: int,
+    is_last: Callable[[Closed], bool],
 ) -> Iterator[tuple[Closed, Why]]:
-    """Which are to be deleted now, the oldest first. `durable` is the checkpoint of Signals.
+    """Which are to be deleted now, the oldest first. `durable` is the checkpoint of Signals, `is_last` says
+    whether a request is the last one of its group that says anything.
 
     Those of a group go in the order of their epochs: a name that exists is never given again.
     """
@@ -104,7 +118,7 @@ def due(
         else:
             continue
         in_turn = request.epoch == min(epochs[request.group_hash])
-        if in_turn and not request.is_needed(now_ms=now_ms, durable=durable):
+        if in_turn and not request.is_needed(now_ms=now_ms, durable=durable, is_last=is_last):
             epochs[request.group_hash].remove(request.epoch)
             there[request.namespace] -= 1
             yield request, why
@@ -120,9 +134,9 @@ class ClosedRequests:
         return iter(self._by_uid.values())
 
     def note(self, request: Request) -> None:
-        """A request as it was seen."""
-        uid = request.resource.metadata.uid
-        if request.closed and not request.deleted:
+        """A request as it was seen; one that is being deleted waits for its finalizers."""
+        uid, going = request.resource.metadata.uid, request.resource.metadata.deletion_timestamp
+        if request.closed and not request.deleted and not going:
             self._by_uid[uid] = Closed.of(request)
         else:
             self._by_uid.pop(uid, None)
@@ -134,24 +148,33 @@ class ClosedRequests:
         CLOSED.set(len(self._by_uid))
 
 
-class Ingest(Protocol):
-    """How far Signals are durable."""
+class Requests(Protocol):
+    """The requests as they were last seen."""
 
-    def fenced(self) -> int | None:
-        """The resourceVersion that our Lease carries; None while it is not ours."""
+    def over(self, group_hash: str) -> Request | None:
+        """The group's last request that says anything, if it is closed and there."""
 
 
 class RequestRetention:
     """Deletes closed requests; only who leads does."""
 
     def __init__(
-        self, client: KubeClient, closed: ClosedRequests, ingest: Ingest, *, per_namespace: int
+        self,
+        client: KubeClient,
+        closed: ClosedRequests,
+        requests: Requests,
+        ingest: Leader,
+        *,
+        per_namespace: int,
     ) -> None:
         """`per_namespace` is how many closed requests a namespace keeps at most."""
         self._client = client
+        self._requests = requests
         self._closed = closed
         self._ingest = ingest
         self._per_namespace = per_namespace
+        self._refused: dict[str, int] = {}
+        """uid → until when it is not tried again, Unix ms."""
 
     async def run(self) -> None:
         """Delete for ever."""
@@ -161,28 +184,54 @@ class RequestRetention:
             if durable is None:
                 continue
             found = due(
-                list(self._closed), per_namespace=self._per_namespace, now_ms=now_ms(), durable=durable
+                list(self._closed),
+                per_namespace=self._per_namespace,
+                now_ms=now_ms(),
+                durable=durable,
+                is_last=self._is_last,
             )
-            for _, (request, why) in zip(range(DELETIONS_AT_ONCE), found, strict=False):
-                if not await self._delete(request, why):
-                    break
+            await self._delete_some(found)
 
-    async def _delete(self, request: Closed, why: Why) -> bool:
-        """Whether the API server did not refuse."""
+    async def _delete_some(self, found: Iterable[tuple[Closed, Why]]) -> None:
+        """Delete the first ones. One that the API server refuses holds up no other namespace, and is not
+        tried again for a while."""
+        now, tried, refusing = now_ms(), 0, set[str]()
+        self._refused = {uid: until for uid, until in self._refused.items() if now < until}
+        for request, why in found:
+            if request.namespace in refusing or request.uid in self._refused:
+                continue
+            try:
+                await self._delete(request, why)
+            except ApiError as exc:
+                log.warning(
+                    "closed RemediationRequest not deleted, trying again",
+                    extra={
+                        "namespace": request.namespace,
+                        "request": request.name,
+                        "policy": request.policy,
+                        "error": str(exc),
+                    },
+                )
+                if not isinstance(exc, RefusedError):
+                    return
+                refusing.add(request.namespace)
+                self._refused[request.uid] = now + REFUSED_MS
+            tried += 1
+            if tried == DELETIONS_AT_ONCE:
+                return
+
+    def _is_last(self, request: Closed) -> bool:
+        last = self._requests.over(request.group_hash)
+        return last is not None and last.epoch == request.epoch
+
+    async def _delete(self, request: Closed, why: Why) -> None:
         path = paths.item(RemediationRequest.plural, request.name, request.namespace)
         try:
             await self._client.delete(path, uid=request.uid, resource_version=request.resource_version)
-        except NotFoundError:
-            self._closed.forget(request.uid)
         except ConflictError:
-            pass  # it was changed: the watch says how
-        except ApiError as exc:
-            log.warning(
-                "closed RemediationRequest not deleted, trying again",
-                extra={"namespace": request.namespace, "request": request.name, "error": str(exc)},
-            )
-            return False
+            return  # it was changed: the watch says how
+        except NotFoundError:
+            pass
         else:
             DELETED.labels(reason=why.value).inc()
-            self._closed.forget(request.uid)
-        return True
+        self._closed.forget(request.uid)

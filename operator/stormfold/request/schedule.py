@@ -38,6 +38,8 @@ STORMS_AT_ONCE = 16
 STORMS_THROTTLED = 8
 """The same while the API server answers by 429. Whoever is told to wait tries again by chance, whereas who
 waits here has a turn: so few of one namespace are tried beside another's."""
+ASKED_AT_ONCE = 1000
+"""Of so many storms Redis is asked in one call whether they had a request."""
 MOST_REFUSED = 50_000
 """Of so many groups it is known that the API server refuses their requests; others are tried as if for the
 first time."""
@@ -91,6 +93,17 @@ class Schedule:
         until_ms = now_ms() + max(CLAIM_MS, ASK_AGAIN_SECONDS * 1000)
         for group_hashes in (await self._store.due(range(PARTITIONS), now_ms=until_ms)).values():
             self._to_make_due.update(group_hashes)
+
+    async def take_up(self, group_hashes: Collection[str]) -> None:
+        """Of these open groups no request is known: look at once at those that had one. It was deleted while
+        nobody watched.
+
+        Raises:
+            StoreError: see `StormStore`.
+        """
+        ordered = sorted(group_hashes)
+        for first in range(0, len(ordered), ASKED_AT_ONCE):
+            self.make_due(await self._store.with_request(ordered[first : first + ASKED_AT_ONCE]))
 
     def _can_be_made_due(self) -> set[str]:
         # A storm that is being worked on gets its next deadline at the end of that: made due before, it would
@@ -180,16 +193,16 @@ class Schedule:
         self._busy.discard(group_hash)
         self._changed.set()
 
-    def written(self, gid: str, line: Line, *, made: bool) -> None:
+    def written(self, group_hash: str, line: Line, *, made: bool) -> None:
         """A request of the line was written, or made."""
-        self._refused.pop(gid, None)
+        self._refused.pop(group_hash, None)
         self._backoff.written(line, made=made)
 
-    def failed(self, gid: str, line: Line, *, refused: bool) -> int:
+    def failed(self, group_hash: str, line: Line, *, refused: bool) -> int:
         """The API server did not take a request of the line; gives how often in a row."""
         if refused:
-            self._refused.pop(gid, None)
-            self._refused[gid] = None
+            self._refused.pop(group_hash, None)
+            self._refused[group_hash] = None
             if len(self._refused) > MOST_REFUSED:
                 del self._refused[next(iter(self._refused))]
         now, chance = time.monotonic(), random.random()  # noqa: S311 - spreads load, hides nothing

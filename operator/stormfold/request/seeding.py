@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from stormfold.api.conditions import ConditionType, Reason
+from stormfold.api.conditions import ConditionType
+from stormfold.api.reasons.requests import RequestReason
 from stormfold.api.remediationrequest import Continuation as StoredContinuation
 from stormfold.api.remediationrequest import OpeningReason, RequestPhase
 from stormfold.model.arrival import Target
@@ -42,7 +43,7 @@ def seed_of(request: Request) -> Seed:
         detected=Detected.NO
         if detected is None
         else Detected.BY_RESOURCES
-        if detected.reason == Reason.RESOURCE_THRESHOLD_REACHED
+        if detected.reason == RequestReason.RESOURCE_THRESHOLD_REACHED
         else Detected.BY_SIGNALS,
         settled=status.phase is RequestPhase.SETTLED,
         revision=believed(status.revision),
@@ -76,6 +77,7 @@ def closed_seed(request: Request) -> Seed:
         closed=True,
         incarnation=stored.incarnation,
         folded=request.folded,
+        severity=status.severity.rank if status.severity else 0,
         through=through_of(stored.counted_signals),
         event_through=through_of(stored.counted_events),
         arrived_ms=milliseconds(status.last_seen),

@@ -3,12 +3,12 @@
 import logging
 import time
 from collections.abc import Collection
-from typing import Protocol
 
 from prometheus_client import Gauge
 
 from stormfold.fold.folder import Folder
 from stormfold.fold.store import StormStore
+from stormfold.model.leading import Leader
 from stormfold.model.moments import now_ms
 from stormfold.request.index import RequestIndex
 from stormfold.request.places import Places
@@ -25,18 +25,11 @@ REDIS_MEMORY = Gauge(
 )
 
 
-class Ingest(Protocol):
-    """Who takes Signals and Events in."""
-
-    def fenced(self) -> int | None:
-        """The resourceVersion that our Lease carries; None while it is not ours."""
-
-
 class Sweeper:
     """Finds what is due, what Redis has lost, and whether it has memory left."""
 
     def __init__(
-        self, store: StormStore, index: RequestIndex, *, folder: Folder, ingest: Ingest, places: Places
+        self, store: StormStore, index: RequestIndex, *, folder: Folder, ingest: Leader, places: Places
     ) -> None:
         self._store = store
         self._index = index

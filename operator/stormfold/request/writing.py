@@ -7,29 +7,35 @@ little replaces more.
 
 import contextlib
 import logging
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import Any
 
 import orjson
 from prometheus_client import Counter
 
-from stormfold.api.conditions import ConditionType, Reason
-from stormfold.api.decision import Decision
+from stormfold.api.conditions import ConditionType
+from stormfold.api.decision import Verdict
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.consumers import ConsumerReason
+from stormfold.api.reasons.requests import RequestReason
 from stormfold.api.remediationrequest import RemediationRequest, RequestPhase
 from stormfold.api.resource import API_VERSION
+from stormfold.fold.elsewhere import Elsewhere
 from stormfold.gate.gates import GateIndex
 from stormfold.gate.judging import Gathered, judge
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import AlreadyExistsError, ConflictError, NotFoundError, RefusedError
 from stormfold.kube.recorder import About, Recorder
+from stormfold.model.causes import Counted
 from stormfold.model.opening import Opening
 from stormfold.model.storm import Snapshot, request_name
-from stormfold.request import decisions, rendering
+from stormfold.request import causes, decisions, rendering
 from stormfold.request.index import RequestIndex
 from stormfold.request.reading import Request, opening_of
 from stormfold.request.refreshing import patch_status_or_refresh
 from stormfold.request.remediation import Phases, findings
+from stormfold.request.telling import UNREADABLE_LIST, transitions, with_policy
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +43,9 @@ TRIES = 5
 """How often a write is tried again that met a conflict."""
 
 ABOUT_REPORTS: dict[str, Reason] = {
-    ConditionType.CLAIM_EXPIRED: Reason.CLAIM_EXPIRED,
-    ConditionType.REMEDIATION_PHASE_UNKNOWN: Reason.REMEDIATION_PHASE_UNKNOWN,
-    ConditionType.STALE_REMEDIATION: Reason.STALE_REMEDIATION,
+    ConditionType.CLAIM_EXPIRED: ConsumerReason.CLAIM_EXPIRED,
+    ConditionType.REMEDIATION_PHASE_UNKNOWN: ConsumerReason.REMEDIATION_PHASE_UNKNOWN,
+    ConditionType.STALE_REMEDIATION: ConsumerReason.STALE_REMEDIATION,
 }
 """Conditions about what the consumer reports, each with the reason of its Event."""
 
@@ -99,9 +105,14 @@ class RequestWriter:
         *,
         phases: Phases,
         gates: GateIndex,
+        elsewhere: Elsewhere,
+        census: Callable[[], Mapping[str, Counted]] = dict,
     ) -> None:
         """`phases` are those of `status.remediation` that are understood. `gates` decide whether a consumer
-        may begin."""
+        may begin. `elsewhere` says how common values are in other storms, and `census` of some attributes how
+        common they are in the cluster: that goes first."""
+        self._elsewhere = elsewhere
+        self._census = census
         self._client = client
         self._phases = phases
         self._gates = gates
@@ -152,8 +163,8 @@ class RequestWriter:
         """Whether the API server has a request of the storm, which another replica may just have made."""
         if not storm.opening:
             return False  # nobody can make it
-        metadata = self._manifest(storm)["metadata"]
-        path = paths.item(RemediationRequest.plural, metadata["name"], metadata["namespace"])
+        name, group = request_name(storm.group_hash, storm.epoch), self.opening(storm).group
+        path = paths.item(RemediationRequest.plural, name, group.request_namespace)
         try:
             self._index.observe(self._index.read(await self._client.get(path)))
         except NotFoundError:
@@ -161,7 +172,7 @@ class RequestWriter:
         return True
 
     async def _create_or_adopt(self, storm: Snapshot) -> Request | Outcome:
-        body = self._manifest(storm)
+        body = rendering.manifest(storm, self.opening(storm))
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         try:
             created = await self._client.create(paths.collection(RemediationRequest.plural, namespace), body)
@@ -190,9 +201,6 @@ class RequestWriter:
             raise LookupError(f"nobody knows what opened storm {storm.group_hash}")
         return opening_of(known)
 
-    def _manifest(self, storm: Snapshot) -> dict[str, Any]:
-        return rendering.manifest(storm, self.opening(storm))
-
     async def _patch(
         self,
         request: Request,
@@ -208,11 +216,13 @@ class RequestWriter:
             self._recorder.record_once(
                 _about(request),
                 "Warning",
-                Reason.ALERT_LIST_UNREADABLE,
-                "status.withAlerts is no list that stormfold has written: it is ignored",
+                RequestReason.ALERT_LIST_UNREADABLE,
+                with_policy(UNREADABLE_LIST, request.resource.spec),
             )
         resource, before = request.resource, request.conditions
-        decision = self._first_decision(request, now_ms)
+        subject = request.subject
+        # Later writes leave it as it is, since who leads decides anew.
+        decision = subject.decision or judge(Gathered(subject, self._gates.of(subject), now_ms))
         held = seen if seen and not request.begun else request
         status = rendering.status(
             storm,
@@ -229,39 +239,40 @@ class RequestWriter:
                 now_ms=now_ms,
                 over=phase is RequestPhase.CLOSED,
             )
-            | (decisions.proceed(decision) if decision else {}),
+            | ({} if subject.decision else decisions.proceed(decision)),
             generation=resource.metadata.generation,
             now_ms=now_ms,
             made_ms=request.made_ms,
             held_ms=request.held_ms(now_ms),
+            proceeds=decision.verdict is Verdict.PROCEED,
             shown=held.shown if held.begun else None,
             sampled=held.sampled,
+            found=causes.find(
+                storm.evidence.causes,
+                request.version.counted_attributes,
+                total=storm.total,
+                held=held.held_causes if held.begun else causes.NOTHING_HELD,
+                elsewhere={**self._elsewhere.than(storm.group_hash, storm.epoch), **self._census()},
+            ),
         )
         # One that was deleted is made again, and the snapshot names changes only.
         if held is not request:
             status = orjson.loads(held.shown) | status
         if seen and seen.alerts and not request.alerts:
             status.setdefault("withAlerts", seen.alerts)
-        if decision:
+        if not subject.decision:
             status["decision"] = decisions.patch(decision)
         written = await patch_status_or_refresh(self._client, self._index, request, status)
         WRITES.labels(operation="patch", outcome="written").inc()
-        self._record_transition(request, written)
+        self._record_transitions(request, written)
         self._record_reported(request, written)
         return Outcome.WRITTEN
-
-    def _first_decision(self, request: Request, now_ms: int) -> Decision | None:
-        """What the first write says; later ones leave it as it is, since who leads decides anew."""
-        subject = request.subject
-        if subject.decision:
-            return None
-        return judge(Gathered(subject, self._gates.of(subject), now_ms))
 
     async def _close_earlier(self, request: Request, now_ms: int) -> None:
         """Close the request of an epoch that is over; a crash between two steps of closing may leave one."""
         conditions = rendering.closed_conditions(
             request.conditions,
-            Reason.NEWER_EPOCH_OPENED,
+            RequestReason.NEWER_EPOCH_OPENED,
             generation=request.resource.metadata.generation,
             now_ms=now_ms,
         )
@@ -275,36 +286,22 @@ class RequestWriter:
         for condition in after.conditions:
             reason = ABOUT_REPORTS.get(condition.type)
             if reason and condition.holds and (condition.type, condition.message) not in said:
-                self._recorder.record(_about(after), "Warning", reason, condition.message)
+                self._recorder.record(
+                    _about(after), "Warning", reason, with_policy(condition.message, after.resource.spec)
+                )
 
-    def _record_transition(self, before: Request, after: Request) -> None:
-        old = before.resource.status.phase if before.resource.status else None
-        status = after.resource.status
-        if status is None or status.phase == old:
+    def _record_transitions(self, before: Request, after: Request) -> None:
+        status, spec = after.resource.status, after.resource.spec
+        if status is None:
             return
-        said = status.summary or ""
-        match old, status.phase:
-            case None, RequestPhase.OPEN:
-                reason, message = Reason.STORM_OPENED, said
-            case _, RequestPhase.OPEN:
-                reason, message = Reason.STORM_REOPENED, f"{said}; revision {status.revision}"
-            case _, RequestPhase.SETTLED:
-                reason, message = Reason.STORM_SETTLED, said
-            case _:
-                closed = after.holding(ConditionType.CLOSED)
-                why = closed.message if closed else ""
-                reason, message = Reason.STORM_CLOSED, f"{said}; {why}"
-        log.info(
-            "storm changed",
-            extra={
-                "namespace": after.namespace,
-                "request": after.resource.metadata.name,
-                "phase": status.phase,
-                "summary": said,
-                "policy": after.resource.spec.policy_ref.name,
-            },
-        )
-        self._recorder.record(_about(after), "Normal", reason, message)
+        found = list(transitions(before.resource.status, status))
+        if found:
+            log.info(
+                "storm changed",
+                extra=after.log_fields | {"phase": status.phase, "summary": status.summary or ""},
+            )
+        for reason, message in found:
+            self._recorder.record(_about(after), "Normal", reason, with_policy(message, spec))
 
 
 def _about(request: Request) -> About:

@@ -161,7 +161,7 @@ class Backlog(Generic[T]):
                     moved += await self._resume(namespace, capacity(namespace), resume)
                 except ApiError as exc:
                     log.warning(
-                        "what was deferred cannot be read, trying again",
+                        "deferred signals cannot be read, trying again",
                         extra={"namespace": namespace, "error": str(exc)},
                     )
                     await asyncio.sleep(RETRY_SECONDS)

@@ -47,14 +47,18 @@ class Ingest:
         policies_changed: asyncio.Event,
         first_leader: Callable[[str], None],
     ) -> None:
-        """`policies_changed` is set when this process begins to lead: who leads writes what becomes of
-        policies. `first_leader` hears once who leads, when that is first known."""
+        """`policies_changed` is set when this process begins to lead, and when it leads again: who leads
+        writes what becomes of policies. `first_leader` hears once who leads, when that is first known."""
         self._store = store
         self._folder = folder
         self._deadlines = deadlines
         self._policies_changed = policies_changed
         self._lease = Lease(
-            client, namespace=settings.namespace, identity=settings.identity, first=first_leader
+            client,
+            namespace=settings.namespace,
+            identity=settings.identity,
+            first=first_leader,
+            again=policies_changed.set,
         )
         self._signal_progress, self._event_progress = Progress(), Progress()
         self._signals = SignalStream(
@@ -86,7 +90,7 @@ class Ingest:
     @property
     def caught_up(self) -> bool:
         """Whether this process leads and has routed all that an earlier leader may have counted."""
-        events_read = not (self._event_watch.wanted and self._event_progress.beginning)
+        events_read = self._events.listed or not self._event_watch.wanted
         deferred = len(self._signals.backlog) + len(self._events.backlog)
         return self._lease.leading and self._signals.listed and events_read and not deferred
 

@@ -1,21 +1,53 @@
 """WatchedSource: what the streams of Signals and of Events do alike."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Generic
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
 from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
+from stormfold.kube.changes import Change, Changed, Deleted, Listed, T
 from stormfold.model.arrival import Arrival
 from stormfold.sources.progress import Progress
 
 
-class WatchedSource:
+class WatchedSource(ABC, Generic[T]):
     """A stream of objects that the leader takes in."""
 
     def __init__(self, progress: Progress, *, enricher: Enricher, folder: Folder) -> None:
         self._progress = progress
         self._enricher = enricher
         self._folder = folder
+
+    @property
+    def listed(self) -> bool:
+        """Whether the first list has been taken in."""
+        return not self._progress.beginning
+
+    async def take(self, change: Change[T]) -> None:
+        """Take in one change of the collection; the progress then reaches what was seen."""
+        match change:
+            case Listed():
+                for uid in change.gone:
+                    self._forget(uid)
+                async for item in change.each():
+                    await self._take_item(item)
+                    self._progress.reach(item.resource_version)
+                self._progress.begun()
+            case Changed(item):
+                await self._take_item(item)
+            case Deleted(uid):
+                self._forget(uid)
+        self._progress.reach(change.resource_version)
+
+    @abstractmethod
+    async def _take_item(self, item: T) -> None:
+        """Take in a version of an object."""
+
+    @abstractmethod
+    def _forget(self, uid: str) -> None:
+        """The object is gone."""
 
     def current(self, arrival: Arrival) -> Arrival:
         """The same: an occurrence stays what it is."""

@@ -10,20 +10,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import kopf
 from prometheus_client import Counter
 
-from stormfold.gate.gates import GateIndex
 from stormfold.kube.access import Access
 from stormfold.kube.client import IDLE_SECONDS, WATCH_SECONDS
 from stormfold.kube.errors import CredentialError
 from stormfold.kube.paging import MOST
-from stormfold.request.index import RequestIndex
-from stormfold.watches import gate_events, policy_events, request_events
-from stormfold.watches.policies import PolicyIntake
+from stormfold.watches.handlers import Listeners, handlers, listings
 from stormfold.watches.session import session_of
 
 log = logging.getLogger(__name__)
@@ -42,16 +38,7 @@ STEADY_SECONDS = 60.0
 ENDS = 3
 """After how many ends in a row we are not ready: its watches of policies and requests cannot be relied on."""
 
-RESTARTS = Counter("stormfold_kopf_restarts_total", "How often kopf ended by itself and was begun again.")
-
-
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """Whom handlers hand over to, in the thread of our own event loop."""
-
-    policies: PolicyIntake
-    index: RequestIndex
-    gates: GateIndex
+RESTARTS = Counter("stormfold_kopf_restarts_total", "How often kopf ended by itself and was started again.")
 
 
 BACKOFFS_SECONDS = (0.5, 1.0, 2.0)
@@ -97,26 +84,25 @@ def registry(
 ) -> kopf.OperatorRegistry:
     """All handlers, each of which hands over to `loop`. kopf goes the way of `access`; `ending` hears, in
     kopf's loop, that kopf is about to end."""
-    handlers = kopf.OperatorRegistry()
+    registered = kopf.OperatorRegistry()
 
-    @kopf.on.cleanup(registry=handlers)
+    @kopf.on.cleanup(registry=registered)
     async def cleanup(**_: Any) -> None:
         ending()
-
-    @kopf.on.login(registry=handlers)
-    async def login(**_: Any) -> kopf.AiohttpSession:
-        try:
-            return await session_of(access)
-        except CredentialError as exc:
-            raise kopf.TemporaryError(str(exc), delay=LOGIN_SECONDS) from exc
 
     def hand_over(function: Callable[..., None], *args: Any) -> None:
         loop.call_soon_threadsafe(function, *args)
 
-    policy_events.register(handlers, hand_over, listeners.policies)
-    request_events.register(handlers, hand_over, listeners.index)
-    gate_events.register(handlers, hand_over, listeners.gates)
-    return handlers
+    @kopf.on.login(registry=registered)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        try:
+            return await session_of(access, listings(listeners, hand_over))
+        except CredentialError as exc:
+            raise kopf.TemporaryError(str(exc), delay=LOGIN_SECONDS) from exc
+
+    for kind, handler in handlers(listeners, hand_over).items():
+        kopf.on.event(*kind, registry=registered)(handler)
+    return registered
 
 
 class KopfThread:
@@ -142,7 +128,7 @@ class KopfThread:
             error = await self._run_once(loop)
             self._ends = self._ends + 1 if time.monotonic() - self._began < STEADY_SECONDS else 1
             RESTARTS.inc()
-            log.warning("kopf ended, beginning it again", extra={"error": repr(error)})
+            log.warning("kopf ended, starting it again", extra={"error": repr(error)})
             await asyncio.sleep(min(2.0 ** (self._ends - 1), LONGEST_WAIT_SECONDS))
 
     async def _run_once(self, loop: asyncio.AbstractEventLoop) -> BaseException | None:

@@ -8,6 +8,7 @@ that are nested too deep, each of which would end kopf whenever it is begun, are
 
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -19,7 +20,6 @@ from yarl import URL
 
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import identity_of
-from stormfold.api.stormgate import StormGate
 from stormfold.api.stormpolicy import ClusterStormPolicy, StormPolicy
 from stormfold.kube.access import Access
 from stormfold.kube.answers import read_json
@@ -28,6 +28,8 @@ from stormfold.kube.paging import PageSize
 from stormfold.request.bodies import wanted
 
 Reduce = Callable[[dict[str, Any]], dict[str, Any]]
+Whole = Callable[[frozenset[str], int], None]
+"""Who hears what a whole list had: the uids of its objects, and its resourceVersion."""
 
 
 def identity(body: dict[str, Any]) -> dict[str, Any]:
@@ -41,16 +43,10 @@ def labelled(body: dict[str, Any]) -> dict[str, Any]:
     return {"metadata": identity_of(metadata) | {"labels": metadata.get("labels") or {}}}
 
 
-def whole(body: dict[str, Any]) -> dict[str, Any]:
-    """Which object it is, and all that it says."""
-    return identity(body) | {key: body.get(key) or {} for key in ("spec", "status")}
-
-
 WANTED: Mapping[str, Reduce] = {
     StormPolicy.plural: identity,
     ClusterStormPolicy.plural: identity,
     RemediationRequest.plural: wanted,
-    StormGate.plural: whole,
     "namespaces": labelled,
 }
 """What handlers want of an object, by the last step of its collection's path."""
@@ -86,11 +82,32 @@ class ReducedLines:
             yield small + b"\n"
 
 
+@dataclass(slots=True)
+class Listing:
+    """A list that is being read, page by page."""
+
+    whole: Whole | None = None
+    """Who hears of it when all of it was read."""
+    size: PageSize = field(default_factory=PageSize)
+    _uids: set[str] = field(default_factory=set)
+
+    def took(self, answer: dict[str, Any], length: int) -> None:
+        """A page came, of so many bytes."""
+        items, metadata = answer.get("items") or [], answer.get("metadata") or {}
+        self.size.took(len(items), length)
+        if self.whole is None:
+            return
+        self._uids.update(item["metadata"]["uid"] for item in items)
+        version = str(metadata.get("resourceVersion"))
+        if version.isdecimal() and not metadata.get("continue"):
+            self.whole(frozenset(self._uids), int(version))
+
+
 class SmallResponse(aiohttp.ClientResponse):
     """An answer of which no more is handed on than is wanted."""
 
     _reduce: Reduce | None = None
-    _page: tuple[bytes, PageSize] | None = None
+    _page: tuple[bytes, Listing] | None = None
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """Begin to read it."""
@@ -100,9 +117,10 @@ class SmallResponse(aiohttp.ClientResponse):
             self.content = cast("aiohttp.StreamReader", ReducedLines(self.content, self._reduce))
         return self
 
-    async def fits(self, size: PageSize) -> bool:
+    async def fits(self, listing: Listing) -> bool:
         """Read a page of a list, unless it is too long: then it is let go, and the next try is of fewer
         objects."""
+        size = listing.size
         chunks: list[bytes] = []
         length = 0
         async for chunk in self.content.iter_any():
@@ -112,27 +130,29 @@ class SmallResponse(aiohttp.ClientResponse):
                 self.close()
                 return False
             chunks.append(chunk)
-        self._page = b"".join(chunks), size
+        self._page = b"".join(chunks), listing
         return True
 
     async def json(self, **_: Any) -> Any:
         """The whole of it; of each object in a list only what is wanted."""
         if self._page is None:
             return read_json(await self.read())
-        (text, size), self._page = self._page, None
+        (text, listing), self._page = self._page, None
         answer = read_json(text)
+        listing.took(answer, len(text))
         items = answer.get("items") or []
-        size.took(len(items), len(text))
         return answer | {"items": [self._reduce(body) for body in items] if self._reduce else items}
 
 
 class SmallPages:
     """A session whose lists come in small pages; all else is the session's."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, whole: Mapping[str, Whole]) -> None:
+        """`whole` hear of lists, by the last step of the collection's path."""
         self._session = session
-        self._sizes: dict[str, PageSize] = {}
-        """The path of a collection → the size of its next page."""
+        self._whole = whole
+        self._lists: dict[str, Listing] = {}
+        """The path of a collection → the list of it that is being read."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
@@ -143,17 +163,18 @@ class SmallPages:
         if "limit" not in asked.query:
             return await self._session.request(method, url, **how)
         if "continue" not in asked.query:
-            self._sizes[asked.path] = PageSize()
-        size = self._sizes.setdefault(asked.path, PageSize())
+            self._lists[asked.path] = Listing(self._whole.get(asked.name))
+        listing = self._lists.setdefault(asked.path, Listing())
         while True:
-            sized = asked.update_query(limit=size.limit)
+            sized = asked.update_query(limit=listing.size.limit)
             response = cast("SmallResponse", await self._session.request(method, sized, **how))
-            if response.status >= 400 or await response.fits(size):
+            if response.status >= 400 or await response.fits(listing):
                 return response
 
 
-async def session_of(access: Access) -> kopf.AiohttpSession:
+async def session_of(access: Access, whole: Mapping[str, Whole]) -> kopf.AiohttpSession:
     """A session for kopf that goes the same way as our own requests; to be called in kopf's event loop.
+    `whole` hear what each list has that kopf reads, by the plural of its kind.
 
     Raises:
         CredentialError: there are no credentials now.
@@ -166,5 +187,5 @@ async def session_of(access: Access) -> kopf.AiohttpSession:
         expiration=datetime.fromtimestamp(credential.ends, UTC)
         if credential.pair and credential.ends < math.inf
         else None,
-        aiohttp_session=cast("aiohttp.ClientSession", SmallPages(session)),
+        aiohttp_session=cast("aiohttp.ClientSession", SmallPages(session, whole)),
     )

@@ -27,6 +27,7 @@ from tests.harness.operator import OperatorProcess
 from tests.harness.scene import QUICK, at
 
 from lab.controlplane import ControlPlane
+from stormfold.kube.lease import DURATION_SECONDS, RENEW_SECONDS
 
 SHIPPED_LIMIT = 512 * 1024 * 1024
 """That of manifests/base/deployment.yaml."""
@@ -64,6 +65,9 @@ class Watched:
     process: OperatorProcess
     limit: MemoryLimit | str
     unready: list[str] = field(default_factory=list)
+    """But for the Lease alone: where the API server is slow, it ends without a fault of the operator."""
+    slowest: float = 0.0
+    """How much of its own work was done before an answer, in seconds of CPU."""
 
     async def start(self) -> None:
         """Start it inside of the limit."""
@@ -77,8 +81,10 @@ class Watched:
     async def look(self) -> None:
         """Look at it for ever."""
         while True:
+            asked = self.process.cpu_seconds()
             status, text = await self.process.get("/readyz")
-            if status != 200:
+            self.slowest = max(self.slowest, self.process.cpu_seconds() - asked)
+            if status != 200 and json.loads(text)["problems"].keys() != {"lease"}:
                 self.unready.append(text)
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -95,8 +101,9 @@ class Watched:
             look.cancel()
             await asyncio.wait({look})
         assert self.unready == []
+        assert self.slowest < DURATION_SECONDS - RENEW_SECONDS, "it may lose its Lease"
         peak = peak_mb(self.process.pid)
-        print(f"peak: {peak:.0f} MB")  # noqa: T201 - what `pytest -rP` is asked for
+        print(f"peak: {peak:.0f} MB, slowest answer: {self.slowest:.2f} s")  # noqa: T201 - what `pytest -rP` is asked for
         assert peak <= PEAK_MB
 
 
@@ -228,7 +235,7 @@ async def test_listed_signals_beyond_what_is_kept_at_once_are_read_again_and_cou
     held = api_proxy.hold("GET", again, times=None)
     process = await operator(
         kubeconfig=api_proxy.kubeconfig(tmp_path / "proxied"),
-        constants={"stormfold.kube.listwatch.LISTED_PLACES": 116},
+        constants={"stormfold.kube.listwatch.LISTED_PLACES": 76},
         ready=False,
     )
     await eventually(held.arrived.is_set, within=60, what="the first is read again")
@@ -246,7 +253,7 @@ async def test_listed_signals_beyond_what_is_kept_at_once_are_read_again_and_cou
     await counted(api, namespace, listed - 1)
     await create(api, (labelled(namespace, n) for n in range(listed, listed + 5)))
     await counted(api, namespace, listed + 4)
-    # 29 places each: four are kept.
+    # 19 places each: four are kept.
     assert api_proxy.count("GET", again) == listed - 4
     assert process.running
 

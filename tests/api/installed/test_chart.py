@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.harness.chart_values import COMPONENTS, OVERLAYS, values_of
+from tests.harness.chart_values import COMPONENTS, OVERLAYS, merged, values_of
 from tests.harness.helm import CHART, NAMESPACE, Helm, HelmError
 from tests.harness.kubectl import Kubectl
 from tests.harness.manifests import named, of_kind, pod_of, rendered
@@ -17,7 +17,6 @@ from tests.harness.manifests import named, of_kind, pod_of, rendered
 from stormfold import __version__
 
 Manifest = dict[str, Any]
-
 ROOT = Path(__file__).parents[3]
 VARIANTS = [
     *((overlay,) for overlay in OVERLAYS),
@@ -27,12 +26,6 @@ VARIANTS = [
 ]
 TOOL_LABELS = {"app.kubernetes.io/managed-by", "app.kubernetes.io/version", "helm.sh/chart"}
 CRD = "customresourcedefinitions"
-
-
-@pytest.fixture
-def helm(tmp_path: Path) -> Helm:
-    """Helm without a cluster."""
-    return Helm(tmp_path)
 
 
 def comparable(objects: list[Manifest]) -> dict[str, Manifest]:
@@ -104,6 +97,17 @@ def test_every_overlay_and_component_has_its_values() -> None:
         assert {path.name for path in (ROOT / "manifests" / folder).iterdir()} == set(known)
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
+async def test_nothing_names_the_usual_namespace_or_account_in_another_one(overlay: str, helm: Helm) -> None:
+    components = [name for name in COMPONENTS if overlay == "standalone" or name != "valkey-pvc"]
+    values = merged(values_of(overlay, *components), {"serviceAccount": {"name": "folder"}})
+    printed = await helm("template", "mine", CHART, "--namespace", "ops", values=values)
+    assert [line for line in printed.splitlines() if NAMESPACE in line] == []
+    for found in yaml.safe_load_all(printed):
+        for subject in (found or {}).get("subjects", ()):
+            assert (subject["name"], subject["namespace"]) in {("folder", "ops"), ("stormfold-test", "ops")}
+
+
 async def test_chart_is_sound_and_of_this_version(helm: Helm) -> None:
     assert "1 chart(s) linted, 0 chart(s) failed" in await helm("lint", "--strict", CHART)
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
@@ -170,6 +174,26 @@ async def test_objects_carry_the_labels_of_the_chart(helm: Helm) -> None:
             id="a variable of the chart",
         ),
         pytest.param(
+            {"extraEnv": [{"name": "STORMFOLD_HTTP_PORT", "value": "9090"}]},
+            "extraEnv sets STORMFOLD_HTTP_PORT, which the chart sets: remove it there",
+            id="a port that Service and probes ask",
+        ),
+        pytest.param(
+            {"extraEnv": [{"name": "STORMFOLD_IDENTITY", "value": "me"}]},
+            "extraEnv sets STORMFOLD_IDENTITY, which the chart sets: remove it there",
+            id="one name for all replicas",
+        ),
+        pytest.param(
+            {"image": {"repository": "registry.example.org/stormfold:0.1.0"}},
+            "at '/image/repository': 'registry.example.org/stormfold:0.1.0' does not match",
+            id="a tag in the name of the image",
+        ),
+        pytest.param(
+            {"valkey": {"image": {"repository": "Valkey"}}},
+            "at '/valkey/image/repository': 'Valkey' does not match",
+            id="a name that no image has",
+        ),
+        pytest.param(
             {"podLabels": {"app.kubernetes.io/name": "mine"}},
             "podLabels sets app.kubernetes.io/name, which the chart sets: remove it there",
             id="a label of the chart",
@@ -189,141 +213,43 @@ async def test_wrong_value_is_named(values: Manifest, said: str, helm: Helm) -> 
     assert said in str(refused.value)
 
 
+async def test_text_that_looks_like_a_number_stays_a_text(helm: Helm) -> None:
+    values = {
+        "priorityClassName": "1000",
+        "serviceAccount": {"name": "0123"},
+        "redis": {"existingSecret": "123", "caSecret": "456"},
+        "alertmanager": {"tlsSecret": "789"},
+        "valkey": {"persistence": {"enabled": True, "storageClassName": "true"}},
+    }
+    objects = await helm.rendered(values)
+    spec = named(objects, "Deployment")["spec"]["template"]["spec"]
+    assert (spec["priorityClassName"], spec["serviceAccountName"]) == ("1000", "0123")
+    assert [volume["secret"]["secretName"] for volume in spec["volumes"]] == ["456", "789"]
+    claim = named(objects, "PersistentVolumeClaim", "stormfold-valkey")
+    assert claim["spec"]["storageClassName"] == "true"
+    secrets = {
+        env["valueFrom"]["secretKeyRef"]["name"]
+        for deployment in of_kind(objects, "Deployment")
+        for env in pod_of(deployment)["spec"]["containers"][0]["env"]
+        if "secretKeyRef" in env.get("valueFrom", {})
+    }
+    assert secrets == {"123"}
+    assert named(objects, "ServiceAccount", "0123")
+    for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding"):
+        assert [subject["name"] for subject in binding["subjects"]] == ["0123"]
+
+
+@pytest.mark.parametrize("name", ["stormfold", "localhost:5000/a/b_c", "Registry.example.org/x-y/z"])
+async def test_name_of_an_image_may_have_a_registry_with_a_port(name: str, helm: Helm) -> None:
+    objects = await helm.rendered({"image": {"repository": name}})
+    (container,) = named(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"{name}:{__version__}"
+
+
 async def test_chart_takes_what_a_parent_chart_shares(helm: Helm) -> None:
     assert await helm.rendered({"global": {"anything": 1}, "redis": {"existingSecret": "mine"}}) == (
         await helm.rendered({"redis": {"existingSecret": "mine"}})
     )
-
-
-POD = {
-    "imagePullSecrets": [{"name": "registry"}],
-    "nodeSelector": {"disk": "ssd"},
-    "tolerations": [{"key": "infra", "operator": "Exists"}],
-    "affinity": {"nodeAffinity": {}},
-    "priorityClassName": "system-cluster-critical",
-}
-SPREAD = [{"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}]
-
-
-async def test_values_of_the_pod_reach_the_pod(helm: Helm) -> None:
-    objects = await helm.rendered(
-        {
-            **POD,
-            "topologySpreadConstraints": SPREAD,
-            "replicas": 3,
-            "resources": {"limits": {"memory": "2Gi"}},
-            "podAnnotations": {"note": "x"},
-            "podLabels": {"team": "sre"},
-            "image": {
-                "repository": "example.org/stormfold",
-                "digest": f"sha256:{'a' * 64}",
-                "pullPolicy": "Always",
-            },
-            "extraEnv": [{"name": "STORMFOLD_LOG_LEVEL", "value": "DEBUG"}],
-            "extraVolumes": [{"name": "shared", "secret": {"secretName": "shared"}}],
-            "extraVolumeMounts": [{"name": "shared", "mountPath": "/shared"}],
-            "serviceAccount": {"name": "folder", "annotations": {"cloud": "role"}},
-            "redis": {"existingSecret": "mine"},
-            "valkey": {
-                **{name: POD[name] for name in ("nodeSelector", "tolerations", "affinity")},
-                "image": {"repository": "example.org/valkey", "tag": "8"},
-                "resources": {"limits": {"memory": "3Gi"}},
-                "persistence": {"enabled": True, "size": "9Gi", "storageClassName": "fast"},
-            },
-        }
-    )
-    deployment = named(objects, "Deployment")
-    template = deployment["spec"]["template"]
-    spec = template["spec"]
-    (container,) = spec["containers"]
-    environment = {env["name"]: env for env in container["env"]}
-    assert {name: spec[name] for name in POD} == POD
-    assert spec["topologySpreadConstraints"] == SPREAD
-    assert deployment["spec"]["replicas"] == 3
-    assert container["resources"] == {
-        "requests": {"cpu": "100m", "memory": "128Mi"},
-        "limits": {"memory": "2Gi"},
-    }
-    assert template["metadata"]["annotations"]["note"] == "x"
-    assert template["metadata"]["labels"]["team"] == "sre"
-    assert container["image"] == f"example.org/stormfold@sha256:{'a' * 64}"
-    assert container["imagePullPolicy"] == "Always"
-    assert environment["STORMFOLD_LOG_LEVEL"]["value"] == "DEBUG"
-    assert environment["STORMFOLD_REDIS_URL"]["valueFrom"]["secretKeyRef"]["name"] == "mine"
-    assert {"name": "shared", "mountPath": "/shared"} in container["volumeMounts"]
-    assert {"name": "shared", "secret": {"secretName": "shared"}} in spec["volumes"]
-
-    assert spec["serviceAccountName"] == "folder"
-    assert named(objects, "ServiceAccount", "folder")["metadata"]["annotations"] == {"cloud": "role"}
-    for binding in of_kind(objects, "RoleBinding", "ClusterRoleBinding"):
-        assert [subject["name"] for subject in binding["subjects"]] == ["folder"]
-    assert of_kind(objects, "Secret") == []
-
-    valkey = named(objects, "Deployment", "stormfold-valkey")["spec"]["template"]["spec"]
-    (container,) = valkey["containers"]
-    assert {name: valkey[name] for name in POD if name != "priorityClassName"} == {
-        name: value for name, value in POD.items() if name != "priorityClassName"
-    }
-    assert container["image"] == "example.org/valkey:8"
-    assert container["resources"] == {"limits": {"memory": "3Gi"}}
-    claim = named(objects, "PersistentVolumeClaim", "stormfold-valkey")["spec"]
-    assert claim["storageClassName"] == "fast"
-    assert claim["resources"] == {"requests": {"storage": "9Gi"}}
-
-
-async def test_arbitrary_user_ids_leave_the_user_to_the_platform(helm: Helm) -> None:
-    objects = await helm.rendered({"arbitraryUserIds": True})
-    for deployment in of_kind(objects, "Deployment"):
-        assert deployment["spec"]["template"]["spec"]["securityContext"] == {
-            "runAsNonRoot": True,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        }
-
-
-async def test_options_take_objects_away(helm: Helm) -> None:
-    off = {
-        "crds": {"install": False},
-        "defaultPolicy": {"install": False},
-        "networkPolicy": {"enabled": False},
-        "serviceAccount": {"create": False},
-        "monitoring": {"enabled": True, "monitor": "None", "rules": False, "dashboard": False},
-    }
-    kinds = {found["kind"] for found in await helm.rendered(off)}
-    assert kinds == {
-        *("Secret", "ConfigMap", "Service", "Deployment"),
-        *("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"),
-    }
-
-
-async def test_monitors_carry_the_labels_by_which_prometheus_selects(helm: Helm) -> None:
-    objects = await helm.rendered(
-        {
-            "monitoring": {
-                "enabled": True,
-                "monitor": "PodMonitor",
-                "interval": "5s",
-                "labels": {"release": "p"},
-            }
-        }
-    )
-    (monitor,) = of_kind(objects, "PodMonitor")
-    assert monitor["spec"] == {
-        "selector": {"matchLabels": named(objects, "Deployment")["spec"]["selector"]["matchLabels"]},
-        "podMetricsEndpoints": [{"port": "http", "path": "/metrics", "interval": "5s"}],
-    }
-    for found in (monitor, named(objects, "PrometheusRule")):
-        assert found["metadata"]["labels"]["release"] == "p"
-    assert of_kind(objects, "ServiceMonitor") == []
-
-
-async def test_network_policies_open_the_ports_that_are_named(helm: Helm) -> None:
-    ports = {"networkPolicy": {"apiServerPorts": [8443]}, "redis": {"existingSecret": "r", "ports": [7000]}}
-    objects = await helm.rendered({**ports, "valkey": {"enabled": False}})
-    egress = named(objects, "NetworkPolicy")["spec"]["egress"]
-    assert egress[-1] == {"ports": [{"port": 8443}]}
-    assert named(objects, "NetworkPolicy", "stormfold-to-redis")["spec"]["egress"] == [
-        {"ports": [{"port": 7000}]}
-    ]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import shlex
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 from tests.harness import guard
 from tests.harness.api import Api, ApiError
 from tests.harness.chart_values import values_of
+from tests.harness.deploying import deploy
 from tests.harness.eventually import eventually
 from tests.harness.helm import CHART, NAMESPACE, Helm, HelmError, copied
 from tests.harness.kubectl import Kubectl
@@ -44,6 +46,9 @@ def later_chart(folder: Path) -> Path:
     spec["properties"]["ticket"] = {"type": "string"}
     file.write_text(yaml.safe_dump(crd))
     return later
+
+
+COMPONENT = "app.kubernetes.io/component"
 
 
 async def password(kubectl: Kubectl) -> str:
@@ -189,6 +194,37 @@ async def test_helm_takes_over_what_make_undeploy_keeps(cluster: ControlPlane, t
     for crd in crds["items"]:
         assert crd["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
     await helm("uninstall", "stormfold", "--namespace", NAMESPACE)
+
+
+FROM_HELM = "kubectl kustomize manifests/overlays/standalone |"
+"""What docs/install.md says to run before `make deploy` begins with this."""
+
+
+@pytest.mark.parametrize("by", ["make deploy", "install.yaml"])
+async def test_other_ways_take_over_what_helm_keeps(
+    by: str, cluster: ControlPlane, api: Api, tmp_path: Path
+) -> None:
+    helm, kubectl = Helm(tmp_path, cluster.kubeconfig), Kubectl(cluster.kubeconfig)
+    await helm.upgrade(later_chart(tmp_path))
+    await api.create(SIGNAL)
+    await helm("uninstall", "stormfold", "--namespace", NAMESPACE)
+    if by == "make deploy":
+        page = (ROOT / "docs" / "install.md").read_text()
+        (line,) = (line for line in page.splitlines() if line.startswith(FROM_HELM))
+        given = shlex.split(line.removeprefix(FROM_HELM))
+        assert given[0] == "kubectl"
+        objects = await kubectl("kustomize", str(ROOT / "manifests/overlays/standalone"))
+        await kubectl(*given[1:], stdin=objects)
+        code, said = await deploy("up", cluster.kubeconfig, None)
+        assert code == 0, said
+    else:
+        objects = await kubectl("kustomize", str(ROOT / "manifests" / "install"))
+        await kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=objects)
+    assert not await has_ticket(kubectl)
+    assert await image_of(kubectl) == f"stormfold:{__version__}"
+    assert await api.get("Signal", "disk-1", "default") is not None
+    # From now on an upgrade by the same way meets no conflict.
+    await kubectl("apply", "--server-side", "-l", f"{COMPONENT} notin (policy)", "-f", "-", stdin=objects)
 
 
 async def test_upgrade_with_a_value_forgets_the_others_unless_it_is_told_to_keep_them(

@@ -1,35 +1,29 @@
-"""`make deploy` and `make undeploy`, that is `scripts/deploy`, against an API server. Nothing here runs
-pods."""
+"""`make deploy`, that is `scripts/deploy`, against an API server: nothing here runs pods."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
 import os
 import pty
 import subprocess
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.harness import guard
-from tests.harness.api import Api, ApiError, Manifest
-from tests.harness.eventually import eventually
+from tests.harness.api import Api, Manifest
+from tests.harness.deploying import (
+    DEPLOYMENTS,
+    NAMESPACE,
+    ROOT,
+    SECRET,
+    deploy,
+    roll_out,
+    surroundings,
+    there_is,
+)
 from tests.harness.kubectl import Kubectl
 
-from lab.building import ensure_binaries
 from lab.controlplane import ControlPlane
 
-ROOT = Path(__file__).parents[3]
-NAMESPACE = "stormfold-system"
-DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
-SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/stormfold-redis"
-OURS = (
-    *("namespaces", "secrets", "configmaps", "services", "serviceaccounts", "leases", "deployments"),
-    *("roles", "rolebindings", "clusterroles", "clusterrolebindings", "networkpolicies"),
-    *("poddisruptionbudgets", "customresourcedefinitions", "clusterstormpolicies", "signals"),
-)
 KEPT = [
     *("clusterrole/stormfold-consumer", "clusterrole/stormfold-edit", "clusterrole/stormfold-view"),
     "clusterstormpolicy/default",
@@ -48,89 +42,6 @@ KEPT = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ControlPlane]:
-    """An API server of this module's own: other tests would miss the kinds that are taken away here."""
-    with ControlPlane(ensure_binaries()) as running:
-        guard.own(running.url)
-        yield running
-        guard.disown(running.url)
-
-
-@pytest.fixture
-async def own_api(cluster: ControlPlane) -> AsyncIterator[Api]:
-    """A client of it; no test finds the password of another, which nobody takes away with its namespace
-    here."""
-    async with Api(cluster) as client:
-        with contextlib.suppress(ApiError):
-            await client.request("DELETE", SECRET)
-        yield client
-
-
-async def deploy(verb: str, kubeconfig: Path, **environment: str) -> tuple[int, str]:
-    """The exit code of scripts/deploy without a terminal, and all that it said."""
-    process = await asyncio.create_subprocess_exec(
-        str(ROOT / "scripts" / "deploy"),
-        verb,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=surroundings(kubeconfig, environment),
-    )
-    said, _ = await process.communicate()
-    return await process.wait(), said.decode()
-
-
-def surroundings(kubeconfig: Path, environment: dict[str, str]) -> dict[str, str]:
-    """The environment of scripts/deploy; kubectl's cache is beside the kubeconfig, as ports are used
-    again."""
-    return {
-        "PATH": os.environ["PATH"],
-        "KUBECONFIG": str(kubeconfig),
-        "KUBECACHEDIR": str(kubeconfig.parent / "kubectl"),
-        **environment,
-    }
-
-
-async def roll_out(api: Api) -> None:
-    """Say of every Deployment that it is rolled out, as its controller would; ends by cancellation."""
-    while True:
-        for deployment in (await api.request("GET", DEPLOYMENTS))["items"]:
-            metadata, replicas = deployment["metadata"], deployment["spec"]["replicas"]
-            counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-            status = dict.fromkeys(counts, replicas) | {"observedGeneration": metadata["generation"]}
-            await api.request(
-                "PATCH",
-                f"{DEPLOYMENTS}/{metadata['name']}/status",
-                {"status": status},
-                content_type="application/merge-patch+json",
-            )
-        await asyncio.sleep(0.2)
-
-
-@contextlib.asynccontextmanager
-async def controllers(api: Api) -> AsyncIterator[None]:
-    """While in here, Deployments are rolled out."""
-    task = asyncio.create_task(roll_out(api))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
-async def there_is(kubectl: Kubectl) -> list[str]:
-    """Every object of stormfold, as kind/name."""
-    found: list[str] = []
-    for item in (
-        await kubectl.json("get", ",".join(OURS), "-A", "-l", "app.kubernetes.io/part-of=stormfold")
-    )["items"]:
-        assert "finalizers" not in item["metadata"] or item["kind"] == "CustomResourceDefinition", item
-        found.append(f"{item['kind'].lower()}/{item['metadata']['name']}")
-    return sorted(found)
-
-
 async def image_of(api: Api) -> str:
     """The operator's image, as deployed."""
     deployment = await api.request("GET", f"{DEPLOYMENTS}/stormfold")
@@ -146,8 +57,7 @@ async def test_deploy_upgrades_what_is_there_and_undeploy_keeps_what_counts(
     cluster: ControlPlane, own_api: Api
 ) -> None:
     kubectl = Kubectl(cluster.kubeconfig)
-    async with controllers(own_api):
-        code, said = await deploy("up", cluster.kubeconfig, IMAGE="example.org/stormfold:1")
+    code, said = await deploy("up", cluster.kubeconfig, roll_out(own_api), IMAGE="example.org/stormfold:1")
     assert code == 0, said
     assert await image_of(own_api) == "example.org/stormfold:1"
     secret = await secret_of(own_api)
@@ -166,8 +76,7 @@ async def test_deploy_upgrades_what_is_there_and_undeploy_keeps_what_counts(
         "spec": {"name": "DiskFull"},
     }
     await own_api.create(signal)
-    async with controllers(own_api):
-        code, said = await deploy("up", cluster.kubeconfig, IMAGE="example.org/stormfold:2")
+    code, said = await deploy("up", cluster.kubeconfig, roll_out(own_api), IMAGE="example.org/stormfold:2")
     assert code == 0, said
     assert await image_of(own_api) == "example.org/stormfold:2"
     assert (await secret_of(own_api))["data"] == secret["data"]
@@ -183,44 +92,9 @@ async def test_deploy_upgrades_what_is_there_and_undeploy_keeps_what_counts(
         assert word in said
     await own_api.delete("Signal", "disk-1", "default")
 
-    async with controllers(own_api):
-        code, said = await deploy("up", cluster.kubeconfig)
+    code, said = await deploy("up", cluster.kubeconfig, roll_out(own_api))
     assert code == 0, said
     assert (await secret_of(own_api))["data"] == secret["data"]
-
-
-async def test_purge_asks_first_and_leaves_nothing(cluster: ControlPlane, own_api: Api) -> None:
-    async with controllers(own_api):
-        code, said = await deploy("up", cluster.kubeconfig)
-    assert code == 0, said
-    before = await there_is(Kubectl(cluster.kubeconfig))
-    code, said = await deploy("down", cluster.kubeconfig, PURGE="1")
-    assert code == 1
-    assert "PURGE=1 deletes 0 RemediationRequests, 0 Signals" in said
-    assert "set YES=1 if it is right" in said
-    assert await there_is(Kubectl(cluster.kubeconfig)) == before
-
-    async def end_the_namespace() -> None:
-        namespace = await eventually(
-            lambda: own_api.get("Namespace", NAMESPACE),
-            lambda seen: seen["metadata"].get("deletionTimestamp"),
-            within=60,
-            what="the namespace is being deleted",
-        )
-        namespace["spec"]["finalizers"] = []
-        await own_api.request("PUT", f"/api/v1/namespaces/{NAMESPACE}/finalize", namespace)
-
-    # What no overlay brings, and nobody needs any more.
-    await own_api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}})
-    await Kubectl(cluster.kubeconfig)("apply", "-f", str(ROOT / "manifests" / "alertmanager" / "access.yaml"))
-    (code, said), _ = await asyncio.gather(
-        deploy("down", cluster.kubeconfig, PURGE="1", YES="1"), end_the_namespace()
-    )
-    assert code == 0, said
-    found = await Kubectl(cluster.kubeconfig)(
-        *("get", "namespaces,clusterroles,clusterrolebindings,customresourcedefinitions", "-o", "name")
-    )
-    assert "storm" not in found
 
 
 @pytest.mark.parametrize(
@@ -256,28 +130,28 @@ async def test_deployment_without_pods_is_explained_by_its_conditions_and_events
 ) -> None:
     condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
 
-    async def refuse() -> None:
-        """What the controllers do when admission takes no pod."""
-        path = f"{DEPLOYMENTS}/stormfold"
-        await eventually(lambda: own_api.get("Deployment", "stormfold", NAMESPACE), within=60)
-        await own_api.request(
-            "PATCH",
-            f"{path}/status",
-            {"status": {"conditions": [condition]}},
-            content_type="application/merge-patch+json",
-        )
-        event: Manifest = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"generateName": "stormfold-", "namespace": NAMESPACE},
-            "involvedObject": {"kind": "ReplicaSet", "name": "stormfold-7d9c", "namespace": NAMESPACE},
-            "type": "Warning",
-            "reason": "FailedCreate",
-            "message": message,
-        }
-        await own_api.create(event)
-
-    (code, said), _ = await asyncio.gather(deploy("up", cluster.kubeconfig, WAIT="1s"), refuse())
+    if not await own_api.get("Deployment", "stormfold", NAMESPACE):
+        code, said = await deploy("up", cluster.kubeconfig, roll_out(own_api))
+        assert code == 0, said
+    # What the controllers say when admission takes no pod, before the script looks.
+    counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "observedGeneration")
+    await own_api.request(
+        "PATCH",
+        f"{DEPLOYMENTS}/stormfold/status",
+        {"status": dict.fromkeys(counts, 0) | {"conditions": [condition]}},
+        content_type="application/merge-patch+json",
+    )
+    event: Manifest = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": "stormfold-", "namespace": NAMESPACE},
+        "involvedObject": {"kind": "ReplicaSet", "name": "stormfold-7d9c", "namespace": NAMESPACE},
+        "type": "Warning",
+        "reason": "FailedCreate",
+        "message": message,
+    }
+    await own_api.create(event)
+    code, said = await deploy("up", cluster.kubeconfig, WAIT="1s")
     lines = said.splitlines()
     assert code == 1
     assert f"condition ReplicaFailure True, FailedCreate: {message}" in lines
@@ -291,63 +165,8 @@ async def test_deployment_without_pods_is_explained_by_its_conditions_and_events
     await own_api.delete_all("Event")
 
 
-async def test_purge_that_hangs_says_what_it_waits_for(cluster: ControlPlane, own_api: Api) -> None:
-    async with controllers(own_api):
-        code, said = await deploy("up", cluster.kubeconfig)
-    assert code == 0, said
-    signal: Manifest = {
-        "apiVersion": "stormfold.dev/v1alpha1",
-        "kind": "Signal",
-        "metadata": {"name": "kept", "namespace": "default", "finalizers": ["example.org/hangs"]},
-        "spec": {"name": "DiskFull"},
-    }
-    await own_api.create(signal)
-    remaining = (
-        "Some content in the namespace has finalizers remaining: example.org/hangs in 1 resource instances"
-    )
-
-    async def say_why() -> None:
-        """What the namespace's controller does when something in it does not go."""
-        namespace = await eventually(
-            lambda: own_api.get("Namespace", NAMESPACE),
-            lambda seen: seen["metadata"].get("deletionTimestamp"),
-            within=60,
-        )
-        assert namespace is not None
-        condition = {
-            "type": "NamespaceFinalizersRemaining",
-            "status": "True",
-            "reason": "SomeFinalizersRemain",
-            "message": remaining,
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        }
-        namespace["status"]["conditions"] = [condition]
-        await own_api.request("PUT", f"/api/v1/namespaces/{NAMESPACE}/status", namespace)
-
-    (code, said), _ = await asyncio.gather(
-        deploy("down", cluster.kubeconfig, PURGE="1", YES="1", WAIT="2s"), say_why()
-    )
-    assert code == 1
-    lines = said.splitlines()
-    assert lines.count("stormfold: not deleted after 2s:") == 2
-    assert "CustomResourceDefinition signals.stormfold.dev" in lines
-    assert "  finalizer customresourcecleanup.apiextensions.k8s.io" in lines
-    assert f"Namespace {NAMESPACE}" in lines
-    assert f"  NamespaceFinalizersRemaining: {remaining}" in lines
-    assert lines[-1] == (
-        "error: remove what is named above, or its finalizers if nobody does it for them, and call "
-        "`make undeploy PURGE=1` again"
-    )
-    await own_api.patch("Signal", "kept", "default", {"metadata": {"finalizers": None}})
-    namespace = await own_api.get("Namespace", NAMESPACE)
-    assert namespace is not None
-    namespace["spec"]["finalizers"] = []
-    await own_api.request("PUT", f"/api/v1/namespaces/{NAMESPACE}/finalize", namespace)
-    code, said = await deploy("down", cluster.kubeconfig, PURGE="1", YES="1")
-    assert (code, said.splitlines()[-1]) == (0, "stormfold: nothing is left")
-
-
 async def test_ha_needs_a_secret_and_says_how_to_make_it(cluster: ControlPlane, own_api: Api) -> None:
+    await own_api.delete_all("Deployment")  # another test may have left one
     code, said = await deploy("up", cluster.kubeconfig, OVERLAY="ha")
     assert code == 1
     assert f"error: the Secret stormfold-redis is missing in {NAMESPACE}" in said

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import socket
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import yaml
 from tests.api.conftest import NewOperator
+from tests.harness.certificates import behind_tls
 from tests.harness.eventually import eventually
 from tests.harness.kubectl import Kubectl, KubectlError
 from tests.harness.manifests import (
@@ -39,7 +35,7 @@ from stormfold.settings import Settings
 
 VARIANTS = (
     ("standalone",),
-    ("standalone", "valkey-pvc", "monitoring", "events", "alertmanager"),
+    ("standalone", "valkey-pvc", "monitoring", "events", "alertmanager", "notify"),
     ("ha",),
     ("ha", "redis-ca", "monitoring", "owners", "steering"),
     ("standalone", "openshift"),
@@ -233,28 +229,6 @@ def test_valkey_never_evicts_and_asks_for_the_password(component: tuple[str, ...
         server.kill()
 
 
-@asynccontextmanager
-async def behind_tls(valkey: Valkey, certificate: Path, key: Path) -> AsyncIterator[str]:
-    """The URL of a server with TLS that passes everything on to Valkey, whose own binary here has no TLS."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while sent := await reader.read(65_536):
-                writer.write(sent)
-                await writer.drain()
-        writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", valkey.port)
-        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
-
-    server = await asyncio.start_server(serve, "127.0.0.1", free_port(), ssl=context)
-    async with server:
-        yield f"rediss://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
-
-
 async def test_component_makes_the_operator_trust_an_authority_of_your_own(
     control_plane: ControlPlane, valkey: Valkey, operator: NewOperator
 ) -> None:
@@ -265,7 +239,8 @@ async def test_component_makes_the_operator_trust_an_authority_of_your_own(
     (variable,) = (env for env in container["env"] if env.get("value") == f"{mount['mountPath']}/ca.crt")
     # The API server signed its certificate itself, for 127.0.0.1.
     certificate = control_plane.ca_file
-    async with behind_tls(valkey, certificate, certificate.with_suffix(".key")) as url:
+    async with behind_tls(valkey.port, certificate) as port:
+        url = f"rediss://127.0.0.1:{port}/0"
         stranger = await operator(redis_url=url, start=False)
         await stranger.start(ready=False)
         await eventually(lambda: not stranger.running, within=30, what="the operator ends")

@@ -139,7 +139,7 @@ def test_alerts_ask_for_metrics_and_labels_that_exist() -> None:
     for rule in alerting_rules():
         assert_known(rule["expr"], *rule["annotations"].values())
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
-        assert set(rule["annotations"]) == {"summary", "description"}
+        assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
 
 
 # --- Grafana

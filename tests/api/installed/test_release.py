@@ -91,6 +91,25 @@ def test_version_that_the_commit_is_not_is_refused_with_every_place(tmp_path: Pa
     assert not (tmp_path / "dist").exists()
 
 
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param("registry.example.org/stormfold:0.1.0", id="with a tag, as make image takes it"),
+        pytest.param("stormfold@sha256:12", id="with a digest"),
+        pytest.param("registry.example.org/Stormfold", id="with a capital letter"),
+        pytest.param("a b", id="with a space"),
+    ],
+)
+def test_image_that_is_no_name_without_a_tag_is_refused(image: str, tmp_path: Path) -> None:
+    done = released(tmp_path / "dist", IMAGE=image)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: IMAGE={image} is not the name of an image without its tag. The release is tagged "
+        f"{__version__}: leave out the tag, as in IMAGE=registry.example.org/stormfold\n"
+    )
+    assert not (tmp_path / "dist").exists()
+
+
 def test_wheel_is_of_this_version(dist: Path) -> None:
     with zipfile.ZipFile(dist / f"stormfold-{__version__}-py3-none-any.whl") as wheel:
         metadata = wheel.read(f"stormfold-{__version__}.dist-info/METADATA").decode()

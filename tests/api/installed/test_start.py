@@ -54,21 +54,15 @@ async def test_every_wrong_setting_has_its_line(operator: NewOperator) -> None:
     assert await end_of(process) == (
         2,
         [
-            "stormfold: STORMFOLD_REDIS_URL: String should have at least 1 character, not ''",
+            "stormfold: STORMFOLD_REDIS_URL: must not be empty",
             (
-                "stormfold: STORMFOLD_NAMESPACE: String should match pattern "
-                "'^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$', not 'Not_A_Name'"
+                "stormfold: STORMFOLD_NAMESPACE: must be the name of a namespace: lower-case letters, digits "
+                "and hyphens, not 'Not_A_Name'"
             ),
-            "stormfold: STORMFOLD_HTTP_PORT: Input should be less than or equal to 65535, not '70000'",
-            (
-                "stormfold: STORMFOLD_MARKS_PER_SECOND: Input should be a valid integer, "
-                "unable to parse string as an integer, not 'many'"
-            ),
-            "stormfold: STORMFOLD_GRACE_SECONDS: Input should be greater than or equal to 0, not '-1'",
-            (
-                "stormfold: STORMFOLD_LOG_LEVEL: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR', "
-                "not 'LOUD'"
-            ),
+            "stormfold: STORMFOLD_HTTP_PORT: must be 65535 or less, not '70000'",
+            "stormfold: STORMFOLD_MARKS_PER_SECOND: must be a whole number, not 'many'",
+            "stormfold: STORMFOLD_GRACE_SECONDS: must be 0 or more, not '-1'",
+            "stormfold: STORMFOLD_LOG_LEVEL: must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR', not 'LOUD'",
         ],
     )
 
@@ -102,7 +96,7 @@ async def test_wrong_address_of_redis_is_explained(url: str, message: str, opera
 
 async def test_redis_that_is_not_there_is_named(operator: NewOperator) -> None:
     port = free_port()
-    at_once = {"stormfold.cli.FOUND_SECONDS": 0.0}
+    at_once = {"stormfold.starting.FOUND_SECONDS": 0.0}
     process = await operator(redis_url=f"redis://127.0.0.1:{port}/0", start=False, constants=at_once)
     assert await refusal_of(process) == (
         "stormfold ends: asking Redis who it is: "
@@ -167,7 +161,7 @@ async def test_right_that_scripts_need_is_named(operator: NewOperator, valkey: V
     process = await operator(redis_url=f"redis://few:secret@127.0.0.1:{valkey.port}/0", start=False)
     assert await refusal_of(process) == (
         "stormfold ends: Redis does not let its user run PERSIST, ZMSCORE: "
-        "give its user the rights of docs/install.md"
+        "give its user the rights of https://stormfold.dev/install/#a-redis-of-your-own"
     )
 
 

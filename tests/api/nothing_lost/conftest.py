@@ -14,6 +14,7 @@ from tests.harness.api import Api
 from tests.harness.front import Front
 from tests.harness.operator import OperatorProcess
 from tests.harness.redis_proxy import RedisProxy
+from tests.harness.stage import Stage
 from tests.harness.team import Team
 
 NewReplica = Callable[..., Any]
@@ -63,3 +64,23 @@ def replica(operator: NewOperator, sender: Sender) -> NewReplica:
         return await operator(identity=identity, webhook_token_file=sender.token_file, **options)
 
     return make
+
+
+@pytest.fixture
+async def proxied(replica: NewReplica, sender: Sender, stage: Stage, tmp_path: Path) -> OperatorProcess:
+    """A replica between the proxies of `stage`, with the sender's policy in force."""
+    process: OperatorProcess = await replica(
+        kubeconfig=stage.api_proxy.kubeconfig(tmp_path / "alerts"), redis_url=stage.redis_proxy.url
+    )
+    await sender.policy()
+    await sender.accepted()
+    return process
+
+
+@pytest.fixture
+async def process(replica: NewReplica, sender: Sender) -> OperatorProcess:
+    """A replica that obeys the sender's policy."""
+    process: OperatorProcess = await replica()
+    await sender.policy()
+    await process.obeys(1)
+    return process

@@ -137,7 +137,7 @@ async def test_alerts_below_a_threshold_that_discards_fail_no_notification(
     assert (await sender.attempts())[1] == 0
 
 
-LEAVES_OUT = "a sender left 2 alerts out of a post: they are in no request; set its max_alerts to 0"
+LEAVES_OUT = "a sender left 2 alerts out of a post, which are in no request: set its max_alerts to 0"
 
 
 async def test_alerts_that_a_sender_leaves_out_are_said_in_the_request(
@@ -160,4 +160,4 @@ async def test_alerts_that_a_sender_leaves_out_are_said_in_the_request(
 
 async def _exact(front: Front) -> list[tuple[Any, ...]]:
     of = "status.conditions.Exact"
-    return rows(await front.team.requests(NAME), f"{of}.status {of}.reason {of}.message")
+    return rows(await front.team.requests_of(NAME), f"{of}.status {of}.reason {of}.message")

@@ -77,7 +77,7 @@ async def test_list_that_fails_half_way_is_begun_again(stage: Stage) -> None:
     team, proxy = stage.team, stage.api_proxy
     await team.policy()
     total = 520  # more than a page
-    await stage.api.create_all([team.signal("trouble") for _ in range(total)])
+    await stage.api.create_all([team.next_signal("trouble") for _ in range(total)])
     refusals = [
         proxy.respond("GET", LIST, 429, headers={"Retry-After": "1"}),
         proxy.respond("GET", LIST, 500),

@@ -18,7 +18,7 @@ on_the_current_one = pytest.mark.parametrize("alertmanager_program", ["current"]
 async def closing(front: Front, name: str = NAME) -> list[tuple[Any, ...]]:
     """(epoch, phase, Closed, why, firing) of each request of a name."""
     return rows(
-        await front.team.requests(name),
+        await front.team.requests_of(name),
         "spec.epoch status.phase status.conditions.Closed.status status.conditions.Closed.reason"
         " status.signals.firing",
     )
@@ -60,7 +60,7 @@ async def test_request_is_open_while_alerts_fire_and_closes_when_they_have_resol
     await come_to(front, 1, "Closed", "True", "QuietForCloseAfter", 3, name="signals")
     await delivered_again(sender, bodies=NODES * 2)
     await come_to(front, *held)
-    (request,) = await front.team.requests(NAME)
+    (request,) = await front.team.requests_of(NAME)
     assert "close" not in request["status"]["deadlines"]
     await sender.post(alert.resolved() for alert in alerts[1:])
     await come_to(front, 1, "Settled", "False", "AlertsFiring", 1)
@@ -70,7 +70,7 @@ async def test_request_is_open_while_alerts_fire_and_closes_when_they_have_resol
 
 @on_the_current_one
 @pytest.mark.parametrize(
-    "policy", [{"closeAfter": "2s", "window": {"idle": "1s", "maxDuration": "6s"}}], ids=["maxDuration 6s"]
+    "policy", [{"closeAfter": "2s", "window": {"idle": "1s", "maxDuration": "12s"}}], ids=["maxDuration 12s"]
 )
 async def test_longest_duration_ends_a_request_whose_alerts_fire_for_ever(
     front: Front, alertmanager: NewAlertmanager
@@ -143,5 +143,5 @@ async def test_alerts_of_which_nobody_speaks_any_more_let_go(
         valkey.command("FLUSHALL")
     await come_to(front, 1, "Closed", "True", "QuietForCloseAfter", 0)
     of = "status.conditions.Recovered"
-    said = rows(await front.team.requests(NAME), f"status.signals.stale {of}.status {of}.message")
+    said = rows(await front.team.requests_of(NAME), f"status.signals.stale {of}.status {of}.message")
     assert said == [(6, "Unknown", STALE)]

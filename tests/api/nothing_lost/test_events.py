@@ -17,7 +17,7 @@ from tests.harness.kubectl import Kubectl
 from tests.harness.metrics import sample
 
 from lab.controlplane import ControlPlane
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.signal import SignalPhase
 from stormfold.enrich.enricher import Enricher
 from stormfold.enrich.namespaces import Namespaces
@@ -59,7 +59,7 @@ class Reader:
     async def submit(self, arrival: Arrival, waits: Callable[[str], bool]) -> None:
         """As the folder."""
         self.arrivals.append(arrival)
-        arrival.via.durable(arrival, Verdict(SignalPhase.FOLDED, Reason.COUNTED, ""))
+        arrival.via.durable(arrival, Verdict(SignalPhase.FOLDED, SignalReason.COUNTED, ""))
 
     @property
     def live(self) -> float:

@@ -31,8 +31,9 @@ async def test_signal_that_names_a_target_of_another_namespace_is_rejected(scene
     [marked] = await scene.api.list("Signal", scene.namespace)
     assert event["message"] == at(marked, "status.message")
     assert at(marked, "status.message") == (
-        f"spec.target.namespace: '{other}' must be '{scene.namespace}', the Signal's own namespace; "
-        f"only Signals in '{OPERATOR_NAMESPACE}' may speak for others"
+        f"spec.target.namespace: '{other}' must be '{scene.namespace}', the Signal's own namespace. "
+        f"Only Signals in '{OPERATOR_NAMESPACE}' may report on other namespaces. "
+        "See https://stormfold.dev/reasons/#TargetInOtherNamespace"
     )
 
 
@@ -82,7 +83,10 @@ async def test_signal_whose_target_lies_in_no_possible_namespace_is_rejected(
         within=30,
     )
     assert (at(seen, "status.phase"), at(seen, "status.reason")) == ("Rejected", "InvalidSignal")
-    assert at(seen, "status.message") == f"spec.target.namespace: {other!r} is no name of a namespace"
+    assert at(seen, "status.message") == (
+        f"spec.target.namespace: {other!r} is not a valid name of a namespace. "
+        "See https://stormfold.dev/reasons/#InvalidSignal"
+    )
 
 
 async def test_signal_whose_trouble_starts_in_the_future_is_rejected(scene: Scene) -> None:
@@ -104,7 +108,8 @@ async def test_signal_that_no_policy_governs_is_rejected_with_one_event_for_the_
     await scene.signals_come_to(FATE, [("Rejected", "NoPolicyMatches")] * 3)
     [marked, *_] = await scene.api.list("Signal", scene.namespace)
     assert at(marked, "status.message") == (
-        f"no accepted policy governs signal 'Trouble' of namespace '{scene.namespace}'"
+        f"no policy in force matches signal 'Trouble' of namespace '{scene.namespace}': add a policy, or let "
+        "the match of one select it. See https://stormfold.dev/reasons/#NoPolicyMatches"
     )
     await scene.events_come_to(first, [("Warning", "NoPolicyMatches")])
     assert len(await scene.api.list("Event", scene.namespace)) == 1
@@ -158,7 +163,7 @@ async def test_discarded_signals_are_deleted_after_the_retention_of_their_policy
 
 
 async def test_signal_that_changes_before_its_retention_is_over_stays_and_is_counted(scene: Scene) -> None:
-    await scene.policy(retention="2s", priority=1, match={"names": ["Short"]})
+    await scene.policy(retention="6s", priority=1, match={"names": ["Short"]})
     await scene.policy("long", retention="1h")
     signal = await scene.signal("Short", "pod-0")
     await scene.requests_come_to("status.signals.total", [(1,)])

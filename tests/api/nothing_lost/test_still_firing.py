@@ -4,62 +4,29 @@ next one, unless its end says that nothing is to be done."""
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from tests.api.conftest import NewAlertmanager
-from tests.harness.api import Api, Manifest
+from tests.harness.api import Api
 from tests.harness.eventually import eventually
 from tests.harness.front import NAME, NODES, WITHIN_SECONDS, Front, delivered_again
+from tests.harness.reopening import AGAIN, FIRST, SOON, come_to, ends, listed, said
 from tests.harness.scene import at, rows
 
 from lab.valkey import Valkey
-from stormfold.request.alert_list import decoded
+from stormfold.request.reopening import TRY_AGAIN_MS
 
-on_the_current_one = pytest.mark.parametrize("alertmanager_program", ["current"], indirect=True)
-pytestmark = on_the_current_one
-
-SOON = {"closeAfter": "2s", "reopenAfter": {"succeeded": "3s", "failed": "3s"}}
-FIRST = (1, "Closed", 6, 6, "NewSignals")
-AGAIN = (2, "Settled", 0, 6, "StillFiring")
+AGAIN_SAYS = "6 alerts of the request before still firing"
+pytestmark = pytest.mark.parametrize("alertmanager_program", ["current"], indirect=True)
 
 
 @pytest.fixture
 def policy() -> dict[str, Any]:
     """Under it, groups open again soon."""
     return dict(SOON)
-
-
-async def said(front: Front) -> list[tuple[Any, ...]]:
-    """(epoch, phase, total, firing, why it opened) of each request, the first epoch first."""
-    found = await front.team.requests()
-    return sorted(
-        rows(found, "spec.epoch status.phase status.signals.total status.signals.firing spec.reason")
-    )
-
-
-async def come_to(front: Front, *expected: tuple[Any, ...]) -> list[Manifest]:
-    """Wait until the requests say so, the first epoch first."""
-    await eventually(
-        lambda: said(front),
-        lambda seen: seen == list(expected),
-        within=WITHIN_SECONDS,
-        what=f"requests are {expected}",
-    )
-    return sorted(await front.team.requests(), key=lambda request: request["spec"]["epoch"])
-
-
-async def ends(api: Api, request: Manifest, phase: str) -> None:
-    """What a consumer reports."""
-    metadata = request["metadata"]
-    done = {"status": {"remediation": {"phase": phase}}}
-    where = ("RemediationRequest", metadata["name"], metadata["namespace"])
-    await api.patch(*where, done, subresource="status")
-
-
-def listed(request: Manifest) -> list[bool]:
-    """Of each alert in the request's list, whether it fires."""
-    return [alert.firing for alert in decoded(request["status"]["withAlerts"]) or ()]
 
 
 async def test_failed_robot_hides_no_outage(front: Front, alertmanager: NewAlertmanager, api: Api) -> None:
@@ -73,11 +40,34 @@ async def test_failed_robot_hides_no_outage(front: Front, alertmanager: NewAlert
     assert again["spec"]["previousRef"] == {"name": closed["metadata"]["name"]}
     assert (listed(again), at(again, "status.continuation.firingAlerts")) == ([True] * 6, 6)
     assert at(again, "spec.policyRef") == at(closed, "spec.policyRef")
+    lines = [line for replica in front.replicas for line in replica.log_lines()]
+    [opened] = [line for line in lines if line["message"].startswith("alerts of a closed request still fire")]
+    assert (opened["namespace"], opened["request"]) == (front.team.namespace, closed["metadata"]["name"])
+    assert (opened["policy"], opened["what"]) == (closed["spec"]["policyRef"]["name"], NAME)
     await delivered_again(*pair, bodies=NODES * 2 * 2)
     assert await said(front) == [FIRST, AGAIN], "repeats count nothing"
     over = [alert.resolved() for alert in alerts]
     await asyncio.gather(*(sender.post(over) for sender in pair))
     await come_to(front, FIRST, (2, "Closed", 0, 0, "StillFiring"))
+
+
+async def test_alerts_that_end_for_want_of_news_and_fire_again_after_the_close_open_the_next_request(
+    front: Front, alertmanager: NewAlertmanager
+) -> None:
+    """Their start stays the same: Prometheus was cut off, and Alertmanager took them for resolved."""
+    sender = await alertmanager(front.config(repeat_interval="600ms"))
+    alerts = front.alerts(6)
+    await sender.post(alerts)
+    await come_to(front, (1, "Settled", *FIRST[2:]))
+    await sender.post(alert.resolved() for alert in alerts)
+    over = (1, "Closed", 6, 0, "NewSignals")
+    await come_to(front, over)
+    await sender.post(alerts)
+    closed, again = await come_to(front, over, AGAIN)
+    assert again["spec"]["previousRef"] == {"name": closed["metadata"]["name"]}
+    assert (again["spec"]["name"], again["status"]["summary"]) == (NAME, AGAIN_SAYS)
+    await sender.post(alert.resolved() for alert in alerts)
+    await come_to(front, over, (2, "Closed", 0, 0, "StillFiring"))
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "aborted"])
@@ -116,6 +106,10 @@ async def test_longest_duration_is_followed_at_once_as_long_as_alerts_fire(
         ("Closed", 6, "MaxDurationReached"),
         ("Closed", 0, "MaxDurationReached"),
     ]
+    for before, after in pairwise(found):
+        ended = datetime.fromisoformat(at(before, "status.conditions.Closed.lastTransitionTime"))
+        waited = (datetime.fromisoformat(after["spec"]["openedAt"]) - ended).total_seconds()
+        assert waited < TRY_AGAIN_MS / 2000, "the first try opens it"
     await sender.post(alert.resolved() for alert in alerts)
 
     async def open_ones() -> list[tuple[Any, ...]]:
@@ -147,29 +141,6 @@ async def test_end_that_says_that_nothing_is_to_be_done_holds_until_something_ne
     assert await said(front) == [FIRST]
     await sender.post(front.alerts(7)[2:3])
     await come_to(front, FIRST, (2, "Settled", 1, 7, "NewSignals"))
-
-
-@pytest.mark.parametrize("fault", ["both restart", "one dies", "Redis loses all", "both, and Redis"])
-async def test_group_opens_again_whatever_breaks_while_its_request_is_closed(
-    front: Front, alertmanager: NewAlertmanager, api: Api, valkey: Valkey, fault: str
-) -> None:
-    sender = await alertmanager(front.config(repeat_interval="600ms"))
-    alerts = front.alerts(6)
-    await sender.post(alerts)
-    [first] = await come_to(front, (1, "Settled", *FIRST[2:]))
-    await ends(api, first, "TimedOut")
-    await come_to(front, FIRST)
-    if fault != "Redis loses all":
-        for replica in front.replicas[: 1 if fault == "one dies" else 2]:
-            replica.kill()
-    if "Redis" in fault:
-        valkey.command("FLUSHALL")
-    if fault.startswith("both"):
-        await asyncio.gather(*(replica.start() for replica in front.replicas))
-    _, again = await come_to(front, FIRST, AGAIN)
-    assert listed(again) == [True] * 6
-    await sender.post(alert.resolved() for alert in alerts)
-    await come_to(front, FIRST, (2, "Closed", 0, 0, "StillFiring"))
 
 
 @pytest.mark.parametrize("policy", [SOON | {"reopenAfter": {"failed": "12s"}}], ids=["reopenAfter 12s"])
@@ -215,32 +186,3 @@ async def test_policy_that_is_gone_opens_nothing_and_one_that_changed_goes_by_it
     _, again = await come_to(front, FIRST, AGAIN)
     assert again["spec"]["policy"]["closeAfter"] == "30m"
     assert again["spec"]["policyRef"]["uid"] != first["spec"]["policyRef"]["uid"]
-
-
-@pytest.mark.parametrize(
-    "policy",
-    [SOON | {"closeAfter": "20s", "limits": {"openStorms": 1}}],
-    ids=["openStorms 1, closeAfter 20s"],
-)
-async def test_group_that_opens_again_waits_for_a_place_visibly(
-    front: Front, alertmanager: NewAlertmanager, api: Api
-) -> None:
-    sender = await alertmanager(front.config(repeat_interval="600ms"))
-    await sender.post(front.alerts(6))
-    [first] = await come_to(front, (1, "Settled", *FIRST[2:]))
-    await ends(api, first, "Failed")
-    await come_to(front, FIRST)
-    # Another group takes the place.
-    await front.team.report("signals", 3)
-    await eventually(lambda: front.team.totals("signals"), lambda seen: seen == [3], within=WITHIN_SECONDS)
-
-    async def waiting() -> Any:
-        [policy] = await api.list("StormPolicy", front.team.namespace)
-        return at(policy, "status.conditions.GroupsWaiting.status")
-
-    await eventually(waiting, lambda seen: seen == "True", within=WITHIN_SECONDS, what="it waits visibly")
-    assert len(await front.team.requests(NAME)) == 1
-    # That one closes for quiet, and leaves it.
-    await eventually(
-        lambda: said(front), lambda seen: AGAIN in seen, within=WITHIN_SECONDS, what="the group is open again"
-    )

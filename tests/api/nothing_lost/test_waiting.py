@@ -39,7 +39,7 @@ async def wait(operator: OperatorProcess, groups: int) -> None:
 
 async def finish(api: Api, team: Team, name: str) -> None:
     """Say that the storm of a name is over."""
-    (request,) = await team.requests(name)
+    (request,) = await team.requests_of(name)
     done = {"status": {"remediation": {"phase": "Succeeded"}}}
     metadata = request["metadata"]
     await api.patch("RemediationRequest", metadata["name"], team.namespace, done, subresource="status")
@@ -133,7 +133,7 @@ async def test_alerts_of_a_group_that_waits_are_answered_503_and_count_once_when
     token_file.write_text(TOKEN)
     process = await operator(
         webhook_token_file=token_file,
-        constants={WAITING: 3000},
+        constants={WAITING: 8000},
         environment={"STORMFOLD_WEBHOOK_WAIT_SECONDS": "30"},
     )
     scene = Scene(api, namespace, process)

@@ -169,7 +169,11 @@ async def test_claim_that_expires_is_said_until_it_is_taken_over(
     condition = at(said, "status.conditions.ClaimExpired")
     assert (condition["reason"], condition["message"]) == (
         "ClaimNotRenewed",
-        f"the claim of robot-1 expired at {claim['expirationTime'][:19]}Z: another consumer may take over",
+        (
+            f"the claim of robot-1 expired at {claim['expirationTime'][:19]}Z: another consumer may "
+            f"take over. "
+            "See https://stormfold.dev/reasons/#ClaimNotRenewed"
+        ),
     )
     assert await two.take_over(request_, phase="InProgress")
     said_so = f"{EXPIRED} status.conditions.ClaimExpired.reason"
@@ -201,8 +205,8 @@ async def test_unknown_phase_is_said_until_it_is_corrected(scene: Scene, request
     await scene.remediate(request_, phase="Suceeded")
     [said] = await scene.requests_come_to(f"status.phase {UNKNOWN}", [("Settled", "True")])
     assert at(said, "status.conditions.RemediationPhaseUnknown.message") == (
-        'phase "Suceeded" is neither terminal nor active, and leaves the request open: use a known phase, '
-        "or add it to STORMFOLD_ACTIVE_PHASES"
+        'phase "Suceeded" is neither terminal nor active, so the request stays open: use a known phase, or '
+        "add it to STORMFOLD_ACTIVE_PHASES. See https://stormfold.dev/reasons/#PhaseNotKnown"
     )
     await scene.remediate(request_, phase="succeeded")
     await scene.requests_come_to(f"status.phase {UNKNOWN}", [("Closed", "False")])
@@ -227,11 +231,22 @@ async def test_end_of_an_older_revision_closes_nothing_until_it_is_reported_anew
     [said] = await scene.requests_come_to(f"status.phase status.revision {STALE}", [("Settled", 2, "True")])
     assert at(said, "status.conditions.StaleRemediation.message") == (
         "Succeeded is about revision 1, but signals came since and the request is at revision 2: look again, "
-        "and report with the current observedRevision"
+        "and report with the current observedRevision. See https://stormfold.dev/reasons/#OlderRevision"
     )
     await scene.remediate(request_, phase="Succeeded", observedRevision=2)
     await scene.requests_come_to(
         f"status.phase status.conditions.Closed.reason {STALE}", [("Closed", "RemediationFinished", "False")]
+    )
+
+
+async def test_end_of_what_a_consumer_has_healed_closes_its_request(scene: Scene, request_: Manifest) -> None:
+    """That its signals resolve meanwhile is what it has brought about: no news for it."""
+    await scene.remediate(request_, phase="InProgress", observedRevision=1)
+    await scene.pods("Trouble", 2, state="Resolved")
+    await scene.requests_come_to("status.phase status.revision status.signals.firing", [("Settled", 1, 0)])
+    await scene.remediate(request_, phase="Succeeded", observedRevision=1)
+    await scene.requests_come_to(
+        "status.phase status.conditions.Closed.reason", [("Closed", "RemediationFinished")]
     )
 
 

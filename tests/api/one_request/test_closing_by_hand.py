@@ -61,7 +61,7 @@ async def test_other_values_leave_the_request_open(scene: Scene, value: str) -> 
 async def test_annotation_closes_what_a_deleted_policy_left_and_the_next_signal_follows_no_policy(
     scene: Scene,
 ) -> None:
-    terms = {"belowThreshold": "Discard", "threshold": {"signals": 2, "within": "500ms"}}
+    terms = {"belowThreshold": "Discard", "threshold": {"signals": 2, "within": "3s"}}
     policy = await scene.policy(closeAfter="1h", **terms)
     await scene.pods("Trouble", 2)
     [request] = await scene.comes_to((1, "Settled", 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -66,8 +67,9 @@ async def consumer(scene: Scene, kubectl: Kubectl, tmp_path: Path) -> AsyncItera
 
     yield start
     for process in made:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may have ended, and nobody has been told yet
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 

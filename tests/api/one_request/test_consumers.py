@@ -169,10 +169,20 @@ async def test_events_tell_the_life_of_a_storm_that_its_consumer_finished(scene:
     )
     events = await scene.api.list("Event", scene.namespace)
     messages = {event["reason"]: event["message"] for event in events}
+    lines = [line for line in scene.operator.log_lines() if line.get("namespace") == scene.namespace]
+    changed = [line for line in lines if line["message"] == "storm changed"]
+    named = {(line["namespace"], line["request"], line["policy"], line["what"]) for line in changed}
+    assert named == {
+        (scene.namespace, request["metadata"]["name"], request["spec"]["policyRef"]["name"], "Trouble")
+    }
+    policy = f"(policy {request['spec']['policyRef']['name']})"
     # The second one may come just after the first write.
-    assert messages.pop("StormOpened") in {"1 signal on 1 pod: Trouble", "2 signals on 2 pods: Trouble"}
+    opened = messages.pop("StormOpened")
+    assert opened in {
+        f"{all_} {policy}" for all_ in ("1 signal on 1 pod: Trouble", "2 signals on 2 pods: Trouble")
+    }
     assert messages == {
-        "StormSettled": "2 signals on 2 pods: Trouble",
+        "StormSettled": f"2 signals on 2 pods: Trouble {policy}",
         "StormClosed": "2 signals on 2 pods: Trouble; the consumer reported a terminal phase in "
-        "status.remediation",
+        f"status.remediation {policy}",
     }

@@ -50,12 +50,14 @@ async def test_request_shows_its_first_three_and_latest_two_signals(scene: Scene
     }
 
 
-async def test_samples_go_on_from_the_request_when_redis_has_lost_them(scene: Scene, valkey: Valkey) -> None:
+async def test_samples_go_on_from_the_request_when_redis_has_lost_them(
+    scene: Scene, shared_valkey: Valkey
+) -> None:
     await scene.policy()
     for number in range(4):
         await scene.signal("Trouble", f"pod-{number}")
     await scene.requests_come_to("status.signals.total", [(4,)])
-    valkey.command("FLUSHALL")
+    shared_valkey.command("FLUSHALL")
     for number in range(4, 6):
         await scene.signal("Trouble", f"pod-{number}")
     [request] = await scene.comes_to((1, "Settled", 6))
@@ -74,7 +76,9 @@ async def test_request_that_is_deleted_and_made_again_shows_what_it_had_shown(sc
     assert pods_of(again) == before
 
 
-async def test_what_is_common_becomes_less_also_when_redis_has_lost_it(scene: Scene, valkey: Valkey) -> None:
+async def test_what_is_common_becomes_less_also_when_redis_has_lost_it(
+    scene: Scene, shared_valkey: Valkey
+) -> None:
     await scene.policy()
     began = "2026-01-01T00:00:00Z"
     await scene.signal("Trouble", "pod-0", labels={"a": "1", "b": "1", "c": "1"}, startsAt=began)
@@ -83,7 +87,7 @@ async def test_what_is_common_becomes_less_also_when_redis_has_lost_it(scene: Sc
     await scene.signal("Trouble", "pod-1", labels={"a": "1", "b": "1", "d": "1"})
     [request] = await scene.comes_to((1, "Settled", 2))
     assert request["status"]["commonLabels"] == {"a": "1", "b": "1"}
-    valkey.command("FLUSHALL")
+    shared_valkey.command("FLUSHALL")
     await scene.signal("Trouble", "pod-2", labels={"a": "1", "b": "2", "c": "1"})
     [request] = await scene.comes_to((1, "Settled", 3))
     assert request["status"]["commonLabels"] == {"a": "1"}
@@ -171,8 +175,8 @@ async def test_request_of_several_names_says_which_and_how_often(scene: Scene) -
     await scene.pods("KubePodCrashLooping", 3, first=5, **node)
     await scene.pods("KubeNodeNotReady", 1, **node)
     [request] = await scene.comes_to((1, "Settled", 9))
-    summary = "9 signals on 8 pods: KubePodNotReady 5, KubePodCrashLooping 3, KubeNodeNotReady 1"
-    assert request["status"]["summary"] == summary
+    names = "KubePodNotReady 5, KubePodCrashLooping 3, KubeNodeNotReady 1"
+    assert request["status"]["summary"] == f"9 signals on 8 pods: {names}; all share node worker-7"
     assert request["status"]["signalNames"] == [
         {"name": "KubePodNotReady", "signals": 5},
         {"name": "KubePodCrashLooping", "signals": 3},
@@ -180,12 +184,14 @@ async def test_request_of_several_names_says_which_and_how_often(scene: Scene) -
     ]
 
 
-async def test_names_go_on_from_the_request_when_redis_has_lost_them(scene: Scene, valkey: Valkey) -> None:
+async def test_names_go_on_from_the_request_when_redis_has_lost_them(
+    scene: Scene, shared_valkey: Valkey
+) -> None:
     await scene.policy(groupBy=["namespace"])
     await scene.pods("A", 3)
     await scene.pods("B", 2, first=3)
     await scene.requests_come_to("status.signals.total", [(5,)])
-    valkey.command("FLUSHALL")
+    shared_valkey.command("FLUSHALL")
     await scene.pods("B", 2, first=5)
     await scene.pods("C", 1, first=7)
     [request] = await scene.comes_to((1, "Settled", 8))

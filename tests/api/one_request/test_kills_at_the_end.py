@@ -41,7 +41,7 @@ async def test_operator_killed_while_it_closes_a_storm_opens_the_next_epoch_once
             await team.report(name, 6)
             await team.counted(name)
             rules.append(steps[step](stage, name, when))
-            [request] = await team.requests(name)
+            [request] = await team.requests_of(name)
             await stage.api.patch(
                 "RemediationRequest", request["metadata"]["name"], team.namespace, DONE, subresource="status"
             )

@@ -9,6 +9,7 @@ import pytest
 from tests.api.conftest import OPERATOR_NAMESPACE, NewOperator
 from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
+from tests.harness.resources import storm_policy
 from tests.harness.stage import Stage
 
 from stormfold import __version__
@@ -84,3 +85,23 @@ async def test_standby_that_loses_redis_or_the_api_server_is_not_ready_until_the
     await eventually(lambda: problems(standby), lambda found: found == ["lease"], within=40)
     stage.api_proxy.remove(away)
     await eventually(lambda: problems(standby), lambda found: found == [], within=40)
+
+
+@pytest.mark.started
+async def test_policy_that_is_made_while_the_lease_has_run_out_is_told_when_it_is_renewed(
+    stage: Stage,
+) -> None:
+    """Nobody has taken it meanwhile: the process leads on, and nothing else changes."""
+    operator, namespace = stage.operator, stage.team.namespace
+    refusal = stage.api_proxy.respond("PUT", f"/leases/{LEASE}", 503, times=None)
+    await eventually(lambda: problems(operator), lambda seen: seen == ["lease"], within=30)
+    await stage.api.create(storm_policy(namespace, "second", {"match": {"names": ["other"]}}))
+    await operator.obeys(2)
+
+    async def told() -> list[str]:
+        policies = await stage.api.list("StormPolicy", namespace)
+        return sorted(p["metadata"]["name"] for p in policies if (p.get("status") or {}).get("conditions"))
+
+    assert await told() == ["storms"]
+    refusal.release()
+    await eventually(told, lambda seen: seen == ["second", "storms"], within=15, what="both are accepted")

@@ -20,7 +20,7 @@ from tests.harness.values import ARRIVAL, version
 from tests.harness.workloads import Workloads
 
 from lab.controlplane import ControlPlane
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.specs import SpecReason
 from stormfold.app import end_all
 from stormfold.enrich import owners as owners_module
 from stormfold.enrich.owner_graph import GROUPS
@@ -191,7 +191,7 @@ async def test_who_needs_an_owner_waits_for_all_lists_and_nobody_else_does(
     lookup = await begin()
     waits = asyncio.create_task(lookup("Pod", "pod-0"))
     # At first it may wait for other lists, too.
-    waits_for = "signals wait until owners can be told: not all is listed yet", ("ReplicaSet",)
+    waits_for = "signals wait: not all pods and controllers are listed yet", ("ReplicaSet",)
     await eventually(
         lambda: [(record.message, tuple(record.__dict__["kinds"])) for record in caplog.records[-2:]],
         lambda said: said == [waits_for] * 2,
@@ -311,11 +311,11 @@ async def test_without_the_rights_all_is_null_and_a_policy_is_told_until_they_ar
         assert await lookup("Service", "web") == Found(None, None)
         assert (lookup.owners.caveat(BY_NAME), lookup.changes.times) == (None, 1)
         assert lookup.owners.caveat(BY_OWNER) == Fault(
-            Reason.OWNERS_NOT_READABLE,
-            "owner and node are null for all its signals: RBAC denies list pods, watch pods, list "
+            SpecReason.OWNERS_NOT_READABLE,
+            "owner and node are null for all its signals, since RBAC denies list pods, watch pods, list "
             "replicasets, watch replicasets, list deployments, watch deployments, list statefulsets, watch "
             "statefulsets, list daemonsets, watch daemonsets, list jobs, watch jobs, list cronjobs, watch "
-            "cronjobs; apply manifests/components/owners",
+            "cronjobs: apply manifests/components/owners",
         )
         assert sample("stormfold_owner_rights_denied") == 14
         assert api_proxy.count("GET", PODS) == 0

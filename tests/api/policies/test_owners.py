@@ -40,6 +40,21 @@ async def test_pods_of_a_deployment_are_one_storm_through_all_its_replica_sets_g
     await scene.requests_come_to(BY_GROUP, [(group, 1, "Settled", 41, 21)])
 
 
+async def test_node_of_all_pods_in_trouble_is_the_cause_if_most_pods_are_elsewhere(scene: Scene) -> None:
+    workloads = Workloads(scene.api, scene.namespace)
+    _, [replica_set] = await workloads.deployment("web", "7d4b9c")
+    _, [another] = await workloads.deployment("db", "5f6d8")
+    node = f"node-of-{scene.namespace}"
+    here = await pods_of(workloads, replica_set, 6, node=node)
+    await pods_of(workloads, another, 54, node="worker-2")
+    await scene.policy(groupBy=["namespace"], causes=["node", "owner"])
+    await report(scene, "PodDown", here)
+    [request] = await scene.comes_to((1, "Settled", 6))
+    [cause] = request["status"]["commonCauses"]
+    assert cause.pop("lift") >= 10
+    assert cause == {"attribute": "node", "value": node, "signals": 6, "coverage": 100}
+
+
 async def test_storms_are_by_node_of_the_pod_also_when_it_is_gone(scene: Scene) -> None:
     workloads = Workloads(scene.api, scene.namespace)
     _, [replica_set] = await workloads.deployment("web", "7d4b9c")

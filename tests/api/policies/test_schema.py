@@ -119,7 +119,7 @@ async def shop(api: Api) -> str:
                 "remediation": {"phase": "Executing", "claim": claim},
             },
         ),
-        (gate, "everything", {"verdict": "Stop", "state": "Tripped", "requests": 3}),
+        (gate, "everything", {"verdict": "Stop", "state": "Tripped", "requests": 3, "heldBy": "alice"}),
         (policy, "team", {"conditions": [{"type": "Accepted", **condition}]}),
         (cluster, "default", {"conditions": [{"type": "Accepted", **condition}]}),
     ]

@@ -102,7 +102,7 @@ def believing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Believing]:
 @asynccontextmanager
 async def kopfs_session(access: Access) -> AsyncIterator[aiohttp.ClientSession]:
     """That of kopf, closed at the end."""
-    session = (await session_of(access)).aiohttp_session
+    session = (await session_of(access, {})).aiohttp_session
     try:
         yield session
     finally:

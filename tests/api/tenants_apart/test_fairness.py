@@ -64,7 +64,7 @@ async def test_flood_of_one_namespace_does_not_delay_another(
     process = await operator()
     await process.obeys(2)
     quiet = [await probed(other, f"quiet-{number}") for number in range(3)]
-    flood = [flooding.signal(f"flood-{number % groups}") for number in range(FLOOD)]
+    flood = [flooding.next_signal(f"flood-{number % groups}") for number in range(FLOOD)]
     creates = asyncio.create_task(api.create_all(flood, at_once=FLOODS_AT_ONCE))
     delays: list[tuple[float, float]] = []
     while not creates.done():

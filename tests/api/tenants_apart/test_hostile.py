@@ -14,7 +14,7 @@ from tests.harness.resources import storm_policy
 from tests.harness.scene import QUICK, Scene, at
 
 from lab.valkey import Valkey
-from stormfold.watches.policies import MAX_POLICIES
+from stormfold.watches.policy import MAX_POLICIES
 
 ENVIRONMENT = {"STORMFOLD_LOG_LEVEL": "DEBUG"}
 LEVELS = 5_000

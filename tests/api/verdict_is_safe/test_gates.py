@@ -5,49 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from pathlib import Path
 
 from tests.api.conftest import NewOperator
-from tests.harness.api import Api, Manifest
+from tests.harness.alert_sender import TAKEN, Body, Sender
+from tests.harness.api import Api
+from tests.harness.audit import AuditLog
 from tests.harness.cluster import OPERATOR_NAMESPACE
 from tests.harness.consumer import in_seconds
 from tests.harness.eventually import eventually
+from tests.harness.haste import in_time
 from tests.harness.kubectl import Kubectl
+from tests.harness.observing import observing
+from tests.harness.operator import OperatorProcess
 from tests.harness.scene import Scene, at, rows
+from tests.harness.verdict_times import SAID, VERDICT, decided, gate_says, storms
 
 from lab.controlplane import ControlPlane
-
-VERDICT = "status.decision.verdict"
-SAID = f"{VERDICT} status.decision.reason status.conditions.Proceed.status status.conditions.Proceed.reason"
-
-
-async def storms(scene: Scene, *names: str, namespace: str | None = None) -> list[Manifest]:
-    """One settled request for each name."""
-    for name in names:
-        await scene.pods(name, 2, namespace=namespace)
-    return await scene.requests_come_to(
-        "spec.name status.phase", [(name, "Settled") for name in sorted(names)], namespace=namespace
-    )
-
-
-async def gate_says(scene: Scene, name: str, paths: str, expected: tuple[Any, ...]) -> Manifest:
-    """The gate of the scene's namespace once it says that."""
-
-    async def read() -> Manifest:
-        found = await scene.api.get("StormGate", name, scene.namespace)
-        assert found
-        return found
-
-    return await eventually(
-        read, lambda found: rows([found], paths) == [expected], within=20, what=f"{paths} is {expected}"
-    )
 
 
 async def test_request_proceeds_where_no_gate_applies_with_no_write_of_its_own(
     scene: Scene, control_plane: ControlPlane
 ) -> None:
-    await scene.policy(closeAfter="1h")
+    # So long that its first write says Open, also where that is late.
+    await scene.policy(closeAfter="1h", window={"idle": "3s"})
     (request,) = await storms(scene, "Trouble")
     assert rows([request], SAID) == [("Proceed", "NoGateApplies", "True", "NoGateApplies")]
     assert at(request, "status.decision.by") == []
@@ -75,6 +57,7 @@ async def test_hold_is_taken_up_and_lifted_and_the_condition_can_be_waited_for(
     assert at(held, "status.decision.by") == [
         {"kind": "StormGate", "namespace": scene.namespace, "name": "freeze", "hold": "alice"}
     ]
+    assert sorted(held["status"]["deadlines"]) == ["close"], "maxDuration does not run"
     await gate_says(scene, "freeze", "status.verdict status.requests", ("Hold", 1))
     name = f"rreq/{request['metadata']['name']}"
     waiting = asyncio.create_task(
@@ -82,36 +65,35 @@ async def test_hold_is_taken_up_and_lifted_and_the_condition_can_be_waited_for(
     )
     await scene.gate("freeze")
     await waiting
-    await scene.requests_come_to(SAID, [("Proceed", "GatesPass", "True", "GatesPass")])
+    (lifted,) = await scene.requests_come_to(SAID, [("Proceed", "GatesPass", "True", "GatesPass")])
+    made, expires = (
+        datetime.fromisoformat(at(lifted, path))
+        for path in ("metadata.creationTimestamp", "status.deadlines.expire")
+    )
+    held_for = timedelta(seconds=at(lifted, "status.decision.heldSeconds") or 0)
+    assert expires - made - held_for - timedelta(hours=6) in (timedelta(0), timedelta(seconds=1))
     await scene.api.delete("StormGate", "freeze", scene.namespace)
     await scene.requests_come_to(SAID, [("Proceed", "NoGateApplies", "True", "NoGateApplies")])
 
 
-async def test_verdict_follows_a_hold_within_a_second(scene: Scene) -> None:
-    await scene.policy(closeAfter="1h")
-    await storms(scene, *(f"Trouble-{number:02}" for number in range(20)))
-    took = []
-    for verdict in ("Stop", "Proceed", "Hold"):
-        began = time.monotonic()
-        by = "" if verdict == "Proceed" else "alice"
-        await scene.gate("freeze", by=by, verdict=verdict)
-        await scene.requests_come_to(VERDICT, [(verdict,)] * 20)
-        took.append(time.monotonic() - began)
-    assert min(took) < 1.0, took  # a loaded machine may be late at times
-
-
-async def test_hold_ends_at_its_time_and_the_gate_says_so(scene: Scene) -> None:
+async def test_hold_ends_at_its_time_and_the_gate_says_so(scene: Scene, control_plane: ControlPlane) -> None:
     await scene.policy(closeAfter="1h")
     await storms(scene, "Trouble")
-    until = in_seconds(2)
-    await scene.gate("freeze", by="alice", until=until)
-    await scene.requests_come_to(VERDICT, [("Hold",)])
-    ends = time.time() + 2
-    await scene.requests_come_to(VERDICT, [("Proceed",)])
-    assert time.time() < ends + 1
-    gate = await gate_says(scene, "freeze", "status.verdict", ("Proceed",))
-    assert gate["status"]["expiredHolds"] == [{"by": "alice", "until": until}]
-    assert at(gate, "status.conditions.Accepted.reason") == "HoldExpired"
+
+    async def ended() -> float:
+        until = in_seconds(5)
+        await scene.gate("freeze", by="alice", until=until)
+        await scene.requests_come_to(VERDICT, [("Hold",)])
+        audit = AuditLog(control_plane)
+        await scene.requests_come_to(VERDICT, [("Proceed",)])
+        gate = await gate_says(scene, "freeze", "status.verdict", ("Proceed",))
+        assert gate["status"]["expiredHolds"] == [{"by": "alice", "until": until}]
+        assert at(gate, "status.conditions.Accepted.reason") == "HoldExpired"
+        late = (await decided(audit, scene)).received - datetime.fromisoformat(until).timestamp()
+        assert late > 0
+        return late
+
+    await in_time(ended)
     # A later one holds again.
     await scene.gate("freeze", by="alice", until=in_seconds(600))
     await scene.requests_come_to(VERDICT, [("Hold",)])
@@ -123,18 +105,10 @@ async def test_request_that_opens_under_a_hold_says_hold_from_its_first_write(sc
     await scene.policy(closeAfter="1h")
     await scene.gate("freeze", by="alice")
     await gate_says(scene, "freeze", "status.verdict status.requests", ("Hold", 0))
-    seen: list[tuple[Any, ...]] = []
-
-    async def watch() -> None:
-        while True:
-            seen.extend(rows(await scene.requests(), VERDICT))
-            await asyncio.sleep(0.01)
-
-    watching = asyncio.create_task(watch())
-    await storms(scene, "Trouble")
-    watching.cancel()
-    await asyncio.wait([watching])
-    assert set(seen) == {(None,), ("Hold",)} or set(seen) == {("Hold",)}
+    async with observing(scene.api) as observer:
+        await storms(scene, "Trouble")
+    said = observer.judged(time.time()).verdicts
+    assert {verdict for namespace, verdict in said if namespace == scene.namespace} == {"Hold"}
 
 
 async def test_selector_holds_some_and_leaves_the_others(scene: Scene) -> None:
@@ -155,9 +129,9 @@ async def test_selector_holds_some_and_leaves_the_others(scene: Scene) -> None:
         ],
     )
     await scene.gate("harbor", by="alice", selector={"policies": ["registry"], "severities": ["info"]})
+    await scene.requests_come_to(VERDICT, [("Proceed",)] * 4)
     gate = await gate_says(scene, "harbor", "status.requests", (0,))
     assert at(gate, "status.conditions.RequestsSelected.reason") == "NoRequestMatches"
-    assert [seen for (seen,) in rows(await scene.requests(), VERDICT)] == ["Proceed"] * 4
 
 
 async def test_gate_of_the_operators_namespace_governs_all_and_one_elsewhere_its_own(scene: Scene) -> None:
@@ -190,40 +164,57 @@ async def test_signals_are_counted_and_resolved_while_a_request_is_held(scene: S
     )
 
 
-async def test_forged_decision_is_written_over(scene: Scene) -> None:
-    await scene.policy(closeAfter="1h")
-    await scene.gate("freeze", by="alice")
-    (request,) = await storms(scene, "Trouble")
-    await scene.requests_come_to(VERDICT, [("Hold",)])
-    metadata = request["metadata"]
-    for forged in (
-        {"verdict": "Proceed", "reason": "Please", "since": "2026-01-01T00:00:00Z"},
-        {"verdict": "Proceed", "reason": "Please", "since": "0000-01-01T00:00:00Z"},
-        None,
-    ):
-        await scene.api.patch(
-            "RemediationRequest", metadata["name"], metadata["namespace"],
-            {"status": {"decision": forged}}, subresource="status",
-        )  # fmt: skip
-        await scene.requests_come_to(SAID, [("Hold", "HeldByGate", "False", "HeldByGate")])
+async def taken(sender: Sender, process: OperatorProcess, alerts: list[Body]) -> None:
+    """Post alerts, again while some are pending, as Alertmanager does."""
+    await eventually(
+        lambda: sender.post(process, alerts),
+        lambda answer: answer == (200, {"accepted": len(alerts)} | TAKEN),
+        within=30,
+        what="all are accepted",
+    )
 
 
-async def test_with_no_operator_the_last_verdict_stands_and_the_next_leader_decides_within_five_seconds(
-    api: Api, namespace: str, operator: NewOperator
+async def test_when_a_stop_ends_only_what_still_fires_proceeds(
+    api: Api, namespace: str, operator: NewOperator, tmp_path: Path
 ) -> None:
-    first = await operator(identity="one")
-    scene = Scene(api, namespace, first)
-    await scene.policy(closeAfter="1h")
-    await storms(scene, "Trouble")
-    scene.operator = await operator(identity="two")
-    first.kill()
-    began = time.monotonic()
-    await scene.gate("freeze", by="alice")
-    await scene.requests_come_to(VERDICT, [("Hold",)])
-    assert time.monotonic() - began < 5
-    scene.operator.kill()
+    sender = Sender(api, namespace, tmp_path / "token")
+    process = await operator(webhook_token_file=sender.token_file)
+    scene = Scene(api, namespace, process)
+    await scene.policy(closeAfter="1s", groupBy=["name"])
+    await scene.gate("freeze", by="alice", verdict="Stop")
+    await gate_says(scene, "freeze", "status.verdict", ("Stop",))
+    fires, ends = (sender.alerts(2, name=name) for name in ("Fires", "Ends"))
+    await taken(sender, process, [*fires, *ends])
+    said = f"spec.name status.phase {VERDICT}"
+    await scene.requests_come_to(said, [("Ends", "Settled", "Stop"), ("Fires", "Settled", "Stop")])
+    resolved = [alert | {"status": "resolved"} for alert in ends]
+    await taken(sender, process, resolved)
+    await scene.requests_come_to(said, [("Ends", "Closed", "Stop"), ("Fires", "Settled", "Stop")])
     await scene.gate("freeze")
-    assert rows(await scene.requests(), VERDICT) == [("Hold",)]
+    await scene.requests_come_to(said, [("Ends", "Closed", "Stop"), ("Fires", "Settled", "Proceed")])
+
+
+async def test_metrics_tell_verdicts_and_writes_of_decisions(scene: Scene) -> None:
+    await scene.policy(closeAfter="1h")
+    await storms(scene, "One", "Two")
+
+    async def figures() -> list[float]:
+        found = await scene.operator.metrics()
+        by_verdict = [
+            found.total(name, verdict=verdict)
+            for name in ("stormfold_decisions", "stormfold_gates")
+            for verdict in ("Proceed", "Hold", "Stop")
+        ]
+        return [*by_verdict, found.total("stormfold_decision_writes_total", outcome="written")]
+
+    # Other tests of this operator have left requests and gates in namespaces of their own.
+    before = await eventually(
+        figures, lambda seen: seen[0] >= 2, within=20, what="both are among those that proceed"
+    )
+    await scene.gate("freeze", by="alice", verdict="Stop")
+    after = [number + more for number, more in zip(before, (-2, 0, 2, 0, 0, 1, 2), strict=True)]
+    await eventually(figures, lambda seen: seen == after, within=20, what="two stopped by one gate")
+    assert (await scene.operator.metrics()).total("stormfold_judging_seconds") > 0
 
 
 async def test_max_duration_does_not_run_while_a_request_is_held(

@@ -8,7 +8,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from stormfold.api.conditions import Condition, ConditionStatus, ConditionType, Reason, set_condition
+from stormfold.api.conditions import (
+    MAX_CONDITIONS,
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    set_condition,
+)
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.page import REASONS
+from stormfold.api.reasons.requests import RequestReason
 
 THEN = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 NOW = THEN + timedelta(minutes=5)
@@ -18,7 +27,7 @@ ARRIVING = Condition(
     status=ConditionStatus.FALSE,
     observed_generation=1,
     last_transition_time=THEN,
-    reason=Reason.SIGNALS_ARRIVING,
+    reason=RequestReason.SIGNALS_ARRIVING,
     message="12 signals",
 )
 FOREIGN = Condition(
@@ -37,10 +46,10 @@ def later(**changes: object) -> Condition:
         pytest.param([ARRIVING], later(), (ARRIVING,), id="nothing new keeps the time"),
         pytest.param(
             [ARRIVING],
-            later(reason=Reason.QUIET, message="13 signals", observed_generation=2),
+            later(reason=RequestReason.QUIET, message="13 signals", observed_generation=2),
             (
                 ARRIVING.model_copy(
-                    update={"reason": Reason.QUIET, "message": "13 signals", "observed_generation": 2}
+                    update={"reason": RequestReason.QUIET, "message": "13 signals", "observed_generation": 2}
                 ),
             ),
             id="another reason, message and generation keep the time",
@@ -74,6 +83,17 @@ def test_a_condition_is_set_in_its_place(
     assert given == before
 
 
+def test_where_there_is_no_room_the_last_of_somebody_else_gives_way() -> None:
+    foreign = [FOREIGN.model_copy(update={"type": f"F{number}"}) for number in range(MAX_CONDITIONS - 1)]
+    full = (*foreign[:-1], ARRIVING, foreign[-1])
+    assert len(full) == MAX_CONDITIONS
+    quiet = later(status=ConditionStatus.TRUE)
+    assert set_condition(full, quiet) == (*foreign[:-1], quiet, foreign[-1])
+    closed = later(type=ConditionType.CLOSED)
+    assert set_condition(full, closed) == (*foreign[:-1], ARRIVING, closed)
+    assert set_condition(full[:-1], closed) == (*foreign[:-1], ARRIVING, closed)
+
+
 def test_a_condition_has_a_reason() -> None:
     with pytest.raises(ValidationError, match="reason"):
         Condition(type="Settled", status=ConditionStatus.TRUE, last_transition_time=NOW, reason="")
@@ -90,7 +110,7 @@ def test_a_condition_is_written_as_the_api_server_takes_it() -> None:
     }
 
 
-@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("reason", REASONS)
 def test_a_reason_is_one_word_that_says_where_it_appears_and_what_it_means(reason: Reason) -> None:
     assert re.fullmatch("([A-Z][a-z]+)+", reason)
     assert reason.name == re.sub("(?<!^)([A-Z])", r"_\1", reason.value).upper()
@@ -106,3 +126,4 @@ def test_a_reason_is_one_word_that_says_where_it_appears_and_what_it_means(reaso
     )
     assert reason.meaning.endswith(".")
     assert reason.__doc__ == reason.meaning
+    assert [other for other in REASONS if other == reason] == [reason]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import pytest
 import yaml
 from pydantic import Field
 
-from stormfold.api import crd as crd_module
-from stormfold.api.conditions import reasons_page
 from stormfold.api.crd import crds, render
+from stormfold.api.reasons.page import reasons_page
 from stormfold.api.remediationrequest import RemediationRequest
 from stormfold.api.resource import ApiModel, Resource
 from stormfold.api.signal import Signal
 from stormfold.api.stormgate import StormGate
 from stormfold.api.stormpolicy import ClusterStormPolicy, PolicySpec, StormPolicy
+from stormfold.api.structural import structural
 
 ROOT = Path(__file__).parents[3]
 CRDS = crds()
@@ -29,6 +29,8 @@ MODELS: dict[str, type[Resource]] = {
 CASES = yaml.safe_load((ROOT / "tests/api/cases/schema.yaml").read_text())
 ACCEPTED = [pytest.param(case["manifest"], id=case["name"]) for case in CASES if case["refused"] is None]
 POLICY_RULES = {
+    "reopenAfter.succeeded must be 23h or less",
+    "reopenAfter.failed must be 23h or less",
     "window.idle must be greater than 0s",
     "window.maxDuration must be greater than 0s",
     "closeAfter must be greater than 0s",
@@ -190,16 +192,6 @@ class Amount(ApiModel):
     """A number."""
 
 
-class Odd(Resource):
-    """A kind of which no CRD can be made."""
-
-    plural: ClassVar[str] = "odds"
-    spec: Amount
-    """The amount."""
-    status: Amount | None = None
-    """The amount."""
-
-
 def test_what_a_structural_schema_cannot_say_is_refused() -> None:
     with pytest.raises(ValueError, match="a structural schema has no multipleOf"):
-        crd_module._definition(crd_module._Kind(Odd, "odd", columns=()))
+        structural(Amount.model_json_schema(), {})

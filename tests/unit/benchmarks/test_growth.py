@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from benchmarks import growth
-from benchmarks.growth import ACTIVE, BESIDE, CURVES, DECADES, Cost, Load, few_storms, small_storms
+from benchmarks.growth import cases, figures
+from benchmarks.growth.cases import BESIDE, CURVES, DECADES, REPLICAS, few_storms, small_storms
+from benchmarks.growth.load import ACTIVE, Load
+from benchmarks.growth.runs import Cost
 
 COST = Cost(
     operator_us=30, redis_us=10, wall_seconds=1, writes=0.1, redis_mb=2, batch=16, failed_calls=0, began=0
@@ -32,7 +34,7 @@ def test_resource_versions_rise() -> None:
 
 
 def test_each_case_is_foreseen_by_one_that_is_measured_before_it() -> None:
-    order = growth.order()
+    order = cases.order()
     for curve in CURVES.values():
         for signals, case in curve.items():
             if signals > DECADES[0]:
@@ -40,17 +42,17 @@ def test_each_case_is_foreseen_by_one_that_is_measured_before_it() -> None:
 
 
 def test_large_case_is_held_against_what_comes_right_before_and_after_it() -> None:
-    order = growth.order()
+    order = cases.order()
     for first, case in [
         (few_storms(1_000), few_storms(1_000_000)),
         (small_storms(1_000, cluster=True), small_storms(1_000_000, cluster=True)),
     ]:
         place = order.index(case)
         assert order[place - BESIDE : place + 1 + BESIDE] == [first] * BESIDE + [case] + [first] * BESIDE
-    for case in (growth.REPLICAS[2, False], growth.REPLICAS[1, True], growth.REPLICAS[3, True]):
+    for case in (REPLICAS[2, False], REPLICAS[1, True], REPLICAS[3, True]):
         place = order.index(case)
-        assert growth.REPLICAS[1, False] in order[place - 1 : place]
-        assert growth.REPLICAS[1, False] in order[place + 1 : place + 2 + BESIDE]
+        assert REPLICAS[1, False] in order[place - 1 : place]
+        assert REPLICAS[1, False] in order[place + 1 : place + 2 + BESIDE]
 
 
 def test_ratio_is_to_the_machine_as_it_was_just_then() -> None:
@@ -70,14 +72,14 @@ def test_ratio_is_to_the_machine_as_it_was_just_then() -> None:
         at(9.6, 21),
     ]
     costs = {few_storms(1_000): firsts, few_storms(1_000_000): [at(2, 24)]}
-    assert growth.reckon(costs) == {"few_storms_ratio": 1.2}
+    assert figures.reckon(costs) == {"few_storms_ratio": 1.2}
 
 
 def test_ratio_of_what_was_left_out_is_not_there() -> None:
     costs = {few_storms(1_000): [COST], few_storms(1_000_000): [replace(COST, redis_us=20, began=1)]}
-    assert growth.reckon(costs) == {"few_storms_ratio": 1.25}
+    assert figures.reckon(costs) == {"few_storms_ratio": 1.25}
 
 
 def test_row_of_what_was_left_out_has_no_figures() -> None:
-    row = growth.row("a million", {}, small_storms(1_000_000), small_storms(1_000))
+    row = figures.row("a million", {}, small_storms(1_000_000), small_storms(1_000))
     assert row == ["a million", *[None] * 8, 0, None]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.signals import Storm, grown, percentile
+from benchmarks.signals.figures import percentile
+from benchmarks.signals.load import Storm
+from benchmarks.signals.scene import grown
 
 
 def test_signals_of_a_storm_are_of_all_its_groups_in_turn() -> None:

@@ -8,9 +8,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.chaos.accounting import Account, Accounting, Gap, Leaders, Said
-from tests.chaos.faults import scheduled
-from tests.chaos.stream import GROUPS, SIGNALS, Create, Group, Law, Occurrence, Post, Way, planned
+from tests.chaos.accounting import Accounting
+from tests.chaos.faults.schedule import scheduled
+from tests.chaos.leaders import Gap, Leaders
+from tests.chaos.ledger import Account, Said
+from tests.chaos.stream import (
+    GROUPS,
+    SIGNALS,
+    Create,
+    Group,
+    Law,
+    Occurrence,
+    Post,
+    Way,
+    planned,
+)
 
 from stormfold.model.checkpoint import Checkpoint, Checkpoints
 
@@ -296,3 +308,23 @@ def test_request_of_what_still_fires_may_count_nothing_and_its_group_is_heard(ac
     accounting.observe([first, again], at=4.0)
     assert accounting.unheard([GROUP.name]) == []
     assert not account(accounting).wrong
+
+
+@pytest.mark.parametrize(
+    ("ends", "heard"),
+    [
+        pytest.param(["Skipped"], True, id="nothing is to be done"),
+        pytest.param(["Failed", "Cancelled"], True, id="said of the last one"),
+        pytest.param(["Failed"], False, id="it failed"),
+        pytest.param(["Skipped", "Succeeded"], False, id="said of an earlier one"),
+        pytest.param([], False, id="there is none"),
+    ],
+)
+def test_group_whose_last_request_was_skipped_or_cancelled_needs_no_open_one(
+    accounting: Accounting, ends: list[str], heard: bool
+) -> None:
+    requests = [request(epoch) for epoch in range(1, len(ends) + 1)]
+    for one, end in zip(requests, ends, strict=True):
+        one["status"]["remediation"] = {"phase": end}
+    accounting.observe(requests, at=3.0)
+    assert accounting.unheard([GROUP.name]) == ([] if heard else [GROUP.name])

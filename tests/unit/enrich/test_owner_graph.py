@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
-import tracemalloc
-from collections.abc import Callable, Iterator
-from typing import Any
-from uuid import UUID
 
 import pytest
 
-from stormfold.enrich.owner_graph import GROUPS, REMEMBERED, Controller, Member, MemberParser, OwnerGraph
+from stormfold.enrich.owner_graph import GROUPS, Controller, Member, MemberParser, OwnerGraph
 from stormfold.model.arrival import Target
+from stormfold.model.causes import digest_of
 
 numbers = itertools.count(1)
 
@@ -62,9 +58,6 @@ class Cluster:
 @pytest.fixture
 def cluster() -> Cluster:
     return Cluster()
-
-
-# --- what is there
 
 
 def test_pod_belongs_to_the_deployment_of_its_replica_set(cluster: Cluster) -> None:
@@ -141,9 +134,6 @@ def test_change_is_followed(cluster: Cluster) -> None:
     assert cluster.node("Pod", "web-7d4b9c-x2x9p") == "worker-9"
 
 
-# --- what has gone
-
-
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_what_has_gone_is_remembered_in_whatever_order_it_went(
     cluster: Cluster, order: tuple[int, ...]
@@ -204,9 +194,6 @@ def test_namesake_with_another_uid_is_not_the_controller(cluster: Cluster) -> No
 def test_deletion_of_what_was_never_seen_is_nothing(cluster: Cluster) -> None:
     cluster.graph.remove("unheard-of")
     assert cluster.graph.counts == (0, 0)
-
-
-# --- what was never seen
 
 
 @pytest.mark.parametrize(
@@ -290,90 +277,6 @@ def test_what_was_never_seen_is_its_own_owner_unless_others_make_its_kind(
     assert cluster.owner(kind, "lone") == owner
 
 
-# --- what a Table says
-
-
-def row(**metadata: Any) -> dict[str, Any]:
-    named = {"name": "web-7d4b9c-x2x9p", "namespace": "shop", "uid": "u-1", "resourceVersion": "12"}
-    return {"metadata": named | metadata, "cells": {"Name": "web-7d4b9c-x2x9p", "Node": "worker-1"}}
-
-
-REPLICA_SET = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d4b9c", "uid": "u-2"}
-
-
-def test_row_of_a_pod_is_read() -> None:
-    references = [{**REPLICA_SET, "uid": "u-3"}, {**REPLICA_SET, "controller": True}]
-    assert MemberParser("Pod")(row(ownerReferences=references)) == Member(
-        *("Pod", "shop", "web-7d4b9c-x2x9p", "u-1", 12),
-        controller=Controller("apps", "ReplicaSet", "web-7d4b9c", "u-2"),
-        node="worker-1",
-    )
-
-
-@pytest.mark.parametrize("node", ["<none>", "", None])
-def test_pod_that_has_no_node_yet_is_on_none(node: str | None) -> None:
-    assert MemberParser("Pod")(row() | {"cells": {"Node": node}}).node is None
-
-
-def test_only_pods_are_on_nodes() -> None:
-    found = MemberParser("ReplicaSet")(row(ownerReferences=[REPLICA_SET]))
-    assert (found.node, found.controller) == (None, None)
-
-
-def test_pods_share_what_they_say_of_their_controller() -> None:
-    parse = MemberParser("Pod")
-    one, other = (parse(row(ownerReferences=[{**REPLICA_SET, "controller": True}])) for _ in range(2))
-    assert one.controller is other.controller
-
-
-# --- what it costs
-
-
-@pytest.fixture
-def traced() -> Iterator[Callable[[], int]]:
-    """Gives the bytes that were taken since the test began."""
-    gc.collect()
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    yield lambda: tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-
-
-def pods(count: int) -> Iterator[Member]:
-    """Pods as they are read, 20 of each ReplicaSet, on 50 nodes."""
-    parse = MemberParser("Pod")
-    for number in range(count):
-        maker = f"checkout-service-{number // 20}-7d4b9c7d4b"
-        found = row(
-            name=f"{maker}-{number:05}",
-            namespace=f"team-{number // 200}",
-            uid=str(UUID(int=number)),
-            resourceVersion=str(100_000_000 + number),
-            ownerReferences=[
-                {**REPLICA_SET, "name": maker, "uid": f"{number // 20:036}", "controller": True}
-            ],
-        )
-        found["cells"]["Node"] = f"ip-10-0-0-{number % 50}.eu-west-1.compute.internal"
-        yield parse(found)
-
-
-def test_pod_takes_half_a_kilobyte(traced: Callable[[], int]) -> None:
-    graph = OwnerGraph()
-    for pod in pods(10_000):
-        graph.add(pod)
-    assert graph.counts == (10_000, 0)
-    assert traced() / 10_000 < 512
-
-
-def test_what_is_remembered_takes_less_than_14_mb(traced: Callable[[], int]) -> None:
-    graph = OwnerGraph()
-    for pod in pods(50_000):
-        graph.add(pod)
-        graph.remove(pod.uid)
-    assert graph.counts == (0, REMEMBERED) == (0, 20_000)
-    assert traced() < 14_000_000
-
-
 @pytest.mark.parametrize(
     ("kind", "name"), [("K" * 63, "n" * 253), ("K" * 64, "n"), ("K", "n" * 254), ("K", "n" * 10**6)]
 )
@@ -383,3 +286,23 @@ def test_reference_to_what_cannot_be_there_is_none(kind: str, name: str) -> None
     member = MemberParser("Pod")({"metadata": metadata | {"ownerReferences": [reference]}, "cells": {}})
     can_be = len(kind) <= 63 and len(name) <= 253
     assert member.controller == (Controller("", kind, name, "c") if can_be else None)
+
+
+def test_pods_of_each_node_are_counted_while_they_are_there() -> None:
+    cluster = Cluster()
+
+    def counted() -> dict[str, int]:
+        pods = cluster.graph.pods_of_nodes
+        assert pods.signals == sum(count.signals for count in pods.values.values())
+        return {node: pods.most(digest_of(node)) for node in ("a", "b")}
+
+    for number in range(3):
+        cluster.graph.add(Member("Pod", "shop", f"pod-{number}", f"uid-{number}", 1, node="a"))
+    cluster.graph.add(Member("Pod", "shop", "pending", "uid-4", 1))
+    assert counted() == {"a": 3, "b": 0}
+    cluster.graph.add(Member("Pod", "shop", "pending", "uid-4", 2, node="b"))
+    cluster.graph.add(Member("Pod", "shop", "pending", "uid-4", 3, node="b"))
+    assert counted() == {"a": 3, "b": 1}
+    for uid in ("uid-0", "uid-4", "unheard-of"):
+        cluster.graph.remove(uid)
+    assert counted() == {"a": 2, "b": 0}

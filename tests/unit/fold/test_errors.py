@@ -102,7 +102,9 @@ def test_refused_user_is_named_and_the_rights_are_pointed_to() -> None:
     )
     with pytest.raises(StoreConfigError) as caught, store_errors("folding"):
         raise BaseParser.parse_error("ERR The user executing the script can't run this command or subcommand")
-    assert str(caught.value).endswith("; give its user the rights of docs/install.md")
+    assert str(caught.value).endswith(
+        "; give its user the rights of https://stormfold.dev/install/#a-redis-of-your-own"
+    )
 
 
 def test_other_errors_pass() -> None:

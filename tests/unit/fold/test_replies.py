@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness.values import POD, SNAPSHOT, T0, TERMS
 
-from stormfold.fold.arguments import seed_alerts, seed_fields, seed_resources, terms_fields
 from stormfold.fold.replies import rate_per_minute, snapshot_of
 from stormfold.fold.resources import encoded_resource, resource_field
+from stormfold.fold.seeds import seed_alerts, seed_fields, seed_resources, terms_fields
 from stormfold.model.storm import Detected, Seed, Snapshot, State, TrackedAlert
 
 # --- seeds
@@ -101,6 +101,7 @@ def test_seed_of_a_closed_request_is_its_epoch_and_floor() -> None:
         "state": State.CLOSED,
         "signals_floor": 99,
         "events_floor": 7,
+        "stale_after_ms": 86400000,
     }
 
 

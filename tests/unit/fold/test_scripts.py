@@ -29,7 +29,7 @@ from stormfold.fold.scripts import (
     [
         (FOLD, 14, 12),
         (CLAIM, 9, 8),
-        (ACK, 5, 0),
+        (ACK, 6, 0),
         (FREEZE, 8, 0),
         (CLOSE, 13, 0),
     ],

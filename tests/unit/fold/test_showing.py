@@ -43,7 +43,7 @@ NOTES = {"summary": "It is down.", "runbook_url": "https://runbooks.example/Down
 def shown_of(*arrivals: Arrival, told: Told = NOTHING_TOLD) -> tuple[Told, dict[str, str | int]]:
     """What is told then, and the fields by which it is."""
     now = shown(SHOWING, told, arrivals)
-    n, _, *args = now.args(arrivals) or [0, 0]
+    n, _, _, *args = now.args(arrivals) or [0, 0, ""]
     fields = args[: 2 * int(n)]
     return now.telling, dict(zip(map(str, fields[::2]), fields[1::2], strict=True))
 
@@ -76,18 +76,26 @@ def test_earlier_begin_and_further_runbooks_are_told() -> None:
     assert shown_of(signal(1, annotations=further), told=full)[1] == {}
 
 
+@pytest.mark.parametrize(("letter", "most"), [("a", 494), ("é", 247), ("🔥", 123)])
+def test_runbook_is_told_if_its_url_has_at_most_512_bytes(letter: str, most: int) -> None:
+    told = Told(3, {}, {}, frozenset(), T0)
+    fits, too_long = (f"https://b.example/{letter * length}" for length in (most, most + 1))
+    assert shown_of(signal(1, annotations={"runbook": fits}), told=told)[1]["runbook_urls"] == fits
+    assert "runbook_urls" not in shown_of(signal(1, annotations={"runbook": too_long}), told=told)[1]
+
+
 def test_no_more_is_in_common_than_has_room() -> None:
     many = {f"l{n:02}": "x" for n in range(64)}
     large = {f"l{n:02}": '"' * 200 for n in range(8)} | {"z": "short"}
     few, _ = shown_of(signal(1, labels=many))
-    assert list(few.labels or {}) == [f"l{n:02}" for n in range(32)]
+    assert few.labels == many
     some, fields = shown_of(signal(1, labels=large))
-    assert list(some.labels or {}) == ["l00", "z"]
-    assert len(str(fields["labels"])) <= 1024
+    assert list(some.labels or {}) == ["l00", "l01", "l02", "z"]
+    assert len(str(fields["labels"])) <= 1536
 
 
 def test_nothing_is_told_where_nothing_is_shown() -> None:
-    elsewhere = cluster_version(requestNamespace="platform").showing
+    elsewhere = cluster_version(requestNamespace="platform", causes=[]).showing
     assert Shown().args(signals(1, 9)) == []
     now = shown(elsewhere, NOTHING_TOLD, [signal(1, labels=LABELS, annotations=NOTES)])
-    assert now.args(signals(1, 1)) == [1, 0, "started_ms", T0 + 1, 0]
+    assert now.args(signals(1, 1)) == [1, 0, "", "started_ms", T0 + 1, 0]

@@ -152,7 +152,8 @@ HELD = {
             HELD
             | {
                 "reason": "BudgetSpent",
-                "message": "StormGate stormfold-system/everything lets 1 at a time and 6 an hour proceed",
+                "message": "StormGate stormfold-system/everything lets 1 at a time and 6 an hour proceed, "
+                "and it has no place",
                 "by": [BY_GATE],
             },
             id="it has no place",
@@ -168,7 +169,8 @@ HELD = {
             | {
                 "message": (
                     "StormGate stormfold-system/everything: alice holds it: the registry is moved; "
-                    "StormGate stormfold-system/everything lets 1 at a time proceed"
+                    "StormGate stormfold-system/everything lets 1 at a time proceed, "
+                    "and it has no place"
                 ),
                 "by": [ref("everything", "alice").manifest(), BY_GATE],
             },

@@ -9,9 +9,10 @@ import pytest
 from tests.harness.gates import SUBJECT, gate, time_at
 from tests.harness.values import T0
 
+from stormfold.api.resource import MAX_INT
 from stormfold.api.stormgate import GateState
 from stormfold.gate.gates import FOREVER, Gate, Subject
-from stormfold.gate.passing import Outcome, Room, Settled, admitted, order, settled
+from stormfold.gate.passing import Outcome, Room, Settled, admitted, counts, order, settled
 
 NOW = T0 + 60_000
 MINUTE = 60_000
@@ -29,7 +30,7 @@ def place(uid: str, *, canary: bool = False, seconds: float = 0) -> dict[str, An
 
 
 def moved(found: Gate, *subjects: Subject, now_ms: int = NOW, **more: Any) -> Settled:
-    given: dict[str, Any] = {"ended": {}, "claimed_ms": {}, "nodes": None} | more
+    given: dict[str, Any] = {"ended": {}, "held": (), "claimed_ms": {}, "nodes": None} | more
     return settled(found, {one.uid: one for one in subjects}, now_ms=now_ms, **given)
 
 
@@ -125,11 +126,18 @@ def test_canary_that_nobody_claims_trips_the_gate_again_and_goes_last_next_time(
     after = moved(found, *three(), now_ms=T0 + 5 * MINUTE)
     assert (after.status.state, after.status.message) == (
         GateState.TRIPPED,
-        "nobody has claimed the canary shop/uid-0 for 5 minutes",
+        "nobody has claimed the canary shop/uid-0 for 5m",
     )
-    assert (after.expired, after.status.unclaimed) == (("uid-0",), ("uid-0",))
+    assert (after.told, after.status.unclaimed) == (("uid-0",), ("uid-0",))
     found = gate(breaker=BREAKER, status=PROBING | {"unclaimed": ["uid-0"]})
     assert [one.uid for one in order(three(), [found], NOW)] == ["uid-1", "uid-2", "uid-0"]
+
+
+def test_request_that_loses_its_place_again_goes_behind_those_that_have_lost_theirs_meanwhile() -> None:
+    lost = ["uid-0", "uid-1", "uid-2"]
+    found = gate(budget={"concurrent": 1}, status={"places": [place("uid-0")], "unclaimed": lost})
+    after = moved(found, *three(), now_ms=T0 + 5 * MINUTE)
+    assert after.status.unclaimed == ("uid-1", "uid-2", "uid-0")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +157,7 @@ def test_place_is_kept_for_five_minutes_without_a_claim(
     claimed = {"uid-0": T0 + seen_claimed} if seen_claimed else {}
     after = moved(found, one, now_ms=T0 + 5 * MINUTE, claimed_ms=claimed)
     assert bool(after.status.places) is kept
-    assert after.expired == (() if kept else ("uid-0",))
+    assert after.told == (() if kept else ("uid-0",))
 
 
 def test_place_is_freed_when_its_request_is_over_or_the_gate_needs_none() -> None:
@@ -158,7 +166,34 @@ def test_place_is_freed_when_its_request_is_over_or_the_gate_needs_none() -> Non
     after = moved(found, subject("uid-1"), ended={"uid-0": Outcome.GONE})
     assert [one.uid for one in after.status.places] == ["uid-1"]
     without = moved(gate(status=places), *three())
-    assert (without.status.places, without.expired, without.next_ms) == ((), (), FOREVER)
+    assert (without.status.places, without.told, without.next_ms) == ((), (), FOREVER)
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_place_of_a_request_that_something_else_holds_is_freed_at_once_unless_it_is_claimed(
+    claimed: bool,
+) -> None:
+    found = gate(budget={"concurrent": 1}, status={"places": [place("uid-0")]})
+    one = subject("uid-0", claimed_until_ms=NOW + 1 if claimed else 0)
+    after = moved(found, one, held={"uid-0"})
+    assert [place.uid for place in after.status.places] == (["uid-0"] if claimed else [])
+    assert after.told == (() if claimed else ("uid-0",))
+    # Nobody could claim it: it does not go behind the others.
+    assert after.status.unclaimed == ()
+
+
+def test_canary_that_is_held_is_followed_by_another_one_and_trips_nothing() -> None:
+    found = gate(breaker=BREAKER, status=PROBING | {"places": [place("uid-0", canary=True)]})
+    after = moved(found, *three(), held={"uid-0"}, now_ms=T0 + 5 * MINUTE)
+    assert (after.status.state, after.status.message) == (GateState.PROBING, "one tries")
+    assert (after.status.places, after.status.unclaimed, after.told) == ((), (), ("uid-0",))
+
+
+def test_forged_counts_add_up_to_what_a_status_can_hold() -> None:
+    subjects = [subject("a", resources=MAX_INT), subject("b", resources=MAX_INT)]
+    counted = counts(gate(breaker={"resources": 1}), subjects, NOW)
+    assert counted
+    assert counted.resources == MAX_INT
 
 
 def test_who_works_goes_first_then_the_highest_severity_then_the_oldest() -> None:
@@ -189,12 +224,26 @@ def test_who_works_goes_first_then_the_highest_severity_then_the_oldest() -> Non
         pytest.param({"breaker": BREAKER}, PROBING, three(), 1, id="one canary"),
         pytest.param(
             {"breaker": BREAKER},
+            PROBING,
+            [subject("a", claimed_until_ms=NOW + 1), *three()],
+            1,
+            id="one canary, which is worked on already",
+        ),
+        pytest.param(
+            {"breaker": BREAKER},
             PROBING | {"places": [place("x", canary=True)]},
             three(),
             0,
             id="there is a canary",
         ),
         pytest.param({"breaker": BREAKER, "budget": {"concurrent": 9}}, TRIPPED, three(), 0, id="tripped"),
+        pytest.param(
+            {"breaker": BREAKER, "budget": {"concurrent": 1}},
+            PROBING | {"places": [place("uid-1")]},
+            three(),
+            1,
+            id="one that has a place of the budget becomes the canary with it",
+        ),
     ],
 )
 def test_room_of_a_gate(
@@ -209,8 +258,22 @@ def test_room_of_a_gate(
     assert given == granted
 
 
+def test_request_that_becomes_the_canary_with_its_place_has_one() -> None:
+    spec = {"breaker": BREAKER, "budget": {"concurrent": 2, "perHour": 3}}
+    found = gate(**spec, status=PROBING | {"places": [place("uid-0"), place("uid-1")], "begun": [time_at(0)]})
+    after = admitted(found, [subject("uid-0")], NOW)
+    assert [(one.uid, one.canary) for one in after.places] == [("uid-1", False), ("uid-0", True)]
+    # It begins once.
+    assert len(after.begun) == 1
+
+
 def test_each_write_that_lets_requests_proceed_has_a_turn_of_its_own() -> None:
     found = gate(budget={"perHour": 3}, status={"turn": 6, "begun": [time_at(0)]})
     after = admitted(found, [subject("uid-0")], NOW)
     assert (after.turn, [one.uid for one in after.places], len(after.begun)) == (7, ["uid-0"], 2)
     assert admitted(found, [], NOW).turn == 7
+
+
+def test_turn_after_the_highest_that_can_be_written_is_the_first() -> None:
+    found = gate(status={"turn": MAX_INT}, budget={"concurrent": 1})
+    assert admitted(found, [subject("uid-0")], NOW).turn == 1

@@ -47,6 +47,7 @@ def test_status_says_the_strictest_verdict_and_how_many_requests_are_governed() 
         "unclaimed": [],
         "begun": [],
         "turn": 0,
+        "heldBy": "alice, bob",
         "requests": 3,
         "expiredHolds": [{"by": "carol", "until": time_at(60)}],
         "conditions": [
@@ -57,8 +58,9 @@ def test_status_says_the_strictest_verdict_and_how_many_requests_are_governed() 
                 "lastTransitionTime": "2026-01-01T00:01:00Z",
                 "reason": "HoldExpired",
                 "message": (
-                    f"the gate is in force, but no longer held by carol (until {time_at(60)}): "
-                    "remove what is over"
+                    f"the gate is in force, but these holds have ended: carol (until {time_at(60)}). "
+                    f"Remove them. "
+                    "See https://stormfold.dev/reasons/#HoldExpired"
                 ),
             },
             {
@@ -67,7 +69,7 @@ def test_status_says_the_strictest_verdict_and_how_many_requests_are_governed() 
                 "observedGeneration": 1,
                 "lastTransitionTime": "2026-01-01T00:01:00Z",
                 "reason": "RequestsMatch",
-                "message": "it governs requests that are not closed",
+                "message": "the gate governs requests that are not closed",
             },
         ],
     }
@@ -80,7 +82,11 @@ def test_status_says_the_strictest_verdict_and_how_many_requests_are_governed() 
         pytest.param(
             gate(selector={"policies": [""]}),
             {},
-            ("False", "InvalidSpec", "selector.policies.0: String should have at least 1 character"),
+            (
+                "False",
+                "InvalidSpec",
+                "selector.policies[0]: must not be empty. See https://stormfold.dev/reasons/#InvalidSpec",
+            ),
             id="it cannot be read",
         ),
         pytest.param(
@@ -89,7 +95,10 @@ def test_status_says_the_strictest_verdict_and_how_many_requests_are_governed() 
             (
                 "False",
                 "TooManyGates",
-                "the namespace has 50 gates whose names go before this one: merge some, or delete them",
+                (
+                    "the namespace has 50 gates whose names go before this one: merge some, or delete them. "
+                    "See https://stormfold.dev/reasons/#TooManyGates"
+                ),
             ),
             id="there are too many",
         ),
@@ -100,8 +109,10 @@ def test_status_says_the_strictest_verdict_and_how_many_requests_are_governed() 
                 "True",
                 "NamespaceNotGoverned",
                 (
-                    "the gate is in force, but selector.namespaces: it governs no request of billing, since "
-                    "it lies in shop: make it in the operator's namespace"
+                    "the gate is in force, but selector.namespaces: a gate in shop governs no request "
+                    "of billing; "
+                    "make it in the operator's namespace. "
+                    "See https://stormfold.dev/reasons/#NamespaceNotGoverned"
                 ),
             ),
             id="it names a namespace that it does not govern",
@@ -112,7 +123,10 @@ def test_status_says_the_strictest_verdict_and_how_many_requests_are_governed() 
             (
                 "True",
                 "InvalidUntil",
-                "the gate is in force, but the hold of alice ends never: its until cannot be read",
+                (
+                    "the gate is in force, but the hold of alice has no end: write its until as a "
+                    "time such as 2026-03-01T11:00:00Z. See https://stormfold.dev/reasons/#InvalidUntil"
+                ),
             ),
             id="a time that cannot be read",
         ),
@@ -123,11 +137,25 @@ def test_status_says_the_strictest_verdict_and_how_many_requests_are_governed() 
                 "True",
                 "LimitIsZero",
                 (
-                    "the gate is in force, but breaker.resources is 0 and has no effect: hold everything by "
-                    "a hold; budget.concurrent is 0 and has no effect: hold everything by a hold"
+                    "the gate is in force, but breaker.resources is 0 and has no effect: to hold everything, "
+                    "add a hold; budget.concurrent is 0 and has no effect: to hold everything, add a hold. "
+                    "See https://stormfold.dev/reasons/#LimitIsZero"
                 ),
             ),
             id="limits of 0",
+        ),
+        pytest.param(
+            gate(budget={}, breaker={}),
+            {},
+            (
+                "True",
+                "LimitIsZero",
+                (
+                    "the gate is in force, but breaker has no limit and has no effect; budget has no limit "
+                    "and has no effect. See https://stormfold.dev/reasons/#LimitIsZero"
+                ),
+            ),
+            id="no limits",
         ),
         pytest.param(
             gate(breaker={"percentOfNodes": 10}),
@@ -135,7 +163,11 @@ def test_status_says_the_strictest_verdict_and_how_many_requests_are_governed() 
             (
                 "True",
                 "NodesNotReadable",
-                "the gate is in force, but breaker.percentOfNodes has no effect: may not list nodes",
+                (
+                    "the gate is in force, but breaker.percentOfNodes has no effect: the operator may "
+                    "not list nodes; "
+                    "apply the component steering. See https://stormfold.dev/reasons/#NodesNotReadable"
+                ),
             ),
             id="nodes cannot be counted",
         ),
@@ -152,9 +184,15 @@ def test_gate_that_governs_nothing_says_so() -> None:
     assert (condition["status"], condition["reason"], condition["message"]) == (
         "False",
         "NoRequestMatches",
-        "no request that is not closed matches selector",
+        "selector matches no open request",
     )
 
 
 def test_gate_that_is_not_in_force_holds_nothing() -> None:
-    assert said(gate(holds=[hold()]), in_force=False)["verdict"] == "Proceed"
+    found = said(gate(holds=[hold()]), in_force=False)
+    assert (found["verdict"], found["heldBy"]) == ("Proceed", "")
+
+
+def test_whose_holds_are_in_force_is_cut_for_the_column() -> None:
+    found = said(gate(holds=[hold("a" * 40), hold("b" * 40)]))
+    assert found["heldBy"] == f"{'a' * 40}, {'b' * 20}…"

@@ -144,6 +144,18 @@ def test_answer_is_an_error_of_its_kind(status: int, reason: str, kind: type[Api
     assert (error.status, error.reason, error.message, str(error)) == (status, reason, "no", "GET /x: no")
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "etcdserver: request is too large",
+        "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2097305 vs. 2)",
+    ],
+)
+def test_object_that_etcd_does_not_take_is_refused_for_good(message: str) -> None:
+    assert type(error_of("PATCH /x", 500, {"reason": "InternalError", "message": message})) is RefusedError
+    assert type(error_of("PATCH /x", 503, {"message": message})) is ApiUnavailableError
+
+
 @pytest.mark.parametrize("body", [{}, [], None, "<html>", {"message": None, "reason": None}])
 def test_answer_of_something_else_is_told_by_its_status(body: Any) -> None:
     error = error_of("GET /x", 502, body)

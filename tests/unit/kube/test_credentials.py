@@ -77,6 +77,24 @@ async def test_caller_that_is_cancelled_takes_the_answer_from_nobody() -> None:
     assert (await second, plugin.calls) == ("1", 1)
 
 
+async def test_answer_that_comes_while_somebody_is_about_to_ask_is_taken_by_them_too() -> None:
+    plugin = Plugin()
+    answered, noted = threading.Event(), threading.Event()
+
+    def clock() -> float:
+        if threading.current_thread().name == "credentials":  # the answer is there, and is being noted
+            answered.set()
+            noted.wait(10)
+        elif answered.is_set():  # somebody has found none, and waits for the lock
+            threading.Timer(0.05, noted.set).start()
+        return plugin.now
+
+    plugin.credentials = Credentials(plugin, clock=clock)
+    first = asyncio.create_task(plugin.token())
+    await asyncio.to_thread(answered.wait, 10)
+    assert (await plugin.token(), await first, plugin.calls) == ("1", "1", 1)
+
+
 @pytest.mark.parametrize(
     ("life", "early"), [(30.0, 3.0), (900.0, EARLY_SECONDS), (math.inf, 0.0), (4.0, 4.0 - AGAIN_SECONDS)]
 )

@@ -36,7 +36,7 @@ OPENING = Opening(
 def test_opening_is_a_compact_text() -> None:
     assert OPENING.encoded() == (
         '[["ClusterStormPolicy","","default"],[["name","PodDown"],["labels.rack",null]],"shop",'
-        '"uid-default",3,"{\\"priority\\":1}","PodDown","high",["v1","Node","worker-07",null],0]'
+        '"uid-default",3,"{\\"priority\\":1}","PodDown","high",["v1","Node","worker-07",null]]'
     )
 
 
@@ -50,7 +50,6 @@ def test_opening_is_a_compact_text() -> None:
         st.text(),
         st.sampled_from(Severity),
         st.none() | TARGETS,
-        st.booleans(),
     )
 )
 def test_opening_comes_back(opening: Opening) -> None:

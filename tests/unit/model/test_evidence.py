@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from stormfold.model.evidence import (
     KEPT_CHARACTERS,
     MAX_TEXT,
+    SHOWN_NAME_BYTES,
     cut,
     harmless,
     is_secret,
     kept,
+    short_name,
+    was_cut,
     web_address,
 )
 
@@ -33,6 +36,12 @@ from stormfold.model.evidence import (
         pytest.param("VBScript\u200b:x JAVA\x00script :x", "VBScript :x JAVAscript :x", id="hidden scripts"),
         pytest.param("description: it broke", "description: it broke", id="a word that ends differently"),
         pytest.param("a\ud800b", "ab", id="half a character"),
+        pytest.param(
+            "to postgres://app:hunter2@db:5432/shop, amqp://x@mq",
+            "to postgres://db:5432/shop, amqp://mq",
+            id="a user of an address",
+        ),
+        pytest.param("https://a/@b c@d.example", "https://a/@b c@d.example", id="at signs elsewhere"),
     ],
 )
 def test_text_is_made_harmless(text: str, expected: str) -> None:
@@ -112,3 +121,25 @@ def test_of_a_long_annotation_it_shows_that_there_was_more() -> None:
     some = kept({"description": "x" * 1_000_000, "n" * 129: "left out"})
     assert {name: len(text) for name, text in some.items()} == {"description": MAX_TEXT + 1}
     assert cut(some["description"], MAX_TEXT) == "x" * (MAX_TEXT - 1) + "…"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        pytest.param("a" * 63, "a" * 63, id="63 bytes"),
+        pytest.param("a" * 64, "a" * 44 + "…6c0d1add0fa4b6e4", id="64 bytes"),
+        pytest.param("é" * 31, "é" * 31, id="62 bytes in 31 characters"),
+        pytest.param("é" * 32, "é" * 22 + "…d5d73291fd475cc8", id="64 bytes in 32 characters"),
+        pytest.param("a" + "🔥" * 16, "a" + "🔥" * 10 + "…1bb4e8791f44d4db", id="no half of a character"),
+    ],
+)
+def test_name_among_many_has_at_most_63_bytes(name: str, shown: str) -> None:
+    assert short_name(name) == shown
+
+
+@given(st.text())
+def test_name_among_many_is_cut_by_bytes_and_stays_as_it_is(name: str) -> None:
+    once = short_name(name)
+    assert 0 < len(once.encode()) <= SHOWN_NAME_BYTES
+    assert short_name(once) == once
+    assert was_cut(once) or once == (harmless(name) or "?")

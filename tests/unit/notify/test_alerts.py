@@ -82,6 +82,17 @@ def test_storm_that_closed_in_the_second_in_which_it_opened_ends_when_it_opened(
     assert alert(Request.read(made), NOW)["endsAt"] == opened.isoformat()
 
 
+def test_alert_of_a_request_that_opened_or_closed_in_the_future_is_one_that_alertmanager_takes() -> None:
+    """The clock of the replica that wrote it is ahead: an alert that begins after its end is refused, and the
+    others of its post with it."""
+    opened = request().resource.spec.opened_at
+    early = opened - timedelta(hours=1)
+    found = alert(request(), early)
+    assert (found["startsAt"], found["endsAt"]) == (early.isoformat(), (early + VALID).isoformat())
+    over = alert(request(phase=RequestPhase.CLOSED), early)
+    assert (over["startsAt"], over["endsAt"]) == (early.isoformat(), early.isoformat())
+
+
 def test_urls_are_the_first_that_the_request_shows() -> None:
     sample = {"name": "PodDown", "severity": "high", "startsAt": "2026-01-01T00:00:00Z"}
     found = changed(

@@ -5,10 +5,19 @@ from __future__ import annotations
 import copy
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from tests.harness.request_bodies import body
 
 from stormfold.api.remediationrequest import RequestPhase
-from stormfold.notify.notifier import REMEMBERED, REPEAT_SECONDS, Storms, Told
+from stormfold.notify.notifier import (
+    LOOK_SECONDS,
+    MOST_BACKOFF_SECONDS,
+    REMEMBERED,
+    REPEAT_SECONDS,
+    Storms,
+    Told,
+    pause_seconds,
+)
 from stormfold.request.reading import Request
 
 NOW = datetime.now(UTC)
@@ -96,3 +105,19 @@ def test_storm_that_is_forgotten_and_made_again_is_told_again() -> None:
     told.took([(KEY, True)], 0.0)
     told.tidy(storms())
     assert told.due(known, 0.1) == [(KEY, True)]
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"),
+    [
+        (0, LOOK_SECONDS),
+        (1, 2.0),
+        (4, 16.0),
+        (5, MOST_BACKOFF_SECONDS),
+        pytest.param(5_000, MOST_BACKOFF_SECONDS, id="away for two days"),
+    ],
+)
+def test_alertmanager_that_fails_is_tried_less_often_for_as_long_as_it_is_away(
+    failures: int, seconds: float
+) -> None:
+    assert pause_seconds(failures) == seconds

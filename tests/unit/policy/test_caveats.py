@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.harness.values import ARRIVAL, cluster_version, version
 
-from stormfold.api.conditions import Reason
-from stormfold.api.stormpolicy import Match
+from stormfold.api.match import Match
+from stormfold.api.reasons.specs import SpecReason
 from stormfold.model.arrival import Arrival, SignalRef
 from stormfold.policy.caveats import COUNTED, Rivals, can_match_the_same, looks_like_regex
 from stormfold.policy.router import Router
@@ -154,9 +154,9 @@ def test_signals_that_lack_a_key_are_counted_once_each_and_the_first_is_told() -
         router.route(replace(arrival, labels={"rack": "1"}), NothingOpen())
     router.route(replace(ARRIVAL, labels={"row": "1"}), NothingOpen())
     assert router.missing.finding(by_rack) == (
-        "labels.rack is null for 1 signal, labels.row is null for 3 signals: those go to the next policy of "
-        "which they have all keys, or form a group of their own. Group by a key that they have, or let match "
-        "name only signals that have it"
+        "groupBy: 1 signal without labels.rack, 3 signals without labels.row. They go to the next policy "
+        "whose keys they all have, or form a group of their own. Group by a key that they have, or let match "
+        "select only signals that have it"
     )
     assert told == ["first", "first"]
     router.update([replace(by_rack, generation=2)], in_use=())
@@ -170,11 +170,11 @@ def test_each_policy_that_a_signal_has_passed_says_so_and_only_those() -> None:
     beyond = version(name="c", groupBy=["labels.shelf"])
     router.update([passed, keeps, beyond], in_use=())
     router.route(replace(ARRIVAL, labels={}), NothingOpen())
-    onward = "go to the next policy of which they have all keys, or form a group of their own"
-    end = "Group by a key that they have, or let match name only signals that have it"
+    onward = "go to the next policy whose keys they all have, or form a group of their own"
+    end = "Group by a key that they have, or let match select only signals that have it"
     assert [router.missing.finding(one) for one in (passed, keeps, beyond)] == [
-        f"labels.rack is null for 1 signal: those {onward}. {end}",
-        f"labels.row is null for 1 signal: those form a group of their own. {end}",
+        f"groupBy: 1 signal without labels.rack. They {onward}. {end}",
+        f"groupBy: 1 signal without labels.row. They form a group of their own. {end}",
         None,
     ]
 
@@ -186,13 +186,13 @@ def test_signals_that_lack_a_key_are_counted_up_to_a_limit() -> None:
         router.route(arrival, NothingOpen())
     said = router.missing.finding(by_rack)
     assert said is not None
-    assert said.startswith("labels.rack is null for 100 or more signals: ")
+    assert said.startswith("groupBy: 100 or more signals without labels.rack. ")
 
 
 @pytest.mark.parametrize("glob", ["Kube.*", "Kube.+", "^Kube", "Pod$", "Kube|Node", r"Kube\w"])
 def test_glob_that_looks_like_a_regular_expression_is_named(glob: str) -> None:
     assert looks_like_regex(version(match={"names": ["Kube*", glob]})) == Fault(
-        Reason.GLOB_LOOKS_LIKE_REGEX,
+        SpecReason.GLOB_LOOKS_LIKE_REGEX,
         f"match.names: {glob!r} looks like a regular expression, but is a glob: write * for any characters, "
         "? for one, and one entry for each alternative",
     )

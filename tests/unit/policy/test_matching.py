@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness.values import ARRIVAL, version
 
+from stormfold.api.match import Match, Selector
 from stormfold.api.signal import Severity
-from stormfold.api.stormpolicy import Match, Selector
 from stormfold.model.arrival import EventRef
 from stormfold.policy.matching import EVENT_SOURCE, glob_pattern, matcher, selects
 

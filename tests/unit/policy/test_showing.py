@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.harness.values import ARRIVAL, NODE, POD, T0, cluster_version, version
 
 from stormfold.api.evidence import Sample
-from stormfold.model.arrival import AlertRef, Arrival, EventRef
+from stormfold.model.arrival import AlertRef, Arrival, EventRef, address_target
 from stormfold.policy.showing import SAMPLE_BYTES, Showing, samples
 from stormfold.policy.version import PolicyVersion
 
@@ -148,6 +148,16 @@ def test_policy_says_how_many_samples_there_are(policy: PolicyVersion, number: i
         pytest.param({"annotations": {"runbook_url": "javascript:alert(1)"}}, {}, id="no URL of the web"),
         pytest.param(
             {"annotations": {"summary": "\x1b[31mdown\n<b>now"}}, {"summary": "down ‹b>now"}, id="harmless"
+        ),
+        pytest.param(
+            {"name": "🔥" * 253, "target": address_target("🔥" * 253), "labels": {"app": "web"}},
+            {
+                "name": "🔥" * 62 + "…",
+                "target": {"apiVersion": "", "kind": "Instance", "name": "🔥" * 62 + "…"},
+                "labels": {"app": "web"},
+                "truncated": True,
+            },
+            id="names of wide characters",
         ),
         pytest.param(
             {"labels": {f"l{n:02}": "x" * 256 for n in range(16)}, "annotations": {"description": "y" * 900}},

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness.values import DEFAULT, TERMS, cluster_version
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.specs import SpecReason
 from stormfold.api.stormpolicy import CloseOn, PolicySpec
 from stormfold.model.group import PolicyId
 from stormfold.model.storm import Terms
@@ -48,28 +48,30 @@ def test_policy_that_makes_sense_has_no_fault(spec: dict[str, Any], policy: Poli
     [
         (
             {"groupBy": ["labels."]},
-            Fault(Reason.EMPTY_LABEL_NAME, "groupBy: must name a label behind 'labels.'"),
+            Fault(SpecReason.EMPTY_LABEL_NAME, "groupBy: must name a label after 'labels.'"),
         ),
         (
             {"groupBy": ["labels. "]},
-            Fault(Reason.EMPTY_LABEL_NAME, "groupBy: must name a label behind 'labels.'"),
+            Fault(SpecReason.EMPTY_LABEL_NAME, "groupBy: must name a label after 'labels.'"),
         ),
         (
             {"groupBy": ["labels.a b"]},
-            Fault(Reason.INVALID_LABEL_NAME, "groupBy: 'a b' must not contain white space"),
+            Fault(SpecReason.INVALID_LABEL_NAME, "groupBy: 'a b' must not contain white space"),
         ),
         (
             {"match": {"labelSelector": {"matchLabels": {"a b": "1"}}}},
-            Fault(Reason.INVALID_LABEL_NAME, "match.labelSelector: 'a b' must not contain white space"),
+            Fault(SpecReason.INVALID_LABEL_NAME, "match.labelSelector: 'a b' must not contain white space"),
         ),
         (
             {"match": {"namespaceSelector": {"matchExpressions": [{"key": "a\tb", "operator": "Exists"}]}}},
-            Fault(Reason.INVALID_LABEL_NAME, "match.namespaceSelector: 'a\\tb' must not contain white space"),
+            Fault(
+                SpecReason.INVALID_LABEL_NAME, "match.namespaceSelector: 'a\\tb' must not contain white space"
+            ),
         ),
         (
             {"groupBy": ["target.uid"]},
             Fault(
-                Reason.UNKNOWN_GROUP_KEY,
+                SpecReason.UNKNOWN_GROUP_KEY,
                 "groupBy: 'target.uid' must be one of name, namespace, severity, source, target.kind, "
                 "target.name, target.owner, owner, node, labels.<key>",
             ),
@@ -77,47 +79,55 @@ def test_policy_that_makes_sense_has_no_fault(spec: dict[str, Any], policy: Poli
         (
             {"match": {"names": ["Pod*", "[z-a]"]}},
             Fault(
-                Reason.GLOB_MATCHES_NOTHING,
+                SpecReason.GLOB_MATCHES_NOTHING,
                 "match.names: '[z-a]' can match nothing: it has an empty range such as [z-a]",
             ),
         ),
         (
             {"match": {"sources": ["falco "]}},
             Fault(
-                Reason.GLOB_MATCHES_NOTHING,
+                SpecReason.GLOB_MATCHES_NOTHING,
                 "match.sources: 'falco ' can match nothing: it begins or ends with white space",
             ),
         ),
         (
             {"threshold": {"within": "0s"}, "groupWait": "0s"},
-            Fault(Reason.DURATION_NOT_POSITIVE, "threshold.within: must be greater than 0"),
+            Fault(SpecReason.DURATION_NOT_POSITIVE, "threshold.within: must be greater than 0"),
         ),
         (
             {"window": {"idle": "0s"}},
-            Fault(Reason.DURATION_NOT_POSITIVE, "window.idle: must be greater than 0"),
+            Fault(SpecReason.DURATION_NOT_POSITIVE, "window.idle: must be greater than 0"),
         ),
         (
             {"window": {"idle": "2m", "maxDuration": "119s"}},
             Fault(
-                Reason.IDLE_LONGER_THAN_MAX_DURATION,
+                SpecReason.IDLE_LONGER_THAN_MAX_DURATION,
                 "window.idle: 2m must be less than or equal to window.maxDuration (119s)",
             ),
         ),
         (
             {"closeAfter": "59s"},
             Fault(
-                Reason.IDLE_LONGER_THAN_CLOSE_AFTER,
+                SpecReason.IDLE_LONGER_THAN_CLOSE_AFTER,
                 "window.idle: 1m must be less than or equal to closeAfter (59s)",
             ),
         ),
         (
             {"requestRetention": "59m"},
-            Fault(Reason.REQUEST_RETENTION_TOO_SHORT, "requestRetention: 59m must be 1h or more"),
+            Fault(SpecReason.REQUEST_RETENTION_TOO_SHORT, "requestRetention: 59m must be 1h or more"),
+        ),
+        (
+            {"reopenAfter": {"succeeded": "24h"}},
+            Fault(SpecReason.REOPEN_AFTER_TOO_LONG, "reopenAfter.succeeded: 24h must be 23h or less"),
+        ),
+        (
+            {"reopenAfter": {"succeeded": "23h", "failed": "1381m"}},
+            Fault(SpecReason.REOPEN_AFTER_TOO_LONG, "reopenAfter.failed: 1381m must be 23h or less"),
         ),
         (
             {"groupWait": "60001ms"},
             Fault(
-                Reason.GROUP_WAIT_LONGER_THAN_WITHIN,
+                SpecReason.GROUP_WAIT_LONGER_THAN_WITHIN,
                 "groupWait: 60001ms must be less than or equal to threshold.within (1m)",
             ),
         ),
@@ -130,7 +140,7 @@ def test_policy_that_makes_no_sense_has_a_fault(spec: dict[str, Any], fault: Fau
 def test_cluster_policy_that_mixes_namespaces_must_say_where_requests_go() -> None:
     assert found({"groupBy": ["name"]}, DEFAULT) == [
         Fault(
-            Reason.REQUEST_NAMESPACE_MISSING,
+            SpecReason.REQUEST_NAMESPACE_MISSING,
             "requestNamespace: must be set when groupBy does not contain 'namespace'",
         )
     ]
@@ -141,7 +151,7 @@ def test_spec_that_is_too_large_is_told_with_its_size() -> None:
     expressions = [{"key": "app", "operator": "In", "values": values}] * 4
     [fault] = found({"match": {"labelSelector": {"matchExpressions": expressions}}})
     assert fault == Fault(
-        Reason.INVALID_SPEC,
+        SpecReason.INVALID_SPEC,
         "spec: must have at most 32768 bytes as JSON, not 33366: name fewer things in match",
     )
     assert found({"match": {"labelSelector": {"matchExpressions": expressions[:3]}}}) == []
@@ -154,13 +164,13 @@ def test_all_faults_are_told() -> None:
         "groupWait": "2m",
     }
     assert [fault.reason for fault in found(spec, DEFAULT)] == [
-        Reason.EMPTY_LABEL_NAME,
-        Reason.INVALID_LABEL_NAME,
-        Reason.UNKNOWN_GROUP_KEY,
-        Reason.GLOB_MATCHES_NOTHING,
-        Reason.GLOB_MATCHES_NOTHING,
-        Reason.GROUP_WAIT_LONGER_THAN_WITHIN,
-        Reason.REQUEST_NAMESPACE_MISSING,
+        SpecReason.EMPTY_LABEL_NAME,
+        SpecReason.INVALID_LABEL_NAME,
+        SpecReason.UNKNOWN_GROUP_KEY,
+        SpecReason.GLOB_MATCHES_NOTHING,
+        SpecReason.GLOB_MATCHES_NOTHING,
+        SpecReason.GROUP_WAIT_LONGER_THAN_WITHIN,
+        SpecReason.REQUEST_NAMESPACE_MISSING,
     ]
 
 

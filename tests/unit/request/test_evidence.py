@@ -6,9 +6,17 @@ from typing import Any
 
 import orjson
 import pytest
+from tests.harness.values import T0
 
 from stormfold.model.evidence import Evidence, NameCount
-from stormfold.request.evidence import changes, names_of, taken_out
+from stormfold.request import evidence
+from stormfold.request.evidence import names_of, taken_out
+
+
+def changes(new: Evidence, names: dict[str, NameCount], *, held: bytes | None, **how: int) -> dict[str, Any]:
+    """What is written over that."""
+    before = None if held is None else orjson.loads(held)
+    return evidence.changes(evidence.joined(new, names, held=before, **how), before)
 
 
 def sample(number: int) -> dict[str, int]:
@@ -129,6 +137,14 @@ def test_what_is_common_only_becomes_less(
     assert written == ({} if expected is None else {"commonLabels": expected, "commonAnnotations": expected})
 
 
+def test_of_too_much_in_common_the_short_texts_are_shown() -> None:
+    many = {f"l{number:02}": "x" for number in range(33)}
+    long = {"description": "d" * 700, "runbook_url": "https://runbooks.example/", "summary": "down"}
+    first = changes(Evidence(labels=many, annotations=long), {}, held=None, sampled=0, shown=5)
+    assert list(first["commonLabels"]) == [f"l{number:02}" for number in range(32)]
+    assert list(first["commonAnnotations"]) == ["runbook_url", "summary"]
+
+
 @pytest.mark.parametrize(
     ("before", "came", "expected"),
     [
@@ -144,6 +160,13 @@ def test_storm_began_with_the_earliest_of_its_signals(
     shown = held(startedAt=before) if before else None
     written = changes(Evidence(started_ms=came), {}, held=shown, sampled=0, shown=5)
     assert written == ({"startedAt": expected} if expected else {})
+
+
+def test_storm_did_not_begin_after_its_first_signal_came() -> None:
+    """A sender whose clock is ahead."""
+    ahead = Evidence(started_ms=T0 + 86_400_000)
+    written = changes(ahead, {}, held=None, sampled=0, shown=5, first_ms=T0 + 999)
+    assert written == {"startedAt": "2026-01-01T00:00:00Z"}
 
 
 def test_first_three_runbooks_are_shown() -> None:

@@ -1,64 +1,29 @@
-"""What the operator knows of requests, and how a lost storm is continued from them."""
+"""What the operator knows of requests: which it holds, and what folding asks of them."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+import re
 from dataclasses import replace
 from typing import Any
 
-import orjson
 import pytest
 from pydantic import ValidationError
+from tests.harness.heard import Heard
 from tests.harness.metrics import sample
-from tests.harness.request_bodies import GROUP_HASH, OPENING, POLICY, STORM, body, request
-from tests.harness.values import ARRIVAL, POD, T0
+from tests.harness.request_bodies import GROUP_HASH, POLICY, STORM, body, request
+from tests.harness.values import ARRIVAL, T0
 
-from stormfold.api.conditions import ConditionType, Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.remediationrequest import RequestPhase
-from stormfold.api.resource import MAX_INT
 from stormfold.api.signal import SignalPhase
-from stormfold.fold.holding import Continuation, RequestPosition
-from stormfold.model.arrival import AlertRef, EventRef, SignalRef, Target, Verdict
-from stormfold.model.storm import Detected, Seed, Snapshot, TrackedAlert
-from stormfold.policy.version import PolicyVersion
-from stormfold.request import rendering
-from stormfold.request.bodies import wanted
-from stormfold.request.index import RequestIndex
-from stormfold.request.reading import Request, opening_of, version_of
-from stormfold.request.remediation import Claim, Report
-from stormfold.request.seeding import seed_of
-from stormfold.request.writing import descends
+from stormfold.fold.holding import RequestPosition
+from stormfold.kube.errors import RefusedError
+from stormfold.model.arrival import AlertRef, EventRef, SignalRef, Verdict
+from stormfold.request.reading import Request
+from stormfold.request.remediation import Report
 
 CLAIM = {"holderIdentity": "robot-1", "revision": 2, "expirationTime": "2026-01-01T00:05:00Z"}
-
-
-class Heard:
-    """An index, and who hears of it."""
-
-    def __init__(self) -> None:
-        self.versions: list[tuple[str, int, int]] = []
-        """Group hash, epoch and folded signals of each version that was observed."""
-        self.looks: list[str] = []
-        """Groups that were to be looked at."""
-        self.index = RequestIndex(self)
-        self.index.subscribe(self)
-
-    def observed(self, request: Request) -> None:
-        """As who folds."""
-        self.versions.append((request.group_hash, request.epoch, request.folded))
-
-    def make_due(self, group_hashes: Collection[str]) -> None:
-        """As the schedule."""
-        self.looks += group_hashes
-
-
-@pytest.fixture
-def heard() -> Heard:
-    return Heard()
-
-
-# --- what it holds
 
 
 def test_observed_request_is_held_and_told(heard: Heard) -> None:
@@ -101,7 +66,7 @@ def test_only_a_newer_version_is_read(
     assert [record.message for record in caplog.records] == NOT_UNDERSTOOD * read
 
 
-NOT_UNDERSTOOD = ["RemediationRequest not understood, left alone"]
+NOT_UNDERSTOOD = ["a RemediationRequest is not of stormfold, ignoring it"]
 
 
 def test_request_of_another_storm_is_read(heard: Heard) -> None:
@@ -110,18 +75,55 @@ def test_request_of_another_storm_is_read(heard: Heard) -> None:
     assert heard.versions == [(GROUP_HASH, 2, 7), (GROUP_HASH, 3, 7)]
 
 
-def test_what_is_no_request_is_left_alone(heard: Heard, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_no_request_is_left_alone_and_told_once_a_minute(
+    heard: Heard, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nothing = {"metadata": {"resourceVersion": "1"}}
     heard.index.seen(nothing)
+    heard.index.gone(nothing)
+    assert [record.message for record in caplog.records] == NOT_UNDERSTOOD
+    monkeypatch.setattr("stormfold.request.index.TOLD_SECONDS", 0.0)
     heard.index.gone(nothing)
     assert [record.message for record in caplog.records] == NOT_UNDERSTOOD * 2
 
 
-def test_request_whose_deletion_is_told_is_gone(heard: Heard) -> None:
-    heard.index.seen(body())
-    heard.index.gone(body(version=11))
-    assert heard.index.get(GROUP_HASH, 2) is None
-    assert heard.looks == [GROUP_HASH]
+@pytest.mark.parametrize(
+    ("part", "changes", "why"),
+    [
+        pytest.param(
+            "metadata",
+            {"namespace": "ops"},
+            "its policy makes it in namespace shop",
+            id="in another namespace",
+        ),
+        pytest.param(
+            "metadata", {"name": "storm-1"}, f"its name must be storm-{GROUP_HASH}-2", id="of another name"
+        ),
+        pytest.param(
+            "spec",
+            {"groupHash": "0" * 16},
+            "spec.groupHash does not follow from spec.policyRef and spec.group",
+            id="of another group",
+        ),
+        pytest.param(
+            "spec",
+            {"openedAt": "0000-01-01T00:00:00Z"},
+            "spec.openedAt: must be a time such as 2026-03-01T11:00:00Z, not '0000-01-01T00:00:00Z'",
+            id="that cannot be read",
+        ),
+    ],
+)
+def test_request_that_stormfold_cannot_have_made_is_left_alone_and_told(
+    heard: Heard, caplog: pytest.LogCaptureFixture, part: str, changes: dict[str, str], why: str
+) -> None:
+    foreign = body()
+    foreign[part] |= changes
+    heard.index.seen(foreign)
+    assert heard.versions == []
+    assert heard.index.latest(GROUP_HASH) is None
+    with pytest.raises(RefusedError, match=re.escape(f"has not made ({why}): delete it")):
+        heard.index.read(foreign)
+    assert [record.message for record in caplog.records] == NOT_UNDERSTOOD
 
 
 def test_every_listener_hears_of_each_newer_version() -> None:
@@ -177,85 +179,6 @@ def test_claims_are_counted(heard: Heard, phase: RequestPhase, now_ms: int, clai
     assert (sample(name, state="valid"), sample(name, state="expired")) == claims
 
 
-def test_closed_request_of_an_earlier_epoch_is_forgotten(heard: Heard) -> None:
-    heard.index.observe(request(replace(STORM, epoch=1), RequestPhase.CLOSED))
-    heard.index.observe(request(version=11))
-    assert heard.index.get(GROUP_HASH, 1) is None
-    heard.index.observe(request(replace(STORM, epoch=1), RequestPhase.CLOSED, version=12))
-    assert heard.index.get(GROUP_HASH, 1) is None
-    assert heard.index.get(GROUP_HASH, 2) == request(version=11)
-
-
-def test_closed_request_is_kept_while_the_next_one_says_nothing_yet(heard: Heard) -> None:
-    """Redis may be emptied between the two: what has been counted before is told by the closed one alone."""
-    early = replace(STORM, epoch=1, alerts=5)
-    heard.index.observe(request(early, RequestPhase.CLOSED))
-    heard.index.observe(request(phase=None, version=11))
-    continuation = heard.index.continuation(GROUP_HASH)
-    assert continuation is not None
-    assert continuation.seed == seed_of(request(early, RequestPhase.CLOSED))
-    heard.index.observe(request(version=12))
-    assert heard.index.get(GROUP_HASH, 1) is None
-
-
-def test_group_is_over_by_its_last_request_that_says_anything(heard: Heard) -> None:
-    assert heard.index.over(GROUP_HASH) is None
-    heard.index.observe(request())
-    assert heard.index.over(GROUP_HASH) is None
-    heard.index.observe(closed := request(phase=RequestPhase.CLOSED, version=11))
-    assert heard.index.over(GROUP_HASH) is closed
-    # A later one was made, but nobody may know of it in Redis.
-    later = replace(STORM, epoch=3, folded=1, total=0)
-    heard.index.observe(request(later, None, version=12, uid="request-2"))
-    assert heard.index.over(GROUP_HASH) is closed
-    heard.index.observe(request(later, version=13, uid="request-2"))
-    assert heard.index.over(GROUP_HASH) is None
-
-
-def test_closed_requests_come_in_any_order(heard: Heard) -> None:
-    heard.index.observe(request(replace(STORM, epoch=3), None, version=13))
-    for epoch, version in ((1, 11), (2, 12)):
-        heard.index.observe(request(replace(STORM, epoch=epoch), RequestPhase.CLOSED, version=version))
-    continuation = heard.index.continuation(GROUP_HASH)
-    assert continuation is not None
-    assert continuation.seed.epoch == 2
-    assert continuation.seed.through == STORM.through
-    assert heard.index.get(GROUP_HASH, 1) is None
-
-
-def test_request_that_says_nothing_yet_is_begun_anew_if_the_one_before_is_gone(heard: Heard) -> None:
-    heard.index.observe(request(phase=None))
-    continuation = heard.index.continuation(GROUP_HASH)
-    assert continuation is not None
-    assert continuation.seed == Seed(epoch=1, closed=True)
-
-
-def test_open_request_of_an_earlier_epoch_is_held_until_it_is_closed(heard: Heard) -> None:
-    early = replace(STORM, epoch=1)
-    heard.index.observe(request(early))
-    heard.index.observe(request(version=11))
-    assert heard.index.open_before(GROUP_HASH, 2) == [request(early)]
-    assert heard.index.open_before(GROUP_HASH, 1) == []
-    heard.index.observe(request(early, RequestPhase.CLOSED, version=12))
-    assert heard.index.open_before(GROUP_HASH, 2) == []
-    assert heard.index.get(GROUP_HASH, 1) is None
-
-
-def test_group_takes_a_place_while_its_latest_request_is_open_and_there(heard: Heard) -> None:
-    def taken() -> set[str]:
-        return set(heard.index.open_in(POLICY.id, "shop"))
-
-    assert taken() == set()
-    heard.index.observe(request(replace(STORM, epoch=1), None))
-    assert taken() == {GROUP_HASH}
-    heard.index.observe(request(replace(STORM, epoch=1), RequestPhase.CLOSED, version=11))
-    assert taken() == set()
-    heard.index.observe(request(version=12))
-    assert (taken(), heard.index.open_in(POLICY.id, "ops")) == ({GROUP_HASH}, frozenset())
-    heard.index.gone(body(version=13))
-    assert taken() == set()
-
-
 COUNTED = replace(STORM, through=4711, event_through=90, first_ms=T0 - 4_000)
 EARLIER = replace(COUNTED, epoch=1, through=4000, first_ms=T0 - 60_000)
 
@@ -289,46 +212,6 @@ def test_versions_by_which_there_are_requests_are_told(heard: Heard) -> None:
     assert [version.key for version in heard.index.versions()] == [POLICY.key]
 
 
-def test_closed_request_is_the_latest_but_not_open(heard: Heard) -> None:
-    heard.index.observe(request(phase=RequestPhase.CLOSED))
-    assert heard.index.latest(GROUP_HASH) == request(phase=RequestPhase.CLOSED)
-    assert list(heard.index.open_requests()) == []
-
-
-def test_request_deleted_in_mid_storm_is_remembered_and_looked_at(heard: Heard) -> None:
-    heard.index.observe(request())
-    heard.index.observe_deleted(request(version=11))
-    assert heard.index.get(GROUP_HASH, 2) is None
-    last = replace(request(version=11), deleted=True)
-    assert heard.index.latest(GROUP_HASH) == heard.index.deleted(GROUP_HASH, 2) == last
-    assert heard.looks == [GROUP_HASH]
-    heard.index.observe_deleted(request(version=11))
-    assert heard.looks == [GROUP_HASH]
-
-
-def test_request_made_again_takes_the_place_of_the_deleted_one(heard: Heard) -> None:
-    heard.index.observe(request())
-    heard.index.observe_deleted(request(version=11))
-    again = request(version=12, uid="request-2")
-    heard.index.observe(again)
-    assert heard.index.get(GROUP_HASH, 2) == again
-    heard.index.observe_deleted(request(version=11))
-    assert heard.index.get(GROUP_HASH, 2) == again
-
-
-def test_closed_request_that_is_deleted_is_forgotten(heard: Heard) -> None:
-    heard.index.observe(request(phase=RequestPhase.CLOSED))
-    heard.index.observe_deleted(request(phase=RequestPhase.CLOSED, version=11))
-    assert heard.index.latest(GROUP_HASH) is None
-    assert heard.looks == []
-
-
-def test_deletion_of_a_request_never_seen_changes_nothing(heard: Heard) -> None:
-    heard.index.observe_deleted(request())
-    assert heard.index.latest(GROUP_HASH) is None
-    assert heard.looks == []
-
-
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -360,347 +243,22 @@ def test_requests_of_a_policy_share_what_they_hold_of_it() -> None:
     assert one.resource.spec.policy is other.resource.spec.policy
 
 
-# --- what a lost storm is continued from
-
-ALERTS = (
-    TrackedAlert("AAAAAAAA", T0 // 1000, firing=True),
-    TrackedAlert("BBBBBBBB", T0 // 1000 - 7, firing=False),
-)
-CONTINUED = Seed(
-    epoch=2,
-    closed=False,
-    incarnation="incarnation-1",
-    total=7,
-    folded=7,
-    firing=5,
-    resolved=1,
-    severity=3,
-    first_ms=T0 - 4_000,
-    last_ms=T0 + 8_000,
-    opened_ms=T0,
-    arrived_ms=T0 + 10_000,
-    detected=Detected.BY_SIGNALS,
-    settled=False,
-    revision=1,
-    through=4711,
-    resource_count=2,
-    truncated=False,
-    resources=dict(STORM.resources),
-)
+def test_what_somebody_wrote_into_a_status_that_cannot_be_read_is_as_absent_and_hides_nothing_else() -> None:
+    written, year_0 = body(), "0000-01-01T00:00:00Z"
+    forged = copy.deepcopy(written)
+    forged["status"] |= {"firstSeen": year_0, "decision": {"verdict": "Proceed", "since": year_0}}
+    odd = {"type": "Odd", "status": "True", "reason": "Odd", "lastTransitionTime": year_0}
+    forged["status"]["conditions"].insert(1, odd)
+    expected, found = Request.read(written).resource.status, Request.read(forged).resource.status
+    assert expected
+    assert found == expected.model_copy(update={"first_seen": None, "decision": None})
 
 
-@pytest.mark.parametrize(
-    ("storm", "phase", "seed"),
-    [
-        pytest.param(STORM, RequestPhase.OPEN, CONTINUED, id="open"),
-        pytest.param(STORM, RequestPhase.SETTLED, replace(CONTINUED, settled=True), id="settled"),
-        pytest.param(
-            STORM,
-            RequestPhase.CLOSED,
-            Seed(
-                epoch=2,
-                closed=True,
-                incarnation="incarnation-1",
-                folded=7,
-                arrived_ms=T0 + 8_000,
-                through=4711,
-            ),
-            id="closed: the next epoch",
-        ),
-        pytest.param(STORM, None, Seed(epoch=1, closed=True), id="no status: nothing is counted in it"),
-        pytest.param(
-            replace(STORM, detected=Detected.NO),
-            RequestPhase.OPEN,
-            replace(CONTINUED, detected=Detected.NO),
-            id="no storm",
-        ),
-        pytest.param(
-            replace(STORM, detected=Detected.BY_RESOURCES),
-            RequestPhase.OPEN,
-            replace(CONTINUED, detected=Detected.BY_RESOURCES),
-            id="a storm by resources",
-        ),
-        pytest.param(
-            replace(
-                STORM,
-                total=900,
-                folded=950,
-                alerts=40,
-                tracked_alerts=ALERTS,
-                unknown_alerts=3,
-                known_alerts=1004,
-                left_out=12,
-                event_through=2**53 - 1,
-                firing=0,
-                resolved=870,
-                severity=4,
-                revision=6,
-                through=2**53 - 1,
-                truncated=True,
-                resource_count=850,
-                resources=((replace(POD, api_version="apps/v1"), 12),),
-            ),
-            RequestPhase.OPEN,
-            replace(
-                CONTINUED,
-                total=900,
-                folded=950,
-                alerts=40,
-                tracked_alerts=ALERTS,
-                unknown_alerts=7,
-                left_out=12,
-                event_through=2**53 - 1,
-                firing=0,
-                resolved=870,
-                severity=4,
-                revision=6,
-                through=2**53 - 1,
-                truncated=True,
-                resource_count=850,
-                resources={Target("apps/v1", "Pod", "web-0", "shop"): 12},
-            ),
-            id="a large one",
-        ),
-        pytest.param(
-            replace(STORM, opened_ms=T0 + 999, arrived_ms=T0 + 10_999, first_ms=T0 + 1),
-            RequestPhase.OPEN,
-            replace(CONTINUED, first_ms=T0),
-            id="times are those of the request, to the second",
-        ),
-        pytest.param(
-            replace(STORM, alerts=4, firing_alerts=2, tracked_alerts=ALERTS),
-            RequestPhase.SETTLED,
-            replace(
-                CONTINUED,
-                alerts=4,
-                firing_alerts=2,
-                tracked_alerts=ALERTS,
-                settled=True,
-                arrived_ms=CONTINUED.last_ms,
-            ),
-            id="alerts fire",
-        ),
-        pytest.param(
-            replace(STORM, alerts=4),
-            RequestPhase.OPEN,
-            replace(CONTINUED, alerts=4, unknown_alerts=4),
-            id="somebody has taken its list of alerts away",
-        ),
-        pytest.param(
-            replace(STORM, alerts=4, alerts_beyond=4),
-            RequestPhase.OPEN,
-            replace(CONTINUED, alerts=4, unknown_alerts=4),
-            id="alerts that Redis did not know one by one either",
-        ),
-        pytest.param(
-            replace(STORM, alerts=40, unknown_alerts=40, firing_alerts=STORM.firing + 1),
-            RequestPhase.OPEN,
-            replace(
-                CONTINUED,
-                alerts=40,
-                unknown_alerts=40,
-                firing_alerts=STORM.firing,
-                arrived_ms=CONTINUED.last_ms,
-            ),
-            id="no more alerts fire than fire at all",
-        ),
-    ],
-)
-def test_snapshot_comes_back_from_the_status_as_a_seed(
-    storm: Snapshot, phase: RequestPhase | None, seed: Seed
-) -> None:
-    assert seed_of(request(storm, phase)) == seed
-
-
-LATEST = "9999-12-31T23:59:59Z"
-EARLIEST = "0001-01-01T00:00:00Z"
-
-
-@pytest.mark.parametrize(
-    "forged",
-    [
-        pytest.param({"signals": {"total": MAX_INT, "firing": MAX_INT, "resolved": MAX_INT}}, id="counts"),
-        pytest.param({"signals": {"total": 99}}, id="more than was folded"),
-        pytest.param(
-            {"revision": MAX_INT, "affectedResourceCount": MAX_INT, "ratePerMinute": MAX_INT},
-            id="further counts",
-        ),
-        pytest.param(
-            {
-                "continuation": {
-                    "incarnation": "forged",
-                    "origin": "incarnation-1:9",
-                    "folded": MAX_INT,
-                    "alerts": MAX_INT,
-                    "unlistedAlerts": MAX_INT,
-                    "firingAlerts": MAX_INT,
-                    "leftOut": MAX_INT,
-                    "sampled": MAX_INT,
-                    "countedSignals": {"resourceVersion": "9" * 19},
-                    "countedEvents": {"resourceVersion": "9" * 19},
-                }
-            },
-            id="what it is continued from",
-        ),
-        pytest.param({"withAlerts": "AAAA"}, id="a list of alerts that is none"),
-        pytest.param({"firstSeen": EARLIEST, "lastSeen": EARLIEST, "deadlines": None}, id="long ago"),
-        pytest.param({"deadlines": {"close": EARLIEST}}, id="a deadline long ago"),
-        pytest.param({"firstSeen": LATEST, "lastSeen": LATEST, "deadlines": None}, id="far ahead"),
-        pytest.param({"deadlines": {"close": LATEST}}, id="a deadline far ahead"),
-        pytest.param({"resources": [{"kind": "Pod", "name": "a", "signals": MAX_INT}]}, id="resource"),
-        pytest.param(
-            {
-                "conditions": [
-                    {"type": f"T{number}", "status": "True", "lastTransitionTime": LATEST, "reason": "R"}
-                    for number in range(32)
-                ]
-            },
-            id="as many conditions as there can be",
-        ),
-    ],
-)
-def test_storm_is_written_on_whatever_somebody_wrote_into_its_status(forged: dict[str, Any]) -> None:
+def test_spec_that_cannot_be_read_is_not_taken_for_a_status() -> None:
     written = body()
-    written["status"] |= forged
-    held = Request.read(written)
-    seed = seed_of(held)
-    grown = replace(
-        STORM,
-        incarnation="incarnation-2",
-        origin=seed.origin,
-        total=seed.total + 1,
-        folded=seed.folded + 1,
-        firing=seed.firing + 1,
-        resolved=seed.resolved + 1,
-        alerts=seed.alerts + 1,
-        unknown_alerts=seed.unknown_alerts + 1,
-        firing_alerts=seed.firing_alerts + 1,
-        left_out=seed.left_out + 1,
-        first_ms=seed.first_ms,
-        last_ms=seed.last_ms,
-        arrived_ms=seed.arrived_ms,
-        through=seed.through,
-        event_through=seed.event_through,
-        revision=seed.revision + 1,
-        resource_count=seed.resource_count + 1,
-        resources=tuple((target, signals + 1) for target, signals in seed.resources.items()),
-    )
-    assert descends(grown, held)
-    assert held.resource.status is not None
-    again = copy.deepcopy(written)
-    again["status"] = rendering.status(
-        grown,
-        RequestPhase.OPEN,
-        closed_for=None,
-        spec=held.resource.spec,
-        namespace=held.namespace,
-        before=held.resource.status.conditions,
-        reported={},
-        generation=1,
-        now_ms=T0,
-    )
-    counted = Request.read(again).resource.status
-    assert counted is not None
-    assert counted.signals.total == seed.total + 1
-    assert {condition.type for condition in counted.conditions} >= set(ConditionType) - {
-        ConditionType.ACCEPTED,
-        ConditionType.CLAIM_EXPIRED,
-        ConditionType.REMEDIATION_PHASE_UNKNOWN,
-        ConditionType.STALE_REMEDIATION,
-        ConditionType.GROUPS_WAITING,
-        ConditionType.GROUP_VALUE_MISSING,
-        ConditionType.PROCEED,
-        ConditionType.REQUESTS_SELECTED,
-    }
-
-
-@pytest.mark.parametrize(
-    "forged", [{"origin": "incarnation-1:x"}, {"origin": "nothing"}, {"incarnation": "a:b"}]
-)
-def test_continuation_that_we_could_not_have_written_is_none(forged: dict[str, str]) -> None:
-    written = body()
-    written["status"]["continuation"] |= forged
+    written["spec"]["openedAt"] = written["status"]["firstSeen"] = "0000-01-01T00:00:00Z"
     with pytest.raises(ValidationError):
         Request.read(written)
-
-
-def test_of_what_the_consumer_wrote_only_the_report_is_kept() -> None:
-    written = body()
-    written["status"]["remediation"] = {
-        "phase": "Running",
-        "observedRevision": 3,
-        "claim": CLAIM,
-        "message": "busy",
-        "log": ["x" * 1000] * 1000,
-    }
-    for read in (written, orjson.loads(orjson.dumps(wanted(written)))):
-        held = Request.read(read)
-        assert held.report == Report("Running", 3, Claim("robot-1", 2, 1_767_225_900_000))
-
-
-@pytest.mark.parametrize(("value", "closing"), [("true", True), ("True", False), ("", False)])
-def test_annotation_is_kept_that_asks_for_closing_and_no_other(value: str, closing: bool) -> None:
-    written = body()
-    written["metadata"]["annotations"] = {"stormfold.dev/close": value, "other": "x" * 100_000}
-    for read in (written, orjson.loads(orjson.dumps(wanted(written)))):
-        held = Request.read(read)
-        assert held.report == Report(closing=closing)
-        assert held.resource.metadata.annotations == ({"stormfold.dev/close": "true"} if closing else {})
-
-
-@pytest.mark.parametrize(
-    "claim",
-    [
-        pytest.param(CLAIM | {"expirationTime": "0000-01-01T00:00:00Z"}, id="the year 0"),
-        pytest.param(CLAIM | {"holderIdentity": ""}, id="nobody"),
-        pytest.param({}, id="empty"),
-    ],
-)
-def test_claim_that_cannot_be_read_is_none_and_hides_nothing_else(claim: dict[str, object]) -> None:
-    written = body()
-    written["status"]["remediation"] = {"phase": "Running", "claim": claim}
-    assert Request.read(written).report == Report("Running")
-
-
-def test_of_what_the_consumer_wrote_the_rest_is_not_kept() -> None:
-    written = body()
-    written["status"]["remediation"] = {"phase": "Running", "message": "busy", "log": ["x" * 1000] * 1000}
-    held = Request.read(written)
-    assert held.resource.status is not None
-    assert held.resource.status.remediation is not None
-    assert held.resource.status.remediation.model_dump(exclude_none=True) == {"phase": "Running"}
-    assert len(written["status"]["remediation"]) == 3
-
-
-def test_consumer_that_reports_before_the_first_status_leaves_nothing_counted() -> None:
-    assert seed_of(request(phase=None, remediation="Running")) == Seed(epoch=1, closed=True)
-
-
-def test_policy_and_opening_come_back_from_the_spec() -> None:
-    assert version_of(request().resource.spec) == PolicyVersion(
-        POLICY.id, POLICY.uid, POLICY.generation, POLICY.spec
-    )
-    assert opening_of(request()) == OPENING
-    assert opening_of(request()).group.group_hash == GROUP_HASH
-
-
-def test_continuation_is_that_of_the_latest_epoch(heard: Heard) -> None:
-    heard.index.observe(request(replace(STORM, epoch=1, total=3)))
-    heard.index.observe(request(version=11))
-    assert heard.index.continuation(GROUP_HASH) == Continuation(
-        seed_of(request()), version_of(request().resource.spec), OPENING.encoded()
-    )
-
-
-def test_request_deleted_in_mid_storm_is_continued_from_what_it_said(heard: Heard) -> None:
-    heard.index.observe(request())
-    heard.index.observe_deleted(request(version=11))
-    continuation = heard.index.continuation(GROUP_HASH)
-    assert continuation is not None
-    assert continuation.seed == CONTINUED
-
-
-# --- what folding asks
 
 
 def test_position_is_how_much_the_request_of_an_epoch_holds(heard: Heard) -> None:
@@ -713,7 +271,7 @@ def test_signal_is_told_which_request_holds_it_and_how_long_it_is_kept(heard: He
     heard.index.observe(request())
     assert heard.index.verdict(GROUP_HASH, 2) == Verdict(
         SignalPhase.FOLDED,
-        Reason.COUNTED,
+        SignalReason.COUNTED,
         f"counted in RemediationRequest shop/{request().resource.metadata.name}",
         "shop",
         request().resource.metadata.name,
@@ -725,7 +283,7 @@ def test_signal_is_told_which_request_holds_it_and_how_long_it_is_kept(heard: He
 def test_signal_of_a_request_that_is_not_known_any_more_is_told_its_name(heard: Heard) -> None:
     name = request(replace(STORM, epoch=1)).resource.metadata.name
     assert heard.index.verdict(GROUP_HASH, 1) == Verdict(
-        SignalPhase.FOLDED, Reason.COUNTED, f"counted in RemediationRequest /{name}", "", name, 600_000
+        SignalPhase.FOLDED, SignalReason.COUNTED, f"counted in RemediationRequest /{name}", "", name, 600_000
     )
     # What is known of a later one of its group says where it was, and how long its Signals are kept.
     heard.index.observe(request())

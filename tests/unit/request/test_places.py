@@ -14,7 +14,9 @@ from stormfold.api.remediationrequest import RequestPhase
 from stormfold.model.group import PolicyId
 from stormfold.model.storm import Snapshot
 from stormfold.request import places
+from stormfold.request.backoff import RETRY_SECONDS
 from stormfold.request.places import ASK_AGAIN_SECONDS, GRANT_SECONDS, MAX_WAITING, Answer, Places, Queued
+from stormfold.request.schedule import SWEEP_SECONDS
 
 GRANTED, WAITS, OVER = Answer.GRANTED, Answer.WAITS, Answer.OVER
 GROUP = OPENING.group
@@ -190,6 +192,35 @@ def test_only_who_leads_keeps_the_line(world: World) -> None:
     assert world.places.ask_again_ms(storm("b"), now_ms=NOW) == NOW + 1000
     world.closes("a")
     assert (world.due, world.ask("b")) == ([], GRANTED)
+
+
+def test_replica_that_does_not_lead_leaves_a_group_that_waits_to_the_leader(world: World) -> None:
+    """Longer than sweeps are apart, or it might claim the group each time before the leader does."""
+    assert world.places.leave_seconds() == RETRY_SECONDS
+    world.leading = False
+    assert world.places.leave_seconds() > 2 * SWEEP_SECONDS
+
+
+def test_group_that_needs_no_request_any_more_leaves_the_line(world: World) -> None:
+    world.opens("a")
+    assert [world.ask("b"), world.ask("c", at=1)] == [WAITS, WAITS]
+    world.places.over(storm("b"), GROUP)
+    assert world.queued() == [Queued("shop", 1, 1, T0 + 1)]
+    world.closes("a")
+    assert world.due == ["c"]
+
+
+def test_group_that_is_gone_holds_up_no_other_for_longer_than_its_place_is_kept(world: World) -> None:
+    """Another replica has discarded it."""
+    world.opens("a")
+    assert [world.ask("gone", severity=4), world.ask("b")] == [WAITS, WAITS]
+    world.closes("a")
+    assert world.due == ["gone"]
+    world.seconds += GRANT_SECONDS
+    world.places.look()
+    assert (world.due, world.queued()) == (["gone", "b"], [Queued("shop", 1, 1, T0)])
+    world.seconds += GRANT_SECONDS - 1
+    assert world.ask("b") is GRANTED
 
 
 def test_group_that_does_not_ask_any_more_is_forgotten(world: World) -> None:

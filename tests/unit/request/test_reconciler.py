@@ -58,7 +58,9 @@ class Store:
     async def make_due(self, group_hashes: Collection[str], *, now_ms: int) -> None:
         self.made_due |= set(group_hashes)
 
-    async def claim(self, number: int, group_hashes: Sequence[str], *, now_ms: int) -> list[Snapshot]:
+    async def claim(
+        self, number: int, group_hashes: Sequence[str], *, now_ms: int, without_request: Collection[str]
+    ) -> list[Snapshot]:
         if not self.answers:
             raise StoreUnavailableError("no answer")
         self.is_due -= set(group_hashes)
@@ -135,6 +137,13 @@ class Folder:
         assert not full
 
 
+class NothingElsewhere:
+    """Other storms have told nothing."""
+
+    async def refresh(self, *, now_ms: int, since_ms: int = 0) -> None:
+        """Nothing is read."""
+
+
 class NothingLed:
     """An ingest that does not lead."""
 
@@ -167,6 +176,7 @@ class Scene:
             places=Places(
                 self.index, self.router, deadlines=lookout, ingest=NothingLed(), changed=asyncio.Event()
             ),
+            elsewhere=cast("Any", NothingElsewhere()),
         )
 
     async def look(self) -> None:

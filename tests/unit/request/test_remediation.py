@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from tests.harness.values import PHASES, T0
 
-from stormfold.api.conditions import Condition, ConditionStatus, ConditionType, Reason
+from stormfold.api.conditions import Condition, ConditionStatus, ConditionType
+from stormfold.api.reasons.consumers import ConsumerReason
 from stormfold.request.deciding import Finding, Reported
 from stormfold.request.remediation import Claim, Report, findings, reported
 
@@ -23,8 +24,9 @@ WAS_EXPIRED = Condition(
     type=EXPIRED,
     status=ConditionStatus.TRUE,
     last_transition_time=datetime.fromtimestamp(T0 / 1000, UTC),
-    reason=Reason.CLAIM_NOT_RENEWED,
-    message="the claim of robot-1 expired at 2026-01-01T00:01:00Z: another consumer may take over",
+    reason=ConsumerReason.CLAIM_NOT_RENEWED,
+    message="the claim of robot-1 expired at 2026-01-01T00:01:00Z: another consumer may take over. "
+    "See https://stormfold.dev/reasons/#ClaimNotRenewed",
 )
 
 
@@ -78,9 +80,10 @@ def test_claim_is_looked_at_again_when_it_expires(now_ms: int, expires_ms: int |
             {
                 UNKNOWN: Finding(
                     True,
-                    Reason.PHASE_NOT_KNOWN,
-                    'phase "Suceeded" is neither terminal nor active, and leaves the request open: '
-                    "use a known phase, or add it to STORMFOLD_ACTIVE_PHASES",
+                    ConsumerReason.PHASE_NOT_KNOWN,
+                    'phase "Suceeded" is neither terminal nor active, so the request stays open: '
+                    "use a known phase, or add it to STORMFOLD_ACTIVE_PHASES. "
+                    "See https://stormfold.dev/reasons/#PhaseNotKnown",
                 )
             },
             id="an unknown phase",
@@ -91,9 +94,10 @@ def test_claim_is_looked_at_again_when_it_expires(now_ms: int, expires_ms: int |
             {
                 STALE: Finding(
                     True,
-                    Reason.OLDER_REVISION,
+                    ConsumerReason.OLDER_REVISION,
                     "Succeeded is about revision 1, but signals came since and the request is at "
-                    "revision 2: look again, and report with the current observedRevision",
+                    "revision 2: look again, and report with the current observedRevision. "
+                    "See https://stormfold.dev/reasons/#OlderRevision",
                 )
             },
             id="the end of an older revision",
@@ -105,8 +109,9 @@ def test_claim_is_looked_at_again_when_it_expires(now_ms: int, expires_ms: int |
             {
                 EXPIRED: Finding(
                     True,
-                    Reason.CLAIM_NOT_RENEWED,
-                    "the claim of robot-1 expired at 2026-01-01T00:01:00Z: another consumer may take over",
+                    ConsumerReason.CLAIM_NOT_RENEWED,
+                    "the claim of robot-1 expired at 2026-01-01T00:01:00Z: another consumer may take over. "
+                    "See https://stormfold.dev/reasons/#ClaimNotRenewed",
                 )
             },
             id="a claim that has expired",
@@ -126,19 +131,19 @@ def test_conditions_say_what_is_wrong(
         pytest.param(
             Report(),
             False,
-            Finding(False, Reason.NOT_CLAIMED, "nobody claims the request"),
+            Finding(False, ConsumerReason.NOT_CLAIMED, "nobody claims the request"),
             id="released",
         ),
         pytest.param(
             Report(claim=replace(CLAIM, holder="robot-2", expires_ms=T0 + 200_000)),
             False,
-            Finding(False, Reason.CLAIM_VALID, "claimed by robot-2"),
+            Finding(False, ConsumerReason.CLAIM_VALID, "claimed by robot-2"),
             id="taken over",
         ),
         pytest.param(
             Report(claim=CLAIM),
             True,
-            Finding(False, Reason.CLAIM_ENDED, "a claim ends with its request"),
+            Finding(False, ConsumerReason.CLAIM_ENDED, "a claim ends with its request"),
             id="the request is closed",
         ),
     ],

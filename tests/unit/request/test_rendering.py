@@ -1,4 +1,4 @@
-"""What a RemediationRequest says, word by word."""
+"""What the status of a RemediationRequest says, word by word."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.harness.values import ARRIVAL, NODE, POD, SNAPSHOT, T0, cluster_version, version
+from tests.harness.values import ARRIVAL, POD, SNAPSHOT, T0, version
 
-from stormfold.api.conditions import Condition, ConditionStatus, ConditionType, Reason
-from stormfold.api.remediationrequest import RemediationRequest, RemediationRequestSpec, RequestPhase
-from stormfold.enrich.owner_graph import identity
+from stormfold.api.conditions import Condition, ConditionStatus, ConditionType
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.consumers import ConsumerReason
+from stormfold.api.reasons.requests import RequestReason
+from stormfold.api.remediationrequest import RemediationRequestSpec, RequestPhase
 from stormfold.model.storm import Detected, Snapshot, TrackedAlert
 from stormfold.request import rendering
 from stormfold.request.deciding import Finding
@@ -75,7 +77,7 @@ OPEN: dict[str, Any] = {
         condition("Settled", "False", "SignalsArriving", "7 signals so far, 7 in the last minute"),
         condition("Recovered", "False", "StillFiring", "5 firing, 1 resolved"),
         condition("Truncated", "False", "WithinLimit", "2 resources listed"),
-        condition("Closed", "False", "NotClosed", "signals of the group are still counted here"),
+        condition("Closed", "False", "NotClosed", "the next signal of the group is counted in this request"),
         condition("Exact", "True", "EachCountedOnce", "each signal counts once"),
     ],
     "continuation": {
@@ -86,6 +88,7 @@ OPEN: dict[str, Any] = {
         "unlistedAlerts": 0,
         "firingAlerts": 0,
         "sampled": 0,
+        "causes": "",
         "leftOut": 0,
         "countedSignals": {"resourceVersion": "4711"},
     },
@@ -118,7 +121,7 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
         pytest.param(
             SNAPSHOT,
             RequestPhase.CLOSED,
-            Reason.QUIET_FOR_CLOSE_AFTER,
+            RequestReason.QUIET_FOR_CLOSE_AFTER,
             OPEN
             | {
                 "phase": "Closed",
@@ -156,9 +159,9 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                         "Exact",
                         "False",
                         "AlertsLeftOut",
-                        "a sender left 9 alerts out of a post: they are in no request; set its max_alerts to "
-                        "0; "
-                        "up to 1 alert may count twice: Redis lost which ones were counted",
+                        "a sender left 9 alerts out of a post, which are in no request: set its "
+                        "max_alerts to "
+                        "0; up to 1 alert may count twice: Redis lost which ones were counted",
                     ),
                 ),
             },
@@ -264,7 +267,8 @@ def changed(base: Sequence[dict[str, Any]], *new: dict[str, Any]) -> list[dict[s
                         "Exact",
                         "False",
                         "AlertsEstimated",
-                        "5000 alerts, 904 of them estimated: up to 4096 of a request are known one by one",
+                        "904 of 5000 alerts are an estimate: stormfold knows up to 4096 of a request "
+                        "one by one",
                     ),
                 ),
             },
@@ -309,7 +313,7 @@ def test_conditions_keep_their_time_until_they_turn_and_foreign_ones_stay() -> N
 
 
 def test_conditions_about_what_the_consumer_reports_come_last() -> None:
-    wrong = Finding(True, Reason.CLAIM_NOT_RENEWED, "the claim expired")
+    wrong = Finding(True, ConsumerReason.CLAIM_NOT_RENEWED, "the claim expired")
     rendered = rendering.status(
         SNAPSHOT,
         RequestPhase.OPEN,
@@ -334,104 +338,9 @@ def test_status_never_names_what_belongs_to_the_consumer() -> None:
 
 def test_request_closed_without_a_snapshot_says_why() -> None:
     before = [Condition.model_validate(c) for c in OPEN["conditions"]]
-    assert closed_conditions(before, Reason.NEWER_EPOCH_OPENED, generation=1, now_ms=NOW + 1_000) == changed(
+    assert closed_conditions(
+        before, RequestReason.NEWER_EPOCH_OPENED, generation=1, now_ms=NOW + 1_000
+    ) == changed(
         OPEN["conditions"],
-        condition(
-            "Closed", "True", "NewerEpochOpened", "a later storm of the group is open", since="00:00:12"
-        ),
+        condition("Closed", "True", "NewerEpochOpened", "the group has a newer request", since="00:00:12"),
     )
-
-
-OWN = version(groupBy=["name", "labels.rack"], priority=7)
-SPEC: dict[str, Any] = {
-    "groupHash": "0123456789abcdef",
-    "epoch": 2,
-    "group": [{"key": "name", "value": "PodDown"}, {"key": "labels.rack"}],
-    "policyRef": {
-        "kind": "StormPolicy",
-        "name": "own",
-        "namespace": "shop",
-        "uid": "uid-own",
-        "generation": 1,
-    },
-    "policy": OWN.spec.manifest(),
-    "name": "PodDown",
-    "severity": "warning",
-    "target": {"apiVersion": "v1", "kind": "Pod", "name": "web-0", "namespace": "shop"},
-    "openedAt": "2026-01-01T00:00:00Z",
-    "reason": "NewSignals",
-}
-
-
-def test_manifest_of_what_still_fires_names_the_request_before() -> None:
-    opening = replace(OWN.opening(OWN.group(ARRIVAL), ARRIVAL), still_firing=True)
-    assert manifest(SNAPSHOT, opening)["spec"] == SPEC | {
-        "reason": "StillFiring",
-        "previousRef": {"name": "storm-0123456789abcdef-1"},
-    }
-
-
-def test_manifest_says_all_that_never_changes() -> None:
-    body = manifest(SNAPSHOT, OWN.opening(OWN.group(ARRIVAL), ARRIVAL))
-    assert body == {
-        "apiVersion": "stormfold.dev/v1alpha1",
-        "kind": "RemediationRequest",
-        "metadata": {
-            "name": "storm-0123456789abcdef-2",
-            "namespace": "shop",
-            "labels": {
-                "stormfold.dev/group-hash": "0123456789abcdef",
-                "stormfold.dev/policy": "own",
-                "app.kubernetes.io/managed-by": "stormfold",
-            },
-        },
-        "spec": SPEC,
-    }
-    assert RemediationRequest.model_validate(body).spec.manifest() == SPEC
-
-
-def test_manifest_names_the_longest_owner_that_there_can_be() -> None:
-    by_owner = version(namespace="n" * 63, groupBy=["owner"])
-    owner = identity("K" * 63, "n" * 63, "o" * 253)
-    of_it = replace(ARRIVAL, namespace="n" * 63, owner=owner)
-    body = manifest(SNAPSHOT, by_owner.opening(by_owner.group(of_it), of_it))
-    assert body["spec"]["group"] == [{"key": "owner", "value": owner}]
-
-
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [
-        pytest.param(None, None, id="no target"),
-        pytest.param(
-            NODE, {"apiVersion": "v1", "kind": "Node", "name": "worker-07"}, id="a target of no namespace"
-        ),
-        pytest.param(
-            replace(POD, api_version="apps/v1"),
-            SPEC["target"] | {"apiVersion": "apps/v1"},
-            id="a target of a group",
-        ),
-    ],
-)
-def test_manifest_names_the_target_of_the_first_signal(target: Any, expected: Any) -> None:
-    arrival = replace(ARRIVAL, target=target)
-    spec = manifest(SNAPSHOT, OWN.opening(OWN.group(arrival), arrival))["spec"]
-    assert spec.get("target") == expected
-
-
-def test_manifest_of_a_cluster_policy_names_no_policy_namespace() -> None:
-    default = cluster_version()
-    body = manifest(SNAPSHOT, default.opening(default.group(ARRIVAL), ARRIVAL))
-    assert body["spec"]["policyRef"] == {
-        "kind": "ClusterStormPolicy",
-        "name": "default",
-        "uid": "uid-default",
-        "generation": 1,
-    }
-    assert body["metadata"]["namespace"] == "shop"
-
-
-@pytest.mark.parametrize(("length", "labelled"), [(63, True), (64, False)])
-def test_policy_is_a_label_if_its_name_can_be_one(length: int, labelled: bool) -> None:
-    named = replace(OWN, id=replace(OWN.id, name="p" * length))
-    labels = manifest(SNAPSHOT, named.opening(named.group(ARRIVAL), ARRIVAL))["metadata"]["labels"]
-    assert ("stormfold.dev/policy" in labels) == labelled

@@ -10,7 +10,8 @@ import pytest
 from tests.harness.request_bodies import GROUP_HASH, OPENING, POLICY, STORM, body, request
 from tests.harness.values import T0, cluster_version
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.requests import RequestReason
 from stormfold.api.remediationrequest import RequestPhase
 from stormfold.fold.arguments import Fold, Reopening
 from stormfold.fold.errors import StoreUnavailableError
@@ -22,6 +23,7 @@ from stormfold.model.storm import Snapshot, TrackedAlert
 from stormfold.policy.version import PolicyVersion
 from stormfold.request import reopening
 from stormfold.request.reading import Request
+from stormfold.request.remediation import Phases
 from stormfold.request.reopening import TRY_AGAIN_MS, Reopener, reopening_of, reopens_ms
 from stormfold.request.seeding import seed_of
 
@@ -30,8 +32,9 @@ FIRES = replace(
 )
 CLOSED_MS = T0 + 11_000
 """When the requests of `request_bodies` are closed."""
-FINISHED, EXPIRED = Reason.REMEDIATION_FINISHED, Reason.MAX_DURATION_REACHED
+FINISHED, EXPIRED = RequestReason.REMEDIATION_FINISHED, RequestReason.MAX_DURATION_REACHED
 MINUTE = 60_000
+PHASES = Phases.of(["Succeeded", "Failed", "Skipped", "Cancelled"], ["InProgress"])
 
 
 def closed(
@@ -55,33 +58,46 @@ def closed(
         pytest.param(closed(remediation="Skipped"), None, id="Skipped"),
         pytest.param(closed(remediation="CANCELLED"), None, id="Cancelled, in any case"),
         pytest.param(closed(EXPIRED, "Skipped"), None, id="Skipped after maxDuration"),
-        pytest.param(closed(Reason.CLOSED_BY_ANNOTATION, None), None, id="the annotation"),
-        pytest.param(closed(Reason.QUIET_FOR_CLOSE_AFTER, None), None, id="quiet"),
-        pytest.param(closed(Reason.NEWER_EPOCH_OPENED, None), None, id="a newer epoch"),
+        pytest.param(closed(RequestReason.CLOSED_BY_ANNOTATION, None), None, id="the annotation"),
+        pytest.param(closed(RequestReason.QUIET_FOR_CLOSE_AFTER, None), None, id="quiet"),
+        pytest.param(closed(RequestReason.NEWER_EPOCH_OPENED, None), None, id="a newer epoch"),
         pytest.param(closed(storm=replace(FIRES, firing_alerts=0)), None, id="no alert fires"),
         pytest.param(request(FIRES, RequestPhase.SETTLED), None, id="it is open"),
         pytest.param(request(FIRES, None), None, id="it says nothing yet"),
     ],
 )
 def test_end_says_when_the_group_opens_again(over: Request, after: int | None) -> None:
-    assert reopens_ms(over) == (None if after is None else CLOSED_MS + after)
+    assert reopens_ms(over, PHASES) == (None if after is None else CLOSED_MS + after)
+
+
+def test_skipped_about_an_older_revision_holds_nothing() -> None:
+    grown = body(replace(FIRES, revision=2), RequestPhase.CLOSED, closed_for=EXPIRED, remediation="Skipped")
+    grown["status"]["remediation"]["observedRevision"] = 1
+    assert reopens_ms(Request.read(grown), PHASES) == CLOSED_MS
+    grown["status"]["remediation"]["observedRevision"] = 2
+    assert reopens_ms(Request.read(grown), PHASES) is None
+
+
+def test_skipped_holds_nothing_where_it_is_no_terminal_phase() -> None:
+    over = closed(EXPIRED, "Skipped")
+    assert reopens_ms(over, Phases.of(["Done"], [])) == CLOSED_MS
 
 
 def test_annotation_on_a_closed_request_holds_the_group() -> None:
     annotated = body(FIRES, RequestPhase.CLOSED, closed_for=EXPIRED)
-    assert reopens_ms(Request.read(annotated)) == CLOSED_MS
+    assert reopens_ms(Request.read(annotated), PHASES) == CLOSED_MS
     annotated["metadata"]["annotations"] = {"stormfold.dev/close": "true"}
-    assert reopens_ms(Request.read(annotated)) is None
+    assert reopens_ms(Request.read(annotated), PHASES) is None
 
 
 def test_policy_of_the_closed_request_says_how_long_and_whether() -> None:
     own = body(FIRES, RequestPhase.CLOSED, closed_for=FINISHED, remediation="Failed")
     own["spec"]["policy"]["reopenAfter"] = {"succeeded": "1s", "failed": "2s"}
-    assert reopens_ms(Request.read(own)) == CLOSED_MS + 2000
+    assert reopens_ms(Request.read(own), PHASES) == CLOSED_MS + 2000
     own["status"]["remediation"]["phase"] = "Succeeded"
-    assert reopens_ms(Request.read(own)) == CLOSED_MS + 1000
+    assert reopens_ms(Request.read(own), PHASES) == CLOSED_MS + 1000
     own["spec"]["policy"]["closeOn"] = "Quiet"
-    assert reopens_ms(Request.read(own)) is None
+    assert reopens_ms(Request.read(own), PHASES) is None
 
 
 def test_next_storm_opens_under_the_policy_of_then_with_what_the_closed_request_says() -> None:
@@ -91,9 +107,7 @@ def test_next_storm_opens_under_the_policy_of_then_with_what_the_closed_request_
     assert fold == Fold(
         GROUP_HASH,
         now.terms,
-        replace(
-            OPENING, policy_generation=7, policy_spec=now.spec_json, policy_uid=now.uid, still_firing=True
-        ).encoded(),
+        replace(OPENING, policy_generation=7, policy_spec=now.spec_json, policy_uid=now.uid).encoded(),
         (),
         seed=seed_of(over),
         reopening=Reopening(epoch=2, severity=3),
@@ -106,6 +120,15 @@ def test_request_goes_where_the_policy_of_then_says() -> None:
     fold = reopening_of(closed(), cluster_version(groupBy=keys, requestNamespace="ops"))
     assert fold
     assert Opening.decoded(fold.opening).group.request_namespace == "ops"
+
+
+def test_request_goes_where_its_signals_are_if_the_policy_of_then_names_no_namespace() -> None:
+    over = closed()
+    metadata = over.resource.metadata.model_copy(update={"namespace": "ops"})
+    elsewhere = replace(over, resource=over.resource.model_copy(update={"metadata": metadata}))
+    fold = reopening_of(elsewhere, cluster_version(groupBy=list(POLICY.spec.group_by)))
+    assert fold
+    assert Opening.decoded(fold.opening).group.request_namespace == "shop"
 
 
 def test_policy_that_groups_by_other_keys_opens_nothing() -> None:
@@ -127,7 +150,7 @@ class World:
         self.answers = True
         self.answer = Folded(FoldWord.COUNTED, 3, 1, True, T0 + 1, 0, "incarnation", [1])
         monkeypatch.setattr(reopening, "now_ms", lambda: self.now)
-        self.reopener = Reopener(cast("StormStore", self), self, self, deadlines=self)
+        self.reopener = Reopener(cast("StormStore", self), self, self, phases=PHASES, deadlines=self)
 
     async def fold(self, number: int, folds: Sequence[Fold], *, now_ms: int) -> list[Folded]:
         self.folds += [fold.group_hash for fold in folds]

@@ -15,6 +15,7 @@ from stormfold.request import schedule as module
 from stormfold.request.backoff import FAILING, Line
 from stormfold.request.places import ASK_AGAIN_SECONDS
 from stormfold.request.schedule import (
+    ASKED_AT_ONCE,
     HINTED_MS,
     LOOK_MS,
     STORMS_AT_ONCE,
@@ -33,11 +34,16 @@ class Store:
         self.asked: list[tuple[int, set[int]]] = []
         """Up to when, in ms from `NOW`, and in which partitions."""
         self.made_due: list[str] = []
+        self.looked_up: list[str] = []
         self.has: dict[int, list[str]] = {}
 
     async def due(self, numbers: Sequence[int], *, now_ms: int) -> dict[int, list[str]]:
         self.asked.append((now_ms - NOW, set(numbers)))
         return {number: self.has[number] for number in numbers if number in self.has}
+
+    async def with_request(self, group_hashes: Sequence[str]) -> list[str]:
+        self.looked_up += group_hashes
+        return [group_hash for group_hash in group_hashes if group_hash == GROUP_HASH]
 
     async def make_due(self, group_hashes: Collection[str], *, now_ms: int) -> None:
         self.made_due += sorted(group_hashes)
@@ -151,6 +157,14 @@ async def test_who_takes_over_makes_due_what_may_be_hidden_for_a_while(
     await scene.schedule.tell_store()
     assert scene.store.asked == [(ASK_AGAIN_SECONDS * 1000, set(range(PARTITIONS)))]
     assert scene.store.made_due == [GROUP_HASH, OTHER_HASH]
+
+
+async def test_open_group_without_a_request_is_due_at_once_if_it_had_one(scene: Scene) -> None:
+    others = [f"{number:016x}" for number in range(256, 256 + ASKED_AT_ONCE)]
+    await scene.schedule.take_up({GROUP_HASH, *others})
+    await scene.schedule.tell_store()
+    assert scene.store.looked_up == [GROUP_HASH, *others]
+    assert scene.store.made_due == [GROUP_HASH]
 
 
 # --- whose turn is next

@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-build.lock",
+    "requirements-docs.lock",
+)
 
 
 def entries(lock: str) -> list[str]:
@@ -44,9 +49,10 @@ def test_lock_names_what_the_project_asks_for() -> None:
     assert names(project["project"]["dependencies"]) <= names(entries("requirements.lock"))
     for group in ("lab", "dev"):
         assert names(project["dependency-groups"][group]) <= names(entries("requirements-dev.lock"))
+    assert names(project["dependency-groups"]["docs"]) <= names(entries("requirements-docs.lock"))
 
 
-@pytest.mark.parametrize("file", ["Dockerfile", "scripts/venv"])
+@pytest.mark.parametrize("file", ["Dockerfile", "scripts/venv", "Makefile"])
 def test_nothing_is_installed_without_its_digests(file: str) -> None:
     text = (ROOT / file).read_text().replace("\\\n", " ")
     for line in text.splitlines():

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scripts.prose import WORDS_AT_MOST, anchors, dead_links, wrong_words
+from scripts.prose import WORDS_AT_MOST, anchors, comments, dead_links, wrong_words
 
 LONG = " ".join(["word"] * (WORDS_AT_MOST + 1))
 
@@ -29,6 +29,13 @@ def test_private_word_is_found_with_what_to_say_instead() -> None:
         (3, '"mends": say fix or resolve'),
         (3, '"Whoever": say the name of who or what it is'),
     ]
+
+
+def test_comments_of_a_manifest_are_read_with_their_lines() -> None:
+    manifest = "# Whoever reads\n# this.\nkind: a # mend\nwhoever: b\nspec:\n  # mends it\n"
+
+    assert comments(manifest) == "Whoever reads\nthis.\n\n\n\nmends it"
+    assert [line for line, _ in wrong_words(comments(manifest))] == [1, 6]
 
 
 def test_link_leads_to_a_file_and_a_heading(tmp_path: Path) -> None:

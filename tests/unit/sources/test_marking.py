@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from tests.harness.values import ARRIVAL
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.signal import SignalPhase
 from stormfold.kube.client import KubeClient
 from stormfold.kube.errors import RefusedError
@@ -49,7 +49,7 @@ async def test_marks_that_are_there_and_those_that_never_will_be_are_told_of() -
     stream = Stream()
     marker = Marker(cast("KubeClient", Refusing()), per_second=1000)
     for name in ("a-refused", "a-there"):
-        verdict = Verdict(SignalPhase.DISCARDED, Reason.BELOW_THRESHOLD, "")
+        verdict = Verdict(SignalPhase.DISCARDED, SignalReason.BELOW_THRESHOLD, "")
         marker.offer(Mark(ref(name), verdict, stream))
     writing = asyncio.create_task(marker.run())
     assert [await stream.told.get(), await stream.told.get()] == [

@@ -11,12 +11,15 @@ from typing import Any, cast
 import kopf
 import pytest
 
-from stormfold.gate.gates import GateIndex
 from stormfold.kube.access import Access
+from stormfold.kube.paging import FIRST
 from stormfold.request.index import RequestIndex
-from stormfold.watches import gate_events, kopf_thread, policy_events, request_events
-from stormfold.watches.kopf_thread import KopfThread, Listeners, settings
+from stormfold.watches import kopf_thread
+from stormfold.watches.handlers import Listeners, listings
+from stormfold.watches.handlers import handlers as handlers_of
+from stormfold.watches.kopf_thread import KopfThread, settings
 from stormfold.watches.policies import PolicyIntake
+from stormfold.watches.session import Listing
 
 Told = list[tuple[str, tuple[Any, ...]]]
 
@@ -39,23 +42,11 @@ class Listener:
     def gone(self, body: dict[str, Any]) -> None:
         self.told.append(("request gone", (body,)))
 
+    def listed(self, uids: frozenset[str], resource_version: int) -> None:
+        self.told.append(("requests listed", (uids, resource_version)))
+
     def as_listeners(self) -> Listeners:
-        return Listeners(
-            cast("PolicyIntake", self), cast("RequestIndex", self), cast("GateIndex", GateListener(self.told))
-        )
-
-
-class GateListener:
-    """The same of gates."""
-
-    def __init__(self, told: Told) -> None:
-        self._told = told
-
-    def seen(self, body: dict[str, Any]) -> None:
-        self._told.append(("gate seen", (body,)))
-
-    def gone(self, body: dict[str, Any]) -> None:
-        self._told.append(("gate gone", (body,)))
+        return Listeners(cast("PolicyIntake", self), cast("RequestIndex", self))
 
 
 @pytest.fixture
@@ -70,21 +61,14 @@ def told(listener: Listener) -> Told:
 
 
 @pytest.fixture
-def handlers(listener: Listener) -> dict[str, list[Any]]:
+def handlers(listener: Listener) -> dict[str, Any]:
     """Handlers by the plural of what they watch."""
-    registry = kopf.OperatorRegistry()
 
     def hand_over(function: Any, *arguments: Any) -> None:
         function(*arguments)
 
-    listeners = listener.as_listeners()
-    policy_events.register(registry, hand_over, listeners.policies)
-    request_events.register(registry, hand_over, listeners.index)
-    gate_events.register(registry, hand_over, listeners.gates)
-    found: dict[str, list[Any]] = {}
-    for handler in registry._watching.get_all_handlers():
-        found.setdefault(str(handler.selector.any_name or handler.selector.plural), []).append(handler.fn)
-    return found
+    found = handlers_of(listener.as_listeners(), hand_over)
+    return {plural: handler for (_, _, plural), handler in found.items()}
 
 
 def call(handler: Any, **arguments: Any) -> None:
@@ -98,35 +82,34 @@ def test_kopf_copies_no_object_to_find_what_has_changed() -> None:
     assert (diffs.build(body=kopf.Body({"spec": {"a": 1}})), diffs.fetch(body=kopf.Body({}))) == ({}, None)
 
 
-def test_every_kind_of_few_changes_has_one_handler(handlers: dict[str, list[Any]]) -> None:
-    assert {name: len(found) for name, found in handlers.items()} == {
-        "stormpolicies": 1,
-        "clusterstormpolicies": 1,
-        "namespaces": 1,
-        "remediationrequests": 1,
-        "stormgates": 1,
-    }
+def test_every_kind_of_few_changes_has_a_handler() -> None:
+    assert list(handlers_of(Listener().as_listeners(), print)) == [
+        ("stormfold.dev", "v1alpha1", "stormpolicies"),
+        ("stormfold.dev", "v1alpha1", "clusterstormpolicies"),
+        ("", "v1", "namespaces"),
+        ("stormfold.dev", "v1alpha1", "remediationrequests"),
+    ]
 
 
 @pytest.mark.parametrize("plural", ["stormpolicies", "clusterstormpolicies"])
 @pytest.mark.parametrize("kind", [None, "ADDED", "MODIFIED", "DELETED"])
 def test_event_of_a_policy_is_handed_over(
-    handlers: dict[str, list[Any]], told: Told, plural: str, kind: str | None
+    handlers: dict[str, Any], told: Told, plural: str, kind: str | None
 ) -> None:
-    call(handlers[plural][0], type=kind, name="own")
+    call(handlers[plural], type=kind, name="own")
     assert told == [("policy changed", ())]
 
 
 @pytest.mark.parametrize("kind", [None, "ADDED", "MODIFIED"])
 def test_namespace_is_handed_over_with_its_labels(
-    handlers: dict[str, list[Any]], told: Told, kind: str | None
+    handlers: dict[str, Any], told: Told, kind: str | None
 ) -> None:
-    call(handlers["namespaces"][0], type=kind, name="shop", labels={"team": "a"}, uid="u")
+    call(handlers["namespaces"], type=kind, name="shop", labels={"team": "a"}, uid="u")
     assert told == [("namespace changed", ("shop", {"team": "a"}))]
 
 
-def test_namespace_that_has_gone_has_no_labels(handlers: dict[str, list[Any]], told: Told) -> None:
-    call(handlers["namespaces"][0], type="DELETED", name="shop", labels={"team": "a"})
+def test_namespace_that_has_gone_has_no_labels(handlers: dict[str, Any], told: Told) -> None:
+    call(handlers["namespaces"], type="DELETED", name="shop", labels={"team": "a"})
     assert told == [("namespace changed", ("shop", None))]
 
 
@@ -140,23 +123,46 @@ def test_namespace_that_has_gone_has_no_labels(handlers: dict[str, list[Any]], t
     ],
 )
 def test_request_is_handed_over_as_it_is(
-    handlers: dict[str, list[Any]], told: Told, kind: str | None, word: str
+    handlers: dict[str, Any], told: Told, kind: str | None, word: str
 ) -> None:
     body = {"metadata": {"name": "storm-1"}, "spec": {"groupHash": "g"}}
-    call(handlers["remediationrequests"][0], type=kind, body=kopf.Body(body), name="storm-1")
+    call(handlers["remediationrequests"], type=kind, body=kopf.Body(body), name="storm-1")
     assert told == [(word, (body,))]
+
+
+def page(*uids: str, version: str = "7", more: str = "") -> dict[str, Any]:
+    """A page of a list, as the API server answers."""
+    items = [{"metadata": {"uid": uid}} for uid in uids]
+    return {"metadata": {"resourceVersion": version, "continue": more}, "items": items}
 
 
 @pytest.mark.parametrize(
-    ("kind", "word"),
-    [(None, "gate seen"), ("ADDED", "gate seen"), ("MODIFIED", "gate seen"), ("DELETED", "gate gone")],
+    ("pages", "heard"),
+    [
+        pytest.param([page("a", "b")], ({"a", "b"}, 7), id="one page"),
+        pytest.param([page("a", more="x"), page("b")], ({"a", "b"}, 7), id="two pages"),
+        pytest.param([page()], (set(), 7), id="an empty list"),
+        pytest.param([page("a", more="x")], None, id="not read to its end"),
+        pytest.param([{}], None, id="an answer that is no list"),
+        pytest.param([page(version="")], None, id="a list without a resourceVersion"),
+    ],
 )
-def test_gate_is_handed_over_as_it_is(
-    handlers: dict[str, list[Any]], told: Told, kind: str | None, word: str
+def test_requests_that_a_whole_list_has_are_handed_over(
+    listener: Listener, told: Told, pages: list[dict[str, Any]], heard: tuple[set[str], int] | None
 ) -> None:
-    body = {"metadata": {"name": "everything"}, "spec": {"holds": []}}
-    call(handlers["stormgates"][0], type=kind, body=kopf.Body(body), name="everything")
-    assert told == [(word, (body,))]
+    whole = listings(listener.as_listeners(), lambda function, *arguments: function(*arguments))
+    assert list(whole) == ["remediationrequests"]
+    listing = Listing(whole["remediationrequests"])
+    for answer in pages:
+        listing.took(answer, 100)
+    assert told == ([("requests listed", heard)] if heard else [])
+
+
+def test_list_of_which_nobody_hears_is_read_all_the_same(told: Told) -> None:
+    listing = Listing()
+    listing.took(page(*"abcdefghij"), 100)
+    assert listing.size.limit == 2 * FIRST
+    assert told == []
 
 
 def test_kopf_gives_up_soon_since_it_is_begun_again() -> None:

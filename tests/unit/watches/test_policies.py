@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 from tests.harness.values import T0, cluster_version, version
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.signals import SignalReason
+from stormfold.api.reasons.specs import SpecReason
 from stormfold.api.resource import ObjectMeta
 from stormfold.api.stormpolicy import PolicyStatus, StormPolicy
+from stormfold.policy.examining import examined
 from stormfold.policy.validation import Fault
 from stormfold.policy.version import PolicyVersion
 from stormfold.request.places import Queued
-from stormfold.watches.policies import BEYOND, MAX_POLICIES, Accepted, Policy, examined, waiting
+from stormfold.watches.policy import BEYOND, MAX_POLICIES, Accepted, Policy
+from stormfold.watches.reporting import waiting
 
 METADATA = {"name": "own", "namespace": "shop", "uid": "uid-own", "generation": 3}
 
@@ -27,21 +30,21 @@ def test_policy_that_makes_no_sense_is_a_version_with_faults() -> None:
     body = {"metadata": METADATA, "spec": {"closeAfter": "1s"}}
     found, wrong = examined("StormPolicy", body)
     assert found == version(generation=3, closeAfter="1s")
-    assert [fault.reason for fault in wrong] == [Reason.IDLE_LONGER_THAN_CLOSE_AFTER]
+    assert [fault.reason for fault in wrong] == [SpecReason.IDLE_LONGER_THAN_CLOSE_AFTER]
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"groupBy": []}, "groupBy: Tuple should have at least 1 item after validation, not 0"),
-        ({"window": {"idle": "1 minute"}}, "window.idle: String should match pattern"),
-        ({"belowThreshold": "Ignore"}, "belowThreshold: Input should be 'Request' or 'Discard'"),
+        ({"groupBy": []}, "groupBy: must not be empty"),
+        ({"window": {"idle": "1 minute"}}, "window.idle: must be a duration such as"),
+        ({"belowThreshold": "Ignore"}, "belowThreshold: must be 'Request' or 'Discard'"),
     ],
 )
 def test_policy_that_cannot_be_read_is_no_version(spec: dict[str, Any], message: str) -> None:
     found, wrong = examined("StormPolicy", {"metadata": METADATA, "spec": spec})
     assert found is None
-    assert [fault.reason for fault in wrong] == [Reason.INVALID_SPEC]
+    assert [fault.reason for fault in wrong] == [SpecReason.INVALID_SPEC]
     assert wrong[0].message.startswith(message)
 
 
@@ -92,25 +95,26 @@ def test_no_more_is_kept_of_a_policy_than_what_it_says() -> None:
     ("queued", "finding"),
     [
         pytest.param(
-            [], Fault(Reason.OPEN_STORMS_WITHIN_LIMIT, "no group waits for a request"), id="nothing waits"
+            [], Fault(SpecReason.OPEN_STORMS_WITHIN_LIMIT, "no group waits for a request"), id="nothing waits"
         ),
         pytest.param(
             [Queued("ops", 1, 1, T0), Queued("shop", 3, 40, T0 + 61_000)],
             Fault(
-                Reason.OPEN_STORMS_REACHED,
-                "limits.openStorms are open, so that groups wait: in ops 1 group with 1 signal since "
+                SignalReason.OPEN_STORMS_REACHED,
+                "limits.openStorms is reached, so groups wait: in ops 1 group with 1 signal since "
                 "2026-01-01T00:00:00Z; in shop 3 groups with 40 signals since 2026-01-01T00:01:01Z. Close "
-                "storms, group by less, or raise the limit",
+                "requests, group by fewer keys, or raise the limit. See https://stormfold.dev/reasons/#OpenStormsReached",
             ),
             id="in some namespaces",
         ),
         pytest.param(
             [Queued(name, 1, 1, T0) for name in "abcdefg"],
             Fault(
-                Reason.OPEN_STORMS_REACHED,
-                "limits.openStorms are open, so that groups wait: "
+                SignalReason.OPEN_STORMS_REACHED,
+                "limits.openStorms is reached, so groups wait: "
                 + "; ".join(f"in {name} 1 group with 1 signal since 2026-01-01T00:00:00Z" for name in "abcde")
-                + "; and in 2 more namespaces. Close storms, group by less, or raise the limit",
+                + "; and in 2 more namespaces. Close requests, group by fewer keys, or raise the limit. "
+                "See https://stormfold.dev/reasons/#OpenStormsReached",
             ),
             id="in many",
         ),

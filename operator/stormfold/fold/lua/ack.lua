@@ -8,6 +8,7 @@
   KEYS[4]  checkpoint  hash  sf:2:{p<n>}:checkpoint; field signals, value the resourceVersion up to which fold
                        refuses; field trimmed, value the one up to which ids are forgotten
   KEYS[5]  evidence    hash  sf:2:{p<n>}:evidence:<group hash>
+  KEYS[6]  seen        hash  sf:2:{p<n>}:seen:<half hour>; see keys.py
   ARGV[1]  group hash
   ARGV[2]  epoch that was looked at
   ARGV[3]  its incarnation
@@ -19,6 +20,7 @@
   ARGV[9]  resourceVersion up to which ids may be forgotten, as the leader says; 0: none
   ARGV[10] resourceVersion of the newest Signal that was looked at
   ARGV[11] how many ids above that are kept of what the request holds
+  ARGV[12] what other storms are to know of how common values are, or ''
 
   Returns     'acked'    nothing came meanwhile: due at ARGV[7]
               'more'     signals came meanwhile: due again at once, or a second after the last write
@@ -26,11 +28,12 @@
               'newer-epoch'  a later storm of the group has opened
   Guarantees  never moves what is written backwards; what is forgotten is refused by fold from then on
 ]]
-local storm_key, due_key, ids_key, checkpoint_key, evidence_key = unpack(KEYS)
+local storm_key, due_key, ids_key, checkpoint_key, evidence_key, seen_key = unpack(KEYS)
 local group_hash, epoch, incarnation, folded = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local written, settled, deadline, now = ARGV[5] == '1', ARGV[6] == '1', tonumber(ARGV[7]), tonumber(ARGV[8])
 local trim, newest, kept = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 -- @include storm
+-- @include seen
 
 -- Forgets the ids that nothing can bring again: the checkpoint refuses them, and the leader knows of an
 -- edited Signal that it was counted. The checkpoint alone is no sign of that. Where still too many are known
@@ -64,7 +67,10 @@ if written then
   put(storm, 'written_ms', now)
 end
 local more = folded_of(storm) > folded
-if written and not more then redis.call('DEL', evidence_key) end -- the request holds it
+if written then -- the request holds it
+  if more then forget_causes(evidence_key, folded) else redis.call('DEL', evidence_key) end
+  if ARGV[12] ~= '' then tell_others(seen_key, group_hash .. ':' .. ARGV[2], ARGV[12]) end
+end
 if settled then
   if more then
     add(storm, 'reopened', 1) -- before we could note that it had settled

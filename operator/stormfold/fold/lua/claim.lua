@@ -14,12 +14,13 @@
            KEYS[2] … KEYS[9] come once more for each further storm
   ARGV[1]  now, Unix ms, the caller's clock
   ARGV[2]  hidden until, Unix ms
-  ARGV[3]  group hash, and so on, one for each storm
+  ARGV[3]  group hash
+  ARGV[4]  1 if all its alerts are wanted, since no request is there; and so on, two for each storm
 
   Returns     per storm {resources by HyperLogLog, instances, alerts, opening, {field, value, …}, {listed
               resource, signals, …}, {evidence, what it is, …}, {name, signals, …}, {alert, what is
-              known of it, …}}, the last nil if the request holds it; or {} if another replica has it, it
-              is not due, or it is gone
+              known of it, …}}, the last nil if the request holds it, unless it is wanted; or {} if another
+              replica has it, it is not due, or it is gone
   Guarantees  what is not acknowledged by ARGV[2] is due again, so the caller may die; O(fields) per storm,
               and O(alerts) where some may have become stale: see stale.lua
 ]]
@@ -28,8 +29,8 @@ local now, hidden_until = tonumber(ARGV[1]), ARGV[2]
 -- @include snapshot
 
 local claimed = {}
-for i = 3, #ARGV do
-  local group_hash, k = ARGV[i], 2 + (i - 3) * 8
+for i = 3, #ARGV, 2 do
+  local group_hash, k = ARGV[i], 2 + (i - 3) * 4
   local storm = KEYS[k]
   local score = redis.call('ZSCORE', due_key, group_hash)
   local snapshot = {}
@@ -46,9 +47,9 @@ for i = 3, #ARGV do
         mark_stale(read_whole(storm), KEYS[k + 5])
       end
       redis.call('ZADD', due_key, hidden_until, group_hash)
-      snapshot = { snapshot_of(unpack(KEYS, k, k + 7)) }
+      snapshot = { snapshot_of(ARGV[i + 1] == '1', unpack(KEYS, k, k + 7)) }
     end
   end
-  claimed[i - 2] = snapshot
+  claimed[#claimed + 1] = snapshot
 end
 return claimed

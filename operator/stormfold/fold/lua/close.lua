@@ -48,16 +48,25 @@ local expected, known_written, told = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV
 -- @include alert
 -- @include before
 
+-- Whether the request before says that an alert fires, which has begun anew here: it fires on there.
+local function fires_on(storm, known, alert)
+  if not known or not known.fires or known.fate == 'd' then return false end
+  return heard_of(storm, known) + storm.stale_after_ms > alert.said
+end
+
 -- Marks the alerts that are in this storm, and in no earlier one, unless they are forgotten. What an earlier
 -- one has goes on by the last word that was told here.
-local function discard_alerts(forget)
+local function discard_alerts(storm, forget)
   local alerts, room = redis.call('HGETALL', alerts_key), KNOWN_ALERTS - redis.call('HLEN', before)
   for i = 1, #alerts, 2 do
     local alert, text = alert_of(alerts[i + 1]), redis.call('HGET', before, alerts[i])
     local known = text and alert_of(text)
     local is_earlier = alert.fate == 'b' or alert.fate == 'c' or (known and known.start >= alert.start)
-    if is_earlier then
+    if known and known.fate == 'd' and forget then
+      -- It stays as it was, and counts when it comes again.
+    elseif is_earlier or fires_on(storm, known, alert) then
       alert.fate = known and known.fate or ''
+      if forget and known then alert.start = known.start end
       redis.call('HSET', before, alerts[i], text_of(alert))
     elseif not forget and (known or room > 0) then
       alert.fate = 'd'
@@ -86,7 +95,10 @@ local function kept_of(storm)
   local until_last = discarded and '_floor' or '_last'
   keep('signals_floor', storm['signals' .. until_last])
   keep('events_floor', storm['events' .. until_last])
+  local fires = not discarded and number(storm.alerts_firing) > 0
+  keep('severity_before', discarded and storm.severity_before or fires and storm.severity)
   keep('heard_ms', storm.heard_ms)
+  keep('stale_after_ms', storm.stale_after_ms)
   keep('alerts_unknown', storm.alerts_unknown)
   keep('discarded_by', storm.discarded_by)
   keep('discarded_as', storm.discarded_as)
@@ -108,14 +120,14 @@ if discarded then
   if lost then
     redis.call('DEL', ids, events)
   else
-    discard_alerts(why == 'forgotten')
+    discard_alerts(storm, why == 'forgotten')
     discard_signals(storm)
     storm.discarded_by, storm.discarded_as = server, told
   end
 elseif storm.state ~= 'closing' then
   return 'moved'
 end
-if not discarded then join_before(alerts_key, before) end
+if not discarded then join_before(storm, alerts_key, before, beyond) end
 redis.call('DEL', storm_key, resources, hll, instances, opening, alerts_key, evidence, names)
 redis.call('HSET', storm_key, unpack(kept_of(storm)))
 redis.call('EXPIRE', storm_key, REMEMBER_SECONDS)

@@ -38,8 +38,9 @@
              events: the prefix; m times resourceVersion, id, occurrences up to which it is counted,
                occurrences, severity, seen ms of the latest, ms between the first and that, resource or '',
                instance
-           * what they show, if that is wanted: n and s; n times a field and what is joined to it; s times a
-             place 1 … m and its sample; k and k names; how many signals have each, or which each has
+           * what they show, if that is wanted: n, s, and what causes.lua takes; n times a field and what is
+             joined to it; s times a place 1 … m and its sample; k and k names; how many signals have each, or
+             which each has
 
   Returns     per piece {word, epoch, folded, open 0|1|2|3|4, next deadline in Unix ms or 0, folded that the
               request holds, incarnation or '', what was last told of a group that was discarded, ordinal of
@@ -58,8 +59,7 @@
               while they are known; the work per signal does not grow with the storm
 ]]
 local checkpoint_key, due_key = KEYS[1], KEYS[2]
-local now = ARGV[1] + 0
-local looks = {} -- when to look at the storms that have grown: score and group hash
+local now, looks = ARGV[1] + 0, {} -- looks: when to look at the storms that have grown: score, group hash
 
 -- A call makes its functions anew: those of a part that few calls need are made where it is included. Each
 -- local variable that a function uses costs more then than a global that it looks up.
@@ -127,7 +127,8 @@ local function storm_for(keys, at, kind, seed_at, has_seed)
   if foreign and not has_seed then storm = losses.drop(storm, ARGV[at], keys) end
   if has_seed then
     local wrong = foreign or (storm and storm.state ~= 'closed' and storm.incarnation == ARGV[at + 4])
-    if wrong or losses.is_behind(storm, number(ARGV[seed_at]), number(ARGV[seed_at + 1])) then
+    local before = kind == 'reopening' and keys.before
+    if wrong or losses.is_behind(storm, number(ARGV[seed_at]), number(ARGV[seed_at + 1]), before) then
       return losses.continue(storm, ARGV[at], seed_at, ARGV[at + 10], keys)
     end
   end

@@ -15,6 +15,7 @@
   ARGV[3]  folded at which it may be closed, or -1: at any
   ARGV[4]  reason, as the request's condition will say it
   ARGV[5]  now, Unix ms, the caller's clock
+  ARGV[6]  1 if all its alerts are wanted
 
   Returns     {word, what claim.lua tells of a storm …}, the rest only for 'closing'
               'closing'  frozen; a repeated call gives the same
@@ -37,4 +38,4 @@ if storm.state == 'open' then
   if expected >= 0 and folded_of(storm) ~= expected then return { 'moved' } end
   redis.call('HSET', storm_key, 'state', 'closing', 'close_reason', reason, 'closing_ms', now)
 end
-return { 'closing', snapshot_of(unpack(KEYS)) }
+return { 'closing', snapshot_of(ARGV[6] == '1', unpack(KEYS)) }

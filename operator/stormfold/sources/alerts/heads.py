@@ -3,7 +3,7 @@ taken."""
 
 from aiohttp import web
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.webhook import WebhookReason
 from stormfold.sources.alerts.parser import FOR_ALERTMANAGER
 from stormfold.sources.alerts.posts import RefusalError
 
@@ -18,7 +18,9 @@ def bearer_token(request: web.Request) -> str:
     """The token in the header Authorization."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise RefusalError(401, Reason.NOT_AUTHENTICATED, "the header Authorization must be: Bearer <token>")
+        raise RefusalError(
+            401, WebhookReason.NOT_AUTHENTICATED, "the header Authorization must be: Bearer <token>"
+        )
     return token.strip()
 
 
@@ -32,7 +34,7 @@ def check_head(request: web.Request) -> None:
     ):
         raise RefusalError(
             415,
-            Reason.UNSUPPORTED_MEDIA_TYPE,
+            WebhookReason.UNSUPPORTED_MEDIA_TYPE,
             "the body must be application/json in UTF-8, without a Content-Encoding",
         )
     if (request.content_length or 0) > MAX_BODY:
@@ -43,7 +45,7 @@ def too_large() -> RefusalError:
     """What is said to a body that is too large."""
     return RefusalError(
         413,
-        Reason.BODY_TOO_LARGE,
+        WebhookReason.BODY_TOO_LARGE,
         f"The body must have at most {MAX_BODY} bytes. Let the sender group by more labels, so that fewer "
         f"alerts travel "
         "in one body. Set group_by in Alertmanager's route or in Grafana's notification policy.",

@@ -16,7 +16,9 @@ from typing import Any, Protocol
 
 import orjson
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.signals import SignalReason
+from stormfold.api.reasons.webhook import WebhookReason
 from stormfold.api.signal import Severity
 from stormfold.model import evidence
 from stormfold.model.arrival import STORM_MARK, AlertRef, Arrival, Source
@@ -78,7 +80,7 @@ class BodyError(Exception):
 class _AlertError(Exception):
     """An alert cannot be used; the argument says why."""
 
-    def __init__(self, message: str, reason: Reason = Reason.INVALID_ALERT) -> None:
+    def __init__(self, message: str, reason: Reason = SignalReason.INVALID_ALERT) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -181,9 +183,9 @@ class AlertParser:
         whole = texts(sent, reading.known)
         if STORM_MARK in whole:
             raise _AlertError(
-                f"it says of a storm that it is open (label {STORM_MARK}), so it counts in none: let its "
-                "route not lead here",
-                Reason.LOOP_DETECTED,
+                f"stormfold sent this alert itself (label {STORM_MARK}), so it counts in no storm: take "
+                "stormfold out of its route",
+                SignalReason.LOOP_DETECTED,
             )
         if "alertname" not in whole:
             raise _AlertError("labels: must have an alertname")
@@ -221,13 +223,11 @@ class AlertParser:
 
 def _annotations(alert: dict[str, Any], known: dict[str, str]) -> dict[str, str]:
     sent = alert.get("annotations")
-    sent = sent if isinstance(sent, dict) else {}
-    texts = {name: text for name, value in sent.items() if (text := text_of(value))}
+    shown = texts(sent, known) if isinstance(sent, dict) else {}
     for field, name in URLS.items():
         if url := text_of(alert.get(field)):
-            texts.setdefault(name, url)
-    # Kept once: most alerts of a body share a summary and a runbook.
-    return {name: known.setdefault(text, text) for name, text in evidence.kept(texts).items()}
+            shown.setdefault(name, known.setdefault(url, url))
+    return evidence.kept(shown)
 
 
 def fingerprint_of(labels: dict[str, str]) -> str:
@@ -240,21 +240,23 @@ def fingerprint_of(labels: dict[str, str]) -> str:
 def _alerts(body: bytes | bytearray) -> tuple[list[Any], int]:
     message = _message(body)
     if isinstance(message, list):
-        raise BodyError(Reason.INVALID_BODY, f"The body must be an object, and is a list. {FOR_ALERTMANAGER}")
+        raise BodyError(
+            WebhookReason.INVALID_BODY, f"The body must be an object, and is a list. {FOR_ALERTMANAGER}"
+        )
     if not isinstance(message, dict):
-        raise BodyError(Reason.INVALID_BODY, "must be an object")
+        raise BodyError(WebhookReason.INVALID_BODY, "must be an object")
     version = message.get("version")
     if type(version) not in (str, int) or str(version) not in PAYLOAD_VERSIONS:
         raise BodyError(
-            Reason.UNSUPPORTED_PAYLOAD_VERSION,
+            WebhookReason.UNSUPPORTED_PAYLOAD_VERSION,
             f'version: must be "4" as Alertmanager says, or "1" as Grafana does, not {_shown(version)}',
         )
     alerts = message.get("alerts")
     if not isinstance(alerts, list):
-        raise BodyError(Reason.INVALID_BODY, "alerts: must be a list")
+        raise BodyError(WebhookReason.INVALID_BODY, "alerts: must be a list")
     if len(alerts) > MAX_ALERTS:
         raise BodyError(
-            Reason.TOO_MANY_ALERTS,
+            WebhookReason.TOO_MANY_ALERTS,
             f"alerts: must have at most {MAX_ALERTS}, not {len(alerts)}: group by more labels in the route",
         )
     truncated = message.get("truncatedAlerts")
@@ -266,14 +268,14 @@ def _message(body: bytes | bytearray) -> Any:
     counted also within texts: that is quick, and real alerts are far from the bounds."""
     if body.count(b"{") + body.count(b"[") > MAX_OPENINGS or body.count(b",") > MAX_COMMAS:
         raise BodyError(
-            Reason.TOO_MANY_ALERTS,
+            WebhookReason.TOO_MANY_ALERTS,
             f"The body has more than {MAX_OPENINGS} of the signs {{ and [, or more than {MAX_COMMAS} commas. "
             "Let the sender post fewer alerts in one body.",
         )
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as exc:
-        raise BodyError(Reason.INVALID_BODY, f"must be JSON in UTF-8: {exc}") from None
+        raise BodyError(WebhookReason.INVALID_BODY, f"must be JSON in UTF-8: {exc}") from None
 
 
 def _seconds(alert: dict[str, Any], field: str) -> int:

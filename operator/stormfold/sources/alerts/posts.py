@@ -8,8 +8,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.signals import SignalReason
+from stormfold.api.reasons.webhook import WebhookReason
 from stormfold.api.signal import SignalPhase
+from stormfold.api.site import reason_page
 from stormfold.fairness import FairShare
 from stormfold.kube.reviews import Caller
 from stormfold.model.arrival import AlertRef, Arrival, Verdict
@@ -178,7 +181,8 @@ class RefusalError(Exception):
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if code in (429, 503) else {}
         if code == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="stormfold"'
-        self.answer = Answer(code, {"reason": reason.value, "message": message, **more}, headers)
+        said = {"reason": reason.value, "message": message, "docs": reason_page(reason)}
+        self.answer = Answer(code, said | more, headers)
 
 
 class Limit:
@@ -200,11 +204,14 @@ class Limit:
             if share.of(name) + number > most:
                 raise RefusalError(
                     429,
-                    Reason.TOO_MANY_POSTS_OF_CALLER,
-                    f"more than {most} {self._what} of {name} would be under way",
+                    WebhookReason.TOO_MANY_POSTS_OF_CALLER,
+                    f"{name} has {share.of(name)} {self._what} under way and may have {most}: send the post "
+                    "again",
                 )
             raise RefusalError(
-                503, Reason.TOO_MANY_POSTS, f"{share.taken} {self._what} are under way, of {share.places}"
+                503,
+                WebhookReason.TOO_MANY_POSTS,
+                f"{share.taken} of {share.places} {self._what} are under way: send the post again",
             )
         share.take(name, number)
 
@@ -238,13 +245,12 @@ def over_limit(refused: Sequence[Arrival]) -> RefusalError:
     once."""
     namespaces = sorted({arrival.namespace for arrival in refused})
     alerts = "1 alert was" if len(refused) == 1 else f"{len(refused)} alerts were"
-    queues = "the queue of namespace" if len(namespaces) == 1 else "the queues of namespaces"
-    full = "is full" if len(namespaces) == 1 else "are full"
+    have = "namespace {} has" if len(namespaces) == 1 else "namespaces {} have"
+    full = f"{have.format(', '.join(namespaces[:NAMED]))} too many signals that wait for a request"
     return RefusalError(
         503,
-        Reason.NO_ROOM,
-        f"{alerts} not taken: {queues} {', '.join(namespaces[:NAMED])} {full}. "
-        "Send the post again; alerts that were taken are not counted twice.",
+        SignalReason.NO_ROOM,
+        f"{alerts} not taken: {full}. Send the post again; alerts that were taken are not counted twice.",
     )
 
 
@@ -256,13 +262,13 @@ def no_place(why: str) -> str:
 def none_taken(refusals: list[Refusal]) -> RefusalError:
     """What is said to a body of which no alert is taken: 403 if it is for want of rights alone."""
     rejected = [listed(refusal) for refusal in refusals]
-    if all(refusal.reason is Reason.NAMESPACE_NOT_ALLOWED for refusal in refusals):
+    if all(refusal.reason is SignalReason.NAMESPACE_NOT_ALLOWED for refusal in refusals):
         return RefusalError(
-            403, Reason.NAMESPACE_NOT_ALLOWED, refusals[0].message, accepted=0, rejected=rejected
+            403, SignalReason.NAMESPACE_NOT_ALLOWED, refusals[0].message, accepted=0, rejected=rejected
         )
     return RefusalError(
         400,
-        Reason.NO_ALERT_USABLE,
+        WebhookReason.NO_ALERT_USABLE,
         f"no alert of {len(refusals)} can be used; the first: {refusals[0].message}",
         accepted=0,
         rejected=rejected,

@@ -12,7 +12,6 @@ when the group is due for the next time.
 import asyncio
 import hmac
 import logging
-import time
 from collections import Counter as Tally
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,12 +21,15 @@ from typing import Literal, Protocol
 from aiohttp import web
 from prometheus_client import Counter, Gauge
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.signals import SignalReason
+from stormfold.api.reasons.webhook import WebhookReason
+from stormfold.api.site import page
 from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
 from stormfold.kube.errors import ApiError
 from stormfold.kube.reviews import ALL_NAMESPACES, Caller
 from stormfold.model.arrival import Arrival
+from stormfold.model.moments import now_ms
 from stormfold.sources.alerts.credentials import Secret
 from stormfold.sources.alerts.heads import MAX_BODY, bearer_token, check_head, too_large
 from stormfold.sources.alerts.parser import PIECE, SOURCE, AlertParser, Body, BodyError, Policies, Refusal
@@ -47,6 +49,14 @@ from stormfold.sources.alerts.posts import (
     requests_of,
     shortened,
 )
+from stormfold.sources.alerts.refusals import (
+    cut_short,
+    not_allowed,
+    not_durable,
+    not_reviewed,
+    too_slow,
+    unknown_token,
+)
 from stormfold.sources.signals.stream import RECEIVED, REJECTED
 
 log = logging.getLogger(__name__)
@@ -57,7 +67,7 @@ BYTES = 64 * 2**20
 """Bytes of bodies that are read, parsed or reviewed, and not yet offered to the folder, at most."""
 REVIEWS_OF_A_POST = 4
 """Namespaces of a post that are asked about at once."""
-NO_PLACE = frozenset((Reason.NAMESPACE_NOT_FOUND, Reason.REQUEST_NAMESPACE_NOT_FOUND))
+NO_PLACE = frozenset((SignalReason.NAMESPACE_NOT_FOUND, SignalReason.REQUEST_NAMESPACE_NOT_FOUND))
 """Reasons why there is no place for a request: labels of the sender or policies must be changed."""
 SECRET_HOLDER = Caller(b"", "the holder of the shared secret")
 """May speak for every namespace."""
@@ -142,10 +152,10 @@ class Receiver:
             RefusalError: what is answered to another.
         """
         # What waits here for its token, its body or its turn must not overrule what is posted meanwhile.
-        arrived_ms = int(time.time() * 1000)
+        arrived_ms = now_ms()
         problem = self._serving.not_serving()
         if problem:
-            raise RefusalError(503, Reason.NOT_SERVING, problem)
+            raise RefusalError(503, WebhookReason.NOT_SERVING, problem)
         token = bearer_token(request)
         check_head(request)
         post = Post(ack_folded=self._options.ack == "redis")
@@ -159,19 +169,10 @@ class Receiver:
                     del data  # it may take a while until `held` ends
                     answer = await self._take(body, post, caller, held)
         except TimeoutError:
-            raise RefusalError(
-                503,
-                Reason.NOT_DURABLE_IN_TIME,
-                f"not all alerts were taken within {self._options.wait_seconds:g} s"
-                f"{': ' + post.delay if post.delay else ''}; they count once, however often they are posted",
-            ) from None
+            raise not_durable(self._options.wait_seconds, post.delay) from None
         except ApiError as exc:
             log.debug("token or rights not reviewed", extra={"error": str(exc)})
-            raise RefusalError(
-                503,
-                Reason.REVIEW_UNAVAILABLE,
-                "The API server did not answer the review of the token or its rights.",
-            ) from exc
+            raise not_reviewed() from exc
         return answer
 
     async def _caller(self, token: str) -> Caller:
@@ -181,9 +182,7 @@ class Receiver:
         # What is no ASCII is nobody's, and cannot even be asked about.
         caller = await self._authorizer.caller(token) if token.isascii() else None
         if caller is None:
-            raise RefusalError(
-                401, Reason.NOT_AUTHENTICATED, "the token is not known, or was not made for this audience"
-            )
+            raise unknown_token()
         return caller
 
     @contextmanager
@@ -209,11 +208,9 @@ class Receiver:
                     held.take(len(part))
                     data += part
         except TimeoutError:
-            raise RefusalError(
-                408, Reason.BODY_TOO_SLOW, f"the body did not come within {BODY_SECONDS:g} s"
-            ) from None
+            raise too_slow(BODY_SECONDS) from None
         except web.RequestPayloadError as exc:
-            raise RefusalError(400, Reason.INVALID_BODY, f"the body ends too early: {exc}") from None
+            raise cut_short(str(exc)) from None
         return data
 
     async def _parsed(self, data: bytearray, post: Post, arrived_ms: int) -> Body:
@@ -225,7 +222,7 @@ class Receiver:
                 for _ in pieces:  # the same body, with more in it
                     await asyncio.sleep(0)  # nobody waits longer than for a piece
         except BodyError as exc:
-            code = 413 if exc.reason is Reason.TOO_MANY_ALERTS else 400
+            code = 413 if exc.reason is WebhookReason.TOO_MANY_ALERTS else 400
             raise RefusalError(code, exc.reason, exc.message) from None
         return body
 
@@ -237,7 +234,7 @@ class Receiver:
         for reason, number in Tally(refusal.reason for refusal in refusals).items():
             REJECTED.labels(source=SOURCE, reason=reason.value).inc(number)
         # What stormfold has posted itself comes back again and again: that is no error of the sender.
-        faulty = any(refusal.reason is not Reason.LOOP_DETECTED for refusal in refusals)
+        faulty = any(refusal.reason is not SignalReason.LOOP_DETECTED for refusal in refusals)
         if faulty and not arrivals:
             refusal = none_taken(refusals)
             if refusal.answer.code != 403:  # anybody with a token could fill the log
@@ -252,7 +249,7 @@ class Receiver:
                 raise over_limit(refused)
             await post.wait()
             if post.no_place:
-                raise RefusalError(503, Reason.OPEN_STORMS_REACHED, no_place(post.no_place))
+                raise RefusalError(503, SignalReason.OPEN_STORMS_REACHED, no_place(post.no_place))
             return _answer(body, post, arrivals, refusals)
         finally:
             post.leave()
@@ -285,8 +282,8 @@ class Receiver:
         refusals = body.refusals + [
             Refusal(
                 index_of(arrival),
-                Reason.NAMESPACE_NOT_ALLOWED,
-                f"{caller.name} may not create signals.stormfold.dev in namespace {arrival.namespace}",
+                SignalReason.NAMESPACE_NOT_ALLOWED,
+                not_allowed(caller.name, arrival.namespace),
                 arrival.name,
             )
             for arrival in body.arrivals
@@ -312,5 +309,6 @@ def _answer(body: Body, post: Post, arrivals: list[Arrival], refusals: list[Refu
             "discarded": [listed(refusal) for refusal in post.discarded],
             "pending": [listed(refusal) for _, refusal in sorted(post.pending_alerts.items())],
             **shortened(body.shortened),
+            **({"docs": page("reasons")} if rejected else {}),
         },
     )

@@ -11,10 +11,11 @@ import orjson
 from aiohttp import web
 from prometheus_client import Counter, Histogram
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.webhook import WebhookReason
 from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
 from stormfold.listening import EVERYWHERE, everywhere
+from stormfold.sources.alerts import refusals
 from stormfold.sources.alerts.credentials import Certificate, Secret
 from stormfold.sources.alerts.heads import PATH, not_served
 from stormfold.sources.alerts.parser import Policies
@@ -167,14 +168,14 @@ class Webhook:
         except RefusalError as exc:
             return self._response(exc.answer, began)
         except web.HTTPException as exc:
-            refusal = RefusalError(exc.status, Reason.NO_SUCH_ENDPOINT, not_served(request.path))
+            refusal = RefusalError(exc.status, WebhookReason.NO_SUCH_ENDPOINT, not_served(request.path))
             if "Allow" in exc.headers:
                 refusal.answer.headers["Allow"] = exc.headers["Allow"]
             return self._response(refusal.answer, began)
         except Exception:
             log.exception("post failed")
             return self._response(
-                RefusalError(500, Reason.INTERNAL_ERROR, "a fault of stormfold: its log tells more").answer,
+                refusals.failed().answer,
                 began,
             )
 

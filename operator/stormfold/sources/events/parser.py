@@ -2,22 +2,24 @@
 
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.resource import GROUP
 from stormfold.api.signal import Severity, SignalPhase, SignalSpec
-from stormfold.kube.changes import version_number
+from stormfold.api.value_errors import first_fault
+from stormfold.kube.changes import edited, version_number
 from stormfold.kube.recorder import COMPONENT
 from stormfold.model import evidence
 from stormfold.model.arrival import Arrival, EventRef, Source, Verdict, object_target
 from stormfold.policy.matching import EVENT_SOURCE
-from stormfold.sources.changes import edited
 
 SEVERITIES = {"error": Severity.HIGH, "fatal": Severity.CRITICAL, "critical": Severity.CRITICAL}
 """Types, in lower case, that say more than Warning. Kubernetes has no others than Normal and Warning, and
@@ -30,6 +32,7 @@ MAX_COUNT = 1_000_000
 """A count beyond it is not believed: nothing above it is counted."""
 MAX_LABEL = 256
 """Longer texts are cut before they become labels."""
+IMAGE_LABEL, REGISTRY_LABEL = "image", "registry"
 CONTAINER = re.compile(r"spec\.(?:containers|initContainers|ephemeralContainers)\{([^{}]{1,253})\}")
 """The fieldPath by which the kubelet names a container."""
 IMAGE = re.compile(
@@ -41,6 +44,10 @@ IMAGE = re.compile(
 ImagePullBackOff` and what an aggregated Event says, `(combined from similar events): …`, are none of them: an
 aggregated Event has the message of its last occurrence only, and with a label from it the Event would change
 its group."""
+WITHOUT_IMAGE = re.compile("Error: (?:ErrImage|ImagePullBackOff|ImageInspectError|RegistryUnavailable)")
+"""The beginnings of those that are about an image and do not name it."""
+REMEMBERED_IMAGES = 4096
+"""Containers of which the image is remembered that an Event has named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,8 @@ class EventParser:
 
     def __init__(self, via: Source) -> None:
         self._via = via
+        self._images: OrderedDict[tuple[str, str], dict[str, str]] = OrderedDict()
+        """Uid of a pod and field of its container → the labels that tell its image."""
 
     def __call__(self, body: dict[str, Any]) -> SeenEvent:
         """Read one."""
@@ -105,9 +114,31 @@ class EventParser:
             int(began),
             edited(metadata),
             count,
-            _outcome(ref, body, metadata.get("namespace", ""), int(seen * 1000), self._via),
+            self._with_image(
+                _outcome(ref, body, metadata.get("namespace", ""), int(seen * 1000), self._via), body
+            ),
             span_ms,
         )
+
+    def _with_image(
+        self, outcome: Arrival | Verdict | None, body: Mapping[str, Any]
+    ) -> Arrival | Verdict | None:
+        """The kubelet names an image in its first Event about a container, and not in those that follow."""
+        about = _object(body.get("involvedObject"))
+        container = _text(about.get("uid")), _text(about.get("fieldPath"))
+        if not isinstance(outcome, Arrival) or not all(container):
+            return outcome
+        named = {
+            name: outcome.labels[name] for name in (IMAGE_LABEL, REGISTRY_LABEL) if name in outcome.labels
+        }
+        if named:
+            self._images[container] = named
+            self._images.move_to_end(container)
+            if len(self._images) > REMEMBERED_IMAGES:
+                self._images.popitem(last=False)
+        elif container in self._images and WITHOUT_IMAGE.match(_text(body.get("message"))):
+            return replace(outcome, hints=self._images[container])
+        return outcome
 
 
 def _outcome(
@@ -127,7 +158,7 @@ def _outcome(
     speaks_of = _text(about.get("namespace"))
     if speaks_of != namespace and (speaks_of or namespace not in NAMESPACES_OF_CLUSTER_SCOPED):
         return rejected(
-            Reason.TARGET_IN_OTHER_NAMESPACE,
+            SignalReason.TARGET_IN_OTHER_NAMESPACE,
             f"involvedObject.namespace: {speaks_of!r} must be {namespace!r}, the Event's own namespace",
         )
     container = CONTAINER.fullmatch(_text(about.get("fieldPath")))
@@ -137,7 +168,8 @@ def _outcome(
         "component": component,
         "host": _text(source.get("host")),
         "container": container[1] if container else "",
-        "image": image[1] if image else "",
+        IMAGE_LABEL: image[1] if image else "",
+        REGISTRY_LABEL: registry_of(image[1]) if image else "",
     }
     fields: dict[str, Any] = {
         "name": body.get("reason") or "",
@@ -155,9 +187,7 @@ def _outcome(
     try:
         spec = SignalSpec.model_validate(fields)
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return rejected(Reason.INVALID_SIGNAL, f"as a Signal's spec, {where}: {first['msg']}")
+        return rejected(SignalReason.INVALID_SIGNAL, f"as a Signal's spec, {first_fault(exc)}")
     target = None
     if named := spec.target:
         target = object_target(named.api_version, named.kind, named.name, named.namespace)
@@ -180,6 +210,12 @@ def _outcome(
         via=via,
         annotations={"message": message} if message else {},
     )
+
+
+def registry_of(image: str) -> str:
+    """The registry that an image is pulled from, as container runtimes read its name."""
+    host, slash, _ = image.partition("/")
+    return host if slash and (host == "localhost" or "." in host or ":" in host) else "docker.io"
 
 
 def rejected(reason: Reason, message: str) -> Verdict:

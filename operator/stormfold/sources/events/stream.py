@@ -10,17 +10,15 @@ from dataclasses import dataclass, replace
 
 from prometheus_client import Counter, Gauge
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.signal import SignalPhase
 from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
 from stormfold.kube import paths
-from stormfold.kube.changes import Change
 from stormfold.kube.client import KubeClient
 from stormfold.model.arrival import Arrival, EventRef, Verdict
 from stormfold.policy.matching import EVENT_SOURCE
 from stormfold.sources.backlog import MISSED, Backlog, Deferred
-from stormfold.sources.changes import apply_change
 from stormfold.sources.events.parser import EventParser, SeenEvent, rejected
 from stormfold.sources.progress import Progress, Taken
 from stormfold.sources.signals.stream import DISCARDED, RECEIVED, REJECTED
@@ -56,7 +54,7 @@ class Known:
     gone: bool = False
 
 
-class EventStream(WatchedSource):
+class EventStream(WatchedSource[SeenEvent]):
     """The Events: tells new occurrences from those that were counted, and keeps their progress."""
 
     def __init__(
@@ -77,13 +75,6 @@ class EventStream(WatchedSource):
         self._known: dict[str, Known] = {}
         self._waiting: dict[tuple[str, int], tuple[Taken, int]] = {}
         """(uid, count) → what is not durable yet, and how many occurrences came with it."""
-        self._live = 0
-
-    async def take(self, change: Change[SeenEvent]) -> None:
-        """Take in one change of the collection."""
-        await apply_change(change, self._progress, take=self._take_item, forget=self._forget)
-        LIVE.inc(len(self._known) - self._live)
-        self._live = len(self._known)
 
     def _forget(self, uid: str) -> None:
         known = self._known.get(uid)
@@ -93,6 +84,7 @@ class EventStream(WatchedSource):
         MISSED.labels(kind="Event").inc(self._drop_deferred(uid, known))
         if not known.waiting:
             del self._known[uid]
+            LIVE.dec()
             if known.remembered:
                 known.remembered.gone = True
 
@@ -114,6 +106,7 @@ class EventStream(WatchedSource):
         if known is None:
             before = _counted_before(self._progress, seen)
             known = self._known[seen.uid] = Known(before, before)
+            LIVE.inc()
             if before == seen.count:
                 known.remembered = self._progress.meet(
                     seen.resource_version, generation=seen.count, created=seen.created
@@ -148,7 +141,7 @@ class EventStream(WatchedSource):
             deferred.uid, deferred.resource_version, deferred.generation, known.durable, seen.span_ms
         )
         if not isinstance(seen.outcome, Arrival):
-            self._conclude(ref, seen.outcome or rejected(Reason.INVALID_SIGNAL, "now a Normal Event"))
+            self._conclude(ref, seen.outcome or rejected(SignalReason.INVALID_SIGNAL, "now a Normal Event"))
             return
         namespace = await self._submit(replace(seen.outcome, ref=ref), self.backlog.others_wait)
         if namespace is not None:
@@ -165,7 +158,7 @@ class EventStream(WatchedSource):
         """The occurrences up to `ref.count` are durable: a request holds them, or none will."""
         taken, new = self._waiting.pop((ref.uid, ref.count))
         taken.durable = True
-        if verdict.reason is Reason.NO_POLICY_MATCHES:
+        if verdict.reason is SignalReason.NO_POLICY_MATCHES:
             NOT_GOVERNED.inc(new)
         elif verdict.phase is SignalPhase.REJECTED:
             REJECTED.labels(source=EVENT_SOURCE, reason=verdict.reason.value).inc(new)

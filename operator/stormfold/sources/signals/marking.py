@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from prometheus_client import Counter
 
 from stormfold.api.signal import RequestRef, Signal, SignalPhase, SignalStatus
+from stormfold.api.site import see
 from stormfold.fairness import FairQueue
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
@@ -28,7 +29,7 @@ WAITING_FIRST = 20_000
 """Rejected, Discarded and raised Signals that wait."""
 LONGEST_WAIT_SECONDS = 10.0
 
-MARKS = Counter("stormfold_marks_total", "Marks of Signals by what became of them.", ["outcome"])
+MARKS = Counter("stormfold_marks_total", "Statuses of Signals, by what became of them.", ["outcome"])
 
 
 class Stream(Protocol):
@@ -90,7 +91,7 @@ class Marker:
                 except RefusedError as exc:
                     MARKS.labels(outcome="refused").inc()
                     log.warning(
-                        "mark refused",
+                        "status of a Signal refused",
                         extra={"namespace": mark.ref.namespace, "signal": mark.ref.name, "error": str(exc)},
                     )
                     mark.stream.unmarkable(mark.ref)
@@ -107,7 +108,9 @@ class Marker:
         status = SignalStatus(
             phase=verdict.phase,
             reason=verdict.reason,
-            message=verdict.message[:1024],
+            message=see(verdict.reason, verdict.message, most=900)
+            if verdict.phase is SignalPhase.REJECTED
+            else verdict.message[:1024],
             remediation_request=RequestRef(namespace=verdict.request_namespace, name=verdict.request_name)
             if verdict.request_name
             else None,

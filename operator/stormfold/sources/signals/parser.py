@@ -6,14 +6,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reason import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.signal import SignalPhase, SignalSpec, SignalState
-from stormfold.kube.changes import version_number
+from stormfold.api.value_errors import first_fault
+from stormfold.kube.changes import edited, version_number
 from stormfold.model import evidence
 from stormfold.model.arrival import Arrival, SignalRef, Source, Verdict, object_target
 from stormfold.sources.alerts.parser import FUTURE_MS
 from stormfold.sources.alerts.targets import NAMESPACE_NAME
-from stormfold.sources.changes import edited
 
 FUTURE = timedelta(milliseconds=FUTURE_MS)
 
@@ -86,27 +87,25 @@ class SignalParser:
         try:
             spec = SignalSpec.model_validate(fields)
         except ValidationError as exc:
-            first = exc.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            return rejected(Reason.INVALID_SIGNAL, f"spec.{where}: {first['msg']}")
+            return rejected(SignalReason.INVALID_SIGNAL, f"spec.{first_fault(exc)}")
         target = spec.target
         speaks_for = (target.namespace if target else None) or ref.namespace
         if ref.namespace not in (speaks_for, self._operator_namespace):
             return rejected(
-                Reason.TARGET_IN_OTHER_NAMESPACE,
+                SignalReason.TARGET_IN_OTHER_NAMESPACE,
                 f"spec.target.namespace: {speaks_for!r} must be {ref.namespace!r}, the Signal's own "
-                f"namespace; "
-                f"only Signals in {self._operator_namespace!r} may speak for others",
+                f"namespace. Only Signals in {self._operator_namespace!r} may report on other namespaces",
             )
         if not NAMESPACE_NAME.fullmatch(speaks_for):
             return rejected(
-                Reason.INVALID_SIGNAL, f"spec.target.namespace: {speaks_for!r} is no name of a namespace"
+                SignalReason.INVALID_SIGNAL,
+                f"spec.target.namespace: {speaks_for!r} is not a valid name of a namespace",
             )
         now = datetime.now(UTC)
         if spec.starts_at and spec.starts_at > now + FUTURE:
             return rejected(
-                Reason.STARTS_IN_FUTURE,
-                f"spec.startsAt: {spec.starts_at.isoformat()} must not lie more than 5 minutes ahead",
+                SignalReason.STARTS_IN_FUTURE,
+                f"spec.startsAt: {spec.starts_at.isoformat()} must not be more than 5 minutes in the future",
             )
         happened = created if ref.generation == 1 else now
         return Arrival(

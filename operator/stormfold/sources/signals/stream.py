@@ -5,18 +5,17 @@ from typing import Protocol
 
 from prometheus_client import Counter, Gauge
 
-from stormfold.api.conditions import Reason
+from stormfold.api.reasons.signals import SignalReason
 from stormfold.api.resource import API_VERSION
 from stormfold.api.signal import Signal, SignalPhase
+from stormfold.api.site import see
 from stormfold.enrich.enricher import Enricher
 from stormfold.fold.folder import Folder
 from stormfold.kube import paths
-from stormfold.kube.changes import Change, Listed
 from stormfold.kube.client import KubeClient
 from stormfold.kube.recorder import About, Recorder
 from stormfold.model.arrival import Arrival, SignalRef, Verdict
 from stormfold.sources.backlog import MISSED, Backlog, Deferred
-from stormfold.sources.changes import apply_change
 from stormfold.sources.progress import Progress, Taken
 from stormfold.sources.signals.parser import Seen, SignalParser
 from stormfold.sources.watched import WatchedSource
@@ -57,7 +56,7 @@ class Keeper(Protocol):
         """A Signal is gone."""
 
 
-class SignalStream(WatchedSource):
+class SignalStream(WatchedSource[Seen]):
     """The Signals: tells new occurrences from what was counted, and keeps their progress."""
 
     def __init__(
@@ -86,21 +85,11 @@ class SignalStream(WatchedSource):
         """uid → its latest occurrence."""
         self._waiting: dict[tuple[str, int], Taken] = {}
         """(uid, generation) → an occurrence that is not durable yet."""
-        self._live = 0
-        self.listed = False
-        """Whether the first list has been taken in."""
-
-    async def take(self, change: Change[Seen]) -> None:
-        """Take in one change of the collection."""
-        await apply_change(change, self._progress, take=self._take_item, forget=self._forget)
-        self.listed = self.listed or isinstance(change, Listed)
-        if len(self._taken) != self._live:
-            LIVE.inc(len(self._taken) - self._live)
-            self._live = len(self._taken)
 
     def _forget(self, uid: str) -> None:
         taken = self._taken.pop(uid, None)
         if taken:
+            LIVE.dec()
             self._leave(uid, taken)
         self._drop_deferred(uid)
         self._keeper.forget(uid)
@@ -125,6 +114,8 @@ class SignalStream(WatchedSource):
             before.edited_version = ref.resource_version
             self._keeper.changed(ref)
             return
+        if before is None:
+            LIVE.inc()
         if before is None and self._progress.counted_before(
             ref.resource_version,
             generation=ref.generation,
@@ -177,7 +168,7 @@ class SignalStream(WatchedSource):
     def refused(self, arrival: Arrival, why: str) -> None:
         """An Event at it says why its request cannot be written."""
         assert isinstance(arrival.ref, SignalRef)
-        self._recorder.record_once(_about(arrival.ref), "Warning", Reason.REQUEST_REFUSED, why)
+        self._recorder.record_once(_about(arrival.ref), "Warning", SignalReason.REQUEST_REFUSED, why)
 
     def durable(self, arrival: Arrival, verdict: Verdict) -> None:
         """A request holds it, or none will."""
@@ -200,17 +191,11 @@ class SignalStream(WatchedSource):
     def _tell(self, ref: SignalRef, verdict: Verdict) -> None:
         self._keeper.durable(ref, verdict, self)
         if verdict.phase is SignalPhase.REJECTED:
-            self._recorder.record_once(_about(ref), "Warning", verdict.reason, verdict.message)
+            said = see(verdict.reason, verdict.message)
+            self._recorder.record_once(_about(ref), "Warning", verdict.reason, said)
 
     def _say_that_it_waits(self, ref: SignalRef, namespace: str) -> None:
-        self._recorder.record_once(
-            _about(ref),
-            "Warning",
-            Reason.NO_ROOM,
-            f"as many signals as may wait for requests in namespace {namespace}: this one and those after it "
-            f"stay in "
-            "the cluster and are counted when there is room",
-        )
+        self._recorder.record_once(_about(ref), "Warning", SignalReason.NO_ROOM, no_room(namespace))
 
     def marked(self, ref: SignalRef) -> None:
         """The Signal's status now says where this occurrence went."""
@@ -227,3 +212,12 @@ class SignalStream(WatchedSource):
 
 def _about(ref: SignalRef) -> About:
     return About(API_VERSION, "Signal", ref.name, ref.namespace, ref.uid)
+
+
+def no_room(namespace: str) -> str:
+    """What the Event about a Signal says whose namespace is at its limit."""
+    return see(
+        SignalReason.NO_ROOM,
+        f"namespace {namespace} has too many signals that wait for a request. This Signal stays in the "
+        "cluster and is counted later. Find out why the namespace's requests are not written",
+    )

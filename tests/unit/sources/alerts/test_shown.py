@@ -94,3 +94,24 @@ def test_example_shows_what_its_alerts_say(name: str) -> None:
 @pytest.mark.parametrize("name", FOREIGN_BODIES)
 def test_body_of_another_project_shows_what_its_alerts_say(name: str) -> None:
     assert first_of(FOREIGN_BODIES[name]) == FOREIGN[name]
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("labels", "truncated"),
+    [
+        pytest.param({"alertname": "Down", "why": "x" * 256}, None, id="whole"),
+        pytest.param({"alertname": "Down", "why": LONG}, True, id="a value"),
+        pytest.param({"alertname": LONG}, True, id="its name"),
+        pytest.param({"alertname": "Down", LONG: "x"}, True, id="the name of a label"),
+    ],
+)
+def test_sample_of_an_alert_of_which_something_was_cut_when_it_was_read_says_so(
+    labels: dict[str, str], truncated: bool | None
+) -> None:
+    alert = {"status": "firing", "labels": labels, "startsAt": "2026-01-01T00:00:00Z"}
+    body = orjson.dumps({"version": "4", "alerts": [alert]})
+    [arrival] = AlertParser("ops", Router())(body, post=NOBODY, now_ms=T0).arrivals
+    assert orjson.loads(SHOWING.sample(arrival)).get("truncated") is truncated

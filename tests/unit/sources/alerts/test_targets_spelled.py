@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 from tests.harness.senders import (
     BLACKBOX,
@@ -21,7 +19,7 @@ from tests.harness.senders import (
 )
 
 from stormfold.model.arrival import Target
-from stormfold.sources.alerts.targets import MAX_ADDRESS, SPELLINGS, target_and_namespace
+from stormfold.sources.alerts.targets import target_and_namespace
 
 OTEL = {"k8s.namespace.name": "shop"}
 CLASSIC = {
@@ -32,64 +30,6 @@ CLASSIC = {
     "kubernetes_node": "worker-3",
 }
 """What the example configuration of Prometheus for Kubernetes, much copied, adds."""
-
-
-@pytest.mark.parametrize("to_label", [str, lambda name: name.replace(".", "_")], ids=["dots", "underscores"])
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("k8s.pod.name", Target("v1", "Pod", "x", "shop")),
-        ("k8s.replicaset.name", Target("apps/v1", "ReplicaSet", "x", "shop")),
-        ("k8s.deployment.name", Target("apps/v1", "Deployment", "x", "shop")),
-        ("k8s.statefulset.name", Target("apps/v1", "StatefulSet", "x", "shop")),
-        ("k8s.daemonset.name", Target("apps/v1", "DaemonSet", "x", "shop")),
-        ("k8s.replicationcontroller.name", Target("v1", "ReplicationController", "x", "shop")),
-        ("k8s.job.name", Target("batch/v1", "Job", "x", "shop")),
-        ("k8s.cronjob.name", Target("batch/v1", "CronJob", "x", "shop")),
-        ("k8s.hpa.name", Target("autoscaling/v2", "HorizontalPodAutoscaler", "x", "shop")),
-        ("k8s.persistentvolumeclaim.name", Target("v1", "PersistentVolumeClaim", "x", "shop")),
-        ("k8s.persistentvolume.name", Target("v1", "PersistentVolume", "x")),
-        ("k8s.resourcequota.name", Target("v1", "ResourceQuota", "x", "shop")),
-        ("k8s.node.name", Target("v1", "Node", "x")),
-        ("k8s.service.name", Target("v1", "Service", "x", "shop")),
-    ],
-)
-def test_name_of_opentelemetry_names_an_object(name: str, expected: Target, to_label: object) -> None:
-    assert callable(to_label)
-    labels = {to_label("k8s.namespace.name"): "shop", to_label(name): "x"}
-    assert target_and_namespace(labels) == (expected, "shop")
-
-
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        ("deployment", DEPLOYMENT),
-        ("Deployment", DEPLOYMENT),
-        ("statefulset", Target("apps/v1", "StatefulSet", "web", "shop")),
-        ("daemonset", Target("apps/v1", "DaemonSet", "web", "shop")),
-        ("replicaset", Target("apps/v1", "ReplicaSet", "web", "shop")),
-        ("replicationcontroller", Target("v1", "ReplicationController", "web", "shop")),
-        ("job", Target("batch/v1", "Job", "web", "shop")),
-        ("cronjob", Target("batch/v1", "CronJob", "web", "shop")),
-        ("barepod", Target("v1", "Pod", "web", "shop")),
-        ("staticpod", Target("v1", "Pod", "web", "shop")),
-        ("pod", Target("v1", "Pod", "web", "shop")),
-        ("Rollout", NAMESPACE),
-        ("", NAMESPACE),
-    ],
-)
-def test_workload_is_of_the_kind_beside_it(kind: str, expected: Target) -> None:
-    assert target_and_namespace({"workload": "web", "workload_type": kind, **SHOP}) == (expected, "shop")
-
-
-@pytest.mark.parametrize("name", SPELLINGS)
-def test_spellings_of_a_name_go_in_the_documented_order(name: str) -> None:
-    for first, second in pairwise(SPELLINGS[name]):
-        labels = {first: "first", second: "second"}
-        if name != "namespace":
-            labels |= {"namespace": "shop", "kubernetes_namespace": "shop"}
-        target, namespace = target_and_namespace(labels)
-        assert (target and target.name, namespace) == ("first", "first" if name == "namespace" else "shop")
 
 
 @pytest.mark.parametrize(
@@ -377,46 +317,3 @@ def test_target_by_another_name_or_none(
     labels: dict[str, str], target: Target | None, namespace: str | None
 ) -> None:
     assert target_and_namespace(labels) == (target, namespace)
-
-
-def test_probes_of_one_namespace_are_as_many_targets() -> None:
-    probes = [
-        target_and_namespace({"namespace": "team-00", "instance": f"https://{n}.example/", "job": "probe"})
-        for n in range(459)
-    ]
-    assert len(set(probes)) == 459
-
-
-def test_exporters_of_twelve_nodes_are_as_many_targets() -> None:
-    found = [target_and_namespace({**NODE_EXPORTER, "instance": f"10.0.0.{n}:9100"}) for n in range(12)]
-    assert found == [(instance(f"10.0.0.{n}:9100"), "monitoring") for n in range(12)]
-
-
-@pytest.mark.parametrize(
-    ("address", "name"),
-    [
-        pytest.param("https://monitor:s3cret@a.example/x", "https://a.example/x", id="a password"),
-        pytest.param("https://s3cret@a.example", "https://a.example", id="a token"),
-        pytest.param("redis://:s3cret@redis-0:6379", "redis://redis-0:6379", id="only a password"),
-        pytest.param("monitor:s3cret@db-1:9100", "db-1:9100", id="a password without a scheme"),
-        pytest.param("https://m:" + "s" * 600 + "@a.example/x", "https://a.example/x", id="a long password"),
-        pytest.param("https://a.example/x?token=s3cret#top", "https://a.example/x", id="a query"),
-        pytest.param("https://a.example/#s3cret", "https://a.example/", id="a fragment"),
-        pytest.param("https://a.example/@b", "https://a.example/@b", id="a path with an at"),
-        pytest.param("user@a.example", "user@a.example", id="an address of mail"),
-        pytest.param("a\x1b[31mb\n", "a�[31mb", id="characters that a terminal obeys"),
-        pytest.param("a" * 253, "a" * 253, id="as long as a name may be"),
-    ],
-)
-def test_address_is_shown_without_what_does_not_belong_into_a_status(address: str, name: str) -> None:
-    assert target_and_namespace({"instance": address}) == (instance(name), None)
-
-
-def test_addresses_that_differ_at_the_end_stay_apart() -> None:
-    found = [target_and_namespace({"instance": "https://a.example/" + "x" * 4000 + end})[0] for end in "ab"]
-    assert len(set(found)) == 2
-    for target in found:
-        assert target is not None
-        assert len(target.name) <= MAX_ADDRESS == 253
-        assert target.name.startswith("https://a.example/xxx")
-        assert "…" in target.name

@@ -10,6 +10,9 @@ local function alert_of(text)
   }
 end
 
+-- When it was last heard of, in ms: after a data loss the time begins anew.
+local function heard_of(storm, alert) return math.max(alert.said, number(storm.heard_ms)) end
+
 -- Among which the storm counts it.
 local function among(alert)
   if alert.fires then return 'firing' end

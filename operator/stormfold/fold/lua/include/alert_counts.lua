@@ -11,7 +11,9 @@ local function tally_alerts(storm, reports, prefix)
       tally.alerts[#tally.alerts + 1] = found
       tally_one(tally, found.weight, report.fires, report.severity, report.said, report.said, report.resource)
       tally.counted[i] = found.weight
+      tally.fires = tally.fires or report.fires
       if found.weight == 0 then tally.changes = tally.changes + 1 end
+      if found.opens then tally.firing = tally.firing + 1 end
       -- One that was first heard of at its end says Firing now: without such a word no request is made.
       local fires_again = found.weight == 0 and found.resolved == -1
       if fires_again and number(storm.firing_signals) + tally.firing == 0 then tally.firing = 1 end

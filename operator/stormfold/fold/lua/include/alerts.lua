@@ -1,18 +1,25 @@
 -- Alerts come one by one: eight arguments each, as the header says.
 -- @include known_alerts
 -- @include beyond
+-- @include firing_again
 
 -- What a report says of an alert that is not in the storm. It is in an earlier request, which gives the fate
 -- 0, or was discarded, which gives false. One that fires on from before is one of those that fire here, and
--- counts no more.
-local function judge_earlier(storm, known, report, alert)
+-- counts no more. One that had ended, or was stale, and fires again opens the next storm.
+local function judge_earlier(storm, known, report, alert, was)
   if alert.fate ~= 'd' then alert.fate = '' end
   know(known, 'before', report.id, alert)
   if alert.fate == 'd' then return nil, false end
-  if not alert.fires or storm.state ~= 'open' or known.room <= 0 then return nil, 0 end
+  if not alert.fires then return nil, 0 end
+  if storm.state ~= 'open' then
+    if was == 'firing' or not opens_again(storm) then return nil, 0 end
+    return { weight = 0, firing = 0, resolved = 0, stale = 0, opens = true }
+  end
+  if known.room <= 0 then return nil, 0 end
   known.room, alert.fate = known.room - 1, 'b'
   know(known, 'here', report.id, alert)
-  return { weight = 0, firing = 1, resolved = 0, stale = 0 }, 0
+  local opens = was ~= 'firing' and opens_again(storm)
+  return { weight = 0, firing = 1, resolved = 0, stale = 0, opens = opens }, not opens and 0 or nil
 end
 
 -- Whether the storm may still be discarded. Then no alert waits for its request that an earlier one has
@@ -27,23 +34,28 @@ end
 -- does not wait for the request of this storm.
 local function judge(storm, known, report)
   local alert, here = known_alert(known, report.id)
-  local was = here and among(alert)
+  local was = alert and among(alert)
+  if was == 'firing' and not here and is_silent(storm, alert) then was = 'stale' end
   local begins = not alert or take_in(alert, report)
-  if alert and not here and not begins then return judge_earlier(storm, known, report, alert) end
+  -- No request has one that was discarded at its end: that it fires again is news.
+  if not here and was == 'resolved' and alert.fate == 'd' and alert.fires then begins = true end
+  if alert and not here and not begins then return judge_earlier(storm, known, report, alert, was) end
   if not here then
-    if not alert and is_noted(storm, known, report) then return nil, storm.state ~= 'open' and 0 or nil end
+    was = nil
+    if is_noted(storm, known, report) then return nil, storm.state ~= 'open' and 0 or nil end
     if known.room <= 0 then return note_beyond(known, report) end
     known.room = known.room - 1
     alert = alert or { fires = report.fires, start = report.start, said = report.said }
   end
   local says_nothing = among(alert) == was and not begins
   local is_earlier = not begins and (alert.fate == 'b' or alert.fate == 'c')
+  local opens = is_earlier and alert.fires and was ~= 'firing' and opens_again(storm)
   local fate = is_earlier and (says_nothing or may_be_discarded(storm)) and 0 or nil
   if alert.fate == 'c' and not says_nothing then was = nil end
   if not says_nothing then alert.fate = fate and 'b' or '' end
   know(known, 'here', report.id, alert)
   if says_nothing then return nil, fate end
-  local found = { weight = begins and 1 or 0, firing = 0, resolved = 0, stale = 0 }
+  local found = { weight = begins and 1 or 0, firing = 0, resolved = 0, stale = 0, opens = opens }
   found[among(alert)] = 1
   if was then found[was] = found[was] - 1 end
   return found, fate

@@ -34,13 +34,13 @@ local function noted_beyond(members, key)
   return noted
 end
 
--- Looks for what is known of the reports of alerts that are not known one by one.
+-- Looks for what is noted of the reports of alerts that the storm does not know one by one.
 local function read_beyond(known, reports, key)
   known.noted = {}
   if redis.call('EXISTS', key) == 0 then return end
   local members = {}
   for _, report in ipairs(reports) do
-    if not known.here[report.id] and not known.before[report.id] then
+    if not known.here[report.id] then
       members[#members + 1] = begin_of(report)
       if not report.fires then members[#members + 1] = end_of(report) end
     end
@@ -48,8 +48,8 @@ local function read_beyond(known, reports, key)
   known.noted = noted_beyond(members, key)
 end
 
--- Whether an alert that is not known one by one is noted, so that a report of it counts no more. The end of
--- one that this storm has counted counts once.
+-- Whether an alert that the storm does not know one by one is noted, so that a report of it counts no more.
+-- The end of one that this storm has counted counts once.
 local function is_noted(storm, known, report)
   if report.fires then return known.noted[begin_of(report)] end
   if known.noted[end_of(report)] then return true end

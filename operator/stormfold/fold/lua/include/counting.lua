@@ -27,7 +27,8 @@ local function count(storm, tally, keys)
   put(storm, 'arrived_ms', now)
   if storm.settled == '1' then
     put(storm, 'settled', 0)
-    add(storm, 'reopened', 1)
+    -- Only what says Firing makes what a consumer has seen an older revision.
+    if tally.firing > 0 or tally.fires then add(storm, 'reopened', 1) end
   end
 end
 

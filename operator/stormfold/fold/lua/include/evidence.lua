@@ -1,5 +1,6 @@
 -- Evidence: what the signals of a storm show, until its request holds it. See keys.py.
 -- @include names
+-- @include causes
 
 -- Takes the samples of a piece, s times place in the piece and JSON: those whose signal counts. Of what comes
 -- after the first ones only the latest are kept.
@@ -45,8 +46,9 @@ end
 
 local function take_evidence(storm, tally, at, key, names_key)
   local changed, flat, n, s = {}, {}, number(ARGV[at]), number(ARGV[at + 1])
-  take_fields(at + 2, n, key, changed)
-  local samples_at = at + 2 + 2 * n
+  take_fields(at + 3, n, key, changed)
+  take_causes(storm, tally, ARGV[at + 2], key, changed)
+  local samples_at = at + 3 + 2 * n
   take_samples(storm, tally, samples_at, s, changed)
   take_names(storm, tally, samples_at + 2 * s, names_key)
   for field, value in pairs(changed) do flat[#flat + 1], flat[#flat + 2] = field, value end

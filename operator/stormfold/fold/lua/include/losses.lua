@@ -1,11 +1,12 @@
 -- What is done about a storm of which something is lost.
 -- @include before
 
--- Whether Redis knows less of a storm than its request.
-local function is_behind(storm, epoch, folded)
-  if not storm then return true end
-  local ours = number(storm.epoch)
-  return ours < epoch or (ours == epoch and storm.state ~= 'closed' and folded_of(storm) < folded)
+-- Whether Redis knows less of a storm than its request. If it is closed, `before` may name what it must have.
+local function is_behind(storm, epoch, folded, before)
+  local more = storm and number(storm.epoch) - epoch
+  if more ~= 0 then return not storm or more < 0 end
+  if storm.state == 'closed' then return before and redis.call('EXISTS', before) == 0 end
+  return folded_of(storm) < folded
 end
 
 -- Forgets what another server had discarded: since then it may have been counted, and this server not have
@@ -39,7 +40,7 @@ local function drop(before, group_hash, keys)
   put(storm, 'state', 'closed')
   put(storm, 'epoch', number(before.epoch) - 1)
   keep_fields(storm, before, 'signals_floor', 'events_floor', 'heard_ms', 'alerts_unknown')
-  keep_fields(storm, before, 'discarded_by', 'discarded_as')
+  keep_fields(storm, before, 'discarded_by', 'discarded_as', 'severity_before')
   write_storm(storm)
   redis.call('EXPIRE', keys.storm, REMEMBER_SECONDS)
   return storm
@@ -53,15 +54,14 @@ end
 -- Puts the seed, whose arguments begin at a place, in the place of what there is. Its alerts and Events stay
 -- known if the request was closed with just what Redis has: its closing is not noted here yet.
 local function continue(before, group_hash, first, opening, keys)
-  local closed_with, fields_at = ARGV[first + 2], first + 7
+  local fields_at = first + 7
   local resources_at = fields_at + number(ARGV[first + 3])
   local alerts_at = resources_at + number(ARGV[first + 4])
   local names_at = alerts_at + number(ARGV[first + 5])
   local alerts_to, names_to = names_at - 1, names_at + number(ARGV[first + 6]) - 1
-  local was = before and (before.incarnation or '') .. ':' .. folded_of(before)
-  local is_all = closed_with == was
+  local is_all = before and ARGV[first + 2] == (before.incarnation or '') .. ':' .. folded_of(before)
   if is_all then
-    join_before(keys.alerts, keys.before)
+    join_before(before, keys.alerts, keys.before, keys.beyond)
   else
     redis.call('DEL', keys.beyond)
   end

@@ -2,28 +2,33 @@
 -- count no more. `changed` are those that were reported just now: what is `here` begins anew.
 local function carry_alerts(storm, keys, changed)
   local here, word, flat = {}, {}, redis.call('HGETALL', keys.before)
-  local carried, firing, oldest = {}, 0, now
+  local carried, ended, firing, oldest = {}, {}, 0, now
+  local room = KNOWN_ALERTS - #changed.here / 2
   for i = 1, #changed.here, 2 do here[changed.here[i]] = true end
   for i = 1, #changed.before, 2 do word[changed.before[i]] = changed.before[i + 1] end
   for i = 1, #flat, 2 do
     local id = flat[i]
     local alert = alert_of(word[id] or flat[i + 1])
-    local heard = math.max(alert.said, number(storm.heard_ms))
+    local heard = heard_of(storm, alert)
     if alert.fires and heard + storm.stale_after_ms <= now then alert.fires, alert.stale = false, true end
-    local is_recent = alert.said > now - RESOLVED_MS and #carried < 2 * LISTED_ALERTS
-    local known = alert.fires and firing < KNOWN_ALERTS / 2 or is_recent
-    if known and alert.fate ~= 'd' and not here[id] then
-      alert.fate = alert.fires and 'b' or 'c'
-      if alert.fires then firing, oldest = firing + 1, math.min(oldest, heard) end
+    local is_earlier = alert.fate ~= 'd' and not here[id]
+    if is_earlier and alert.fires and firing < room then
+      alert.fate, firing, oldest = 'b', firing + 1, math.min(oldest, heard)
       carried[#carried + 1], carried[#carried + 2] = id, text_of(alert)
+    elseif is_earlier and not alert.fires and alert.said > now - RESOLVED_MS then
+      alert.fate = 'c'
+      ended[#ended + 1], ended[#ended + 2] = id, text_of(alert)
     end
   end
+  -- The request is to list them, as far as it has room beside those that fire.
+  for i = 1, math.min(#ended, 2 * (LISTED_ALERTS - firing)) do carried[#carried + 1] = ended[i] end
   for i = 1, #carried, 2000 do
     redis.call('HSET', keys.alerts, unpack(carried, i, math.min(i + 1999, #carried)))
   end
   if #carried > 0 then put(storm, 'alerts_last', 1) end
   if firing > 0 then
     put(storm, 'alerts_firing', firing)
+    if storm.severity_before then put(storm, 'severity', storm.severity_before) end
     put(storm, 'stale_look_ms', oldest + storm.stale_after_ms)
   end
 end

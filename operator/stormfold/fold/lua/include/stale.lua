@@ -2,10 +2,10 @@
 -- All are looked through when the oldest may have become so, and 16 times in staleAfter at most.
 local function mark_stale(storm, alerts_key)
   local flat, stale, oldest = redis.call('HGETALL', alerts_key), {}, now
-  local after, heard_ms = number(storm.stale_after_ms), number(storm.heard_ms)
+  local after = number(storm.stale_after_ms)
   for i = 1, #flat, 2 do
     local alert = alert_of(flat[i + 1])
-    local heard = math.max(alert.said, heard_ms)
+    local heard = heard_of(storm, alert)
     if alert.fires and heard + after <= now then
       alert.fires, alert.stale = false, true
       stale[#stale + 1], stale[#stale + 2] = flat[i], text_of(alert)
