@@ -3,87 +3,62 @@
     pip install kubernetes
     NS=shop python consumer.py ./roll-back.sh
 
-The command reads the request as JSON from its standard input. Exit code 0 reports Succeeded, any other
-Failed. Run as many of these as you like: docs/consumers.md tells how exactly one gets a request. An error of
-the API server ends it and the command: let a Deployment start it again.
+The command gets the name of the request as its last argument. Exit code 0 reports Succeeded, any other
+Failed. It is ended after CLAIM_SECONDS, and if the verdict becomes Stop or the request closes. Run as many of
+these as you like: docs/consumers.md tells how exactly one gets a request. An error of the API server ends
+it: let a Deployment start it again.
 """
 
-import json
 import os
 import subprocess
 import sys
-import tempfile
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from kubernetes import client, config, watch
 
 ME = os.environ.get("POD_NAME", f"consumer-{os.getpid()}")  # no other consumer may have this name
-SECONDS = int(os.environ.get("CLAIM_SECONDS", "60"))
-WHERE = {"group": "stormfold.dev", "version": "v1alpha1", "plural": "remediationrequests"}
-WHERE["namespace"] = os.environ["NS"]
-APPLY = {"field_manager": ME, "force": True, "_content_type": "application/apply-patch+yaml"}
-CHOSEN = {"field_selector": "status.decision.verdict=Proceed,status.phase!=Closed", "timeout_seconds": 60}
+SECONDS = int(os.environ.get("CLAIM_SECONDS", "600"))
+WHERE = "stormfold.dev", "v1alpha1", os.environ["NS"], "remediationrequests"
+CHOSEN = {"timeout_seconds": 60, "field_selector": "status.decision.verdict=Proceed,status.phase!=Closed"}
 
 
-def say(name, may, words):
-    """Write all that we have to say of a request, as long as we may; gives the request then."""
-    while may((request := api.get_namespaced_custom_object(**WHERE, name=name))["status"]):
-        body = {field: request[field] for field in ("apiVersion", "kind")}
-        body["metadata"] = {"resourceVersion": request["metadata"]["resourceVersion"]}
-        body["status"] = words(request["status"])
-        try:
-            return api.patch_namespaced_custom_object_status(**WHERE, name=name, body=body, **APPLY)
-        except client.ApiException as error:
-            if error.status != 409:  # somebody else has written: read it again
-                raise
-    return None
-
-
-def holder(status):
-    return status.get("remediation", {}).get("claim", {}).get("holderIdentity")
+def say(name, words, path, value):
+    """Write all that we have to say of a request, if it has this value at this path: 422 if not."""
+    test, add = {"op": "test", "path": path, "value": value}, {"op": "add", "path": "/status/remediation"}
+    how = {"field_manager": ME, "_content_type": "application/json-patch+json"}
+    api.patch_namespaced_custom_object_status(*WHERE, name, [test, add | {"value": words}], **how)
 
 
 def is_free(status):
-    true = {condition["type"] for condition in status["conditions"] if condition["status"] == "True"}
-    done = status.get("remediation", {}).get("observedRevision") == status["revision"]
-    held = holder(status) and "ClaimExpired" not in true
-    return "Proceed" in true and "Closed" not in true and not held and not done
+    said = status.get("remediation", {})
+    expired = any(c["type"] == "ClaimExpired" and c["status"] == "True" for c in status["conditions"])
+    return said.get("observedRevision") != status["revision"] and ("claim" not in said or expired)
 
 
-def goes_on(status):
-    return holder(status) == ME and status["phase"] != "Closed" and status["decision"]["verdict"] != "Stop"
-
-
-def claim(status):
-    until = (datetime.now(UTC) + timedelta(seconds=SECONDS)).isoformat()
-    held = {"holderIdentity": ME, "revision": status["revision"], "expirationTime": until}
-    return {"remediation": {"phase": "InProgress", "claim": held}}
-
-
-def work_on(request):
-    """Run the command as long as we hold the claim and may go on; then report, or release the request."""
-    name = request["metadata"]["name"]
-    with tempfile.TemporaryFile("w+") as given:
-        json.dump(request, given)
-        given.seek(0)
-        with subprocess.Popen(sys.argv[1:], stdin=given) as command:
-            try:
-                while command.poll() is None and say(name, goes_on, claim):
-                    with suppress(subprocess.TimeoutExpired):
-                        command.wait(SECONDS / 3)
-                code = command.poll()
-            finally:
-                command.kill()
+def work_on(name, version, revision):
+    until = datetime.now(UTC) + timedelta(seconds=SECONDS + 5)  # the command ends before the claim does
+    claim = {"holderIdentity": ME, "revision": revision, "expirationTime": until.isoformat()}
+    say(name, {"phase": "InProgress", "claim": claim}, "/metadata/resourceVersion", version)
+    with subprocess.Popen(["timeout", "-k3", str(SECONDS), *sys.argv[1:], name]) as command:  # noqa: S607
+        while (code := command.poll()) is None:
+            time.sleep(1)
+            status = api.get_namespaced_custom_object(*WHERE, name)["status"]
+            if status["decision"]["verdict"] == "Stop" or status["phase"] == "Closed":
+                command.terminate()
     report = {"phase": "Failed" if code else "Succeeded", "message": f"exit code {code}"}
-    report["observedRevision"] = request["status"]["revision"]
-    say(name, lambda status: holder(status) == ME, lambda _: {} if code is None else {"remediation": report})
+    report["observedRevision"] = revision
+    # -15: ended by SIGTERM, as above, so it is released.
+    say(name, {} if code == -15 else report, "/status/remediation/claim/holderIdentity", ME)
 
 
 config.load_config()
 api = client.CustomObjectsApi()
 while True:  # each round begins with all requests that may proceed
-    for event in watch.Watch().stream(api.list_namespaced_custom_object, **WHERE, **CHOSEN):
-        name = event["object"]["metadata"]["name"]
-        if event["type"] != "DELETED" and (request := say(name, is_free, claim)):
-            work_on(request)
+    for event in watch.Watch().stream(api.list_namespaced_custom_object, *WHERE, **CHOSEN):
+        metadata, status = event["object"]["metadata"], event["object"]["status"]
+        if event["type"] != "DELETED" and is_free(status):
+            # A request that has changed meanwhile comes again.
+            with suppress(client.exceptions.UnprocessableEntityException):
+                work_on(metadata["name"], metadata["resourceVersion"], status["revision"])

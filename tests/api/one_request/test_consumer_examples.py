@@ -30,7 +30,10 @@ DONE = ("Closed", "Succeeded", 1, "exit code 0", None)
 
 
 class NewConsumer(Protocol):
-    """Starts an example; `command` is run by bash, and finds the request on its standard input."""
+    """Starts an example; `command` is run by bash, with `READ` as what prints the request as JSON.
+
+    consumer.py gives the name of the request as an argument, consumer.sh the request as standard input.
+    """
 
     def __call__(
         self, example: str, command: str, request: Manifest | None = None, **environment: str
@@ -46,10 +49,11 @@ async def consumer(scene: Scene, kubectl: Kubectl, tmp_path: Path) -> AsyncItera
         example: str, command: str, request: Manifest | None = None, **environment: str
     ) -> asyncio.subprocess.Process:
         program = [sys.executable] if example.endswith(".py") else ["bash"]
+        read = 'kubectl get -n "$NS" "rreq/$0" -o json' if example.endswith(".py") else "cat"
         process = await asyncio.create_subprocess_exec(
             *program,
             str(EXAMPLES / example),
-            *("bash", "-c", command),
+            *("bash", "-c", command.replace("READ", read)),
             cwd=tmp_path,
             env=os.environ
             | {
@@ -91,7 +95,7 @@ async def shows(path: Path, text: str) -> None:
 
 
 def requests_given(folder: Path) -> list[Manifest]:
-    """What the commands found on their standard input."""
+    """What the commands read."""
     return [json.loads(path.read_text()) for path in folder.glob("request-*.json")]
 
 
@@ -99,7 +103,7 @@ async def test_two_consumers_run_their_command_once_on_the_request_and_report(
     scene: Scene, consumer: NewConsumer, tmp_path: Path
 ) -> None:
     for _ in range(2):
-        await consumer("consumer.py", "cat > request-$POD_NAME.json; echo ran >> runs")
+        await consumer("consumer.py", "READ > request-$POD_NAME.json; echo ran >> runs")
     request = await a_request(scene)
     await scene.requests_come_to(SAID, [DONE])
     assert (tmp_path / "runs").read_text() == "ran\n"
@@ -120,7 +124,7 @@ async def test_request_that_is_held_is_begun_when_the_gate_lets_it(
 ) -> None:
     await scene.gate("freeze", by="alice")
     request = await a_request(scene)
-    await consumer(example, "cat > request.json", request)
+    await consumer(example, "READ > request.json", request)
     sees = Consumer(scene.api, "bystander")
     # A request that may proceed is taken, so what is held was seen before it and left.
     assert not (tmp_path / "request.json").exists()
@@ -136,7 +140,7 @@ async def test_verdict_stop_ends_the_command(
     scene: Scene, consumer: NewConsumer, tmp_path: Path, example: str
 ) -> None:
     request = await a_request(scene)
-    await consumer(example, "echo begun > log; sleep 600; echo ended >> log", request, CLAIM_SECONDS="3")
+    await consumer(example, "echo begun > log; sleep 600; echo ended >> log", request)
     await shows(tmp_path / "log", "begun\n")
     await scene.gate("freeze", by="alice", verdict="Stop")
     await scene.requests_come_to("status.phase status.remediation.claim", [("Settled", None)])
@@ -146,7 +150,7 @@ async def test_verdict_stop_ends_the_command(
 async def test_request_that_is_closed_by_hand_ends_the_command_and_not_the_consumer(
     scene: Scene, consumer: NewConsumer, tmp_path: Path
 ) -> None:
-    process = await consumer("consumer.py", "echo begun >> log; [ -e go ] || sleep 600", CLAIM_SECONDS="3")
+    process = await consumer("consumer.py", "echo begun >> log; [ -e go ] || sleep 600")
     request = await a_request(scene)
     await shows(tmp_path / "log", "begun\n")
     (tmp_path / "go").touch()
