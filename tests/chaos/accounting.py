@@ -99,6 +99,15 @@ class Accounting:
         if above(checkpoints, occurrence, version) and edited_at <= listed_at:
             self.ledgers[occurrence.group.name].edited[occurrence.pod] += 1
 
+    def edits(self, group: str, pod: str) -> Iterator[str]:
+        """What was done to the Signals and Events about a pod that may make them count again, and from where
+        leaders read again."""
+        for at, version, one in self._edits:
+            if (one.group.name, one.pod) == (group, pod):
+                yield f"{one.way.name} {one.number} was edited at {at:.2f} to version {version}"
+        for checkpoints, listed_at in self._leaders:
+            yield f"read again by {listed_at:.2f} from {checkpoints}"
+
     # --- what is counted
 
     def observe(self, requests: Iterable[Manifest], at: float) -> None:

@@ -185,5 +185,8 @@ def tell(
                 console.print(
                     f"  {pod}: sent {sent[pod]}, counted {counted[pod]}, discarded {ledger.discarded[pod]}"
                 )
+                ways = Counter(one.way.name for one in ledger.sent if one.pod == pod)
+                for line in (f"sent as {dict(ways)}", *accounting.edits(account.group, pod)):
+                    console.print(f"    {line}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"logs of the operators: {', '.join(map(str, logs))}", soft_wrap=True)
     console.print(f"again: make chaos SEED={result.seed}", style="bold")

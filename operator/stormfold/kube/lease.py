@@ -74,6 +74,7 @@ class Lease:
         self._held: dict[str, Any] | None = None
         self._renewed = 0.0
         self._waited = -math.inf
+        """When it was read last, while we wait for it."""
         LEADING.set(0)
         self._seen: tuple[tuple[Any, ...], float] = (), 0.0
         """How it was last read, and since when it is so, by the monotonic clock."""
@@ -89,7 +90,11 @@ class Lease:
         return self._held is None and time.monotonic() - self._waited < DURATION_SECONDS
 
     async def acquire(self) -> Checkpoints:
-        """Wait until the Lease is ours; gives the checkpoints that it carries."""
+        """Wait until the Lease is ours; gives the checkpoints that it carries.
+
+        Raises:
+            RefusedError: we may not read it, and never could: an API server that begins refuses for a moment.
+        """
         while True:
             left = RENEW_SECONDS / 2
             try:
@@ -98,9 +103,9 @@ class Lease:
                 if left <= 0:
                     return await self._take(lease)
                 self._waited = time.monotonic()
-            except RefusedError:
-                raise
             except ApiError as exc:
+                if isinstance(exc, RefusedError) and self._waited == -math.inf:
+                    raise
                 # Its holder could not be seen, nor renew: it has its full time again.
                 self._seen = (), 0.0
                 log.debug("Lease not acquired", extra={"error": str(exc)})

@@ -71,8 +71,9 @@ async def test_first_line_says_version_ports_and_who_leads(operator: NewOperator
     assert said(standby) == expected(standby, "standby")
 
 
+@pytest.mark.parametrize("code", [503, 403], ids=["no answer", "refused: it does not know its roles yet"])
 async def test_standby_that_loses_redis_or_the_api_server_is_not_ready_until_they_answer(
-    stage: Stage, operator: NewOperator
+    stage: Stage, operator: NewOperator, code: int
 ) -> None:
     await operator(identity="leader")
     standby = stage.operator
@@ -81,7 +82,7 @@ async def test_standby_that_loses_redis_or_the_api_server_is_not_ready_until_the
     await eventually(lambda: problems(standby), lambda found: found == ["redis"], within=40)
     stage.redis_proxy.reconnect()
     await eventually(lambda: problems(standby), lambda found: found == [], within=40)
-    away = stage.api_proxy.respond("GET", "/leases", 503, times=None)
+    away = stage.api_proxy.respond("GET", "/leases", code, times=None)
     await eventually(lambda: problems(standby), lambda found: found == ["lease"], within=40)
     stage.api_proxy.remove(away)
     await eventually(lambda: problems(standby), lambda found: found == [], within=40)
