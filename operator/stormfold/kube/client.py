@@ -258,27 +258,32 @@ class KubeClient:
         *,
         accept: str = JSON,
         params: Mapping[str, str],
+        within: float = TIMEOUT_SECONDS,
         opened: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[T, None]:
         """What `keep` makes of each event of a watch, as they come, until the server ends it.
 
-        `opened` hears when the server has taken the watch. No event stays longer than it takes to read it.
+        The server takes the watch `within` so many seconds, and `opened` hears of it. No event stays longer
+        than it takes to read it.
 
         Raises:
-            ApiUnavailableError: the connection broke, or nothing came for `IDLE_SECONDS`.
+            ApiUnavailableError: the watch was not taken in time, the connection broke, or nothing came for
+                `IDLE_SECONDS`.
         """
         query = {"watch": "1", **params}
         credential = await self._credentials(f"WATCH {path}")
         tls = self.access.tls.context(credential.pair) if self.access.tls else True
         with self._answered("GET", path):
-            async with self._session.get(
-                self.host + path, params=query, headers={"Accept": accept}, ssl=tls
-            ) as response:
+            async with asyncio.timeout(within):
+                answer = await self._session.get(
+                    self.host + path, params=query, headers={"Accept": accept}, ssl=tls
+                )
+            async with answer as response:
                 REQUESTS.labels(method="GET", code=response.status).inc()
                 if response.status >= 400:
                     error = error_of(f"WATCH {path}", response.status, parsed(await response.read()))
                     if error.status == 429:
-                        await asyncio.sleep(retry_after(response.headers))
+                        error.retry_after = retry_after(response.headers)
                     raise error
                 opened()
                 async for line in lines(response.content):

@@ -30,6 +30,9 @@ class CredentialError(Exception):
 class ApiError(Exception):
     """The API server did not do what was asked. `status` is 0 if there was no answer."""
 
+    retry_after = 0.0
+    """How long a 429 asks to wait, in seconds, where that is left to the caller."""
+
     def __init__(self, doing: str, status: int, reason: str, message: str) -> None:
         super().__init__(f"{doing}: {message or reason or status}")
         self.status = status

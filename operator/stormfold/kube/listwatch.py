@@ -4,8 +4,9 @@
 |---|---|
 | 410, as a status, as an event, or for a page | list again; what is missing then was deleted |
 | the end of the watch, each minute | open the next one where we were |
-| 429 | wait as long as it says, go on where we were |
+| 429 | wait as long as it says, but no longer than we may, and go on where we were |
 | 5xx, a cut connection, silence for 90 s, another ERROR event | go on where we were, at growing intervals |
+| none in time | the same |
 | 401, 403, 404 | say so, and try again: rights and CRDs may come |
 """
 
@@ -32,7 +33,7 @@ from stormfold.kube.changes import (
     Unread,
     version_number,
 )
-from stormfold.kube.client import JSON, WATCH_SECONDS, KubeClient
+from stormfold.kube.client import JSON, TIMEOUT_SECONDS, WATCH_SECONDS, KubeClient
 from stormfold.kube.errors import ApiError, GoneError, NotFoundError, RefusedError
 
 log = logging.getLogger(__name__)
@@ -79,11 +80,13 @@ class ListWatch(Generic[T]):
         params: Mapping[str, str] = {},
         accept: str = JSON,
         longest_wait: float = LONGEST_WAIT_SECONDS,
+        answered_within: float = TIMEOUT_SECONDS,
     ) -> None:
         """`params` select, such as a fieldSelector; `accept` asks for another form of the objects.
-        `longest_wait` is how long it waits at most, in seconds, before it asks again an API server that does
-        not answer."""
+        `longest_wait` is how long it waits at most, in seconds, before it asks an API server again;
+        `answered_within`, how long that may take to begin a watch."""
         self._longest_wait = longest_wait
+        self._answered_within = answered_within
         self._client = client
         self._path = path
         self._params = dict(params)
@@ -118,6 +121,7 @@ class ListWatch(Generic[T]):
         version: int | None = None
         wait = FIRST_WAIT_SECONDS
         while True:
+            asked_for = 0.0
             try:
                 if version is None:
                     listed = await self._list()
@@ -141,11 +145,12 @@ class ListWatch(Generic[T]):
                 WATCH_ERRORS.labels(kind=self._kind, reason="gone").inc()
                 version = None
             except ApiError as exc:
+                asked_for = min(exc.retry_after, self._longest_wait)
                 reason = "refused" if isinstance(exc, RefusedError | NotFoundError) else "unavailable"
                 WATCH_ERRORS.labels(kind=self._kind, reason=reason).inc()
                 level = logging.ERROR if reason == "refused" else logging.WARNING
                 log.log(level, "watch failed, trying again", extra={"kind": self._kind, "error": str(exc)})
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311
+            await asyncio.sleep(max(asked_for, wait * random.uniform(0.5, 1.0)))  # noqa: S311
             wait = min(wait * 2, self._longest_wait)
 
     def _watch(self, version: int) -> AsyncGenerator[Changed[T] | Deleted | Reached, None]:
@@ -159,6 +164,7 @@ class ListWatch(Generic[T]):
             self._path,
             self._reader.change,
             accept=self._accept,
+            within=self._answered_within,
             opened=self._hear,
             params=self._params
             | {

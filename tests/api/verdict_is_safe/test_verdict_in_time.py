@@ -18,7 +18,9 @@ from tests.harness.stage import Stage
 from tests.harness.verdict_times import VERDICT, decided, delay, gate_says, storms
 
 from lab.controlplane import ControlPlane
+from stormfold.gate.watching import ANSWERED_SECONDS
 
+WATCH_OF_GATES = "stormgates.*watch=1"
 SLOW_SECONDS = 1.0
 """How long the API server takes for a write, where it is slow."""
 
@@ -130,3 +132,32 @@ async def test_verdict_follows_a_hold_within_a_second_after_a_write_of_a_gate_th
         return await delay(audit, scene)
 
     await in_time(followed)
+
+
+@pytest.mark.parametrize("how", ["refused", "not answered"])
+@pytest.mark.started(closeAfter="1h")
+async def test_verdict_follows_a_hold_though_the_watch_of_gates_is_not_begun_at_once(
+    stage: Stage, control_plane: ControlPlane, how: str
+) -> None:
+    """By an API server that asks to wait for 10 s, or that says nothing at all; its client waits for 90 s."""
+    scene = Scene(stage.api, stage.team.namespace, stage.operator)
+    await storms(scene, "Trouble")
+
+    async def followed() -> float:
+        await scene.gate("freeze")
+        await scene.requests_come_to(VERDICT, [("Proceed",)])
+        await eventually(
+            lambda: stage.api_proxy.open_watches("stormgates"), within=30, what="gates are watched"
+        )
+        if how == "refused":
+            rule = stage.api_proxy.respond("GET", WATCH_OF_GATES, 429, headers={"Retry-After": "10"})
+        else:
+            rule = stage.api_proxy.hold("GET", WATCH_OF_GATES)
+        stage.api_proxy.end_watches("stormgates")
+        await eventually(rule.arrived.is_set, what="the next watch is asked for")
+        audit = AuditLog(control_plane)
+        await scene.gate("freeze", by="alice")
+        await scene.requests_come_to(VERDICT, [("Hold",)])
+        return await delay(audit, scene)
+
+    await in_time(followed, seconds=2 if how == "refused" else ANSWERED_SECONDS + 2)
