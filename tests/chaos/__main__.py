@@ -91,13 +91,17 @@ async def weigh(world: ChaosWorld, waits: Waits) -> None:
 
 
 async def probe(world: ChaosWorld, slow: list[Interval]) -> None:
-    """Read something small from the API server again and again; note when that took long."""
+    """Read something small from the API server again and again; note when that took long, and when it could
+    not ask gates: no write of a request is taken then, whoever makes it."""
     while True:
         began = time.time()
         with contextlib.suppress(*REFUSED):
             await world.leases()
         if time.time() - began > SLOW_SECONDS:
             slow.append((began, time.time()))
+        with contextlib.suppress(*REFUSED):
+            if not await world.knows_gates():
+                slow.append((began, time.time() + WEIGH_SECONDS))
         await asyncio.sleep(WEIGH_SECONDS)
 
 

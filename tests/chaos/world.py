@@ -113,6 +113,18 @@ class ChaosWorld(World):
         """The Lease of the one that takes in, once there is one."""
         return list(await self.api.list("Lease", OPERATOR_NAMESPACE))
 
+    async def knows_gates(self) -> bool:
+        """Whether the API server can ask gates. After its start it does not know their kind for up to 30 s,
+        and refuses every write of a request (kubernetes/kubernetes#124237). Nothing is made by asking."""
+        metadata = {"name": "asks-gates", "labels": {"stormfold.dev/request": "none"}}
+        body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+        path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/serviceaccounts"
+        try:
+            await self.api.request("POST", path, body, dryRun="All")
+        except ApiError as exc:
+            return "failed to configure" not in str(exc)
+        return True
+
 
 @asynccontextmanager
 async def running(

@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from stormfold.api.decision import Decision, Verdict
 from stormfold.api.stormgate import Place
 from stormfold.gate.gates import Gate, Subject
-from stormfold.gate.judging import FOR_A_PLACE, Gathered, judge, waits_for
+from stormfold.gate.judging import Gathered, judge, waits_for
 from stormfold.gate.passing import Outcome, Room, order
 
 
@@ -80,10 +80,10 @@ def decisions(ones: Iterable[Candidate[R]], now: int) -> list[tuple[Candidate[R]
 
 
 def stricter(subject: Subject, decision: Decision) -> bool:
-    """Whether a decision is stricter than what the request says, and not only since it has no place."""
+    """Whether a decision is stricter than what the request says."""
     said = subject.decision
     before = said.verdict if said else Verdict.HOLD
-    return decision.verdict.strictness > before.strictness and decision.reason not in FOR_A_PLACE
+    return decision.verdict.strictness > before.strictness
 
 
 def without_right(gate: Gate, governed: Mapping[str, Candidate[R]], now: int) -> set[str]:

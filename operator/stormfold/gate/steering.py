@@ -17,7 +17,7 @@ from typing import Generic
 from prometheus_client import Gauge
 
 from stormfold.api.decision import Verdict
-from stormfold.api.stormgate import GateState, StormGate, StormGateStatus
+from stormfold.api.stormgate import StormGate, StormGateStatus
 from stormfold.gate.gates import FOREVER, Gate, GateIndex, Subject
 from stormfold.gate.judging import Gathered, judge
 from stormfold.gate.nodes import Nodes
@@ -115,11 +115,11 @@ class Steering(Generic[R]):
                 GATES.clear()
 
     async def hold(self) -> None:
-        """Write the verdicts that become stricter than what requests say, the strictest first. A hold waits
-        for nothing that is read or written of places."""
+        """Write the verdicts that become stricter than what requests say, the strictest first. They wait for
+        nothing that is read or written of places."""
         now = self._holds.now_ms()
-        if not any(gate.holds or gate.state is GateState.TRIPPED for gate in self._gates.all()):
-            return  # nothing could make a verdict stricter but that there is no place
+        if not any(gate.holds or gate.is_settled for gate in self._gates.all()):
+            return  # nothing could make a verdict stricter
         with self._holds.judging():
             judged = decisions(self._candidates(), now)
             holds = [(one, it) for one, it in judged if stricter(one.subject, it)]

@@ -3,7 +3,8 @@
 ClusterConfigError        no way to an API server is configured, or not one that we can go
 CredentialError           there are no credentials now: a plugin or a file does not give any
 ApiError
-├── ApiUnavailableError   no answer, or a 5xx: try again; whether it was done is not known
+├── ApiUnavailableError   no answer, a 5xx, or one that has only just begun: try again; whether it was done is
+│   │                     not known
 │   └── UnauthorizedError 401, also with the latest credentials: nothing was done; later ones may be taken
 ├── ThrottledError        429 after all tries: slow down, and try again
 ├── GoneError             410: the resourceVersion or continue token is too old: list again
@@ -17,6 +18,9 @@ from typing import Any
 
 TOO_LARGE = ("request is too large", "message larger than max")
 """What etcd says of an object that is too large for it, and the API server hands on as a 500."""
+NOT_CONFIGURED = ("failed to configure policy", "failed to configure binding")
+"""What an API server says for up to 30 s after its start, as a refusal, of an admission policy whose
+parameters are custom resources: it does not know their kind yet (kubernetes/kubernetes#124237)."""
 
 
 class ClusterConfigError(Exception):
@@ -91,6 +95,8 @@ def error_of(doing: str, status: int, body: Any) -> ApiError:
             kind = ThrottledError
         case 500 if any(words in message for words in TOO_LARGE):
             kind = RefusedError
+        case 403 | 422 if any(words in message for words in NOT_CONFIGURED):
+            kind = ApiUnavailableError
         case _ if status == 408 or status >= 500:
             kind = ApiUnavailableError
         case _:

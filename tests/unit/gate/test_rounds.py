@@ -139,6 +139,26 @@ def test_gate_about_which_there_is_no_answer_keeps_no_other_from_letting_request
     run(scene())
 
 
+def test_request_without_a_place_in_a_new_budget_waits_for_no_gate_that_does_not_answer() -> None:
+    async def scene() -> tuple[Verdict | None, list[str]]:
+        world = world_of(
+            gate_body("registry", selector={"policies": ["two"]}),
+            gate_body("broken", selector={"policies": ["one"]}, **BUDGET),
+        )
+        for number in range(4):
+            world.open(f"uid-{number}", policy="two")
+        async with TimedLeader(world).running():
+            await until(lambda: said(world, Verdict.PROCEED) == 4, within=2)
+            world.unanswered.add("broken")
+            world.open("first", policy="one")
+            await asyncio.sleep(0.5)  # its place is being written
+            world.edit("registry", selector={"policies": ["two"]}, **BUDGET)
+            await until(lambda: said(world, Verdict.PROCEED) == 0, within=1)
+        return verdict(world, "first"), [reason(world, f"uid-{number}") for number in range(4)]
+
+    assert run(scene()) == (Verdict.HOLD, ["BudgetSpent"] * 4)
+
+
 def test_look_leaves_connections_to_holds_however_many_places_are_asked_about() -> None:
     many, each = range(AT_ONCE + 4), range(8)
 

@@ -156,6 +156,20 @@ def test_object_that_etcd_does_not_take_is_refused_for_good(message: str) -> Non
     assert type(error_of("PATCH /x", 503, {"message": message})) is ApiUnavailableError
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (
+            403,
+            "'stormfold-gates' denied request: failed to configure policy: failed to find resource",
+        ),
+        (422, "'p' with binding 'b' denied request: failed to configure binding: paramKind not yet synced"),
+    ],
+)
+def test_refusal_of_an_api_server_that_has_only_just_begun_is_no_refusal(status: int, message: str) -> None:
+    assert type(error_of("PATCH /x", status, {"message": message})) is ApiUnavailableError
+
+
 @pytest.mark.parametrize("body", [{}, [], None, "<html>", {"message": None, "reason": None}])
 def test_answer_of_something_else_is_told_by_its_status(body: Any) -> None:
     error = error_of("GET /x", 502, body)
