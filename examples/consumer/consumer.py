@@ -1,6 +1,6 @@
 """A consumer: claims each request of a namespace that may proceed, runs a command on it, and reports.
 
-    pip install kubernetes
+    pip install 'kubernetes>=37'
     NS=shop python consumer.py ./roll-back.sh
 
 The command gets the name of the request as its last argument. Exit code 0 reports Succeeded, any other
