@@ -216,15 +216,24 @@ def selection(selector: GateSelector | None) -> Callable[[Subject], bool]:
     if selector is None:
         return lambda _: True
     policies, severities = frozenset(selector.policies), frozenset(map(str, selector.severities))
-    namespaces, labels = frozenset(selector.namespaces), tuple(selector.labels.items())
+    namespaces, labels = frozenset(selector.namespaces), selector.labels.items()
+    checks: list[Callable[[Subject], bool]] = []  # only what it gives: each gate is asked about each request
+    if policies:
+        checks.append(lambda subject: subject.policy in policies)
+    if namespaces:
+        checks.append(lambda subject: subject.namespace in namespaces)
+    if severities:
+        checks.append(lambda subject: subject.severity in severities)
+    if labels:
+        checks.append(lambda subject: labels <= subject.labels.items())
+    if len(checks) == 1:
+        return checks[0]
 
     def selects(subject: Subject) -> bool:
-        return (
-            (not namespaces or subject.namespace in namespaces)
-            and (not policies or subject.policy in policies)
-            and (not severities or subject.severity in severities)
-            and all(subject.labels.get(key) == value for key, value in labels)
-        )
+        for check in checks:  # noqa: SIM110 - `all` takes twice as long
+            if not check(subject):
+                return False
+        return True
 
     return selects
 
@@ -308,4 +317,4 @@ class GateIndex:
         """The gates that govern a request, those of the operator's namespace first."""
         everywhere = self._in_force.get(self._everywhere, ())
         own = () if subject.namespace == self._everywhere else self._in_force.get(subject.namespace, ())
-        return tuple(gate for gates in (everywhere, own) for gate in gates if gate.selects(subject))
+        return tuple([gate for gates in (everywhere, own) for gate in gates if gate.selects(subject)])

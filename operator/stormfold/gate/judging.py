@@ -173,7 +173,11 @@ def _decision(
     by: tuple[DecisionRef, ...] = (),
     until_ms: int = FOREVER,
 ) -> Decision:
-    since, held_seconds = _since(gathered.subject.decision, verdict, gathered.now_ms)
+    before, until = gathered.subject.decision, None if until_ms == FOREVER else moment(until_ms)
+    said = before and (before.verdict, before.reason, before.message, before.by, before.until)
+    if before and said == (verdict, reason.value, message, by, until):
+        return before  # as nearly always
+    since, held_seconds = _since(before, verdict, gathered.now_ms)
     return Decision(
         verdict=verdict,
         reason=reason.value,
@@ -181,7 +185,7 @@ def _decision(
         by=by,
         since=since,
         held_seconds=held_seconds,
-        until=None if until_ms == FOREVER else moment(until_ms),
+        until=until,
     )
 
 

@@ -19,7 +19,7 @@ from prometheus_client import Gauge
 from stormfold.api.decision import Verdict
 from stormfold.api.stormgate import StormGate, StormGateStatus
 from stormfold.gate.gates import FOREVER, Gate, GateIndex, Subject
-from stormfold.gate.judging import Gathered, judge
+from stormfold.gate.judging import FOR_A_PLACE, Gathered, judge
 from stormfold.gate.nodes import Nodes
 from stormfold.gate.passing import admitted
 from stormfold.gate.placing import (
@@ -44,6 +44,8 @@ from stormfold.kube.client import KubeClient
 from stormfold.model.leading import Leader
 from stormfold.model.moments import now_ms
 
+HOLDS = 64
+"""Requests that one round of holds writes, at most: the next round does not wait for a flood of them."""
 REPORTS = 64
 """Gates of which one look says something new, at most: the next look does not wait for a flood of them."""
 
@@ -123,8 +125,10 @@ class Steering(Generic[R]):
         with self._holds.judging():
             judged = decisions(self._candidates(), now)
             holds = [(one, it) for one, it in judged if stricter(one.subject, it)]
-            holds.sort(key=lambda pair: -pair[1].verdict.strictness)
-        await self._stricter.write(holds)
+            holds.sort(key=lambda pair: (-pair[1].verdict.strictness, pair[1].reason in FOR_A_PLACE))
+        if len(holds) > HOLDS:
+            self._holds.changed.set()
+        await self._stricter.write(holds[:HOLDS])
 
     async def look(self) -> None:
         """Judge all requests once, and write the gates and decisions that say something else, but for what
@@ -146,16 +150,17 @@ class Steering(Generic[R]):
         passing = [one for one, it in decided if it.verdict is Verdict.PROCEED]
         taking = places_for(waiting, governed, now)
         admitting = {subject.uid for subjects in taking.values() for subject in subjects}
-        urgent = {one.subject.uid for one, it in decided if stricter(one.subject, it)}
+        urgent = {one.subject.uid: one for one, it in decided if stricter(one.subject, it)}
         held = [
             (one, it)
             for one, it in decided
             if it.verdict is not Verdict.PROCEED
             and one.subject.uid not in urgent
             # Who is about to get a place is not told first that it has none.
-            and not (one.subject.uid in admitting and not one.subject.proceeds)
+            and one.subject.uid not in admitting
         ]
-        unsaid = await self._decisions.write(held) | urgent
+        unsaid = await self._decisions.write(held)
+        unsaid |= {uid for uid, one in urgent.items() if self._proceeds_still(one)}
         late = {
             gate.key
             for one in ones
@@ -170,6 +175,11 @@ class Steering(Generic[R]):
             number = sum(it.verdict is verdict for _, it in decided) + moves.get(verdict, 0)
             DECISIONS.labels(verdict=verdict.value).set(number)
         await self._report(governed, now)
+
+    def _proceeds_still(self, one: Candidate[R]) -> bool:
+        """Whether `hold` has not written meanwhile what it is to say."""
+        newest = self._requests.newest(one.request)
+        return newest is not None and newest.subject.proceeds
 
     def _candidates(self) -> list[Candidate[R]]:
         """The requests as they are known now, with the gates that govern them."""

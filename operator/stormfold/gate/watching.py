@@ -17,7 +17,8 @@ from stormfold.kube.listwatch import ListWatch
 AGAIN_SECONDS = 1.0
 """How long it waits at most while the API server is away: then a hold counts within a second again."""
 ANSWERED_SECONDS = 5.0
-"""How long an API server may take to begin a watch: a loaded one takes 1 s. Longer, and it is asked again."""
+"""How long an API server may take to begin a watch, at first: a loaded one takes 1 s. Longer, and it is asked
+again."""
 
 
 @dataclass(frozen=True, slots=True)

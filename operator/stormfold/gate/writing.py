@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from stormfold.api.decision import Decision
 from stormfold.api.stormgate import StormGate, StormGateStatus
 from stormfold.gate.gates import Gate, GateIndex
-from stormfold.gate.judging import Gathered, judge
+from stormfold.gate.judging import FOR_A_PLACE, Gathered, judge
 from stormfold.gate.placing import Candidate, R, Requests, stricter
 from stormfold.gate.rounds import Rounds
 from stormfold.gate.turns import in_turn
@@ -143,6 +143,6 @@ class DecisionWriter(Generic[R]):
             if newest is None:
                 raise
             again = judge(Gathered(newest.subject, self._gates.of(newest.subject), now))
-            if not stricter(newest.subject, again):
-                raise
+            if not stricter(newest.subject, again) or again.reason in FOR_A_PLACE:
+                raise  # a place that it has got since may not be known here yet
             await self._requests.hold(newest, again, now_ms=now)

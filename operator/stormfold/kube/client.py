@@ -275,13 +275,13 @@ class KubeClient:
         tls = self.access.tls.context(credential.pair) if self.access.tls else True
         with self._answered("GET", path):
             async with asyncio.timeout(within):
-                answer = await self._session.get(
-                    self.host + path, params=query, headers={"Accept": accept}, ssl=tls
-                )
+                asking = {"Accept": accept}
+                answer = await self._session.get(self.host + path, params=query, headers=asking, ssl=tls)
+                refusal = await answer.read() if answer.status >= 400 else b""
             async with answer as response:
                 REQUESTS.labels(method="GET", code=response.status).inc()
                 if response.status >= 400:
-                    error = error_of(f"WATCH {path}", response.status, parsed(await response.read()))
+                    error = error_of(f"WATCH {path}", response.status, parsed(refusal))
                     if error.status == 429:
                         error.retry_after = retry_after(response.headers)
                     raise error

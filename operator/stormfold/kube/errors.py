@@ -18,7 +18,7 @@ from typing import Any
 
 TOO_LARGE = ("request is too large", "message larger than max")
 """What etcd says of an object that is too large for it, and the API server hands on as a 500."""
-NOT_CONFIGURED = ("failed to configure policy", "failed to configure binding")
+NOT_CONFIGURED = "denied request: failed to configure"
 """What an API server says for up to 30 s after its start, as a refusal, of an admission policy whose
 parameters are custom resources: it does not know their kind yet (kubernetes/kubernetes#124237)."""
 
@@ -95,7 +95,7 @@ def error_of(doing: str, status: int, body: Any) -> ApiError:
             kind = ThrottledError
         case 500 if any(words in message for words in TOO_LARGE):
             kind = RefusedError
-        case 403 | 422 if any(words in message for words in NOT_CONFIGURED):
+        case 403 | 422 if NOT_CONFIGURED in message:
             kind = ApiUnavailableError
         case _ if status == 408 or status >= 500:
             kind = ApiUnavailableError

@@ -17,8 +17,16 @@ from prometheus_client import Gauge
 
 from stormfold.kube import paths
 from stormfold.kube.client import KubeClient
-from stormfold.kube.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError, RefusedError
+from stormfold.kube.errors import (
+    AlreadyExistsError,
+    ApiError,
+    ApiUnavailableError,
+    ConflictError,
+    NotFoundError,
+    RefusedError,
+)
 from stormfold.model.checkpoint import Checkpoint, Checkpoints
+from stormfold.model.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +43,8 @@ MOST_TRANSITIONS = 2**31 - 1
 """The highest number that the API server takes."""
 RENEW_SECONDS = 1.0
 """How often it is renewed, and so how often the checkpoint is kept."""
+TELL_SECONDS = 60.0
+"""How often the log says that it may not be read."""
 RELEASES = 3
 """How often a release is tried that something else has come before."""
 
@@ -74,7 +84,9 @@ class Lease:
         self._held: dict[str, Any] | None = None
         self._renewed = 0.0
         self._waited = -math.inf
-        """When it was read last, while we wait for it."""
+        self._has_read = False
+        """Whether it could ever be read."""
+        self._told = Seldom()
         LEADING.set(0)
         self._seen: tuple[tuple[Any, ...], float] = (), 0.0
         """How it was last read, and since when it is so, by the monotonic clock."""
@@ -93,23 +105,37 @@ class Lease:
         """Wait until the Lease is ours; gives the checkpoints that it carries.
 
         Raises:
-            RefusedError: we may not read it, and never could: an API server that begins refuses for a moment.
+            RefusedError: we may not write it, or not read it and never could. An API server that begins
+                refuses us for a moment.
         """
         while True:
             left = RENEW_SECONDS / 2
             try:
-                lease = await self._read()
+                lease = await self._read_while_waiting()
                 left = self._time_left(lease)
                 if left <= 0:
                     return await self._take(lease)
                 self._waited = time.monotonic()
+            except RefusedError:
+                raise
             except ApiError as exc:
-                if isinstance(exc, RefusedError) and self._waited == -math.inf:
-                    raise
                 # Its holder could not be seen, nor renew: it has its full time again.
                 self._seen = (), 0.0
                 log.debug("Lease not acquired", extra={"error": str(exc)})
             await asyncio.sleep(min(left, RENEW_SECONDS / 2))
+
+    async def _read_while_waiting(self) -> dict[str, Any]:
+        """It, as it is; a refusal is no answer once it was read."""
+        try:
+            lease = await self._read()
+        except RefusedError as exc:
+            if not self._has_read:
+                raise
+            if self._told.tells(TELL_SECONDS):
+                log.warning("Lease not read, trying again", extra={"lease": NAME, "error": str(exc)})
+            raise ApiUnavailableError("reading the Lease", exc.status, exc.reason, exc.message) from exc
+        self._has_read = True
+        return lease
 
     def _time_left(self, lease: dict[str, Any]) -> float:
         """For how many seconds somebody else is to be obeyed still, as far as is known by now."""

@@ -4,9 +4,9 @@
 |---|---|
 | 410, as a status, as an event, or for a page | list again; what is missing then was deleted |
 | the end of the watch, each minute | open the next one where we were |
-| 429 | wait as long as it says, but no longer than we may, and go on where we were |
+| 429 | wait as long as it says, for a watch no longer than we may, and go on where we were |
 | 5xx, a cut connection, silence for 90 s, another ERROR event | go on where we were, at growing intervals |
-| none in time | the same |
+| none in time | the same, and it gets more time |
 | 401, 403, 404 | say so, and try again: rights and CRDs may come |
 """
 
@@ -84,7 +84,7 @@ class ListWatch(Generic[T]):
     ) -> None:
         """`params` select, such as a fieldSelector; `accept` asks for another form of the objects.
         `longest_wait` is how long it waits at most, in seconds, before it asks an API server again;
-        `answered_within`, how long that may take to begin a watch."""
+        `answered_within`, how long that may take to begin a watch, at first."""
         self._longest_wait = longest_wait
         self._answered_within = answered_within
         self._client = client
@@ -120,6 +120,7 @@ class ListWatch(Generic[T]):
         """
         version: int | None = None
         wait = FIRST_WAIT_SECONDS
+        within = self._answered_within
         while True:
             asked_for = 0.0
             try:
@@ -130,15 +131,15 @@ class ListWatch(Generic[T]):
                     yield listed
                     del listed
                 asked, came = time.monotonic(), False
-                async with aclosing(self._watch(version)) as watch:
+                async with aclosing(self._watch(version, within)) as watch:
                     async for change in watch:
                         self._hear()
                         version = change.resource_version
-                        wait, came = FIRST_WAIT_SECONDS, True
+                        wait, within, came = FIRST_WAIT_SECONDS, self._answered_within, True
                         yield change
                         del change
                 if came or time.monotonic() - asked >= SHORT_SECONDS:
-                    wait = FIRST_WAIT_SECONDS
+                    wait, within = FIRST_WAIT_SECONDS, self._answered_within
                     yield Reached(version)  # nothing was missed; who waits for a sign of life has one
                     continue
             except GoneError:
@@ -151,10 +152,10 @@ class ListWatch(Generic[T]):
                 level = logging.ERROR if reason == "refused" else logging.WARNING
                 log.log(level, "watch failed, trying again", extra={"kind": self._kind, "error": str(exc)})
             await asyncio.sleep(max(asked_for, wait * random.uniform(0.5, 1.0)))  # noqa: S311
-            wait = min(wait * 2, self._longest_wait)
+            wait, within = min(wait * 2, self._longest_wait), min(within * 2, TIMEOUT_SECONDS)
 
-    def _watch(self, version: int) -> AsyncGenerator[Changed[T] | Deleted | Reached, None]:
-        """The changes after a version, for a minute at most.
+    def _watch(self, version: int, within: float) -> AsyncGenerator[Changed[T] | Deleted | Reached, None]:
+        """The changes after a version, for a minute at most; `within` so many seconds it is to begin.
 
         That the API server opens the watch proves that it answers, and the version, that nothing was missed
         before. So a quiet collection is as fresh as one with changes, also where no bookmarks come.
@@ -164,7 +165,7 @@ class ListWatch(Generic[T]):
             self._path,
             self._reader.change,
             accept=self._accept,
-            within=self._answered_within,
+            within=within,
             opened=self._hear,
             params=self._params
             | {

@@ -102,7 +102,7 @@ class Ingest:
             if not self._signals.listed:
                 return {"intake": "Signals have not been listed yet"}
         elif not self._lease.standing_by:
-            return {"lease": "the API server does not answer, so somebody else may lead ingest"}
+            return {"lease": "the Lease cannot be read, so somebody else may lead ingest"}
         return {}
 
     def want_events(self, wanted: bool) -> None:

@@ -11,7 +11,7 @@ from stormfold.gate.gates import GateIndex, Subject
 from stormfold.gate.judging import Gathered, judge
 
 REQUESTS, GATES = 2000, 50
-ROUNDS = 5
+ROUNDS = 20
 
 
 def subjects() -> list[Subject]:
