@@ -88,7 +88,7 @@ async def shows(path: Path, text: str) -> None:
     def read() -> str:
         return path.read_text() if path.exists() else ""
 
-    await eventually(read, lambda seen: seen == text, within=40, what=f"{path.name} says {text!r}")
+    await eventually(read, lambda seen: seen == text, within=90, what=f"{path.name} says {text!r}")
 
 
 def requests_given(folder: Path) -> list[Manifest]:
