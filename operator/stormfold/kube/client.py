@@ -267,8 +267,7 @@ class KubeClient:
         than it takes to read it.
 
         Raises:
-            ApiUnavailableError: the watch was not taken in time, the connection broke, or nothing came for
-                `IDLE_SECONDS`.
+            ApiUnavailableError: it was not taken in time, broke, or said nothing for `IDLE_SECONDS`.
         """
         query = {"watch": "1", **params}
         credential = await self._credentials(f"WATCH {path}")
@@ -277,10 +276,11 @@ class KubeClient:
             async with asyncio.timeout(within):
                 asking = {"Accept": accept}
                 answer = await self._session.get(self.host + path, params=query, headers=asking, ssl=tls)
-                refusal = await answer.read() if answer.status >= 400 else b""
             async with answer as response:
                 REQUESTS.labels(method="GET", code=response.status).inc()
                 if response.status >= 400:
+                    async with asyncio.timeout(within):
+                        refusal = await response.read()
                     error = error_of(f"WATCH {path}", response.status, parsed(refusal))
                     if error.status == 429:
                         error.retry_after = retry_after(response.headers)
