@@ -6,9 +6,10 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.harness.folding import GROUP_HASH, OPENED, T0, Group, pod, signal, signals
+from tests.harness.folding import GROUP_HASH, OPENED, T0, Group, alert, pod, resolved, signal, signals
 
 from lab.valkey import Valkey
+from stormfold.fold.arguments import Reopening
 from stormfold.fold.replies import AckWord
 from stormfold.fold.store import CLAIM_MS
 
@@ -71,6 +72,36 @@ async def test_signals_that_came_before_the_first_write_make_the_storm_due_at_on
     await group.fold(signal(2), known=(1, 1), at=1000)
     assert await group.ack(storm, at=1000, written=False) is AckWord.MORE
     assert (await group.store.due([group.partition], now_ms=T0 + 1000)) == {group.partition: [GROUP_HASH]}
+
+
+async def test_storm_without_a_request_belongs_to_who_has_claimed_it(group: Group) -> None:
+    await group.fold(alert("a"))
+    await group.freeze_and_close(at=10)
+    await group.fold(at=100, reopening=Reopening(epoch=1, severity=3))
+    storm = await group.look(at=100)
+    # It fires on, so its request is being made; the end that comes now must not make another one discard it.
+    counted = await group.fold(resolved("a"), at=200)
+    assert (counted.epoch, counted.ordinals, counted.due_ms) == (2, [2], T0 + 100 + CLAIM_MS)
+    assert await group.claim(at=200) is None
+    assert await group.ack(storm, at=300) is AckWord.MORE
+    (again,) = [await group.claim(at=1300)]
+    assert again is not None
+    assert (again.written, again.folded, again.firing, again.resolved) == (1, 2, 0, 1)
+
+
+async def test_claim_of_a_storm_without_a_request_runs_out(group: Group) -> None:
+    await group.fold(signal(1))
+    assert await group.claim(at=1000) is not None
+    await group.fold(signal(2), known=(1, 1), at=1500)
+    assert [await group.claim(at=at) is None for at in (999 + CLAIM_MS, 1000 + CLAIM_MS)] == [True, False]
+
+
+async def test_who_looks_without_a_write_lets_a_storm_go(group: Group) -> None:
+    await group.fold(signal(1))
+    storm = await group.look(at=1000)
+    assert await group.ack(storm, at=1000, written=False, next_look=20_000) is AckWord.ACKED
+    await group.fold(signal(2), known=(1, 1), at=1500)
+    assert await group.claim(at=1500) is not None
 
 
 async def test_signals_that_came_during_a_write_make_the_storm_due_a_second_later(group: Group) -> None:

@@ -62,6 +62,7 @@ if number(storm.epoch) ~= epoch then return 'newer-epoch' end
 if storm.incarnation ~= incarnation then return 'gone' end
 
 forget_ids(storm)
+if storm.claimed_ms then redis.call('HDEL', storm_key, 'claimed_ms') end
 if written then
   put(storm, 'written', math.max(number(storm.written), folded))
   put(storm, 'written_ms', now)

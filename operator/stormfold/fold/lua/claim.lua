@@ -21,8 +21,9 @@
               resource, signals, …}, {evidence, what it is, …}, {name, signals, …}, {alert, what is
               known of it, …}}, the last nil if the request holds it, unless it is wanted; or {} if another
               replica has it, it is not due, or it is gone
-  Guarantees  what is not acknowledged by ARGV[2] is due again, so the caller may die; O(fields) per storm,
-              and O(alerts) where some may have become stale: see stale.lua
+  Guarantees  what is not acknowledged by ARGV[2] is due again, so the caller may die; until then nothing that
+              is counted makes a storm due that has no request; O(fields) per storm, and O(alerts) where some
+              may have become stale: see stale.lua
 ]]
 local due_key = KEYS[1]
 local now, hidden_until = tonumber(ARGV[1]), ARGV[2]
@@ -35,8 +36,9 @@ for i = 3, #ARGV, 2 do
   local score = redis.call('ZSCORE', due_key, group_hash)
   local snapshot = {}
   if score and tonumber(score) <= now then
-    local found = redis.call('HMGET', storm, 'state', 'alerts_firing', 'stale_look_ms')
-    local state, firing, stale_look = found[1], tonumber(found[2] or 0), tonumber(found[3] or 0)
+    local found = redis.call('HMGET', storm, 'state', 'written', 'alerts_firing', 'stale_look_ms')
+    local state, written = found[1], tonumber(found[2] or 0)
+    local firing, stale_look = tonumber(found[3] or 0), tonumber(found[4] or 0)
     if not state or state == 'closed' then
       redis.call('ZREM', due_key, group_hash)
     else
@@ -47,6 +49,7 @@ for i = 3, #ARGV, 2 do
         mark_stale(read_whole(storm), KEYS[k + 5])
       end
       redis.call('ZADD', due_key, hidden_until, group_hash)
+      if written == 0 then redis.call('HSET', storm, 'claimed_ms', hidden_until) end
       snapshot = { snapshot_of(ARGV[i + 1] == '1', unpack(KEYS, k, k + 7)) }
     end
   end
