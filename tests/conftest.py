@@ -34,7 +34,8 @@ os.environ["KUBECONFIG"] = os.devnull
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register one marker for each folder of tests."""
+    """Register one marker for each folder of tests, and the one of those that measure a time."""
+    config.addinivalue_line("markers", "timed: says how long something may take; run when little else runs")
     for tier, meaning in TIERS.items():
         config.addinivalue_line("markers", f"{tier}: {meaning}")
 

@@ -209,13 +209,13 @@ class OperatorProcess:
         """SIGCONT, after `pause`."""
         os.kill(self.pid, signal.SIGCONT)
 
-    async def get(self, path: str) -> tuple[int, str]:
+    async def get(self, path: str, *, within: float = 15.0) -> tuple[int, str]:
         """Status and body of one of its HTTP endpoints."""
-        timeout = aiohttp.ClientTimeout(total=5)
+        timeout = aiohttp.ClientTimeout(total=within)
         async with aiohttp.ClientSession(self.url, timeout=timeout) as session, session.get(path) as response:
             return response.status, await response.text()
 
-    async def post_alerts(self, body: Any, *, token: str, within: float = 30.0) -> tuple[int, Any]:
+    async def post_alerts(self, body: Any, *, token: str, within: float = 90.0) -> tuple[int, Any]:
         """Status and JSON of the webhook's answer to a body of Alertmanager's, without the requests that hold
         its alerts: those must be all that were accepted."""
         status, answer = await self.post_body(body, token=token, within=within)
@@ -223,7 +223,7 @@ class OperatorProcess:
         assert requests is None or sum(one["alerts"] for one in requests) + beyond == answer["accepted"]
         return status, answer
 
-    async def post_body(self, body: Any, *, token: str, within: float = 30.0) -> tuple[int, Any]:
+    async def post_body(self, body: Any, *, token: str, within: float = 90.0) -> tuple[int, Any]:
         """Status and JSON of the webhook's whole answer."""
         timeout = aiohttp.ClientTimeout(total=within)
         headers = {"Authorization": f"Bearer {token}"}

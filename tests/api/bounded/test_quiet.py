@@ -38,6 +38,8 @@ WATCHED = (
 )
 LOOK_SECONDS = 0.1
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.fixture
 async def quiet(

@@ -134,7 +134,7 @@ async def test_alerts_of_a_group_that_waits_are_answered_503_and_count_once_when
     process = await operator(
         webhook_token_file=token_file,
         constants={WAITING: 8000},
-        environment={"STORMFOLD_WEBHOOK_WAIT_SECONDS": "30"},
+        environment={"STORMFOLD_WEBHOOK_WAIT_SECONDS": "90"},
     )
     scene = Scene(api, namespace, process)
     await scene.policy(threshold={"within": "3s"}, closeAfter="1h", limits={"openStorms": 1})
@@ -161,7 +161,7 @@ async def test_500_chronic_alerts_hold_all_places_and_a_critical_one_gets_the_fi
     token_file = tmp_path / "token"
     token_file.write_text(TOKEN)
     process = await operator(
-        webhook_token_file=token_file, environment={"STORMFOLD_WEBHOOK_WAIT_SECONDS": "60"}
+        webhook_token_file=token_file, environment={"STORMFOLD_WEBHOOK_WAIT_SECONDS": "200"}
     )
     scene = Scene(api, namespace, process)
     await scene.policy(groupBy=["labels.pod", "namespace"], closeAfter="1h")

@@ -11,6 +11,7 @@ from tests.harness.stage import Stage
 FAIL_OVER_SECONDS = 5.0
 
 
+@pytest.mark.timed
 @pytest.mark.started
 async def test_signals_of_a_killed_leader_are_counted_by_the_next_within_five_seconds(
     stage: Stage, operator: NewOperator

@@ -122,7 +122,7 @@ async def test_what_an_owner_decides_waits_for_all_lists_so_that_replicas_and_re
         identity="replica-1",
         kubeconfig=api_proxy.kubeconfig(tmp_path / "late"),
         webhook_token_file=sender.token_file,
-        environment={"STORMFOLD_WEBHOOK_WAIT_SECONDS": "60"},
+        environment={"STORMFOLD_WEBHOOK_WAIT_SECONDS": "200"},
     )
     alerts = [sender.alert(pod) for pod in pods]
     assert (await sender.post(ready, alerts))[0] == 200

@@ -38,6 +38,8 @@ ROOM = 200
 """Signals that the operator holds in these tests: half of them of one namespace."""
 SMALL_ROOM = {"stormfold.fold.queue.MAX_HELD": ROOM}
 
+pytestmark = pytest.mark.timed
+
 
 async def probed(team: Team, name: str) -> tuple[float, float]:
     """How long the first signal of a group takes from its creation to its request, and how long its creation

@@ -137,6 +137,7 @@ async def test_gate_that_is_not_in_force_refuses_nobody(scene: Scene, request_: 
     await eventually(begin, lambda said: "alice holds" in said, within=SEEN_SECONDS, what="it is refused")
 
 
+@pytest.mark.timed
 async def test_one_command_stops_twenty_writers_within_a_second_and_none_slips_through(
     scene: Scene, request_: Manifest, control_plane: ControlPlane
 ) -> None:

@@ -8,6 +8,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from tests.api.conftest import NewOperator
 from tests.harness.alert_sender import TAKEN, Body, Sender
 from tests.harness.api import Api
@@ -76,6 +77,7 @@ async def test_hold_is_taken_up_and_lifted_and_the_condition_can_be_waited_for(
     await scene.requests_come_to(SAID, [("Proceed", "NoGateApplies", "True", "NoGateApplies")])
 
 
+@pytest.mark.timed
 async def test_hold_ends_at_its_time_and_the_gate_says_so(scene: Scene, control_plane: ControlPlane) -> None:
     await scene.policy(closeAfter="1h")
     await storms(scene, "Trouble")

@@ -24,6 +24,8 @@ WATCH_OF_GATES = "stormgates.*watch=1"
 SLOW_SECONDS = 1.0
 """How long the API server takes for a write, where it is slow."""
 
+pytestmark = pytest.mark.timed
+
 
 async def test_verdict_follows_a_hold_within_a_second(scene: Scene, control_plane: ControlPlane) -> None:
     await scene.policy(closeAfter="1h")
