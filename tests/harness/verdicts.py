@@ -6,9 +6,11 @@ which the API server wrote them; each has the time at which it was seen. Times a
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tests.harness.steered import Gate, Manifest, Request, begins, goes_on
 
@@ -23,6 +25,7 @@ class Version:
 
     number: int
     at: float
+    """When it was seen, or a second after it was written at the latest."""
     uid: str
     object: Gate | Request | None
     listed: bool = False
@@ -66,11 +69,14 @@ class Observer:
         self._versions: dict[tuple[str, int], Version] = {}
 
     def seen(self, event: Manifest, at: float, *, listed: bool = False) -> None:
-        """A change as a watch tells it, or an object of a list."""
+        """A change as a watch tells it, or an object of a list. A watch may tell of it late; the object says
+        when it was written, without the fraction of the second."""
         body = event["object"]
         uid, number = body["metadata"]["uid"], int(body["metadata"]["resourceVersion"])
         kind = Gate if body["kind"] == "StormGate" else Request
         known = None if event["type"] == "DELETED" else kind.read(body)
+        if known:
+            at = min(at, written_at(body["metadata"]) + 1)
         self._versions.setdefault((uid, number), Version(number, at, uid, known, listed))
 
     def gone(self, uid: str, number: int, at: float) -> None:
@@ -227,6 +233,12 @@ class _Judging:
 
     def _wrong(self, what: str) -> None:
         self._found.wrong.append(what)
+
+
+def written_at(metadata: Manifest) -> float:
+    """When an object was written last, a whole second; infinite if it does not say so."""
+    times = [one["time"] for one in metadata.get("managedFields") or () if one.get("time")]
+    return max((datetime.fromisoformat(one).timestamp() for one in times), default=math.inf)
 
 
 def _merged(intervals: Iterable[Interval]) -> list[Interval]:

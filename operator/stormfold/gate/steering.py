@@ -11,8 +11,8 @@ what was judged, unless it makes a request stricter. Where a gate has places, th
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Generic
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, Generic
 
 from prometheus_client import Gauge
 
@@ -45,7 +45,9 @@ from stormfold.model.leading import Leader
 from stormfold.model.moments import now_ms
 
 HOLDS = 64
-"""Requests that one round of holds writes, at most: the next round does not wait for a flood of them."""
+"""Requests that one round of holds writes, at most."""
+ROUNDS_OF_HOLDS = 4
+"""So many may be under way: a hold that comes now does not wait for the answers to those before."""
 REPORTS = 64
 """Gates of which one look says something new, at most: the next look does not wait for a flood of them."""
 
@@ -99,8 +101,8 @@ class Steering(Generic[R]):
         """Judge for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._count_nodes(), name="nodes")
-            tasks.create_task(self._while_leading(self._holds, self.hold), name="holds")
-            tasks.create_task(self._while_leading(self._looks, self.look), name="looks")
+            tasks.create_task(self._while_leading(self._holds, self.hold, ROUNDS_OF_HOLDS), name="holds")
+            tasks.create_task(self._while_leading(self._looks, self.look, 1), name="looks")
 
     async def _count_nodes(self) -> None:
         while True:
@@ -108,13 +110,19 @@ class Steering(Generic[R]):
                 self.changed()
             await asyncio.sleep(LEAD_SECONDS)
 
-    async def _while_leading(self, rounds: Rounds, act: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            if await rounds.next():
-                await act()
-            else:
-                DECISIONS.clear()
-                GATES.clear()
+    async def _while_leading(
+        self, rounds: Rounds, act: Callable[[], Coroutine[Any, Any, None]], at_once: int
+    ) -> None:
+        free = asyncio.Semaphore(at_once)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await free.acquire()
+                if await rounds.next():
+                    tasks.create_task(act()).add_done_callback(lambda _: free.release())
+                else:
+                    free.release()
+                    DECISIONS.clear()
+                    GATES.clear()
 
     async def hold(self) -> None:
         """Write the verdicts that become stricter than what requests say, the strictest first. They wait for
@@ -124,7 +132,9 @@ class Steering(Generic[R]):
             return  # nothing could make a verdict stricter
         with self._holds.judging():
             judged = decisions(self._candidates(), now)
+            begun = self._stricter.under_way
             holds = [(one, it) for one, it in judged if stricter(one.subject, it)]
+            holds = [(one, it) for one, it in holds if one.subject.uid not in begun]
             holds.sort(key=lambda pair: (-pair[1].verdict.strictness, pair[1].reason in FOR_A_PLACE))
         if len(holds) > HOLDS:
             self._holds.changed.set()

@@ -91,6 +91,8 @@ class DecisionWriter(Generic[R]):
         self._gates = gates
         self._requests = requests
         self._rounds = rounds
+        self.under_way = set[str]()
+        """UIDs of the requests that are being written, or wait for their turn."""
 
     async def write(self, decided: Collection[tuple[Candidate[R], Decision]]) -> set[str]:
         """Write these, the first ones first; gives the UIDs of the requests that may not say it yet. Each is
@@ -103,14 +105,18 @@ class DecisionWriter(Generic[R]):
             (one, decision), now = pair, self._rounds.now_ms()
             again = judge(Gathered(one.subject, self._gates.of(one.subject), now))
             still = again.verdict is decision.verdict and self._rounds.leading
-            if not still or not await self._write(one, again, now):
-                failed.add(one.subject.uid)
+            try:
+                if not still or not await self._write(one, again, now):
+                    failed.add(one.subject.uid)
+            finally:
+                self.under_way.discard(one.subject.uid)
 
         news = [
             (one, decision)
             for one, decision in decided
             if decision != one.subject.decision or not one.subject.mirrored
         ]
+        self.under_way |= {one.subject.uid for one, _ in news}
         await in_turn(news, act)
         return failed
 
@@ -136,13 +142,12 @@ class DecisionWriter(Generic[R]):
     async def _decide(self, one: Candidate[R], decision: Decision, now: int) -> None:
         """Write a decision on a request as it was read. A stricter one is written whatever others write
         meanwhile: it needs no version, since it lets nobody proceed."""
-        try:
-            await self._requests.decide(one.request, decision, now_ms=now)
-        except ConflictError:
-            newest = self._requests.newest(one.request)
-            if newest is None:
-                raise
+        newest = self._requests.newest(one.request)
+        if newest is not None:
             again = judge(Gathered(newest.subject, self._gates.of(newest.subject), now))
-            if not stricter(newest.subject, again) or again.reason in FOR_A_PLACE:
-                raise  # a place that it has got since may not be known here yet
-            await self._requests.hold(newest, again, now_ms=now)
+            # Who lacks a place may have got one since.
+            if stricter(newest.subject, again) and again.reason not in FOR_A_PLACE:
+                with contextlib.suppress(ConflictError):  # another request has its name now
+                    await self._requests.hold(newest, again, now_ms=now)
+                    return
+        await self._requests.decide(one.request, decision, now_ms=now)

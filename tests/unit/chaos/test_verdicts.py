@@ -55,6 +55,13 @@ def test_request_that_says_hold_within_a_second_is_right() -> None:
     assert found.most == {"shop": 1}
 
 
+def test_version_counts_from_when_it_was_written_although_a_watch_tells_of_it_late() -> None:
+    held = request(verdict="Hold")
+    held["metadata"]["managedFields"] = [{"time": time_at(-60)}, {"time": time_at(2)}, {"manager": "no time"}]
+    found = judged((0, request()), (1, gate(holds=[hold()])), (9, held))
+    assert (found.longest, found.wrong) == (2.0, [said(2, 1, 3, "alice says Hold")])
+
+
 @pytest.mark.parametrize(
     ("seen", "wrong"),
     [

@@ -12,6 +12,7 @@ from stormfold.api.decision import Verdict
 from stormfold.gate.gates import Gate
 from stormfold.gate.passing import Outcome
 from stormfold.gate.rounds import GATHER_SECONDS, LONGEST_PAUSE_SECONDS, Rounds
+from stormfold.gate.steering import ROUNDS_OF_HOLDS
 from stormfold.gate.turns import AT_ONCE
 
 BUDGET = {"budget": {"concurrent": 1}}
@@ -67,7 +68,7 @@ def test_replica_that_leads_no_more_writes_no_more() -> None:
         return world, held
 
     world, held = run(scene())
-    assert said(world, Verdict.HOLD) <= held + AT_ONCE  # what had begun ends
+    assert said(world, Verdict.HOLD) <= held + ROUNDS_OF_HOLDS * AT_ONCE  # what had begun ends
 
 
 def test_request_in_which_others_write_all_the_time_is_held() -> None:
@@ -85,6 +86,26 @@ def test_request_in_which_others_write_all_the_time_is_held() -> None:
         return verdict(world, "busy"), reason(world, "busy")
 
     assert run(scene()) == (Verdict.STOP, "StoppedByGate")
+
+
+def test_hold_does_not_wait_for_the_answers_to_those_before() -> None:
+    async def scene() -> list[Verdict | None]:
+        world = world_of(
+            gate_body("freeze", selector={"policies": ["silent"]}),
+            gate_body("stop", selector={"policies": ["other"]}),
+        )
+        for policy in ("silent", "other"):
+            world.open(policy, policy=policy)
+        world.unanswered = {"silent"}
+        async with TimedLeader(world).running():
+            await asyncio.sleep(0.5)
+            world.edit("freeze", selector={"policies": ["silent"]}, holds=[hold()])
+            await until(lambda: world.calls["silent"] > 0, within=1)
+            world.edit("stop", selector={"policies": ["other"]}, holds=[hold(verdict="Stop")])
+            await until(lambda: verdict(world, "other") is Verdict.STOP, within=1)
+        return [verdict(world, "silent"), verdict(world, "other")]
+
+    assert run(scene()) == [Verdict.PROCEED, Verdict.STOP]
 
 
 def test_request_in_which_others_write_all_the_time_is_not_let_proceed_unread() -> None:
