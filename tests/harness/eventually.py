@@ -30,6 +30,7 @@ async def eventually(
     *,
     within: float = ...,
     what: str = ...,
+    patience: float = ...,
 ) -> T: ...
 @overload
 async def eventually(
@@ -38,6 +39,7 @@ async def eventually(
     *,
     within: float = ...,
     what: str = ...,
+    patience: float = ...,
 ) -> T: ...
 async def eventually(
     read: Callable[[], T | Awaitable[T]],
@@ -45,8 +47,10 @@ async def eventually(
     *,
     within: float = 15.0,
     what: str = "",
+    patience: float = PATIENCE,
 ) -> T:
-    """What `read` gave as soon as `holds` says yes to it; `within` is in seconds, on a quiet machine.
+    """What `read` gave as soon as `holds` says yes to it; `within` is in seconds, on a quiet machine; with a
+    `patience` of 1 on each.
 
     Raises:
         AssertionError: it did not come to hold in time; says `what` was waited for and what was last seen.
@@ -63,6 +67,6 @@ async def eventually(
         except NOT_YET as error:
             seen = error
         waited = time.monotonic() - began
-        if waited > PATIENCE * within:
+        if waited > patience * within:
             raise AssertionError(f"not within {within:g} s: {what or 'the condition'}; last seen: {seen!r}")
         await asyncio.sleep(min(FIRST_PAUSE_SECONDS + waited * PAUSE_SHARE, LONGEST_PAUSE_SECONDS))

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -38,6 +39,8 @@ class TimedWorld(World):
     at_once: int = 0
     """Calls that wait for an answer now."""
     most_at_once: int = 0
+    late: dict[str, float] = field(default_factory=dict)
+    """UID of a request → seconds between a write of its decision and the answer."""
     against: Counter[Verdict] = field(default_factory=Counter)
     """Verdicts that were sent though the sender knew better."""
 
@@ -61,6 +64,11 @@ class TimedWorld(World):
         if name in self.refused:
             raise RefusedError("PATCH", 422, "Invalid", "somebody's policy")
         return lost
+
+    async def decide(self, seen: Stored, decision: Decision, *, as_read: bool = True) -> Stored:
+        stored = await super().decide(seen, decision, as_read=as_read)
+        await asyncio.sleep(self.late.get(seen.subject.uid, 0.0))
+        return stored
 
     def open(self, uid: str, **more: Any) -> None:
         super().open(uid, **more)
@@ -95,6 +103,8 @@ class TimedLeader(Leader):
         self._timed = world
         self._clock_ms = clock_ms
         self.leading = True
+        self.judged = 0
+        """How often it has looked at all requests."""
         self.gates.subscribe(self.steering)
         self.watch(share=1)
 
@@ -109,12 +119,18 @@ class TimedLeader(Leader):
             world.against[decision.verdict] += 1
         await super().decide(request, decision, now_ms=now_ms)
 
+    def begun(self) -> Iterator[Seen]:
+        self.judged += 1
+        return super().begun()
+
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """While it does what it does for ever. Judging takes no time: else a seed would differ by machine."""
+    async def running(self, *, cpu_seconds: float = 0.0) -> AsyncIterator[None]:
+        """While it does what it does for ever. Judging takes so much CPU, and no time: else a seed would
+        differ by machine."""
         run = asyncio.create_task(self.steering.run())
+        cpu = itertools.count(0.0, cpu_seconds)
         try:
-            with patch("stormfold.gate.rounds.time.thread_time", return_value=0.0):
+            with patch("stormfold.gate.rounds.time.thread_time", side_effect=lambda: next(cpu)):
                 yield
             if run.done():
                 run.result()

@@ -6,7 +6,6 @@ which the API server wrote them; each has the time at which it was seen. Times a
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -67,6 +66,8 @@ class Observer:
         """Gates of the namespace `everywhere` govern all."""
         self._everywhere = everywhere
         self._versions: dict[tuple[str, int], Version] = {}
+        self._written: dict[str, float] = {}
+        """UID → when it was written last, as it says itself."""
 
     def seen(self, event: Manifest, at: float, *, listed: bool = False) -> None:
         """A change as a watch tells it, or an object of a list. A watch may tell of it late; the object says
@@ -75,8 +76,10 @@ class Observer:
         uid, number = body["metadata"]["uid"], int(body["metadata"]["resourceVersion"])
         kind = Gate if body["kind"] == "StormGate" else Request
         known = None if event["type"] == "DELETED" else kind.read(body)
-        if known:
-            at = min(at, written_at(body["metadata"]) + 1)
+        written = written_at(body["metadata"])
+        # The API server keeps the time where something is only taken away.
+        if known and written > self._written.get(uid, 0.0):
+            at, self._written[uid] = min(at, written + 1), written
         self._versions.setdefault((uid, number), Version(number, at, uid, known, listed))
 
     def gone(self, uid: str, number: int, at: float) -> None:
@@ -236,9 +239,9 @@ class _Judging:
 
 
 def written_at(metadata: Manifest) -> float:
-    """When an object was written last, a whole second; infinite if it does not say so."""
+    """When an object was written last, a whole second; 0 if it does not say so."""
     times = [one["time"] for one in metadata.get("managedFields") or () if one.get("time")]
-    return max((datetime.fromisoformat(one).timestamp() for one in times), default=math.inf)
+    return max((datetime.fromisoformat(one).timestamp() for one in times), default=0.0)
 
 
 def _merged(intervals: Iterable[Interval]) -> list[Interval]:

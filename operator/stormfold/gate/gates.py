@@ -44,6 +44,8 @@ class Subject:
     """The node by which its group is formed."""
     mirrored: bool = True
     """Whether its condition Proceed says the same as its decision."""
+    busy: bool = False
+    """Whether signals arrive: then its counts are written each second."""
 
     @property
     def proceeds(self) -> bool:

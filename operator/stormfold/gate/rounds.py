@@ -82,7 +82,7 @@ class Rounds:
     async def next(self) -> bool:
         """Wait for the next round; whether this replica leads."""
         clock = asyncio.get_running_loop().time
-        earliest = clock() + min(SHARE * self.took, LONGEST_PAUSE_SECONDS)
+        began = clock()
         while True:
             seconds = max(0.0, min(LEAD_SECONDS, (self.next_ms - self.now_ms()) / 1000))
             with contextlib.suppress(TimeoutError):
@@ -91,7 +91,9 @@ class Rounds:
             due = self.now_ms() >= self.next_ms
             if self.changed.is_set() or due or self.leading is not self.led:
                 break
-        await asyncio.sleep(max(GATHER_SECONDS, earliest - clock()))
+        await asyncio.sleep(GATHER_SECONDS)
+        # By now the last round has judged, if it runs beside this.
+        await asyncio.sleep(began + min(SHARE * self.took, LONGEST_PAUSE_SECONDS) - clock())
         self.changed.clear()
         self._refused = {what: at for what, at in self._refused.items() if self._rest_ms(at)}
         self.next_ms, self.took, self.led = FOREVER, 0.0, self.leading

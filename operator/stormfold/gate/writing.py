@@ -10,7 +10,7 @@ from prometheus_client import Counter
 
 from stormfold.api.decision import Decision
 from stormfold.api.stormgate import StormGate, StormGateStatus
-from stormfold.gate.gates import Gate, GateIndex
+from stormfold.gate.gates import Gate, GateIndex, Subject
 from stormfold.gate.judging import FOR_A_PLACE, Gathered, judge
 from stormfold.gate.placing import Candidate, R, Requests, stricter
 from stormfold.gate.rounds import Rounds
@@ -91,8 +91,15 @@ class DecisionWriter(Generic[R]):
         self._gates = gates
         self._requests = requests
         self._rounds = rounds
-        self.under_way = set[str]()
-        """UIDs of the requests that are being written, or wait for their turn."""
+        self._under_way: dict[str, bool] = {}
+        """UIDs of the requests that are being written, or wait for their turn, and whether a round has left
+        one out for that."""
+
+    def leaves_out(self, uid: str) -> bool:
+        """Whether a round is to leave out what is under way already: there is another one after that."""
+        if uid in self._under_way:
+            self._under_way[uid] = True
+        return uid in self._under_way
 
     async def write(self, decided: Collection[tuple[Candidate[R], Decision]]) -> set[str]:
         """Write these, the first ones first; gives the UIDs of the requests that may not say it yet. Each is
@@ -109,14 +116,15 @@ class DecisionWriter(Generic[R]):
                 if not still or not await self._write(one, again, now):
                     failed.add(one.subject.uid)
             finally:
-                self.under_way.discard(one.subject.uid)
+                if self._under_way.pop(one.subject.uid, False) or not still:
+                    self._rounds.changed.set()
 
         news = [
             (one, decision)
             for one, decision in decided
             if decision != one.subject.decision or not one.subject.mirrored
         ]
-        self.under_way |= {one.subject.uid for one, _ in news}
+        self._under_way |= {one.subject.uid: False for one, _ in news}
         await in_turn(news, act)
         return failed
 
@@ -141,13 +149,30 @@ class DecisionWriter(Generic[R]):
 
     async def _decide(self, one: Candidate[R], decision: Decision, now: int) -> None:
         """Write a decision on a request as it was read. A stricter one is written whatever others write
-        meanwhile: it needs no version, since it lets nobody proceed."""
+        meanwhile: it needs no version, since it lets nobody proceed. What else is to be said follows."""
+        newest, again = self._newest(one, now)
+        if newest is None or not newest.subject.busy or not _needs_no_version(newest.subject, again):
+            try:
+                await self._requests.decide(one.request, decision, now_ms=now)
+            except ConflictError:
+                newest, again = self._newest(one, now)
+                if newest is None or not _needs_no_version(newest.subject, again):
+                    raise
+            else:
+                return
+        await self._requests.hold(newest, again, now_ms=now)
+        newest, then = self._newest(one, now)
+        if newest is not None and then.verdict is again.verdict:
+            with contextlib.suppress(ConflictError):  # then it follows with the next look
+                await self._requests.decide(newest, then, now_ms=now)
+
+    def _newest(self, one: Candidate[R], now: int) -> tuple[R | None, Decision]:
+        """What is known of a request by now, and what it is to say; None: it is closed or gone."""
         newest = self._requests.newest(one.request)
-        if newest is not None:
-            again = judge(Gathered(newest.subject, self._gates.of(newest.subject), now))
-            # Who lacks a place may have got one since.
-            if stricter(newest.subject, again) and again.reason not in FOR_A_PLACE:
-                with contextlib.suppress(ConflictError):  # another request has its name now
-                    await self._requests.hold(newest, again, now_ms=now)
-                    return
-        await self._requests.decide(one.request, decision, now_ms=now)
+        subject = newest.subject if newest is not None else one.subject
+        return newest, judge(Gathered(subject, self._gates.of(subject), now))
+
+
+def _needs_no_version(subject: Subject, decision: Decision) -> bool:
+    """Who only lacks a place may have got one since."""
+    return stricter(subject, decision) and decision.reason not in FOR_A_PLACE

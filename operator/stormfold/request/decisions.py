@@ -102,8 +102,8 @@ class Decisions:
         await patch_status_or_refresh(self._client, self._index, request, status)
 
     async def hold(self, request: Request, decision: Decision, *, now_ms: int) -> None:
-        """Write a decision that is not Proceed, whatever has changed in the request since it was read. Its
-        condition follows with the next decision that is written: the list may have changed, too.
+        """Write a decision that is not Proceed, whatever has changed in the request since it was read, but
+        for its condition: the list may have changed, too.
 
         Raises:
             ConflictError: another request has its name now.
@@ -111,7 +111,11 @@ class Decisions:
             ApiError: it could not be done.
         """
         said = self._said(request, decision, now_ms)
-        await patch_status(self._client, self._index, request, said, as_read=False)
+        try:
+            await patch_status(self._client, self._index, request, said, as_read=False)
+        except NotFoundError:
+            self._index.observe_deleted(request)
+            raise
 
     def _said(self, request: Request, decision: Decision, now_ms: int) -> dict[str, Any]:
         return {

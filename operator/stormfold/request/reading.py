@@ -211,6 +211,7 @@ class Request:
             affected=self.affected,
             node=next((item.value or "" for item in spec.group if item.key == "node"), ""),
             mirrored=self._mirrored,
+            busy=status is not None and status.phase is RequestPhase.OPEN,
         )
 
     @property

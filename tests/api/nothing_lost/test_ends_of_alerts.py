@@ -18,7 +18,9 @@ async def test_ends_that_come_while_the_next_request_is_made_are_in_it(
 ) -> None:
     """The other replica must not discard the group, in which nothing fires any more: then the request would
     say for ever that they fire."""
-    process = await replica(kubeconfig=stage.api_proxy.kubeconfig(tmp_path / "one"))
+    # However slow the machine is, it is not too late for either.
+    patient = {"stormfold.fold.store.CLAIM_MS": 120_000, "stormfold.kube.client.TIMEOUT_SECONDS": 120.0}
+    process = await replica(kubeconfig=stage.api_proxy.kubeconfig(tmp_path / "one"), constants=patient)
     await sender.policy(window={"idle": "1s", "maxDuration": "3s"}, closeAfter="3s")
     await sender.accepted()
     assert await sender.post(process, sender.alerts(ALERTS)) == (200, {"accepted": ALERTS, **TAKEN})

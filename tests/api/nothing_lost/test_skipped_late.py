@@ -13,7 +13,7 @@ from tests.harness.eventually import eventually
 from tests.harness.operator import OperatorProcess
 from tests.harness.scene import WITHIN_SECONDS, at, rows
 
-TERMS: Manifest = {"window": {"idle": "500ms"}, "closeAfter": "1h", "reopenAfter": {"failed": "4s"}}
+TERMS: Manifest = {"window": {"idle": "500ms"}, "closeAfter": "1h", "reopenAfter": {"failed": "8s"}}
 SAID = "spec.name spec.epoch spec.reason status.phase status.signals.total status.signals.firing"
 FAILED = ("PodDown", 1, "NewSignals", "Closed", 3, 3)
 NEXT = ("PodDown", 2, "NewSignals", "Settled", 1, 4)
@@ -28,6 +28,7 @@ async def failed(sender: Sender, operator: OperatorProcess, **terms: Any) -> Man
     await sender.requests_come_to("status.phase", [("Settled",)])
     [request] = await sender.requests()
     await sender.remediate(request, phase="Failed")
+    await sender.requests_come_to("status.phase", [("Closed",)])
     return request
 
 
@@ -57,6 +58,7 @@ async def test_skipped_stops_a_group_that_waits_for_a_place(
     operator = await replica()
     first = await failed(sender, operator, limits={"openStorms": 1})
     await sender.pods("Other", 3)  # takes the place
+    await sender.requests_come_to("spec.name status.phase", [("Other", "Settled"), ("PodDown", "Closed")])
 
     async def waiting() -> Any:
         [policy] = await api.list("StormPolicy", sender.namespace)

@@ -79,7 +79,9 @@ async def test_gates_are_asked_for_each_second_however_long_the_api_server_is_aw
     gates = "/apis/stormfold.dev/v1alpha1/stormgates"
     away = stage.api_proxy.respond("GET", gates, 500, times=None)
     stage.api_proxy.end_watches(gates)
-    await eventually(lambda: away.hits, lambda seen: seen >= ASKED, within=25, what="it is asked again")
+    await eventually(
+        lambda: away.hits, lambda seen: seen >= ASKED, within=25, what="it is asked again", patience=1
+    )
 
 
 @pytest.mark.started(closeAfter="1h")
@@ -140,7 +142,9 @@ async def test_hold_waits_for_no_answer_about_other_gates(stage: Stage, verdict:
         return rows(await scene.requests(), f"spec.name {VERDICT}")
 
     both = [("More", verdict), ("Trouble", verdict)]
-    await eventually(said, lambda seen: seen == both, within=TIMEOUT_SECONDS / 2, what="it is said")
+    await eventually(
+        said, lambda seen: seen == both, within=TIMEOUT_SECONDS / 2, what="it is said", patience=1
+    )
     unanswered.release()
     await gate_says(scene, "freeze", "status.verdict", verdict)
     await gate_says(scene, "slow", "status.verdict", "Proceed")
@@ -157,7 +161,7 @@ async def test_hold_does_not_wait_until_nobody_else_writes_the_request(stage: St
     )
     await scene.gate("freeze", by="alice", verdict=verdict)
     await scene.requests_come_to(VERDICT, [(verdict,)])
-    assert conflicts.arrived.is_set()
+    await eventually(conflicts.arrived.is_set, what="a write that has a version")
     stage.api_proxy.remove(conflicts)
     proceed = "status.conditions.Proceed.status status.conditions.Proceed.reason"
     reason = {"Hold": "HeldByGate", "Stop": "StoppedByGate"}[verdict]

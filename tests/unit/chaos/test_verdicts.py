@@ -62,6 +62,14 @@ def test_version_counts_from_when_it_was_written_although_a_watch_tells_of_it_la
     assert (found.longest, found.wrong) == (2.0, [said(2, 1, 3, "alice says Hold")])
 
 
+def test_version_that_does_not_say_that_it_was_written_later_counts_from_when_it_was_seen() -> None:
+    frozen, lifted = gate(holds=[hold()]), gate()
+    for body in (frozen, lifted):
+        body["metadata"] = body["metadata"] | {"managedFields": [{"time": time_at(0)}]}
+    found = judged((0, request()), (1, frozen), (9, lifted))
+    assert (found.longest, found.wrong) == (8.0, [said(8, 1, 9, "alice says Hold")])
+
+
 @pytest.mark.parametrize(
     ("seen", "wrong"),
     [

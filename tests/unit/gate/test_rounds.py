@@ -88,6 +88,37 @@ def test_request_in_which_others_write_all_the_time_is_held() -> None:
     assert run(scene()) == (Verdict.STOP, "StoppedByGate")
 
 
+def test_stop_is_said_that_comes_while_a_hold_is_written() -> None:
+    """Also if a watch tells of the hold before its write is answered: nothing is new then."""
+
+    async def scene() -> Verdict | None:
+        world = world_of(gate_body("freeze"), answer_seconds=(0.005,))
+        world.open("one")
+        world.late = {"one": 0.5}
+        async with TimedLeader(world).running():
+            await asyncio.sleep(0.5)
+            world.edit("freeze", holds=[hold()])
+            await until(lambda: verdict(world, "one") is Verdict.HOLD, within=1)
+            world.edit("freeze", holds=[hold(verdict="Stop")])
+            await until(lambda: verdict(world, "one") is Verdict.STOP, within=2)
+        return verdict(world, "one")
+
+    assert run(scene()) is Verdict.STOP
+
+
+def test_rounds_of_holds_take_a_tenth_of_the_cpu_though_each_runs_beside_the_next() -> None:
+    async def scene() -> int:
+        world = world_of(gate_body("freeze", selector={"policies": ["another"]}, holds=[hold()]))
+        world.open("one")
+        leader = TimedLeader(world)
+        async with leader.running(cpu_seconds=0.02):
+            await storm(world, "one", 10)
+        return leader.judged
+
+    # In 10 s: 5 holds a second and 4 looks, which judge in two parts; there is a change each 50 ms.
+    assert 50 <= run(scene()) <= 95
+
+
 def test_hold_does_not_wait_for_the_answers_to_those_before() -> None:
     async def scene() -> list[Verdict | None]:
         world = world_of(
@@ -106,6 +137,22 @@ def test_hold_does_not_wait_for_the_answers_to_those_before() -> None:
         return [verdict(world, "silent"), verdict(world, "other")]
 
     assert run(scene()) == [Verdict.PROCEED, Verdict.STOP]
+
+
+def test_request_in_which_signals_arrive_is_held_by_one_call() -> None:
+    async def scene() -> int:
+        world = world_of(gate_body("freeze"), answer_seconds=(0.1,))
+        world.open("busy", busy=True)
+        async with TimedLeader(world).running():
+            await asyncio.sleep(0.5)
+            before = world.calls["busy"]
+            world.change("busy", resources=1)
+            world.edit("freeze", holds=[hold()])
+            world.change("busy", resources=2)
+            await until(lambda: verdict(world, "busy") is Verdict.HOLD, within=1)
+            return world.calls["busy"] - before
+
+    assert run(scene()) == 1
 
 
 def test_request_in_which_others_write_all_the_time_is_not_let_proceed_unread() -> None:
