@@ -132,8 +132,11 @@ class Steering(Generic[R]):
             return  # nothing could make a verdict stricter
         with self._holds.judging():
             judged = decisions(self._candidates(), now)
-            holds = [(one, it) for one, it in judged if stricter(one.subject, it)]
-            holds = [(one, it) for one, it in holds if not self._stricter.leaves_out(one.subject.uid)]
+            holds = [
+                (one, it)
+                for one, it in judged
+                if stricter(one.subject, it) and not self._stricter.leaves_out(one.subject.uid)
+            ]
             holds.sort(key=lambda pair: (-pair[1].verdict.strictness, pair[1].reason in FOR_A_PLACE))
         if len(holds) > HOLDS:
             self._holds.changed.set()
@@ -168,11 +171,10 @@ class Steering(Generic[R]):
             # Who is about to get a place is not told first that it has none.
             and one.subject.uid not in admitting
         ]
-        late_ones = [(one, it) for one, it in held if self._stricter.leaves_out(one.subject.uid)]
-        if late_ones:  # `hold` says all of it, if nothing goes wrong
+        free = [(one, it) for one, it in held if not self._stricter.leaves_out(one.subject.uid)]
+        if len(free) < len(held):  # `hold` says all of the others, if nothing goes wrong
             self._looks.at(now + RETRY_MS)
-            held = [pair for pair in held if pair not in late_ones]
-        unsaid = await self._decisions.write(held)
+        unsaid = await self._decisions.write(free)
         unsaid |= {uid for uid, one in urgent.items() if self._proceeds_still(one)}
         late = {
             gate.key
