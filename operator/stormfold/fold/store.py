@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, cycle, islice
-from secrets import token_urlsafe
+from secrets import token_hex, token_urlsafe
 from typing import Any
 
 from stormfold.fold import keys, scripts
@@ -56,6 +56,7 @@ class StormStore:
     def __init__(self, connection: Connection, *, cluster: str) -> None:
         self._connection = connection
         self._cluster = cluster
+        self._claimer = token_hex(4)
         self._groups = Groups(connection)
         self.closed = ClosedStorms(connection, self._groups)
         """What is known of alerts of closed storms."""
@@ -104,9 +105,10 @@ class StormStore:
         self, number: int, group_hashes: Sequence[str], *, now_ms: int, without_request: Collection[str] = ()
     ) -> list[Snapshot]:
         """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`; what is
-        not settled by then is claimed again. `without_request` are those of which all alerts are wanted."""
+        not settled by then is claimed again. Until then, one that has no request is no other store's, also if
+        it is made due. `without_request` are those of which all alerts are wanted."""
         key_names = [keys.due(number)]
-        args: list[str | int] = [now_ms, now_ms + CLAIM_MS]
+        args: list[str | int] = [now_ms, CLAIM_MS, self._claimer]
         for group_hash in group_hashes:
             key_names += keys.of_snapshot(number, group_hash)
             args += group_hash, int(group_hash in without_request)
@@ -156,6 +158,7 @@ class StormStore:
                 snapshot.through,
                 KNOWN_SIGNALS,
                 seen,
+                self._claimer,
             ],
         )
         return AckWord(word)

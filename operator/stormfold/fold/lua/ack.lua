@@ -21,6 +21,7 @@
   ARGV[10] resourceVersion of the newest Signal that was looked at
   ARGV[11] how many ids above that are kept of what the request holds
   ARGV[12] what other storms are to know of how common values are, or ''
+  ARGV[13] who claimed
 
   Returns     'acked'    nothing came meanwhile: due at ARGV[7]
               'more'     signals came meanwhile: due again at once, or a second after the last write
@@ -62,7 +63,7 @@ if number(storm.epoch) ~= epoch then return 'newer-epoch' end
 if storm.incarnation ~= incarnation then return 'gone' end
 
 forget_ids(storm)
-if storm.claimed_ms then redis.call('HDEL', storm_key, 'claimed_ms') end
+if storm.claimed_by == ARGV[13] then redis.call('HDEL', storm_key, 'claimed_by', 'claimed_ms') end
 if written then
   put(storm, 'written', math.max(number(storm.written), folded))
   put(storm, 'written_ms', now)

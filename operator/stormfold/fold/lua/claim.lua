@@ -13,44 +13,59 @@
   KEYS[9]  names      hash  sf:2:{p<n>}:names:<group hash>
            KEYS[2] … KEYS[9] come once more for each further storm
   ARGV[1]  now, Unix ms, the caller's clock
-  ARGV[2]  hidden until, Unix ms
-  ARGV[3]  group hash
-  ARGV[4]  1 if all its alerts are wanted, since no request is there; and so on, two for each storm
+  ARGV[2]  for how long they are hidden, ms
+  ARGV[3]  who claims
+  ARGV[4]  group hash
+  ARGV[5]  1 if all its alerts are wanted, since no request is there; and so on, two for each storm
 
   Returns     per storm {resources by HyperLogLog, instances, alerts, opening, {field, value, …}, {listed
               resource, signals, …}, {evidence, what it is, …}, {name, signals, …}, {alert, what is
               known of it, …}}, the last nil if the request holds it, unless it is wanted; or {} if another
               replica has it, it is not due, or it is gone
-  Guarantees  what is not acknowledged by ARGV[2] is due again, so the caller may die; until then nothing that
-              is counted makes a storm due that has no request; O(fields) per storm, and O(alerts) where some
-              may have become stale: see stale.lua
+  Guarantees  what is not acknowledged for ARGV[2] is due again, so the caller may die; for so long, by the
+              server's clock, nobody else gets a storm that has no request; O(fields) per storm, and O(alerts)
+              where some may have become stale: see stale.lua
 ]]
 local due_key = KEYS[1]
-local now, hidden_until = tonumber(ARGV[1]), ARGV[2]
+local now, hidden, claimer = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 -- @include snapshot
 
+-- Claims a storm that has no request, and gives 0, or gives how long it still belongs to another one, ms. What
+-- two decided about it at the same time might not fit: one makes its request while the other one discards it.
+local function claim_alone(storm, by, until_ms)
+  local seconds, microseconds = unpack(redis.call('TIME'))
+  local server_ms = seconds * 1000 + math.floor(microseconds / 1000)
+  local left = (tonumber(until_ms) or 0) - server_ms
+  if left > 0 and left <= hidden and by ~= claimer then return left end
+  redis.call('HSET', storm, 'claimed_by', claimer, 'claimed_ms', server_ms + hidden)
+  return 0
+end
+
 local claimed = {}
-for i = 3, #ARGV, 2 do
-  local group_hash, k = ARGV[i], 2 + (i - 3) * 4
+for i = 4, #ARGV, 2 do
+  local group_hash, k = ARGV[i], 2 + (i - 4) * 4
   local storm = KEYS[k]
   local score = redis.call('ZSCORE', due_key, group_hash)
   local snapshot = {}
   if score and tonumber(score) <= now then
-    local found = redis.call('HMGET', storm, 'state', 'written', 'alerts_firing', 'stale_look_ms')
+    local found = redis.call('HMGET', storm, 'state', 'written', 'alerts_firing', 'stale_look_ms', 'claimed_by',
+      'claimed_ms')
     local state, written = found[1], tonumber(found[2] or 0)
     local firing, stale_look = tonumber(found[3] or 0), tonumber(found[4] or 0)
     if not state or state == 'closed' then
       redis.call('ZREM', due_key, group_hash)
     else
-      if state == 'open' and firing > 0 and stale_look <= now then
-        -- @include storm
-        -- @include alert
-        -- @include stale
-        mark_stale(read_whole(storm), KEYS[k + 5])
+      local left = written == 0 and claim_alone(storm, found[5], found[6]) or 0
+      if left == 0 then
+        if state == 'open' and firing > 0 and stale_look <= now then
+          -- @include storm
+          -- @include alert
+          -- @include stale
+          mark_stale(read_whole(storm), KEYS[k + 5])
+        end
+        snapshot = { snapshot_of(ARGV[i + 1] == '1', unpack(KEYS, k, k + 7)) }
       end
-      redis.call('ZADD', due_key, hidden_until, group_hash)
-      if written == 0 then redis.call('HSET', storm, 'claimed_ms', hidden_until) end
-      snapshot = { snapshot_of(ARGV[i + 1] == '1', unpack(KEYS, k, k + 7)) }
+      redis.call('ZADD', due_key, now + (left > 0 and left or hidden), group_hash)
     end
   end
   claimed[#claimed + 1] = snapshot

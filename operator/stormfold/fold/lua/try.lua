@@ -33,6 +33,8 @@ if type(info) == 'string' and not string.match(info, 'run_id:%x+') then
   missing[#missing + 1] = 'INFO it tells no run_id'
 end
 
+try('TIME')
+
 try('SET', text, '1', 'EX', seconds)
 try('SET', text, '1', 'KEEPTTL')
 try('GET', text)

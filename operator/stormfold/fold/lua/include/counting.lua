@@ -32,11 +32,9 @@ local function count(storm, tally, keys)
   end
 end
 
--- When somebody is to look at a storm of which more has come. One that has no request belongs to who has
--- claimed it: what somebody else decided about it meanwhile might not fit what is being written.
+-- When somebody is to look at a storm of which more has come.
 local function next_due(storm)
   if number(storm.written) > 0 then return math.max(now, number(storm.written_ms) + WRITE_INTERVAL_MS) end
-  if number(storm.claimed_ms) > now then return number(storm.claimed_ms) end
   if storm.still_firing or (number(storm.firing_signals) > 0 and storm.detected) then return now end
   local opened = number(storm.opened_ms)
   if number(storm.firing_signals) > 0 and number(storm.discard) == 0 then

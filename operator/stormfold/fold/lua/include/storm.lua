@@ -11,7 +11,7 @@ local function read_storm(key)
   local value = redis.call(
     'HMGET', key, 'epoch', 'state', 'incarnation', 'total', 'changes', 'firing_signals', 'written',
     'written_ms', 'detected', 'settled', 'severity', 'first_ms', 'last_ms', 'minute', 'minute_count',
-    'signals_last', 'instances_resolved', 'resource_prefix', 'sampled', 'claimed_ms'
+    'signals_last', 'instances_resolved', 'resource_prefix', 'sampled'
   )
   if not value[1] then return nil end
   return {
@@ -20,7 +20,7 @@ local function read_storm(key)
     detected = value[9],
     settled = value[10], severity = value[11], first_ms = value[12], last_ms = value[13], minute = value[14],
     minute_count = value[15], signals_last = value[16], instances_resolved = value[17],
-    resource_prefix = value[18], sampled = value[19], claimed_ms = value[20],
+    resource_prefix = value[18], sampled = value[19],
   }
 end
 
