@@ -26,10 +26,11 @@ from tests.chaos.stores import store_of
 from tests.chaos.stream import NAMESPACES, SECONDS, Group, Law, planned
 from tests.chaos.world import REFUSED, ChaosWorld, running
 from tests.harness import invocation
+from tests.harness.audit import writes_of
 from tests.harness.cluster import OPERATOR_NAMESPACE
 from tests.harness.invocation import whole_number, word
 from tests.harness.observing import KINDS, observe
-from tests.harness.verdicts import Interval, Observer
+from tests.harness.verdicts import RESOURCES, Interval, Observer
 
 from lab.building import Binaries, ensure_binaries
 from stormfold.kube.lease import checkpoints_of
@@ -252,8 +253,14 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
             accounting.fault(f"nobody can decide for {end - begin:.2f} s", begin - world.began_wall)
         starved = list(waits.of_leaders(renewals))
         accounting.fault(f"leaders waited {sum(b - a for a, b in starved):.1f} s for a CPU", world.seconds)
+        audit_log = world.control_plane.audit_log
+        assert audit_log is not None
         verdicts = observer.judged(
-            time.time(), excused=[*excused, *starved], clock_error=abs(offset), began=world.began_wall
+            time.time(),
+            excused=[*excused, *starved],
+            clock_error=abs(offset),
+            began=world.began_wall,
+            writes=await asyncio.to_thread(writes_of, audit_log, RESOURCES.values()),
         )
         result = Result(
             seed,

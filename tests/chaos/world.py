@@ -133,7 +133,7 @@ async def running(
     """A world of its own, with its policies in force; the clock of the last operator is wrong by
     `clock_offset`."""
     namespaces = (PLATFORM, *(name for names in NAMESPACES.values() for name in names))
-    async with begun(binaries, folder, namespaces) as (stack, control_plane, api):
+    async with begun(binaries, folder, namespaces, audit=True) as (stack, control_plane, api):
         stack.callback(store.stop)
         await asyncio.to_thread(store.start)
         api_proxy = await stack.enter_async_context(ApiProxy(control_plane).running())

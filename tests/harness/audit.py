@@ -6,7 +6,8 @@ So a test can tell how long something took without the time that the test itself
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +48,23 @@ class Audited:
             datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
             datetime.fromisoformat(event["stageTimestamp"]).timestamp(),
         )
+
+
+Writes = Mapping[tuple[str, str, str], Sequence[float]]
+"""Resource, namespace and name → when each write of the object that was taken had been answered, in order."""
+
+
+def writes_of(log: Path, resources: Collection[str]) -> Writes:
+    """What a whole log says of objects of these resources."""
+    found = defaultdict[tuple[str, str, str], list[float]](list)
+    for line in log.open("rb"):
+        if line.endswith(b"\n") and any(name.encode() in line for name in resources):
+            event = json.loads(line)
+            one = Audited.read(event)
+            resource = one.resource.partition("/")[0]
+            if resource in resources and one.verb in {"create", "update", "patch"} and one.code < 300:
+                found[resource, one.namespace, one.name].append(one.answered)
+    return {about: sorted(times) for about, times in found.items()}
 
 
 class AuditLog:

@@ -17,9 +17,9 @@ CRDS = Path(__file__).parents[2] / "crds"
 OPERATOR_NAMESPACE = "stormfold-system"
 
 
-async def begin(stack: AsyncExitStack, binaries: Binaries) -> ControlPlane:
+async def begin(stack: AsyncExitStack, binaries: Binaries, *, audit: bool = False) -> ControlPlane:
     """Start one, until the end of the stack."""
-    control_plane = ControlPlane(binaries)
+    control_plane = ControlPlane(binaries, audit=audit)
     stack.callback(control_plane.stop)
     await asyncio.to_thread(control_plane.start)
     guard.own(control_plane.url)

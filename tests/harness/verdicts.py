@@ -7,15 +7,18 @@ which the API server wrote them; each has the time at which it was seen. Times a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from tests.harness.audit import Writes
 from tests.harness.steered import Gate, Manifest, Request, begins, goes_on
 
 Interval = tuple[float, float]
 AT_MOST_SECONDS = 1.0
 """For so long a request may say Proceed while a check says Hold, and a consumer may begin."""
+
+RESOURCES: dict[type, str] = {Gate: "stormgates", Request: "remediationrequests"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Version:
     object: Gate | Request | None
     listed: bool = False
     """A list has told of it: there may have been others since the last one."""
+    written: float = 0.0
+    """When it was written last, as it says, a whole second; 0 if it does not say."""
 
 
 @dataclass
@@ -80,7 +85,7 @@ class Observer:
         # The API server keeps the time where something is only taken away.
         if known and written > self._written.get(uid, 0.0):
             at, self._written[uid] = min(at, written + 1), written
-        self._versions.setdefault((uid, number), Version(number, at, uid, known, listed))
+        self._versions.setdefault((uid, number), Version(number, at, uid, known, listed, written))
 
     def gone(self, uid: str, number: int, at: float) -> None:
         """A list of that resourceVersion does not have the object."""
@@ -97,11 +102,13 @@ class Observer:
         excused: Sequence[Interval] = (),
         clock_error: float = 0.0,
         began: float = 0.0,
+        writes: Mapping[tuple[str, str, str], Sequence[float]] = {},
     ) -> Judgement:
         """What was wrong until then. Within `excused` nobody could act; the clock of who decides is wrong by
-        `clock_error` at most. Times are told from `began` on."""
+        `clock_error` at most. Times are told from `began` on. `writes` say more exactly when a version was
+        written."""
         judging = _Judging(self._everywhere, excused, clock_error, began)
-        return judging.judge(self._versions.values(), until)
+        return judging.judge(timed(self._versions.values(), writes), until)
 
 
 class _Judging:
@@ -236,6 +243,27 @@ class _Judging:
 
     def _wrong(self, what: str) -> None:
         self._found.wrong.append(what)
+
+
+def timed(versions: Iterable[Version], writes: Writes) -> list[Version]:
+    """The same, each at the time of its write, as far as that is known.
+
+    Which write has made which version, nobody says, and a write that changes nothing makes none. So they are
+    gone through from the last one back: a version was written by the latest write, at the latest, that was
+    answered before it was seen and before the write of the version after it.
+    """
+    exact: list[Version] = []
+    left = {about: list(times) for about, times in writes.items()}
+    for version in sorted(versions, key=lambda one: -one.number):
+        one = version.object
+        times = left.get((RESOURCES[type(one)], one.namespace, one.name), []) if one else []
+        while times and times[-1] > version.at:
+            times.pop()
+        # A server that was killed had no time to log its last write: an earlier one is not this one's.
+        if times and times[-1] >= version.written:
+            version = replace(version, at=times.pop())
+        exact.append(version)
+    return exact
 
 
 def written_at(metadata: Manifest) -> float:

@@ -108,11 +108,11 @@ class World:
 
 @asynccontextmanager
 async def begun(
-    binaries: Binaries, folder: Path, namespaces: Iterable[str]
+    binaries: Binaries, folder: Path, namespaces: Iterable[str], *, audit: bool = False
 ) -> AsyncIterator[tuple[AsyncExitStack, ControlPlane, Api]]:
     """An API server with our kinds, the operators' namespace and these; the stack ends with it."""
     async with AsyncExitStack() as stack:
-        control_plane = await begin(stack, binaries)
+        control_plane = await begin(stack, binaries, audit=audit)
         await install_crds(control_plane)
         api = await stack.enter_async_context(Api(control_plane))
         for name in (OPERATOR_NAMESPACE, *namespaces):

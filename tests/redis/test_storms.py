@@ -7,7 +7,18 @@ from dataclasses import replace
 
 import pytest
 from tests.harness.eventually import eventually
-from tests.harness.folding import CLUSTER, GROUP_HASH, OPENED, T0, Group, alert, pod, resolved, signal, signals
+from tests.harness.folding import (
+    CLUSTER,
+    GROUP_HASH,
+    OPENED,
+    T0,
+    Group,
+    alert,
+    pod,
+    resolved,
+    signal,
+    signals,
+)
 
 from lab.valkey import Valkey
 from stormfold.fold.arguments import Reopening
@@ -127,7 +138,8 @@ async def test_claim_of_a_storm_without_a_request_runs_out(
     assert await group.claim(at=1000) is not None
 
     async def claimed() -> bool:
-        return await other.claim(at=60_000) is not None
+        await other.store.make_due([other.group_hash], now_ms=T0 + 1000)
+        return await other.claim(at=1000) is not None
 
     await eventually(claimed, within=5, what="the claim has run out")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.harness.audit import Writes
 from tests.harness.gates import OPERATOR_NAMESPACE, gate_body, hold, time_at
 from tests.harness.values import T0
 from tests.harness.verdicts import Judgement, Observer
@@ -68,6 +69,48 @@ def test_version_that_does_not_say_that_it_was_written_later_counts_from_when_it
         body["metadata"] = body["metadata"] | {"managedFields": [{"time": time_at(0)}]}
     found = judged((0, request()), (1, frozen), (9, lifted))
     assert (found.longest, found.wrong) == (8.0, [said(8, 1, 9, "alice says Hold")])
+
+
+def log_of(*taken: tuple[str, str, float]) -> Writes:
+    """(Resource, name, seconds since T0 of its answer)."""
+    writes: dict[tuple[str, str, str], list[float]] = {}
+    for resource, name, at in taken:
+        namespace = "shop" if resource == "remediationrequests" else "stormfold-system"
+        writes.setdefault((resource, namespace, name), []).append(T + at)
+    return writes
+
+
+def test_version_counts_from_its_write_as_the_audit_log_says() -> None:
+    seen = (0, request()), (3, gate(holds=[hold()])), (9, request(verdict="Hold"))
+    about = "remediationrequests", "storm-1"
+    holds, makes = (*about, 1.9), (*about, -0.1)
+    gates = ("stormgates", "everything", 1.2)
+    # One that is answered after the version was seen made a later one.
+    found = judged(*seen, writes=log_of(makes, gates, holds, (*about, 9.5)))
+    assert (round(found.longest, 3), found.wrong) == (0.7, [])
+    # One that changed nothing may have been it: the version counts from then.
+    found = judged(*seen, writes=log_of(makes, gates, holds, (*about, 8.2)))
+    assert (round(found.longest, 3), found.wrong) == (7.0, [said(7, 1.2, 8.2, "alice says Hold")])
+
+
+def test_each_version_has_a_write_of_its_own_in_the_audit_log() -> None:
+    seen = (
+        (0, gate(holds=[hold()])),
+        (0, request(verdict="Hold")),
+        (5, request()),
+        (5, request(verdict="Hold")),
+    )
+    about = "remediationrequests", "storm-1"
+    found = judged(*seen, writes=log_of((*about, 0), (*about, 1.2), (*about, 1.9)))
+    assert (found.against, round(found.longest, 3)) == (1, 0.7)
+
+
+def test_write_that_the_audit_log_lacks_is_not_taken_for_an_earlier_one() -> None:
+    held = request(verdict="Hold")
+    held["metadata"]["managedFields"] = [{"time": time_at(4)}]
+    log = log_of(("remediationrequests", "storm-1", 0.5))
+    found = judged((0, request()), (1, gate(holds=[hold()])), (9, held), writes=log)
+    assert found.longest == 4.0
 
 
 @pytest.mark.parametrize(
