@@ -50,20 +50,23 @@ class Audited:
         )
 
 
-Writes = Mapping[tuple[str, str, str], Sequence[float]]
-"""Resource, namespace and name → when each write of the object that was taken had been answered, in order."""
+Writes = Mapping[tuple[str, str, str], Sequence[tuple[float, float]]]
+"""Resource, namespace and name → when the API server had each write that it took and had answered it, in
+order."""
 
 
 def writes_of(log: Path, resources: Collection[str]) -> Writes:
     """What a whole log says of objects of these resources."""
-    found = defaultdict[tuple[str, str, str], list[float]](list)
+    found = defaultdict[tuple[str, str, str], list[tuple[float, float]]](list)
     for line in log.open("rb"):
         if line.endswith(b"\n") and any(name.encode() in line for name in resources):
-            event = json.loads(line)
-            one = Audited.read(event)
+            try:
+                one = Audited.read(json.loads(line))
+            except ValueError:  # of a server that was killed while it wrote
+                continue
             resource = one.resource.partition("/")[0]
             if resource in resources and one.verb in {"create", "update", "patch"} and one.code < 300:
-                found[resource, one.namespace, one.name].append(one.answered)
+                found[resource, one.namespace, one.name].append((one.received, one.answered))
     return {about: sorted(times) for about, times in found.items()}
 
 

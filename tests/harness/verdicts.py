@@ -102,7 +102,7 @@ class Observer:
         excused: Sequence[Interval] = (),
         clock_error: float = 0.0,
         began: float = 0.0,
-        writes: Mapping[tuple[str, str, str], Sequence[float]] = {},
+        writes: Mapping[tuple[str, str, str], Sequence[tuple[float, float]]] = {},
     ) -> Judgement:
         """What was wrong until then. Within `excused` nobody could act; the clock of who decides is wrong by
         `clock_error` at most. Times are told from `began` on. `writes` say more exactly when a version was
@@ -249,19 +249,26 @@ def timed(versions: Iterable[Version], writes: Writes) -> list[Version]:
     """The same, each at the time of its write, as far as that is known.
 
     Which write has made which version, nobody says, and a write that changes nothing makes none. So they are
-    gone through from the last one back: a version was written by the latest write, at the latest, that was
-    answered before it was seen and before the write of the version after it.
+    gone through from the last one back: a version was written by the latest write, at the latest, that had
+    come before it was seen and before the write of the version after it.
     """
-    exact: list[Version] = []
+    in_order, exact, last = sorted(versions, key=lambda one: one.number), list[Version](), dict[str, float]()
     left = {about: list(times) for about, times in writes.items()}
-    for version in sorted(versions, key=lambda one: -one.number):
+    tells: list[bool] = []
+    """Of each version whether it says itself that it was written later than the one before."""
+    for version in in_order:
+        tells.append(version.written > last.get(version.uid, 0.0))
+        last[version.uid] = max(version.written, last.get(version.uid, 0.0))
+    for version, tells_it in zip(reversed(in_order), reversed(tells), strict=True):
         one = version.object
         times = left.get((RESOURCES[type(one)], one.namespace, one.name), []) if one else []
-        while times and times[-1] > version.at:
+        while times and times[-1][0] > version.at:
             times.pop()
-        # A server that was killed had no time to log its last write: an earlier one is not this one's.
-        if times and times[-1] >= version.written:
-            version = replace(version, at=times.pop())
+        # A server that was killed had no time to log its last write: an earlier one is not this one's. A gate
+        # does not say when a hold was lifted, since something was only taken away.
+        may_tell = tells_it or isinstance(one, Request)
+        if may_tell and times and times[-1][1] >= version.written:
+            version = replace(version, at=min(version.at, times.pop()[1]))
         exact.append(version)
     return exact
 

@@ -105,6 +105,14 @@ async def close_lost(group: Group) -> str:
     return await group.discard(await group.look(at=10))
 
 
+async def close_claimed(group: Group) -> str:
+    await group.fold(signal(1))
+    storm = await group.look(at=10)
+    assert group.server is not None
+    group.server.command("HSET", group.storm_key, "claimed_by", "another")
+    return await group.discard(storm)
+
+
 async def close_gone(group: Group) -> str:
     return await group.store.close_storm(OPENED)
 
@@ -133,6 +141,7 @@ PROVOKED: dict[str, dict[str, Callable[[Group], Awaitable[str]]]] = {
     "close": {
         "closed": closed,
         "moved": close_moved,
+        "claimed": close_claimed,
         "gone": close_gone,
         "lost": close_lost,
         "newer-epoch": close_newer_epoch,

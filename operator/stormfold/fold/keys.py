@@ -32,7 +32,7 @@ number of their layout: those of another one are left alone, and most of them ex
 | names_floor | how often a name may have come that is not among `names` |
 | sampled | how many samples were taken of its signals |
 | written written_ms | how much of total + changes the request holds; when it was written |
-| claimed_by claimed_ms | to whom a storm belongs that has no request, and until when by the server's clock |
+| claimed_by claimed_ms | who may be making the first request of a storm, and until when by the server's clock |
 | settled reopened | 1 if it has settled; how often it was reopened |
 | signals_last events_last | the resourceVersions of the newest Signal and the newest Event counted |
 | still_firing | 1 if it opened since alerts of the request before still fire, 2 if one fires again |

@@ -50,6 +50,7 @@ class CloseWord(StrEnum):
 
     CLOSED = "closed"
     MOVED = "moved"
+    CLAIMED = "claimed"
     GONE = "gone"
     LOST = "lost"
     NEWER_EPOCH = "newer-epoch"

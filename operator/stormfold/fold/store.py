@@ -105,8 +105,8 @@ class StormStore:
         self, number: int, group_hashes: Sequence[str], *, now_ms: int, without_request: Collection[str] = ()
     ) -> list[Snapshot]:
         """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`; what is
-        not settled by then is claimed again. Until then, one that has no request is no other store's, also if
-        it is made due. `without_request` are those of which all alerts are wanted."""
+        not settled by then is claimed again. Until then, no other store discards one that has no request.
+        `without_request` are those of which all alerts are wanted."""
         key_names = [keys.due(number)]
         args: list[str | int] = [now_ms, CLAIM_MS, self._claimer]
         for group_hash in group_hashes:
@@ -203,6 +203,8 @@ class StormStore:
                 snapshot.folded,
                 snapshot.written,
                 told,
+                self._claimer,
+                CLAIM_MS,
             ],
         )
         return CloseWord(word)
@@ -214,7 +216,8 @@ class StormStore:
     async def discard(self, snapshot: Snapshot, told: str, *, forget_alerts: bool = False) -> CloseWord:
         """Drop a group that makes no request, unless it has grown since the snapshot; whoever folds its
         signals again hears that they were discarded, and what they are to be told. With `forget_alerts`, that
-        holds for its Signals and Events alone: its alerts count when they are posted again."""
+        holds for its Signals and Events alone: its alerts count when they are posted again. While another
+        store that has claimed it before may be making its request, nothing is done."""
         return await self._close(snapshot, "forgotten" if forget_alerts else "discarded", told)
 
     async def make_due(self, group_hashes: Collection[str], *, now_ms: int) -> None:

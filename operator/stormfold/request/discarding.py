@@ -72,5 +72,5 @@ class Discarder:
             self._folder.released(storm, verdict)
         elif word is CloseWord.MOVED:
             self._schedule.make_due([storm.group_hash])
-        else:
+        elif word is not CloseWord.CLAIMED:  # then it is due again when it was to be anyway
             self._folder.look_again(storm.group_hash)

@@ -26,7 +26,7 @@ async def test_ends_that_come_while_the_next_request_is_made_are_in_it(
     assert await sender.post(process, sender.alerts(ALERTS)) == (200, {"accepted": ALERTS, **TAKEN})
     write = stage.api_proxy.hold("POST", "/remediationrequests")
     await eventually(write.arrived.is_set, within=20, what="the next request is made")
-    other = await replica("replica-1")
+    other = await replica("replica-1", constants=patient)
     await other.obeys(1)
     ends = sender.posting(other, sender.alerts(ALERTS, firing=False))
     # It looks at what is due in order: when it has made these requests, it has seen the group.

@@ -22,23 +22,21 @@
               resource, signals, …}, {evidence, what it is, …}, {name, signals, …}, {alert, what is
               known of it, …}}, the last nil if the request holds it, unless it is wanted; or {} if another
               replica has it, it is not due, or it is gone
-  Guarantees  what is not acknowledged for ARGV[2] is due again, so the caller may die; for so long, by the
-              server's clock, nobody else gets a storm that has no request; O(fields) per storm, and O(alerts)
-              where some may have become stale: see stale.lua
+  Guarantees  what is not acknowledged for ARGV[2] is due again, so the caller may die; a storm that has no
+              request is noted as claimed by the first of those who work on it; O(fields) per storm, and
+              O(alerts) where some may have become stale: see stale.lua
 ]]
 local due_key = KEYS[1]
 local now, hidden, claimer = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 -- @include snapshot
+-- @include claims
 
--- Claims a storm that has no request, and gives 0, or gives how long it still belongs to another one, ms. What
--- two decided about it at the same time might not fit: one makes its request while the other one discards it.
-local function claim_alone(storm, by, until_ms)
-  local seconds, microseconds = unpack(redis.call('TIME'))
-  local server_ms = seconds * 1000 + math.floor(microseconds / 1000)
-  local left = (tonumber(until_ms) or 0) - server_ms
-  if left > 0 and left <= hidden and by ~= claimer then return left end
-  redis.call('HSET', storm, 'claimed_by', claimer, 'claimed_ms', server_ms + hidden)
-  return 0
+-- Notes who makes the request of a storm: nobody else discards it meanwhile, see close.lua.
+local function note_claimer(storm, by, until_ms)
+  local is_valid, server_ms = claim_is_valid(until_ms, hidden)
+  if by == claimer or not is_valid then
+    redis.call('HSET', storm, 'claimed_by', claimer, 'claimed_ms', server_ms + hidden)
+  end
 end
 
 local claimed = {}
@@ -55,17 +53,15 @@ for i = 4, #ARGV, 2 do
     if not state or state == 'closed' then
       redis.call('ZREM', due_key, group_hash)
     else
-      local left = written == 0 and claim_alone(storm, found[5], found[6]) or 0
-      if left == 0 then
-        if state == 'open' and firing > 0 and stale_look <= now then
-          -- @include storm
-          -- @include alert
-          -- @include stale
-          mark_stale(read_whole(storm), KEYS[k + 5])
-        end
-        snapshot = { snapshot_of(ARGV[i + 1] == '1', unpack(KEYS, k, k + 7)) }
+      if written == 0 then note_claimer(storm, found[5], found[6]) end
+      if state == 'open' and firing > 0 and stale_look <= now then
+        -- @include storm
+        -- @include alert
+        -- @include stale
+        mark_stale(read_whole(storm), KEYS[k + 5])
       end
-      redis.call('ZADD', due_key, now + (left > 0 and left or hidden), group_hash)
+      redis.call('ZADD', due_key, now + hidden, group_hash)
+      snapshot = { snapshot_of(ARGV[i + 1] == '1', unpack(KEYS, k, k + 7)) }
     end
   end
   claimed[#claimed + 1] = snapshot

@@ -24,10 +24,14 @@
   ARGV[5]  folded at which it may be discarded
   ARGV[6]  folded that its request held when it was looked at; more than that: it may not be discarded
   ARGV[7]  what is told of its signals if it is discarded
+  ARGV[8]  who has claimed it
+  ARGV[9]  for how long a claim lasts, ms
 
   Returns     'closed'   it is forgotten
               'moved'    signals came meanwhile, or the storm to be closed is not frozen, or it has another
                          incarnation: Redis had lost it
+              'claimed'  it was to be discarded, and another one, who has claimed it before, may be making its
+                         request: it may be tried again when that claim has ended
               'gone'     Redis knows no such storm, or it is forgotten already
               'lost'     it was to be discarded and another server had counted it, so that this one may lack
                          its last words: it is forgotten, and none of its signals may be told anything
@@ -47,6 +51,7 @@ local expected, known_written, told = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV
 -- @include storm
 -- @include alert
 -- @include before
+-- @include claims
 
 -- Whether the request before says that an alert fires, which has begun anew here: it fires on there.
 local function fires_on(storm, known, alert)
@@ -105,6 +110,11 @@ local function kept_of(storm)
   return kept
 end
 
+-- Whether another one, who has claimed it before, may be making its request.
+local function is_others(storm)
+  return storm.claimed_by and storm.claimed_by ~= ARGV[8] and claim_is_valid(storm.claimed_ms, ARGV[9] + 0)
+end
+
 local storm = read_whole(storm_key)
 if not storm or storm.state == 'closed' then
   redis.call('ZREM', due, group_hash)
@@ -116,6 +126,7 @@ local lost = false
 if discarded then
   if folded_of(storm) ~= expected or storm.state ~= 'open' then return 'moved' end
   if number(storm.written) > known_written then return 'moved' end
+  if is_others(storm) then return 'claimed' end
   lost = not is_ours(storm)
   if lost then
     redis.call('DEL', ids, events)
