@@ -34,8 +34,7 @@ from stormfold.model.storm import Snapshot
 CLAIM_MS = 10_000
 """How long a claimed storm is hidden from other replicas; what is not settled by then is due again."""
 DUE_AT_ONCE = 4096
-"""The most storms of a partition that one look finds due: so many that those of one namespace hide no
-other's."""
+"""The most storms of a partition that a look finds due: those of one namespace must hide no other's."""
 SCRATCH_SECONDS = 60
 """How long what is made to try a server stays there, if it cannot be deleted."""
 
@@ -105,8 +104,7 @@ class StormStore:
         self, number: int, group_hashes: Sequence[str], *, now_ms: int, without_request: Collection[str] = ()
     ) -> list[Snapshot]:
         """Take those of the storms that are due, and hide them from other replicas for `CLAIM_MS`; what is
-        not settled by then is claimed again. Until then, no other store discards one that has no request.
-        `without_request` are those of which all alerts are wanted."""
+        not settled by then is claimed again. `without_request` are those of which all alerts are wanted."""
         key_names = [keys.due(number)]
         args: list[str | int] = [now_ms, CLAIM_MS, self._claimer]
         for group_hash in group_hashes:
@@ -216,8 +214,7 @@ class StormStore:
     async def discard(self, snapshot: Snapshot, told: str, *, forget_alerts: bool = False) -> CloseWord:
         """Drop a group that makes no request, unless it has grown since the snapshot; whoever folds its
         signals again hears that they were discarded, and what they are to be told. With `forget_alerts`, that
-        holds for its Signals and Events alone: its alerts count when they are posted again. While another
-        store that has claimed it before may be making its request, nothing is done."""
+        holds for its Signals and Events alone. Not while another store may be making its request."""
         return await self._close(snapshot, "forgotten" if forget_alerts else "discarded", told)
 
     async def make_due(self, group_hashes: Collection[str], *, now_ms: int) -> None:

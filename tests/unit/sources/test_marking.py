@@ -31,10 +31,14 @@ class Refusing:
 
 
 class Stream:
-    """Who took the Signals in, and hears of their marks."""
+    """Who took the Signals in, and hears of their marks; those are over whose name ends in `-raised`."""
 
     def __init__(self) -> None:
         self.told: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+
+    def is_latest(self, ref: SignalRef) -> bool:
+        """Whether the Signal is there, and has no newer occurrence."""
+        return not ref.name.endswith("-raised")
 
     def marked(self, ref: SignalRef) -> None:
         """The mark is there."""
@@ -45,10 +49,10 @@ class Stream:
         self.told.put_nowait(("unmarkable", ref.name))
 
 
-async def test_marks_that_are_there_and_those_that_never_will_be_are_told_of() -> None:
+async def test_marks_are_told_of_that_are_there_or_never_will_be_and_late_ones_are_not_written() -> None:
     stream = Stream()
     marker = Marker(cast("KubeClient", Refusing()), per_second=1000)
-    for name in ("a-refused", "a-there"):
+    for name in ("a-refused", "a-raised", "a-there"):
         verdict = Verdict(SignalPhase.DISCARDED, SignalReason.BELOW_THRESHOLD, "")
         marker.offer(Mark(ref(name), verdict, stream))
     writing = asyncio.create_task(marker.run())

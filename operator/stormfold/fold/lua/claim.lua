@@ -46,8 +46,9 @@ for i = 4, #ARGV, 2 do
   local score = redis.call('ZSCORE', due_key, group_hash)
   local snapshot = {}
   if score and tonumber(score) <= now then
-    local found = redis.call('HMGET', storm, 'state', 'written', 'alerts_firing', 'stale_look_ms', 'claimed_by',
-      'claimed_ms')
+    local found = redis.call(
+      'HMGET', storm, 'state', 'written', 'alerts_firing', 'stale_look_ms', 'claimed_by', 'claimed_ms'
+    )
     local state, written = found[1], tonumber(found[2] or 0)
     local firing, stale_look = tonumber(found[3] or 0), tonumber(found[4] or 0)
     if not state or state == 'closed' then

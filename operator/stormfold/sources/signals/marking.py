@@ -35,6 +35,9 @@ MARKS = Counter("stormfold_marks_total", "Statuses of Signals, by what became of
 class Stream(Protocol):
     """Who took the Signals in."""
 
+    def is_latest(self, ref: SignalRef) -> bool:
+        """Whether the Signal is there, and has no newer occurrence."""
+
     def marked(self, ref: SignalRef) -> None:
         """The mark is there."""
 
@@ -83,6 +86,11 @@ class Marker:
             await self._work.wait()
             while self._first or self._folded:
                 mark = (self._first or self._folded).pop()
+                if not mark.stream.is_latest(mark.ref):
+                    # Its mark would take back what the status says of a newer occurrence, and raise the
+                    # resourceVersion under which that was counted.
+                    MARKS.labels(outcome="gone").inc()
+                    continue
                 try:
                     await self._write(mark)
                     wait = 0.0

@@ -197,6 +197,11 @@ class SignalStream(WatchedSource[Seen]):
     def _say_that_it_waits(self, ref: SignalRef, namespace: str) -> None:
         self._recorder.record_once(_about(ref), "Warning", SignalReason.NO_ROOM, no_room(namespace))
 
+    def is_latest(self, ref: SignalRef) -> bool:
+        """Whether the Signal is there, and has no newer occurrence."""
+        taken = self._taken.get(ref.uid)
+        return taken is not None and taken.generation == ref.generation
+
     def marked(self, ref: SignalRef) -> None:
         """The Signal's status now says where this occurrence went."""
         taken = self._taken.get(ref.uid)

@@ -215,6 +215,21 @@ async def test_discarded_signal_whose_mark_is_refused_holds_the_checkpoint_no_lo
     assert intake.progress.checkpoint().resource_version == 110
 
 
+async def test_only_the_latest_occurrence_of_a_signal_that_is_there_is_to_be_marked() -> None:
+    intake, raised = Intake(), version(120, metadata={"generation": 2})
+    refs = [REF, replace(REF, generation=2, resource_version=120)]
+    seen = [[intake.stream.is_latest(ref) for ref in refs]]
+    for change in (
+        Changed(version(110)),
+        Changed(edit_of_metadata()),
+        Changed(raised),
+        Deleted("uid-1", 130),
+    ):
+        await intake.take(change)
+        seen.append([intake.stream.is_latest(ref) for ref in refs])
+    assert seen == [[False, False], [True, False], [True, False], [False, True], [False, False]]
+
+
 async def test_signal_deleted_before_it_is_durable_still_holds_the_checkpoint() -> None:
     intake = Intake()
     assert await intake.take(Changed(version(110)), Deleted("uid-1", 120)) == [
