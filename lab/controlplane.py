@@ -27,19 +27,18 @@ COLLECTED_SELDOM = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 """For kube-apiserver: a fifth less CPU for each write, and 100 MB more memory at rest. Above 1 GiB it
 collects as often as it must."""
 
-AUDIT_POLICY = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata"}],
-}
+Rules = Sequence[Mapping[str, Any]]
+"""Of an audit policy: which requests are logged, and what of them."""
+ALL_METADATA: Rules = ({"level": "Metadata"},)
+"""Who asked for what, and when it was answered."""
 
 
 class ControlPlane(Started):
     """etcd and kube-apiserver with a data folder of their own; `with` starts and removes them.
 
     `users` are further identities, a name to its RBAC groups; each gets a token in `tokens`. The user `admin`
-    may do everything. `apiserver_args` are appended to the command line of kube-apiserver, so they win.
+    may do everything. `audit` are the rules by which requests are logged. `apiserver_args` are appended to
+    the command line of kube-apiserver, so they win.
     """
 
     def __init__(
@@ -47,12 +46,18 @@ class ControlPlane(Started):
         binaries: Binaries,
         *,
         users: Mapping[str, Sequence[str]] | None = None,
-        audit: bool = False,
+        audit: Rules = (),
         apiserver_args: Sequence[str] = (),
     ) -> None:
         self._binaries = binaries
         self._users = {"admin": ["system:masters"], **(users or {})}
         self._apiserver_args = list(apiserver_args)
+        self._audit_policy = {
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "rules": list(audit),
+        }
         self._etcd: Server | None = None
         self._apiserver: Server | None = None
         self.directory = Path(tempfile.mkdtemp(prefix="stormfold-controlplane-"))
@@ -170,7 +175,7 @@ class ControlPlane(Started):
         ]
         (self.directory / "tokens.csv").write_text("\n".join(lines) + "\n")
         (self.directory / "service-accounts.pem").write_text(_signing_key())
-        (self.directory / "audit.yaml").write_text(json.dumps(AUDIT_POLICY))
+        (self.directory / "audit.yaml").write_text(json.dumps(self._audit_policy))
 
     def _start_etcd(self) -> None:
         self.etcd_url = f"http://127.0.0.1:{free_port()}"

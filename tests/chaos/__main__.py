@@ -30,7 +30,7 @@ from tests.harness.audit import writes_of
 from tests.harness.cluster import OPERATOR_NAMESPACE
 from tests.harness.invocation import whole_number, word
 from tests.harness.observing import KINDS, observe
-from tests.harness.verdicts import RESOURCES, Interval, Observer
+from tests.harness.verdicts import Interval, Observer
 
 from lab.building import Binaries, ensure_binaries
 from stormfold.kube.lease import checkpoints_of
@@ -260,7 +260,7 @@ async def run_seed(binaries: Binaries, seed: int, run: str, console: Console) ->
             excused=[*excused, *starved],
             clock_error=abs(offset),
             began=world.began_wall,
-            writes=await asyncio.to_thread(writes_of, audit_log, RESOURCES.values()),
+            writes=await asyncio.to_thread(writes_of, audit_log),
         )
         result = Result(
             seed,

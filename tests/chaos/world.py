@@ -18,6 +18,7 @@ from tests.chaos.stores import Single, Store
 from tests.chaos.stream import NAMESPACES, PLATFORM, Law
 from tests.harness.api import ApiError, Manifest
 from tests.harness.api_proxy import ApiProxy
+from tests.harness.audit import ITS_WRITES
 from tests.harness.kubectl import Kubectl
 from tests.harness.operator import OperatorProcess
 from tests.harness.redis_proxy import RedisProxy
@@ -133,7 +134,7 @@ async def running(
     """A world of its own, with its policies in force; the clock of the last operator is wrong by
     `clock_offset`."""
     namespaces = (PLATFORM, *(name for names in NAMESPACES.values() for name in names))
-    async with begun(binaries, folder, namespaces, audit=True) as (stack, control_plane, api):
+    async with begun(binaries, folder, namespaces, audit=ITS_WRITES) as (stack, control_plane, api):
         stack.callback(store.stop)
         await asyncio.to_thread(store.start)
         api_proxy = await stack.enter_async_context(ApiProxy(control_plane).running())

@@ -11,13 +11,13 @@ from tests.harness import guard
 from tests.harness.kubectl import Kubectl
 
 from lab.building import Binaries, ensure_binaries
-from lab.controlplane import ControlPlane
+from lab.controlplane import ALL_METADATA, ControlPlane, Rules
 
 CRDS = Path(__file__).parents[2] / "crds"
 OPERATOR_NAMESPACE = "stormfold-system"
 
 
-async def begin(stack: AsyncExitStack, binaries: Binaries, *, audit: bool = False) -> ControlPlane:
+async def begin(stack: AsyncExitStack, binaries: Binaries, *, audit: Rules = ()) -> ControlPlane:
     """Start one, until the end of the stack."""
     control_plane = ControlPlane(binaries, audit=audit)
     stack.callback(control_plane.stop)
@@ -35,7 +35,7 @@ def prepared() -> Iterator[ControlPlane]:
         await install_crds(running)
         await Kubectl(running.kubeconfig)("create", "namespace", OPERATOR_NAMESPACE)
 
-    with ControlPlane(ensure_binaries(), audit=True) as running:
+    with ControlPlane(ensure_binaries(), audit=ALL_METADATA) as running:
         guard.own(running.url)
         asyncio.run(prepare())
         yield running

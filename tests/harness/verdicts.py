@@ -11,14 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tests.harness.audit import Writes
 from tests.harness.steered import Gate, Manifest, Request, begins, goes_on
 
 Interval = tuple[float, float]
 AT_MOST_SECONDS = 1.0
 """For so long a request may say Proceed while a check says Hold, and a consumer may begin."""
-
-RESOURCES: dict[type, str] = {Gate: "stormgates", Request: "remediationrequests"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +29,6 @@ class Version:
     object: Gate | Request | None
     listed: bool = False
     """A list has told of it: there may have been others since the last one."""
-    written: float = 0.0
-    """When it was written last, as it says, a whole second; 0 if it does not say."""
 
 
 @dataclass
@@ -85,7 +80,7 @@ class Observer:
         # The API server keeps the time where something is only taken away.
         if known and written > self._written.get(uid, 0.0):
             at, self._written[uid] = min(at, written + 1), written
-        self._versions.setdefault((uid, number), Version(number, at, uid, known, listed, written))
+        self._versions.setdefault((uid, number), Version(number, at, uid, known, listed))
 
     def gone(self, uid: str, number: int, at: float) -> None:
         """A list of that resourceVersion does not have the object."""
@@ -102,13 +97,16 @@ class Observer:
         excused: Sequence[Interval] = (),
         clock_error: float = 0.0,
         began: float = 0.0,
-        writes: Mapping[tuple[str, str, str], Sequence[tuple[float, float]]] = {},
+        writes: Mapping[int, float] = {},
     ) -> Judgement:
         """What was wrong until then. Within `excused` nobody could act; the clock of who decides is wrong by
-        `clock_error` at most. Times are told from `began` on. `writes` say more exactly when a version was
-        written."""
+        `clock_error` at most. Times are told from `began` on. `writes` say when a resourceVersion was
+        written: a watch may tell of it later."""
         judging = _Judging(self._everywhere, excused, clock_error, began)
-        return judging.judge(timed(self._versions.values(), writes), until)
+        versions = [
+            replace(one, at=min(one.at, writes.get(one.number, one.at))) for one in self._versions.values()
+        ]
+        return judging.judge(versions, until)
 
 
 class _Judging:
@@ -243,34 +241,6 @@ class _Judging:
 
     def _wrong(self, what: str) -> None:
         self._found.wrong.append(what)
-
-
-def timed(versions: Iterable[Version], writes: Writes) -> list[Version]:
-    """The same, each at the time of its write, as far as that is known.
-
-    Which write has made which version, nobody says, and a write that changes nothing makes none. So they are
-    gone through from the last one back: a version was written by the latest write, at the latest, that had
-    come before it was seen and before the write of the version after it.
-    """
-    in_order, exact, last = sorted(versions, key=lambda one: one.number), list[Version](), dict[str, float]()
-    left = {about: list(times) for about, times in writes.items()}
-    tells: list[bool] = []
-    """Of each version whether it says itself that it was written later than the one before."""
-    for version in in_order:
-        tells.append(version.written > last.get(version.uid, 0.0))
-        last[version.uid] = max(version.written, last.get(version.uid, 0.0))
-    for version, tells_it in zip(reversed(in_order), reversed(tells), strict=True):
-        one = version.object
-        times = left.get((RESOURCES[type(one)], one.namespace, one.name), []) if one else []
-        while times and times[-1][0] > version.at:
-            times.pop()
-        # A server that was killed had no time to log its last write: an earlier one is not this one's. A gate
-        # does not say when a hold was lifted, since something was only taken away.
-        may_tell = tells_it or isinstance(one, Request)
-        if may_tell and times and times[-1][1] >= version.written:
-            version = replace(version, at=min(version.at, times.pop()[1]))
-        exact.append(version)
-    return exact
 
 
 def written_at(metadata: Manifest) -> float:

@@ -20,7 +20,7 @@ from tests.harness.redis_proxy import RedisProxy
 from tests.harness.scene import at
 
 from lab.building import Binaries
-from lab.controlplane import ControlPlane
+from lab.controlplane import ControlPlane, Rules
 from lab.process import tail
 
 OPERATOR_NAMESPACE = "stormfold-system"
@@ -108,7 +108,7 @@ class World:
 
 @asynccontextmanager
 async def begun(
-    binaries: Binaries, folder: Path, namespaces: Iterable[str], *, audit: bool = False
+    binaries: Binaries, folder: Path, namespaces: Iterable[str], *, audit: Rules = ()
 ) -> AsyncIterator[tuple[AsyncExitStack, ControlPlane, Api]]:
     """An API server with our kinds, the operators' namespace and these; the stack ends with it."""
     async with AsyncExitStack() as stack:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.harness.audit import Writes
+from tests.harness.audit import writes_of
 from tests.harness.gates import OPERATOR_NAMESPACE, gate_body, hold, time_at
 from tests.harness.values import T0
 from tests.harness.verdicts import Judgement, Observer
@@ -71,58 +73,33 @@ def test_version_that_does_not_say_that_it_was_written_later_counts_from_when_it
     assert (found.longest, found.wrong) == (8.0, [said(8, 1, 9, "alice says Hold")])
 
 
-def log_of(*taken: tuple[str, str, float]) -> Writes:
-    """(Resource, name, seconds since T0 when it had been answered, 0.2 s after it came)."""
-    writes: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
-    for resource, name, at in taken:
-        namespace = "shop" if resource == "remediationrequests" else "stormfold-system"
-        writes.setdefault((resource, namespace, name), []).append((T + at - 0.2, T + at))
-    return writes
-
-
-def of_storm(*at: float) -> list[tuple[str, str, float]]:
-    return [("remediationrequests", "storm-1", one) for one in at]
-
-
-def written(body: dict[str, Any], at: float) -> dict[str, Any]:
-    return body | {"metadata": body["metadata"] | {"managedFields": [{"time": time_at(at)}]}}
-
-
-def test_version_counts_from_its_write_as_the_audit_log_says() -> None:
-    seen = (0, request()), (3, written(gate(holds=[hold()]), 1)), (9, request(verdict="Hold"))
-    gates = ("stormgates", "everything", 1.2)
-    # One that came after the version was seen made a later one.
-    found = judged(*seen, writes=log_of(gates, *of_storm(-0.1, 1.9, 9.5)))
+def test_version_counts_from_its_write_if_that_is_known() -> None:
+    seen = (0, request()), (3, gate(holds=[hold()])), (9, request(verdict="Hold"))
+    found = judged(*seen, writes={2: T + 1.2, 3: T + 1.9})
     assert (round(found.longest, 3), found.wrong) == (0.7, [])
-    # One that changed nothing may have been it: the version counts from then.
-    found = judged(*seen, writes=log_of(gates, *of_storm(-0.1, 1.9, 8.2)))
-    assert (round(found.longest, 3), found.wrong) == (7.0, [said(7, 1.2, 8.2, "alice says Hold")])
+    # Whoever saw it sooner is right.
+    found = judged(*seen, writes={2: T + 1.2, 3: T + 9.5})
+    assert (round(found.longest, 3), found.wrong) == (7.8, [said(7.8, 1.2, 9, "alice says Hold")])
 
 
-def test_version_that_was_seen_before_its_write_was_answered_has_no_earlier_one() -> None:
-    seen = (0, request()), (1, gate(holds=[hold()])), (2.9, request(verdict="Hold"))
-    assert round(judged(*seen, writes=log_of(*of_storm(1.1, 3.0))).longest, 3) == 1.9
+def test_log_says_when_each_version_was_written(tmp_path: Path) -> None:
+    def line(version: str | None, answered: str) -> str:
+        event = {
+            "verb": "patch",
+            "user": {"username": "robot"},
+            "requestReceivedTimestamp": "2026-01-01T00:00:00.500000Z",
+            "stageTimestamp": f"2026-01-01T00:00:{answered}Z",
+            "responseObject": {"metadata": {"resourceVersion": version} if version else {}},
+        }
+        return json.dumps(event) + "\n"
 
-
-def test_each_version_has_a_write_of_its_own_in_the_audit_log() -> None:
-    held = request(verdict="Hold")
-    seen = (0, gate(holds=[hold()])), (0, held), (5, request()), (5, held)
-    found = judged(*seen, writes=log_of(*of_storm(0, 1.2, 1.9)))
-    assert (found.against, round(found.longest, 3)) == (1, 0.7)
-
-
-def test_write_that_the_audit_log_lacks_is_not_taken_for_an_earlier_one() -> None:
-    held = written(request(verdict="Hold"), 4)
-    log = log_of(*of_storm(0.5))
-    found = judged((0, request()), (1, gate(holds=[hold()])), (9, held), writes=log)
-    assert found.longest == 4.0
-
-
-def test_hold_that_was_lifted_ends_when_that_was_seen() -> None:
-    frozen, lifted = written(gate(holds=[hold()]), 1), written(gate(), 1)
-    log = log_of(("stormgates", "everything", 1.2), *of_storm(0))
-    found = judged((0, request()), (1.5, frozen), (9, lifted), writes=log)
-    assert round(found.longest, 3) == 7.8
+    log = tmp_path / "audit.log"
+    log.write_text(
+        line("7", "01.250000") + line(None, "01.5") + '{"verb": "pa' + line("9", "02.5") + line("7", "03")
+    )
+    assert writes_of(log) == {7: T0 / 1000 + 1.25}
+    log.write_text(line("7", "01.250000") + line("8", "02.000000"))
+    assert writes_of(log) == {7: T0 / 1000 + 1.25, 8: T0 / 1000 + 2}
 
 
 @pytest.mark.parametrize(
