@@ -273,5 +273,5 @@ class Replica(Nobody):
             return
         if word is CloseWord.CLOSED:
             self.folder.released(storm, DISCARDED)
-        elif word is not CloseWord.MOVED:
+        elif word not in {CloseWord.MOVED, CloseWord.CLAIMED}:
             self.folder.look_again(storm.group_hash)

@@ -90,6 +90,7 @@ class Marker:
                     # Its mark would take back what the status says of a newer occurrence, and raise the
                     # resourceVersion under which that was counted.
                     MARKS.labels(outcome="gone").inc()
+                    await asyncio.sleep(0)  # thousands may be over at once
                     continue
                 try:
                     await self._write(mark)

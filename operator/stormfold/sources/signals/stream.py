@@ -199,20 +199,22 @@ class SignalStream(WatchedSource[Seen]):
 
     def is_latest(self, ref: SignalRef) -> bool:
         """Whether the Signal is there, and has no newer occurrence."""
-        taken = self._taken.get(ref.uid)
-        return taken is not None and taken.generation == ref.generation
+        return self._latest(ref) is not None
 
     def marked(self, ref: SignalRef) -> None:
         """The Signal's status now says where this occurrence went."""
-        taken = self._taken.get(ref.uid)
-        if taken and taken.generation == ref.generation:
+        if taken := self._latest(ref):
             taken.marked = taken.durable = True
 
     def unmarkable(self, ref: SignalRef) -> None:
         """The API server refuses the mark for good: the checkpoint must not wait for it."""
-        taken = self._taken.get(ref.uid)
-        if taken and taken.generation == ref.generation:
+        if taken := self._latest(ref):
             taken.durable = True
+
+    def _latest(self, ref: SignalRef) -> Taken | None:
+        """The occurrence, unless the Signal is gone or has a newer one."""
+        taken = self._taken.get(ref.uid)
+        return taken if taken and taken.generation == ref.generation else None
 
 
 def _about(ref: SignalRef) -> About:
